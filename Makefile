@@ -1,0 +1,34 @@
+# Everything here works on a fresh machine with Python >= 3.11 and make; `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types docs bench serve
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[.a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv: .venv/ready ## set up only: the virtual environment, from requirements.lock
+.venv/ready: requirements.lock requirements-cuda.lock pyproject.toml scripts/setup.sh
+	@sh scripts/setup.sh "$(PYTHON)"
+
+demo: .venv/ready ## the whole way on the synthetic world: photos, model, report, predictions
+	@$(BIN)/whichland demo
+
+test: .venv/ready ## run the tests
+	@$(BIN)/python -m pytest
+
+lint: .venv/ready ## ruff and the import contracts
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+
+types: .venv/ready ## mypy, strict
+	@$(BIN)/mypy
+
+docs: .venv/ready ## generate docs/reference from the code
+	@$(BIN)/python scripts/reference.py
+
+bench: .venv/ready ## peers and limits beside ours, in one run
+	@sh benchmarks/run.sh
+
+serve: .venv/ready ## the page, on the demo's bundle
+	@$(BIN)/whichland serve runs/demo/bundle

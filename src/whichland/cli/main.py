@@ -1,0 +1,120 @@
+"""The command line: one table from command to function, imported only when the command runs.
+
+`whichland --help` must stay under 0.3 s, so nothing heavy is imported here or at the top of a command file.
+"""
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from whichland.errors import UserError
+
+
+class Entry(NamedTuple):
+    """Where a command lives, and its line in --help, which must not import it."""
+
+    module: str
+    function: str
+    help: str
+
+
+COMMANDS = {
+    "demo": Entry("whichland.cli.demo", "demo", "The whole way on the synthetic world: photos to report."),
+    "doctor": Entry("whichland.cli.doctor", "doctor", "What is installed, what is missing, what the machine has."),
+    "train": Entry("whichland.cli.train", "train", "Train a model on a manifest; out comes a bundle."),
+    "evaluate": Entry("whichland.cli.evaluate", "evaluate", "Judge a bundle on a split, with intervals and a report."),
+    "predict": Entry("whichland.cli.predict", "predict", "The likeliest countries of photos and folders."),
+    "explain": Entry("whichland.cli.explain", "explain", "Show where in a photo the model found its answer."),
+}
+DATA_COMMANDS = {
+    "ingest": Entry("whichland.cli.data", "ingest", "Make a manifest from photos, shards, a table or the synthetic world."),
+    "measure": Entry("whichland.cli.data", "measure", "Size, hashes, brightness, contrast, sharpness of each image."),
+    "clean": Entry("whichland.cli.data", "clean", "Give bad and duplicate images a drop reason."),
+    "split": Entry("whichland.cli.data", "split", "Put groups of related images into train, val and test."),
+    "balance": Entry("whichland.cli.data", "balance", "Cap and rank the training images of each country."),
+    "stats": Entry("whichland.cli.data", "stats", "Count by country, split, source and drop reason."),
+    "check": Entry("whichland.cli.data", "check", "Re-derive the manifest's invariants; fail when one is broken."),
+}
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when called; the list in --help needs only the table."""
+
+    table: ClassVar[dict[str, Entry]] = {}
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        for name, entry in self.table.items():
+            self.add_command(TyperCommand(name, help=entry.help, rich_markup_mode=None))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        if args and args[0] in self.table:
+            return args[0], load(args[0], self.table[args[0]]), args[1:]
+        return super().resolve_command(ctx, args)
+
+
+class RootGroup(LazyGroup):
+    table = COMMANDS
+
+
+class DataGroup(LazyGroup):
+    table = DATA_COMMANDS
+
+
+def load(name: str, entry: Entry) -> Any:
+    """Import a command's function and turn it into a command. Raises UserError when its extra is missing."""
+    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    command.command(name, help=entry.help)(getattr(import_module(entry.module), entry.function))
+    return typer.main.get_command(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from whichland import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Tell the country of a street-level photo; train, judge and explain the model that does."""
+
+
+def root() -> Any:
+    """Build the whole command tree."""
+    options: dict[str, Any] = {"add_completion": False, "no_args_is_help": True, "rich_markup_mode": None}
+    app = typer.Typer(cls=RootGroup, pretty_exceptions_enable=False, **options)
+    app.callback()(_root)
+    data = typer.Typer(cls=DataGroup, help="From raw photos to a clean, leak-free table.", **options)
+    data.callback()(lambda: None)
+    app.add_typer(data, name="data")
+    return typer.main.get_command(app)
+
+
+def require_extra(extra: str, module: str) -> None:
+    """Raise UserError naming the extra to install when a module of it is missing."""
+    if find_spec(module) is None:
+        raise UserError(f"this needs the extra {extra!r} ({module} is missing): pip install 'whichland[{extra}]'")
+
+
+def main() -> None:
+    """Run the command line; what the user can mend ends in one line on stderr and exit code 2."""
+    try:
+        root()(prog_name="whichland")
+    except UserError as error:
+        print(f"whichland: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("whichland: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""The one table: a row an image, written by each step in turn, with its history in the Parquet metadata.
+
+A step is a pure function from `Manifest` to `Manifest`: it adds or fills columns, never deletes a row, and
+appends a `Step` that says what it did.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from whichland.errors import UserError
+
+HISTORY_KEY = "whichland.history"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of the manifest."""
+
+    name: str
+    dtype: pl.DataType
+    writer: str  # the step that fills it
+    meaning: str
+    nullable: bool = True
+    values: tuple[str, ...] | None = None  # the only values allowed, where they are few
+
+
+def _column(name: str, dtype: pl.DataType, writer: str, meaning: str, **rules: Any) -> Column:
+    return Column(name=name, dtype=dtype, writer=writer, meaning=meaning, **rules)
+
+
+TEXT, FLOAT, INT, FLAG = pl.String(), pl.Float64(), pl.Int64(), pl.Boolean()
+
+SCHEMA: tuple[Column, ...] = (
+    _column("image_id", TEXT, "sources", "source and native id, unique", nullable=False),
+    _column(
+        "uri",
+        TEXT,
+        "sources",
+        "where the bytes are: an absolute path, `shard.parquet#row` or `archive.zip#member`",
+        nullable=False,
+    ),
+    _column("source", TEXT, "sources", "the collection the image came from", nullable=False),
+    _column("sequence", TEXT, "sources", "drive, panorama or capture session; its images stay in one split"),
+    _column("lat", FLOAT, "sources", "latitude, degrees north, WGS84"),
+    _column("lon", FLOAT, "sources", "longitude, degrees east, WGS84"),
+    _column("label_country", TEXT, "sources", "ISO 3166-1 alpha-2 code that the source states"),
+    _column("captured_at", TEXT, "sources", "time of capture, ISO 8601, UTC"),
+    _column("creator", TEXT, "sources", "who took the image"),
+    _column("license", TEXT, "sources", "SPDX name of the image's licence"),
+    _column("attribution", TEXT, "sources", "the line to print where the image is shown"),
+    _column("country", TEXT, "geo", "ISO 3166-1 alpha-2 code to learn from; NA is Namibia"),
+    _column("border_km", FLOAT, "geo", "distance to the nearest land border, kilometres"),
+    _column("country_conflict", FLAG, "geo", "label and coordinates name different countries"),
+    _column("width", INT, "measure", "pixels, after EXIF orientation"),
+    _column("height", INT, "measure", "pixels, after EXIF orientation"),
+    _column("bytes", INT, "measure", "size of the encoded file"),
+    _column("sha256", TEXT, "measure", "of the encoded file, hex"),
+    _column("phash", pl.UInt64(), "measure", "64-bit perceptual hash (DCT of the 32x32 grey thumbnail)"),
+    _column("brightness", FLOAT, "measure", "mean luma, 0 to 1"),
+    _column("contrast", FLOAT, "measure", "standard deviation of luma, 0 to 1"),
+    _column("sharpness", FLOAT, "measure", "variance of the Laplacian of luma at 256 px short side"),
+    _column("unreadable", TEXT, "measure", "why the image cannot be decoded; null when it can"),
+    _column("drop_reason", TEXT, "clean", "why the row is left out of training and tests; null: kept"),
+    _column("group", TEXT, "split", "connected component over sequence, near-duplicate, …; never torn apart"),
+    _column("split", TEXT, "split", "part of the data", values=("train", "val", "test")),
+    _column("weight", FLOAT, "balance", "weight of the row in the training loss"),
+    _column("rank", INT, "balance", "order within its country: the first n rows are the n-photo subset"),
+)
+
+COLUMNS = {column.name: column for column in SCHEMA}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One line of history: what a step did to the table."""
+
+    step: str
+    params: dict[str, Any]
+    version: str
+    rows: int
+    dropped: dict[str, int]  # rows left out so far, by reason
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The table and how it came to be. Immutable; steps return a new one."""
+
+    frame: pl.DataFrame
+    history: tuple[Step, ...] = ()
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    @property
+    def kept(self) -> pl.DataFrame:
+        """Rows without a drop reason (all rows before `clean` has run)."""
+        if "drop_reason" not in self.frame.columns:
+            return self.frame
+        return self.frame.filter(pl.col("drop_reason").is_null())
+
+    def with_step(self, step: str, frame: pl.DataFrame, **params: Any) -> "Manifest":
+        """Return the manifest that `step` made: `frame` in schema order, one more line of history."""
+        from whichland import __version__
+
+        known = [column.name for column in SCHEMA if column.name in frame.columns]
+        extra = [name for name in frame.columns if name not in COLUMNS]
+        dropped: dict[str, int] = {}
+        if "drop_reason" in frame.columns:
+            counts = frame["drop_reason"].drop_nulls().value_counts(sort=True)
+            dropped = dict(counts.iter_rows())
+        line = Step(step=step, params=params, version=__version__, rows=frame.height, dropped=dropped)
+        return Manifest(frame.select(known + extra), (*self.history, line))
+
+    def require(self, *names: str, hint: str) -> None:
+        """Raise UserError when a column that a step needs has not been written yet."""
+        missing = [name for name in names if name not in self.frame.columns]
+        if missing:
+            raise UserError(f"the manifest has no column {', '.join(missing)}: {hint}")
+
+
+def problems(frame: pl.DataFrame) -> list[str]:
+    """List what breaks the schema: missing or mistyped columns, nulls and values that may not be."""
+    found = []
+    for column in SCHEMA:
+        if column.name not in frame.columns:
+            if column.writer == "sources" and not column.nullable:
+                found.append(f"column {column.name} is missing")
+            continue
+        series = frame[column.name]
+        if series.dtype != column.dtype:
+            found.append(f"column {column.name} is {series.dtype}, not {column.dtype}")
+        elif not column.nullable and series.null_count():
+            found.append(f"column {column.name} has {series.null_count()} empty cells")
+        elif column.values and not set(series.drop_nulls().unique()) <= set(column.values):
+            wrong = sorted(set(series.drop_nulls().unique()) - set(column.values))
+            found.append(f"column {column.name} has values outside {', '.join(column.values)}: {wrong[:3]}")
+    if "image_id" in frame.columns and frame["image_id"].n_unique() < frame.height:
+        repeated = frame["image_id"].filter(frame["image_id"].is_duplicated()).unique().sort()
+        found.append(f"{repeated.len()} image_id stand more than once, {repeated[0]!r} first")
+    return found
+
+
+def read(path: str | Path) -> Manifest:
+    """Read a manifest from Parquet. Raises UserError when it is missing, not a manifest, or breaks the schema."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such manifest; make one with `whichland data ingest … -o {path}`")
+    try:
+        metadata = pl.read_parquet_metadata(path)
+        frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+    found = problems(frame)
+    if found:
+        raise UserError(f"{path}: not a valid manifest: {found[0]}")
+    history = tuple(Step(**line) for line in json.loads(metadata.get(HISTORY_KEY, "[]")))
+    return Manifest(frame, history)
+
+
+def write(manifest: Manifest, path: str | Path) -> Path:
+    """Write the manifest to Parquet atomically: a temporary file beside it, then a rename."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    history = json.dumps([asdict(line) for line in manifest.history])
+    try:
+        manifest.frame.write_parquet(partial, metadata={HISTORY_KEY: history})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
