@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -16,14 +16,12 @@ def track(iterable: Iterable[T], total: int | None = None, description: str = "w
 
     `total` may be left out when the iterable has a length. Everything goes to stderr; stdout is for results.
     """
-    with Progress(description, _length(iterable) if total is None else total) as progress:
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
+    with Progress(description, total) as progress:
         for item in iterable:
             yield item
             progress.advance()
-
-
-def _length(iterable: Iterable[object]) -> int | None:
-    return len(iterable) if hasattr(iterable, "__len__") else None
 
 
 class Progress(AbstractContextManager["Progress"]):
