@@ -1,0 +1,69 @@
+"""What stands between a decoded photo and the model, read from the bundle's config.json and nowhere else.
+
+Only numpy and Pillow, so that training, exported models and the page share one implementation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.uint8]  # H×W×3, RGB
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """Resize, crop and normalise as the model expects it at test time."""
+
+    size: tuple[int, int]  # height, width in pixels
+    mean: tuple[float, float, float]  # of RGB in [0, 1]
+    std: tuple[float, float, float]
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    crop_pct: float = 1.0  # short side of the crop over short side of the resized photo
+    crop_mode: Literal["center", "squash"] = "center"
+
+    @classmethod
+    def from_config(cls, pretrained_cfg: Mapping[str, Any]) -> "Preprocess":
+        """Read timm's `pretrained_cfg`; sizes and crops for test win over those for training."""
+        _, height, width = pretrained_cfg.get("test_input_size") or pretrained_cfg["input_size"]
+        interpolation = pretrained_cfg.get("interpolation", "bicubic")
+        return cls(
+            size=(height, width),
+            mean=tuple(pretrained_cfg["mean"]),
+            std=tuple(pretrained_cfg["std"]),
+            interpolation=interpolation if interpolation in FILTERS else "bicubic",
+            crop_pct=pretrained_cfg.get("test_crop_pct") or pretrained_cfg.get("crop_pct") or 1.0,
+            crop_mode="squash" if pretrained_cfg.get("crop_mode") == "squash" else "center",
+        )
+
+    @property
+    def short_side(self) -> int:
+        """Short side, in pixels, below which a photo would have to be enlarged."""
+        return round(max(self.size) / self.crop_pct)
+
+    def crop_box(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """The part of an H×W photo that the model sees: left, top, right, bottom in the photo's pixels."""
+        if self.crop_mode == "squash":
+            return 0.0, 0.0, float(width), float(height)
+        rows, columns = self.size
+        scale = self.crop_pct * min(height / rows, width / columns)
+        box_height, box_width = rows * scale, columns * scale
+        left, top = (width - box_width) / 2, (height - box_height) / 2
+        return left, top, left + box_width, top + box_height
+
+    def crop(self, image: Pixels) -> Pixels:
+        """Cut and resize a photo to `size`: H×W×3 uint8 in, uint8 out, antialiased."""
+        rows, columns = self.size
+        box = self.crop_box(*image.shape[:2])
+        resized = Image.fromarray(image).resize((columns, rows), FILTERS[self.interpolation], box=box)
+        return np.asarray(resized)
+
+    def normalise(self, batch_BHWC: Pixels) -> NDArray[np.float32]:
+        """Turn uint8 B×H×W×3 into float32 B×3×H×W with the model's mean and deviation."""
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        scaled: NDArray[np.float32] = (batch_BHWC.astype(np.float32) / np.float32(255) - mean) / std
+        return scaled.transpose(0, 3, 1, 2)

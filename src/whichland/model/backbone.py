@@ -1,0 +1,149 @@
+"""One string names a model: timm's, with weights from the hub, from a local safetensors file, or none."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from whichland.torchvision_ops import declare_missing_ops
+
+declare_missing_ops()
+
+import timm as timm  # noqa: E402
+from safetensors import SafetensorError  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+from whichland.errors import UserError  # noqa: E402
+from whichland.model.head import classifier_name, replace_head  # noqa: E402
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadReport:
+    """How a file of weights met a model."""
+
+    loaded: int
+    missing: tuple[str, ...] = ()  # tensors of the backbone that the file lacks
+    unexpected: tuple[str, ...] = ()  # tensors of the file that the model has no place for
+
+    def __str__(self) -> str:
+        def some(names: Sequence[str]) -> str:
+            return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+        text = f"{self.loaded} tensors loaded"
+        text += f"; missing: {some(self.missing)}" if self.missing else ""
+        return text + (f"; unexpected: {some(self.unexpected)}" if self.unexpected else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A model with a fresh head, and what must be known to make it again."""
+
+    model: nn.Module
+    arch: str
+    model_args: dict[str, Any]
+    pretrained_cfg: dict[str, Any]
+    report: LoadReport | None
+
+
+def create(
+    arch: str,
+    labels: int,
+    *,
+    weights: str = "hub",
+    partial: bool = False,
+    head: Sequence[int] = (),
+    dropout: float = 0.0,
+    size: int | None = None,
+    model_args: Mapping[str, Any] | None = None,
+) -> Backbone:
+    """Create a timm model with a head for `labels` classes.
+
+    `weights` is "hub", "none" or the path of a safetensors file; a JSON file of the same name beside it may say
+    `timm_kwargs` and `preprocessing` (mean, std, interpolation). `size` is the input side in pixels; models with
+    fixed positions or windows are adapted through timm's `img_size`. Raises UserError for an unknown
+    architecture, weights that cannot be had, and (unless `partial`) weights that leave backbone tensors random.
+    """
+    sidecar = _sidecar(weights)
+    arguments = sidecar.get("timm_kwargs", {}) | dict(model_args or {})
+    if size and _fixed_size(arch):
+        arguments["img_size"] = size
+    model = _create(arch, weights == "hub", arguments)
+    report = None
+    if weights not in ("hub", "none"):
+        report = load_weights(model, weights, partial=partial)
+    cfg = dict(cast(Any, model).pretrained_cfg)
+    for name in ("mean", "std", "interpolation"):
+        if name in sidecar.get("preprocessing", {}):
+            cfg[name] = sidecar["preprocessing"][name]
+    if size:
+        cfg["input_size"] = (3, size, size)
+    replace_head(model, head, labels, dropout)
+    return Backbone(model=model, arch=arch, model_args=arguments, pretrained_cfg=cfg, report=report)
+
+
+def load_weights(model: nn.Module, file: str | Path, *, partial: bool = False) -> LoadReport:
+    """Fill a model from a safetensors file; the classifier is left out when its shape differs."""
+    if not Path(file).is_file():
+        raise UserError(f"{file}: no such weights; give a .safetensors file, `hub` or `none`")
+    try:
+        given: dict[str, Tensor] = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file}: not a safetensors file ({error}); pickled weights are never read") from None
+    own = model.state_dict()
+    head = classifier_name(model) + "."
+    counters = ".num_batches_tracked"
+    wrong = [n for n, t in given.items() if n in own and own[n].shape != t.shape and not n.startswith(head)]
+    if wrong:
+        shapes = f"{tuple(given[wrong[0]].shape)} in the file, {tuple(own[wrong[0]].shape)} in the model"
+        raise UserError(f"{file}: {len(wrong)} tensors have another shape, {wrong[0]} first ({shapes})")
+    usable = {n: t for n, t in given.items() if n in own and own[n].shape == t.shape}
+    report = LoadReport(
+        loaded=len(usable),
+        missing=tuple(
+            n for n in own if n not in usable and not n.startswith(head) and not n.endswith(counters)
+        ),
+        unexpected=tuple(n for n in given if n not in own),
+    )
+    if report.missing and not partial:
+        raise UserError(
+            f"{file}: {len(report.missing)} backbone tensors would start at random ({report}); "
+            "choose the matching --arch, or accept it with --partial"
+        )
+    model.load_state_dict(usable, strict=False)
+    return report
+
+
+def _create(arch: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Module:
+    if arch.split(".")[0] not in timm.list_models():
+        near = timm.list_models(f"*{arch.split('_')[0]}*")[:5]
+        raise UserError(f"timm has no model {arch!r}" + (f"; near: {', '.join(near)}" if near else ""))
+    try:
+        return timm.create_model(arch, pretrained=pretrained, **arguments)
+    except (TypeError, AssertionError) as error:
+        raise UserError(f"{arch} cannot be made with {dict(arguments)}: {error}") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        if not pretrained:
+            raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"pretrained weights of {arch} could not be fetched from the hub ({reason}); "
+            "pass --weights FILE.safetensors, or --weights none to start at random"
+        ) from None
+
+
+def _fixed_size(arch: str) -> bool:
+    cfg = timm.get_pretrained_cfg(arch.split(".")[0], allow_unregistered=True)
+    return bool(cfg and cfg.fixed_input_size)
+
+
+def _sidecar(weights: str) -> dict[str, Any]:
+    path = Path(weights).with_suffix(".json")
+    if weights in ("hub", "none") or not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    return cast(dict[str, Any], found)

@@ -1,0 +1,110 @@
+"""The one artefact: a folder that anyone can load, with timm alone when the head is a plain layer.
+
+config.json         timm's own form: architecture, label_names, pretrained_cfg, model_args
+model.safetensors   weights; pickle is never read nor written
+whichland.json      version, head widths, training config, manifest sha256, packages, seed
+metrics.json        validation scores; README.md is the model card
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from whichland.errors import UserError
+from whichland.images.preprocess import Preprocess
+from whichland.model.backbone import timm
+from whichland.model.head import replace_head
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A loaded bundle; the model is in evaluation mode."""
+
+    folder: Path
+    model: nn.Module
+    labels: tuple[str, ...]  # ISO 3166-1 alpha-2, in the order of the logits
+    preprocess: Preprocess
+    info: dict[str, Any]  # whichland.json
+
+
+def save(
+    folder: Path,
+    *,
+    model: nn.Module,
+    arch: str,
+    model_args: Mapping[str, Any],
+    pretrained_cfg: Mapping[str, Any],
+    labels: Sequence[str],
+    info: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    card: str,
+) -> Path:
+    """Write a bundle; the folder appears whole or not at all, and an existing one is never overwritten."""
+    if folder.exists():
+        raise UserError(f"{folder} already exists; choose another --out")
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    partial.mkdir(parents=True)
+    keep = ("input_size", "test_input_size", "fixed_input_size", "interpolation", "crop_pct", "test_crop_pct",
+            "crop_mode", "mean", "std", "pool_size", "first_conv", "classifier", "license")  # fmt: skip
+    config = {
+        "architecture": arch.split(".")[0],
+        "num_classes": len(labels),
+        "num_features": int(model.num_features),  # type: ignore[arg-type]
+        "label_names": list(labels),
+        "model_args": dict(model_args),
+        "pretrained_cfg": {k: pretrained_cfg[k] for k in keep if pretrained_cfg.get(k) is not None}
+        | {"num_classes": len(labels)},
+    }
+    try:
+        _write_json(partial / "config.json", config)
+        tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        save_file(tensors, partial / "model.safetensors", metadata={"format": "pt"})
+        _write_json(partial / "whichland.json", dict(info))
+        _write_json(partial / "metrics.json", dict(metrics))
+        (partial / "README.md").write_text(card, encoding="utf-8")
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def load(folder: str | Path) -> Bundle:
+    """Load a bundle for prediction. Raises UserError when the folder is no bundle or a file of it is damaged."""
+    folder = Path(folder)
+    config = read_json(folder, "config.json")
+    info = read_json(folder, "whichland.json")
+    labels = tuple(config["label_names"])
+    model = timm.create_model(config["architecture"], num_classes=len(labels), **config.get("model_args", {}))
+    if info.get("head"):
+        replace_head(model, info["head"], len(labels))
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(
+            f"{folder}/model.safetensors: {str(error).splitlines()[0]}; train or copy it anew"
+        ) from None
+    preprocess = Preprocess.from_config(config["pretrained_cfg"])
+    return Bundle(folder=folder, model=model.eval(), labels=labels, preprocess=preprocess, info=info)
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """Read one of a bundle's JSON files. Raises UserError when the folder holds no such file."""
+    path = folder / name
+    if not path.is_file():
+        raise UserError(f"{folder} is not a bundle: {name} is missing (train one with `whichland train`)")
+    try:
+        return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
