@@ -1,0 +1,203 @@
+"""Where the bytes of an image lie: a file, a row of a Parquet shard, or a member of a zip archive.
+
+Shards and archives are read in place. What is kept between calls is bounded: a few blocks of rows, a few open
+archives. Every function here may be called from several threads. A process that was forked after Polars was
+imported cannot read shards (its thread pool does not survive a fork): start workers with "spawn" or
+"forkserver".
+"""
+
+import os
+import re
+import stat
+import threading
+import zipfile
+import zlib
+from collections import OrderedDict
+from functools import lru_cache
+from pathlib import Path
+
+from whichland.errors import UserError
+
+MAX_BYTES = 200_000_000  # of one encoded image
+
+_INSIDE = re.compile(r"(.+?\.(parquet|zip))#(.+)", re.IGNORECASE | re.DOTALL)
+
+BLOCK_ROWS = 16  # rows read together from a shard
+KEPT_BLOCKS_BYTES = 128_000_000
+KEPT_ARCHIVES = 16
+
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked, _blocks, _archives
+    _forked = True
+    _blocks, _archives = _Blocks(), _Archives()
+
+
+class ImageError(UserError):
+    """An image that cannot be read: one line saying why and, where there is one, the remedy."""
+
+
+def read_bytes(uri: str) -> bytes:
+    """Read the encoded image at `uri`: a path, `shard.parquet#row` or `archive.zip#member`.
+
+    Rows count from 0 within their file. Raises ImageError when there is nothing to read or it is over
+    `MAX_BYTES`.
+    """
+    inside = _INSIDE.fullmatch(uri)
+    if inside is None or Path(uri).exists():
+        return _read_file(uri)
+    container, kind, name = inside.groups()
+    _check_file(container)
+    if kind.lower() == "zip":
+        return _archives.read(container, name)
+    if not name.isdecimal():
+        raise ImageError(f"{uri}: after # stands the number of a row, not {name!r}")
+    return _blocks.read(container, int(name))
+
+
+def _check_file(path: str) -> int:
+    """Return the size of a regular file, or raise ImageError."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path}: cannot be read ({reason})") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f"{path}: not a file")
+    return status.st_size
+
+
+def _check_size(uri: str, size: int) -> None:
+    if size > MAX_BYTES:
+        raise ImageError(f"{uri}: {size:,} bytes are over the limit of {MAX_BYTES:,}")
+
+
+def _read_file(path: str) -> bytes:
+    _check_size(path, _check_file(path))
+    try:
+        with open(path, "rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+class _Blocks:
+    """Blocks of rows of shards, least recently used out first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, int, int], list[bytes | None]] = OrderedDict()
+        self._bytes = 0
+
+    def read(self, shard: str, row: int) -> bytes:
+        changed = Path(shard).stat().st_mtime_ns
+        key = (shard, changed, row // BLOCK_ROWS)
+        with self._lock:
+            block = self._kept.get(key)
+            if block is not None:
+                self._kept.move_to_end(key)
+        if block is None:
+            block = _read_block(shard, key[2] * BLOCK_ROWS)
+            self._keep(key, block)
+        at = row % BLOCK_ROWS
+        if at >= len(block):
+            raise ImageError(f"{shard}#{row}: the shard has no such row")
+        data = block[at]
+        if data is None:
+            raise ImageError(f"{shard}#{row}: the row has no image bytes")
+        _check_size(f"{shard}#{row}", len(data))
+        return data
+
+    def _keep(self, key: tuple[str, int, int], block: list[bytes | None]) -> None:
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = block
+                self._bytes += _size(block)
+            while self._bytes > KEPT_BLOCKS_BYTES and len(self._kept) > 1:
+                self._bytes -= _size(self._kept.popitem(last=False)[1])
+
+
+def _size(block: list[bytes | None]) -> int:
+    return sum(len(data) for data in block if data)
+
+
+@lru_cache(maxsize=1024)
+def _bytes_column(shard: str, changed: int) -> bool:
+    """Tell whether the column `image` is a struct with bytes (True) or plain bytes (False)."""
+    import polars as pl
+
+    try:
+        schema = pl.read_parquet_schema(shard)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ImageError(f"{shard}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+    kind = schema.get("image")
+    if isinstance(kind, pl.Struct) and any(f.name == "bytes" and f.dtype == pl.Binary for f in kind.fields):
+        return True
+    if kind == pl.Binary:
+        return False
+    raise ImageError(f"{shard}: no column `image` of struct{{bytes, path}}")
+
+
+def _read_block(shard: str, start: int) -> list[bytes | None]:
+    if _forked:
+        raise RuntimeError('Parquet rows cannot be read in a forked process; start workers with "spawn"')
+    import polars as pl
+
+    image = pl.col("image")
+    if _bytes_column(shard, Path(shard).stat().st_mtime_ns):
+        image = image.struct.field("bytes")
+    try:
+        block = (
+            pl.scan_parquet(shard, glob=False).slice(start, BLOCK_ROWS).select(image.alias("bytes")).collect()
+        )
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ImageError(f"{shard}: cannot be read ({str(error).splitlines()[0]})") from None
+    return block["bytes"].to_list()
+
+
+class _Archives:
+    """Open zip archives, least recently used closed first; a `ZipFile` may be read from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: OrderedDict[tuple[str, int], zipfile.ZipFile] = OrderedDict()
+
+    def read(self, path: str, member: str) -> bytes:
+        archive = self._get(path)
+        try:
+            info = archive.getinfo(member)
+        except KeyError:
+            raise ImageError(f"{path}#{member}: the archive has no such member") from None
+        _check_size(f"{path}#{member}", info.file_size)
+        try:
+            with archive.open(info) as file:
+                return file.read(MAX_BYTES + 1)
+        except (
+            zipfile.BadZipFile,
+            OSError,
+            RuntimeError,
+            NotImplementedError,
+            EOFError,
+            zlib.error,
+        ) as error:
+            raise ImageError(f"{path}#{member}: cannot be unpacked ({error})") from None
+
+    def _get(self, path: str) -> zipfile.ZipFile:
+        key = (path, Path(path).stat().st_mtime_ns)
+        with self._lock:
+            archive = self._open.get(key)
+            if archive is None:
+                try:
+                    archive = self._open[key] = zipfile.ZipFile(path)
+                except (zipfile.BadZipFile, OSError) as error:
+                    raise ImageError(f"{path}: not a readable zip archive ({error})") from None
+            self._open.move_to_end(key)
+            while len(self._open) > KEPT_ARCHIVES:
+                self._open.popitem(last=False)  # closed when the last reader lets go of it
+        return archive
+
+
+_blocks, _archives = _Blocks(), _Archives()
+os.register_at_fork(after_in_child=_after_fork)

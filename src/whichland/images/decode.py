@@ -1,0 +1,309 @@
+"""From bytes to pixels: the one door through which every image comes in.
+
+`decode` takes the bytes of a file as found in the wild and gives RGB pixels, or raises `ImageError` with one
+line that says why not. JPEG goes through libjpeg-turbo (`simplejpeg`), everything else through Pillow.
+
+What is refused: more than `MAX_BYTES` or the pixel limits below (read from the header, before any pixel is
+decoded), formats that photos do not come in, and files of which pixels are missing: a JPEG cut off in the
+middle is refused, not filled up with grey. A JPEG of which all pixels are there opens, whatever stray bytes
+or odd headers it has. Colour profiles are not applied. Of an animation the first frame is taken.
+"""
+
+import ctypes
+import io
+import logging
+import re
+import struct
+import warnings
+import zlib
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
+
+from whichland.images.containers import MAX_BYTES
+from whichland.images.containers import ImageError as ImageError
+from whichland.images.containers import read_bytes as read_bytes
+
+Pixels = npt.NDArray[np.uint8]
+
+MAX_JPEG_PIXELS = 100_000_000
+MAX_PIXELS = (
+    50_000_000  # other formats: Pillow holds several copies of 4 bytes a pixel, and 1 GB is the budget
+)
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+
+ORIENTATION = 0x0112  # the EXIF tag
+
+# Beginnings of what is often found under a photo's name, and what to say of it.
+_CONVERT = "is not supported; convert to JPEG or PNG"
+_NOT_A_PHOTO: tuple[tuple[bytes, str], ...] = (
+    (rb"version https://git-lfs", "this is a Git LFS pointer, not the image: run `git lfs pull`"),
+    (rb"\s*(<!doctype html|<html|<head)", "this is a web page, not an image: download it again"),
+    (rb"\s*<(\?xml|svg|Error)", "this is XML, not an image: download it again or convert it to JPEG"),
+    (rb"\s*[{\[]\s*[\"{]", "this is JSON, not an image: download it again"),
+    (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", f"format HEIC {_CONVERT}"),
+    (rb"....ftyp", f"a video, or a format that {_CONVERT}"),
+    (rb"%!PS|\xc5\xd0\xd3\xc6", f"format EPS {_CONVERT}"),
+    (rb"%PDF", f"format PDF {_CONVERT}"),
+    (rb"DDS ", f"format DDS {_CONVERT}"),
+    (rb"\x00\x00\x01\x00", f"format ICO {_CONVERT}"),
+    (rb"\x00\x00\x02\x00", f"format CUR or TGA {_CONVERT}"),
+    (rb".\x01[\x01\x09]|.\x00[\x02\x03\x0a\x0b]\x00", f"format TGA {_CONVERT}"),
+    (rb"\x01\xda", f"format SGI {_CONVERT}"),
+    (rb"8BPS", f"format PSD {_CONVERT}"),
+    (rb"\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  ", f"format JPEG 2000 {_CONVERT}"),
+    (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", f"format JPEG XL {_CONVERT}"),
+    (rb"....[\x11\x12]\xaf", f"format FLI {_CONVERT}"),
+    (rb"PK\x03\x04", "this is a zip archive, not an image: unpack it, or name it archive.zip#member"),
+)
+_NOT_A_PHOTO_PATTERNS = tuple(
+    (re.compile(start, re.DOTALL | re.IGNORECASE), why) for start, why in _NOT_A_PHOTO
+)
+
+# Warnings of libjpeg after which every pixel is there all the same.
+_HARMLESS = re.compile(r"extraneous bytes before marker|unknown JFIF revision|Unknown Adobe color transform")
+
+# What Pillow and its decoders raise on broken files. This door is the only place that knows.
+_PILLOW_ERRORS = (
+    *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError),
+    *(OverflowError, ZeroDivisionError, AssertionError, MemoryError, NotImplementedError, RuntimeError),
+    *(struct.error, zlib.error, UnidentifiedImageError, Image.DecompressionBombError),
+)
+
+# Pillow warns about broken metadata that is not used here; switching that off per call is not thread-safe.
+warnings.filterwarnings("ignore", module=r"PIL\b")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+def decode(data: bytes, *, short_side: int | None = None) -> Pixels:
+    """Decode an encoded image to RGB pixels, upright.
+
+    Returns H×W×3 uint8, C-contiguous, EXIF orientation applied, transparency flattened on white, 16-bit
+    samples cut to 8. With `short_side` a JPEG is decoded at 1/2, 1/4 or 1/8 as long as its shorter side stays
+    at least that long (other scales cost as much as the whole image); the result is not resized further.
+    Raises ImageError.
+    """
+    _check(data)
+    if data[:3] == b"\xff\xd8\xff":
+        return _decode_jpeg(data, short_side)
+    return _decode_with_pillow(data, short_side)
+
+
+def probe(data: bytes) -> tuple[int, int]:
+    """Read (width, height) in pixels, upright, from the header alone. Raises ImageError."""
+    _check(data)
+    if data[:3] == b"\xff\xd8\xff":
+        height, width, _ = _jpeg_header(data)
+        orientation = jpeg_orientation(data)
+    else:
+        image = _open(data)
+        width, height = image.size
+        # Pillow's TIFF reader turns the image itself and has turned its size already.
+        orientation = 1 if image.format == "TIFF" else _pillow_orientation(image)
+    return (height, width) if orientation >= 5 else (width, height)
+
+
+def _check(data: bytes) -> None:
+    if not data:
+        raise ImageError("the file is empty")
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"{len(data):,} bytes are over the limit of {MAX_BYTES:,}")
+
+
+def _check_pixels(width: int, height: int, limit: int) -> None:
+    if width * height > limit:
+        raise ImageError(f"{width}×{height} pixels are over the limit of {limit / 1e6:.0f} million")
+
+
+def _jpeg_header(data: bytes) -> tuple[int, int, str]:
+    """Read (height, width, colour space) and check the pixel limit."""
+    try:
+        height, width, colour, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+    except KeyError:
+        raise ImageError("broken JPEG header (unknown chroma subsampling)") from None
+    except ValueError as error:
+        raise ImageError(f"broken JPEG header ({_one_line(error)})") from None
+    _check_pixels(width, height, MAX_JPEG_PIXELS)
+    return height, width, colour
+
+
+def _decode_jpeg(data: bytes, short_side: int | None) -> Pixels:
+    height, width, colour = _jpeg_header(data)
+    if colour in ("CMYK", "YCCK"):  # libjpeg-turbo turns these to RGB without undoing Adobe's inversion
+        return _decode_with_pillow(data, short_side)
+    scale = _jpeg_scale(min(height, width), short_side)
+    size = {"min_height": -(-height // scale), "min_width": -(-width // scale)} if scale > 1 else {}
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(data, **size)
+    except MemoryError:
+        raise ImageError(f"not enough memory for {width}×{height} pixels") from None
+    except (ValueError, KeyError) as error:
+        return _decode_jpeg_after(_one_line(error), data, short_side)
+    return _upright(pixels, jpeg_orientation(data))
+
+
+def _jpeg_scale(shorter: int, short_side: int | None) -> int:
+    """Choose the largest of 8, 4, 2, 1 to divide by so that the shorter side stays at least `short_side`."""
+    if short_side is None:
+        return 1
+    return next((scale for scale in (8, 4, 2) if -(-shorter // scale) >= short_side), 1)
+
+
+def _decode_jpeg_after(complaint: str, data: bytes, short_side: int | None) -> Pixels:
+    """Decide on a JPEG that libjpeg complained about: open it if every pixel is there, else raise."""
+    if _HARMLESS.search(complaint):
+        return _decode_with_pillow(data, short_side)
+    if "Premature end of JPEG file" in complaint:
+        try:  # when only the end marker is missing, all pixels are there
+            return _upright(simplejpeg.decode_jpeg(data + b"\xff\xd9"), jpeg_orientation(data))
+        except (ValueError, KeyError):
+            raise ImageError("truncated JPEG: the end of the image is missing") from None
+    raise ImageError(f"broken JPEG ({complaint})")
+
+
+def jpeg_orientation(data: bytes) -> int:
+    """Read the EXIF orientation, 1 to 8, of a JPEG; 1 when there is none or it is broken.
+
+    Walks the marker segments up to the first scan without copying them.
+    """
+    at, end = 2, len(data)
+    while at + 4 <= end and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
+            return _exif_orientation(data, at + 10, min(end, at + 2 + length))
+        if marker == 0xDA or length < 2:
+            break
+        at += 2 + length
+    return 1
+
+
+def _exif_orientation(data: bytes, start: int, end: int) -> int:
+    """Look the orientation up in the first directory of the TIFF block at data[start:end]."""
+    order = {b"II": "<", b"MM": ">"}.get(data[start : start + 2])
+    if order is None or start + 8 > end:
+        return 1
+    directory = start + struct.unpack_from(order + "I", data, start + 4)[0]
+    if directory + 2 > end:
+        return 1
+    (count,) = struct.unpack_from(order + "H", data, directory)
+    for entry in range(directory + 2, min(directory + 2 + 12 * count, end - 11), 12):
+        tag, kind, _, value = struct.unpack_from(order + "HHIH", data, entry)
+        if tag == ORIENTATION:
+            return value if kind == 3 and 1 <= value <= 8 else 1
+    return 1
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Undo the EXIF orientation (TIFF 6.0, tag 274), copying only when there is something to undo."""
+    if orientation == 1:
+        return pixels
+    if orientation >= 5:  # 5 to 8 are 1, 4, 3, 2 mirrored along the main diagonal
+        pixels = pixels.transpose(1, 0, 2)
+        orientation = {5: 1, 6: 2, 7: 3, 8: 4}[orientation]
+    turned = {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+    }[orientation]
+    return np.ascontiguousarray(turned)
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Keep libtiff from printing on stderr about every broken file; what matters comes back as an exception.
+
+    Pillow has no switch for it, so libtiff's own is used, in the library that Pillow's wheel brings along.
+    """
+    site = Path(Image.__file__).parent
+    for library in (*site.glob("../pillow.libs/libtiff*"), *site.glob(".dylibs/libtiff*")):
+        tiff = ctypes.CDLL(str(library))
+        tiff.TIFFSetErrorHandler(None)
+        tiff.TIFFSetWarningHandler(None)
+
+
+def _open(data: bytes) -> Image.Image:
+    """Open with Pillow, header only, and check the pixel limit."""
+    try:
+        if data[:2] in (b"II", b"MM"):
+            _silence_libtiff()
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise ImageError(
+            f"the header states more pixels than the limit of {MAX_PIXELS / 1e6:.0f} million"
+        ) from None
+    except _PILLOW_ERRORS as error:
+        for begin, why in _STARTS:
+            if begin.match(data):
+                raise ImageError(why) from None
+        raise ImageError(f"not a readable image ({_reason(error)})") from None
+    _check_pixels(*image.size, MAX_JPEG_PIXELS if image.format == "JPEG" else MAX_PIXELS)
+    return image
+
+
+def _decode_with_pillow(data: bytes, short_side: int | None) -> Pixels:
+    image = _open(data)
+    try:
+        if short_side is not None:
+            scale = _jpeg_scale(min(image.size), short_side)
+            image.draft("RGB", (image.width // scale, image.height // scale))  # a no-op for all but JPEG
+        image.load()
+        # A TIFF is turned by `load` itself, and has no orientation left afterwards.
+        return _upright(_to_rgb(image), _pillow_orientation(image))
+    except ImageError:
+        raise
+    except _PILLOW_ERRORS as error:
+        raise ImageError(f"broken {image.format} ({_reason(error)})") from None
+
+
+def _pillow_orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except _PILLOW_ERRORS:  # broken metadata does not make the pixels unreadable
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _to_rgb(image: Image.Image) -> Pixels:
+    """Turn any of Pillow's modes into H×W×3 uint8."""
+    if image.mode == "F":
+        raise ImageError("pixels are 32-bit floating point; convert to JPEG or PNG")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        grey = np.clip(np.asarray(image), 0, 65535) >> 8  # Pillow gives 16-bit grey either way
+        return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        image = white
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _reason(error: BaseException) -> str:
+    """Say in one line what Pillow met; its own text only where it helps the reader."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no known image format"
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    text = _one_line(error)
+    return (
+        text if isinstance(error, (OSError, SyntaxError, ValueError)) and text else f"{type(error).__name__}"
+    )
+
+
+def load(uri: str, *, short_side: int | None = None) -> Pixels:
+    """Read and decode the image at `uri`: `decode(read_bytes(uri))`, the error naming the uri."""
+    try:
+        return decode(read_bytes(uri), short_side=short_side)
+    except ImageError as error:
+        text = str(error)
+        raise ImageError(text if text.startswith(uri) else f"{uri}: {text}") from None
