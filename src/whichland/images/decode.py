@@ -61,9 +61,7 @@ _NOT_A_PHOTO: tuple[tuple[bytes, str], ...] = (
     (rb"....[\x11\x12]\xaf", f"format FLI {_CONVERT}"),
     (rb"PK\x03\x04", "this is a zip archive, not an image: unpack it, or name it archive.zip#member"),
 )
-_NOT_A_PHOTO_PATTERNS = tuple(
-    (re.compile(start, re.DOTALL | re.IGNORECASE), why) for start, why in _NOT_A_PHOTO
-)
+_STARTS = tuple((re.compile(start, re.DOTALL | re.IGNORECASE), why) for start, why in _NOT_A_PHOTO)
 
 # Warnings of libjpeg after which every pixel is there all the same.
 _HARMLESS = re.compile(r"extraneous bytes before marker|unknown JFIF revision|Unknown Adobe color transform")
