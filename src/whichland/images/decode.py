@@ -92,6 +92,26 @@ def decode(data: bytes, *, short_side: int | None = None) -> Pixels:
     return _decode_with_pillow(data, short_side)
 
 
+def decode_luma(data: bytes, *, short_side: int | None = None) -> Pixels:
+    """Decode to 8-bit Rec. 601 luma, H×W, upright; as `decode` otherwise.
+
+    A JPEG holds its luma as a plane of its own, so this takes about half the time of the colours.
+    """
+    _check(data)
+    if data[:3] == b"\xff\xd8\xff":
+        height, width, colour = _jpeg_header(data)
+        if colour in ("YCbCr", "Gray"):
+            scale = _jpeg_scale(min(height, width), short_side)
+            size = {"min_height": -(-height // scale), "min_width": -(-width // scale)} if scale > 1 else {}
+            try:
+                luma: Pixels = simplejpeg.decode_jpeg(data, colorspace="GRAY", **size)
+            except (ValueError, KeyError, MemoryError):
+                pass  # `decode` knows what to do with it
+            else:
+                return _upright(luma, jpeg_orientation(data))[:, :, 0]
+    return np.asarray(Image.fromarray(decode(data, short_side=short_side)).convert("L"))
+
+
 def probe(data: bytes) -> tuple[int, int]:
     """Read (width, height) in pixels, upright, from the header alone. Raises ImageError."""
     _check(data)
