@@ -14,7 +14,21 @@ from whichland.cli.main import require_extra
 from whichland.errors import UserError
 
 PHOTO_ENDINGS = frozenset(
-    (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".mpo", ".ppm")
+    (
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".jpe",
+        ".png",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".avif",
+        ".mpo",
+        ".ppm",
+    )
 )
 
 Guesses = list[tuple[str, float]]  # country code and probability, likeliest first
@@ -143,10 +157,11 @@ def _table(path: str, guesses: Guesses) -> None:
 
     from whichland.geo.countries import country_name
 
-    table = Table(box=None, show_header=False, padding=(0, 1), title=Text(path), title_justify="left")
+    table = Table(box=None, show_header=False, padding=(0, 1))
     for code, odds in guesses:
         bar = Text("█" * round(24 * odds) or "▏", style="cyan")
         table.add_row(Text(country_name(code)), code, f"{odds:.1%}".rjust(6), bar)
     console = Console()
+    console.print(Text(path, style="bold"), soft_wrap=True)
     console.print(table)
     console.print()
