@@ -29,6 +29,8 @@ def flags(config: type, *, recipe: bool = False) -> Callable[[Callable[..., None
             for setting in fields:
                 values.pop(setting.name, None)
             path = values.pop("recipe", None) if recipe else None
+            if values.get("resume") and (values["out"] / "config.toml").is_file():
+                path = values["out"] / "config.toml"  # a resumed run keeps its own settings
             base = read_toml(path) if path else {}
             command(config=build(config, base | given, str(path or "flags")), **values)
 
@@ -56,7 +58,8 @@ def _parameter(setting: Setting) -> inspect.Parameter:
     kind = _inner(setting.kind)
     shown = "" if setting.default in (None, MISSING, ()) else f" [default: {_show(setting.default)}]"
     name = "--" + setting.name.replace("_", "-")
-    names, metavar, cli_kind = [name], None, str
+    names, metavar = [name], None
+    cli_kind: type = str
     if kind is bool:
         names, cli_kind = [f"{name}/--no-{name[2:]}"], bool
     elif kind in (int, float):
@@ -96,14 +99,18 @@ def _parse(setting: Setting, value: Any) -> Any:
         try:
             return tuple(item(part.strip()) for part in str(value).split(",") if part.strip())
         except ValueError:
-            raise UserError(f"--{setting.name.replace('_', '-')}: {value!r} is not a list of {item.__name__}") from None
+            raise UserError(
+                f"--{setting.name.replace('_', '-')}: {value!r} is not a list of {item.__name__}"
+            ) from None
     if get_origin(kind) is dict:
         pairs = [part.partition("=") for part in str(value).split(",") if part]
         return {name.strip(): _plain(text.strip()) for name, _, text in pairs}
     if get_origin(kind) is Literal:
         choices = {str(choice): choice for choice in get_args(kind)}
         if value not in choices:
-            raise UserError(f"--{setting.name.replace('_', '-')}: {value!r} is not one of {', '.join(choices)}")
+            raise UserError(
+                f"--{setting.name.replace('_', '-')}: {value!r} is not one of {', '.join(choices)}"
+            )
         return choices[value]
     return value
 

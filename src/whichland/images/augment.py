@@ -1,0 +1,101 @@
+"""Random crops and light changes for training: geometry per photo on the CPU, colour per batch on the device.
+
+Every draw comes from a generator seeded by (seed, epoch, position), so the result does not depend on how many
+processes or threads prepare the batch, nor on where an interrupted run was taken up again.
+"""
+
+from dataclasses import dataclass
+from math import ceil, exp, log, sqrt
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from whichland.images.decode import decode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """One photo's random numbers."""
+
+    area: float  # of the crop, as a share of the largest crop of the target's shape
+    ratio: float  # stretch of the crop's width over its height, 1: none
+    x: float  # place of the crop, 0 left … 1 right
+    y: float  # 0 top … 1 bottom
+    flip: bool
+    brightness: float  # factor
+    contrast: float  # factor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """What may happen to a training photo; flipping is off because it swaps the driving side and mirrors text."""
+
+    size: tuple[int, int]  # height, width
+    min_area: float = 0.35
+    max_stretch: float = 4 / 3
+    brightness: float = 0.2
+    contrast: float = 0.2
+    flip: bool = False
+
+    def draw(self, *key: int) -> Draw:
+        """Draw the random numbers that belong to `key`, say (seed, epoch, position)."""
+        u = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key))).random(7)
+        stretch = log(self.max_stretch)
+        return Draw(
+            area=self.min_area + (1 - self.min_area) * u[0],
+            ratio=exp(stretch * (2 * u[1] - 1)),
+            x=u[2],
+            y=u[3],
+            flip=self.flip and u[4] < 0.5,
+            brightness=1 + self.brightness * (2 * u[5] - 1),
+            contrast=1 + self.contrast * (2 * u[6] - 1),
+        )
+
+    def crop(self, data: bytes, draw: Draw) -> Tensor:
+        """Decode a photo no larger than the crop needs, cut and resize it: uint8 H×W×3.
+
+        As torchvision's RandomResizedCrop (Inception's), except that areas count from the largest crop of the
+        target's shape that fits, so that wide photos and panoramas give crops of the same scale as square ones.
+        """
+        rows, columns = self.size
+        side = sqrt(draw.area)
+        stretch_h, stretch_w = side / sqrt(draw.ratio), side * sqrt(draw.ratio)
+        needed = ceil(min(rows, columns) / min(stretch_h, stretch_w, 1.0))
+        image = decode(data, short_side=needed)
+        height, width = image.shape[:2]
+        scale = min(height / rows, width / columns)
+        box_h = min(round(rows * scale * stretch_h), height)
+        box_w = min(round(columns * scale * stretch_w), width)
+        top, left = round((height - box_h) * draw.y), round((width - box_w) * draw.x)
+        part = torch.from_numpy(np.ascontiguousarray(image[top : top + box_h, left : left + box_w]))
+        if draw.flip:
+            part = part.flip(1)
+        return resize(part, self.size)
+
+
+def resize(image_HWC: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize a uint8 H×W×3 tensor, bilinear and antialiased, without leaving uint8."""
+    # A channels-last view takes torch's vectorised uint8 path.
+    view = image_HWC.permute(2, 0, 1).unsqueeze(0)
+    return interpolate(view, size=size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
+
+
+def colour(
+    batch_BHWC: Tensor,
+    brightness: NDArray[np.float32],
+    contrast: NDArray[np.float32],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> Tensor:
+    """Scale contrast about each photo's mean and brightness, then normalise: uint8 B×H×W×3 to float B×3×H×W."""
+    device = batch_BHWC.device
+    x = batch_BHWC.to(torch.float32).div_(255)
+    factor = torch.from_numpy(contrast).to(device).view(-1, 1, 1, 1)
+    centre = x.mean(dim=(1, 2, 3), keepdim=True)
+    x = (x - centre).mul_(factor).add_(centre)
+    x = x.mul_(torch.from_numpy(brightness).to(device).view(-1, 1, 1, 1)).clamp_(0, 1)
+    x = x.sub_(torch.tensor(mean, device=device)).div_(torch.tensor(std, device=device))
+    return x.permute(0, 3, 1, 2)

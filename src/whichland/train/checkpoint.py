@@ -1,0 +1,61 @@
+"""Where a run stands, written so that it can be taken up again to the same result."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from whichland.errors import UserError
+from whichland.train.schedule import Average
+
+
+@dataclass
+class Position:
+    """The next step to take."""
+
+    epoch: int = 0
+    step: int = 0
+    log_lines: int = 0  # lines of log.jsonl that belong to what has been done
+    seconds: float = 0.0  # of training so far
+
+
+def save(
+    file: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average | None,
+    position: Position,
+) -> None:
+    """Write a checkpoint atomically."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.part")
+    state: dict[str, Any] = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "average": average.state if average else {},
+        "position": vars(position),
+    }
+    try:
+        torch.save(state, partial)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def restore(
+    file: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None
+) -> Position:
+    """Read a checkpoint into the objects given; return where to go on."""
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise UserError(f"{file}: cannot be resumed from ({str(error).splitlines()[0]})") from None
+    if average:
+        for name, tensor in state["average"].items():
+            average.state[name].copy_(tensor)
+    return Position(**state["position"])

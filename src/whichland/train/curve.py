@@ -1,0 +1,45 @@
+"""The training curve: losses and validation scores over epochs, from log.jsonl."""
+
+import json
+import os
+from pathlib import Path
+
+
+def draw_curve(log: Path, out: Path) -> None:
+    """Draw losses on the left, validation scores and the learning rate on the right; write a PNG atomically."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    steps = [line for line in lines if line["kind"] == "step"]
+    epochs = [line for line in lines if line["kind"] == "epoch"]
+    judged = [line for line in epochs if "val_loss" in line]
+    each = max((line["step"] for line in steps), default=0) + 1
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    left.plot(
+        [line["epoch"] + (line["step"] + 1) / each for line in steps],
+        [line["loss"] for line in steps],
+        color="0.8",
+        linewidth=0.8,
+        label="each step",
+    )
+    left.plot([e["epoch"] for e in epochs], [e["train_loss"] for e in epochs], color="0.1", label="training")
+    if judged:
+        at = [line["epoch"] for line in judged]
+        left.plot(at, [line["val_loss"] for line in judged], "o--", color="#0072b2", label="validation")
+        right.plot(at, [line["val_top1"] for line in judged], "o-", color="#0072b2", label="top-1")
+        right.plot(at, [line["val_macro_f1"] for line in judged], "s--", color="#d55e00", label="macro-F1")
+        right.legend(frameon=False, loc="lower right")
+    left.set(xlabel="epoch", ylabel="loss", title="Loss")
+    left.legend(frameon=False)
+    right.set(xlabel="epoch", ylim=(0, 1), title="Validation scores")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="0.92")
+        axes.set_axisbelow(True)
+    partial = out.with_name(f".{out.name}.{os.getpid()}.part")
+    figure.savefig(partial, format="png", dpi=150)
+    plt.close(figure)
+    partial.replace(out)

@@ -1,0 +1,144 @@
+"""Training photos as batches: drawn, decoded and cropped ahead of the step that uses them."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from whichland.errors import UserError
+from whichland.images.augment import Augment, Draw
+from whichland.images.decode import read_bytes
+from whichland.manifest import Manifest
+
+AHEAD = 4  # batches prepared before they are needed
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The photos of one split."""
+
+    uris: list[str]
+    targets: NDArray[np.int64]  # index into the labels
+    weights: NDArray[np.float64]  # mean 1
+
+    def __len__(self) -> int:
+        return len(self.uris)
+
+
+def choose_labels(manifest: Manifest, countries: Sequence[str]) -> tuple[str, ...]:
+    """Sorted ISO codes to learn. Raises UserError when the manifest lacks one or is not split yet."""
+    manifest.require("country", "split", hint="run `whichland data prepare` (or split) first")
+    train = manifest.kept.filter(pl.col("split") == "train")
+    known = train["country"].drop_nulls().unique().sort().to_list()
+    missing = sorted(set(countries) - set(known))
+    if missing:
+        raise UserError(f"no training photos of {', '.join(missing)}; the manifest has {', '.join(known)}")
+    labels = tuple(sorted(countries) or known)
+    if len(labels) < 2:
+        raise UserError(f"training needs photos of at least two countries; the manifest has {len(labels)}")
+    return labels
+
+
+def select(manifest: Manifest, split: str, labels: Sequence[str], *, photos: int | None = None) -> Photos:
+    """The kept photos of a split whose country is among `labels`; of training, those with a weight above 0."""
+    frame = manifest.kept.filter(pl.col("split") == split, pl.col("country").is_in(list(labels)))
+    if split == "train" and "weight" in frame.columns:
+        frame = frame.filter(pl.col("weight") > 0)
+    if photos is not None:
+        manifest.require("rank", hint="run `whichland data balance` first")
+        frame = frame.filter(pl.col("rank") < photos)
+    frame = frame.sort("image_id")  # the order of the file must not change the run
+    index = {label: i for i, label in enumerate(labels)}
+    targets = np.array([index[code] for code in frame["country"]], dtype=np.int64)
+    weights = np.ones(frame.height)
+    if split == "train" and "weight" in frame.columns:
+        weights = frame["weight"].to_numpy().astype(np.float64)
+    if photos is not None and frame.height:
+        counts = np.bincount(targets, minlength=len(labels))  # weights of the file are for the whole country
+        weights = 1 / np.sqrt(counts[targets])
+    return Photos(frame["uri"].to_list(), targets, weights / weights.mean() if frame.height else weights)
+
+
+def epoch_order(
+    photos: Photos, seed: int, epoch: int, weighting: Literal["sample", "loss", "none"]
+) -> NDArray[np.int64]:
+    """Indices of one epoch in order; with "sample", drawn by weight with as few repetitions as possible."""
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch))))
+    order = generator.permutation(len(photos))
+    if weighting == "sample":
+        edges = np.cumsum(photos.weights[order])
+        marks = (np.arange(len(photos)) + generator.random()) * edges[-1] / len(photos)
+        order = generator.permutation(order[np.searchsorted(edges, marks)])
+    return order.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's share of a step."""
+
+    images: Tensor  # uint8 b×H×W×3
+    targets: Tensor  # int64 b
+    weights: Tensor  # float32 b
+    brightness: NDArray[np.float32]
+    contrast: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loader:
+    """Batches of one epoch for one process of several.
+
+    Step s of an epoch takes positions s·B … s·B+B-1 of its order; process r of W takes every W-th of them, so
+    the processes together see exactly what a single one would.
+    """
+
+    photos: Photos
+    augment: Augment
+    batch_size: int  # over all processes
+    seed: int
+    weighting: Literal["sample", "loss", "none"]
+    rank: int = 0
+    world: int = 1
+    workers: int = 2
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch; what is left over comes in another epoch's order."""
+        return max(1, len(self.photos) // self.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from step `start` on, prepared `AHEAD` of use."""
+        order = epoch_order(self.photos, self.seed, epoch, self.weighting)
+        with ThreadPoolExecutor(self.workers) as pool:
+            waiting: deque[list[Future[tuple[Tensor, Draw]]]] = deque()
+            indices: deque[NDArray[np.int64]] = deque()
+            for step in range(start, self.steps):
+                end = min((step + 1) * self.batch_size, len(order))
+                positions = range(step * self.batch_size + self.rank, end, self.world)
+                indices.append(order[list(positions)])
+                waiting.append([pool.submit(self._one, epoch, p, order[p]) for p in positions])
+                if len(waiting) > AHEAD:
+                    yield self._collate(waiting.popleft(), indices.popleft())
+            while waiting:
+                yield self._collate(waiting.popleft(), indices.popleft())
+
+    def _one(self, epoch: int, position: int, index: int) -> tuple[Tensor, Draw]:
+        draw = self.augment.draw(self.seed, epoch, position)
+        return self.augment.crop(read_bytes(self.photos.uris[index]), draw), draw
+
+    def _collate(self, futures: list[Future[tuple[Tensor, Draw]]], index: NDArray[np.int64]) -> Batch:
+        images, draws = zip(*(future.result() for future in futures), strict=True)
+        weights = self.photos.weights[index] if self.weighting == "loss" else np.ones(len(index))
+        return Batch(
+            torch.stack(images),
+            torch.from_numpy(self.photos.targets[index]),
+            torch.from_numpy(weights.astype(np.float32)),
+            np.array([draw.brightness for draw in draws], np.float32),
+            np.array([draw.contrast for draw in draws], np.float32),
+        )

@@ -1,0 +1,211 @@
+"""From a manifest and a configuration to a run folder with a bundle.
+
+runs/NAME/{config.toml, log.jsonl, curve.png, checkpoint/last.pt, bundle/}
+"""
+
+import hashlib
+import sys
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+import whichland
+from whichland.config import to_toml
+from whichland.errors import UserError
+from whichland.images.augment import Augment
+from whichland.images.preprocess import Preprocess
+from whichland.manifest import Manifest, read
+from whichland.model import bundle
+from whichland.model.backbone import Backbone, create
+from whichland.model.freezing import freeze, train_mode
+from whichland.train.card import card
+from whichland.train.config import TrainConfig
+from whichland.train.curve import draw_curve
+from whichland.train.data import Loader, Photos, choose_labels, select
+from whichland.train.evaluation import features_of
+from whichland.train.fit import Fit
+from whichland.train.warm_head import fit_head
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    folder: Path
+    bundle: Path
+    scores: dict[str, float]  # on the validation split
+
+
+def train(manifest: Manifest | str | Path, config: TrainConfig, out: Path, *, resume: bool = False) -> Run:
+    """Train a model; write `out` with config, log, curve, checkpoint and bundle.
+
+    Raises UserError for what the user can mend, and `fit.Interrupted` when stopped by Ctrl-C or SIGTERM: the
+    checkpoint is then written, and the same call with `resume=True` ends as the uninterrupted run would have.
+    """
+    accelerator = _accelerator(config.precision)
+    table = manifest if isinstance(manifest, Manifest) else read(manifest)
+    digest = manifest_hash(table)
+    labels = choose_labels(table, config.countries)
+    photos = select(table, "train", labels, photos=config.photos)
+    validation = select(table, "val", labels)
+    if accelerator.is_main_process:
+        _open_folder(out, config, resume)
+    accelerator.wait_for_everyone()
+
+    torch.manual_seed(config.seed)
+    resuming = resume and (out / "checkpoint" / "last.pt").exists()
+    made = create(
+        config.arch,
+        len(labels),
+        weights="none" if resuming else config.weights,
+        partial=config.partial,
+        head=config.head,
+        dropout=config.dropout,
+        size=config.size,
+        model_args=config.model_args,
+    )
+    cfg = _test_time(made, config)
+    preprocess = Preprocess.from_config(cfg)
+
+    def say(text: str) -> None:
+        if accelerator.is_main_process:
+            print(text, file=sys.stderr)
+
+    say(f"{len(photos)} training and {len(validation)} validation photos of {len(labels)} countries")
+    if made.report:
+        say(f"{config.weights}: {made.report}")
+    if config.head_first and config.weights != "none" and not resuming:
+        _fit_head_first(made, photos, preprocess, accelerator, config)
+        say("head fitted on the pretrained features")
+    freeze(made.model, config.freeze)
+    loader = _loader(photos, config, accelerator)
+    fit = Fit(config, made.model, accelerator, loader, validation, preprocess, out)
+    if resuming:
+        fit.resume()
+        say(f"resumed at epoch {fit.position.epoch + 1}, step {fit.position.step + 1}")
+    scores = fit.run(train_mode)
+    folder = out / "bundle"
+    if accelerator.is_main_process:
+        with fit.averaged_weights():
+            _write_bundle(folder, made, cfg, labels, config, digest, table, scores, len(photos))
+        draw_curve(out / "log.jsonl", out / "curve.png")
+    accelerator.wait_for_everyone()
+    return Run(out, folder, scores)
+
+
+def manifest_hash(manifest: Manifest) -> str:
+    """SHA-256 of what a run depends on: each kept row's id, country and split, in order of id."""
+    frame = manifest.kept.sort("image_id").select("image_id", "country", "split")
+    return hashlib.sha256(frame.write_csv().encode()).hexdigest()
+
+
+def _accelerator(precision: str) -> Accelerator:
+    use_bf16 = precision == "bf16"
+    if precision == "auto":
+        use_bf16 = (
+            torch.cuda.is_bf16_supported()
+            if torch.cuda.is_available()
+            else torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        )
+    return Accelerator(mixed_precision="bf16" if use_bf16 else "no")
+
+
+def _open_folder(out: Path, config: TrainConfig, resume: bool) -> None:
+    """Make the run folder, or check that the one to resume was started with the same settings."""
+    text, file = to_toml(config), out / "config.toml"
+    if (out / "bundle").exists():
+        raise UserError(f"{out} is a finished run; choose another --out")
+    if file.exists() and not resume:
+        raise UserError(f"{out} holds an unfinished run: add --resume to go on, or choose another --out")
+    if file.exists() and file.read_text(encoding="utf-8") != text:
+        old = set(file.read_text(encoding="utf-8").splitlines())
+        changed = [line for line in text.splitlines() if line not in old]
+        raise UserError(f"{out} was started with other settings; resume without: {', '.join(changed)}")
+    out.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    if not (out / "checkpoint" / "last.pt").exists():
+        (out / "log.jsonl").write_text("", encoding="utf-8")
+
+
+def _test_time(made: Backbone, config: TrainConfig) -> dict[str, Any]:
+    """The pretrained_cfg of the bundle: trained at `size`, judged somewhat larger where the model allows."""
+    cfg = dict(made.pretrained_cfg)
+    fixed = "img_size" in made.model_args or cfg.get("fixed_input_size")
+    test = config.test_size or (config.size if fixed else round(config.size * 1.25 / 32) * 32)
+    cfg |= {"input_size": (3, config.size, config.size), "test_input_size": (3, test, test)}
+    cfg |= {"crop_pct": 1.0, "test_crop_pct": 1.0, "crop_mode": "center"}
+    return cfg
+
+
+def _fit_head_first(
+    made: Backbone, photos: Photos, preprocess: Preprocess, accelerator: Accelerator, config: TrainConfig
+) -> None:
+    made.model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    features, targets = features_of(made.model, photos, preprocess, accelerator)
+    weights = torch.from_numpy(photos.weights if config.weighting != "none" else photos.weights * 0 + 1)
+    made.model.to("cpu")
+    fit_head(made.model, features, targets, weights.float(), smoothing=config.smoothing)
+
+
+def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Loader:
+    batch = min(config.batch_size, len(photos))
+    if batch % accelerator.num_processes:
+        raise UserError(f"--batch-size {batch} does not divide over {accelerator.num_processes} processes")
+    augment = Augment(
+        size=(config.size, config.size),
+        min_area=config.min_area,
+        brightness=config.brightness,
+        contrast=config.contrast,
+        flip=config.flip,
+    )
+    return Loader(
+        photos=photos,
+        augment=augment,
+        batch_size=batch,
+        seed=config.seed,
+        weighting=config.weighting,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        workers=config.workers,
+    )
+
+
+def _write_bundle(
+    folder: Path,
+    made: Backbone,
+    cfg: dict[str, Any],
+    labels: tuple[str, ...],
+    config: TrainConfig,
+    digest: str,
+    table: Manifest,
+    scores: dict[str, float],
+    photos: int,
+) -> None:
+    settings = {field.name: getattr(config, field.name) for field in fields(config)}
+    settings["weights"] = Path(config.weights).name  # where it lay on this machine is nobody's business
+    info = {
+        "version": whichland.__version__,
+        "temperature": 1.0,
+        "head": list(config.head),
+        "train": settings,
+        "photos": photos,
+        "manifest_sha256": digest,
+        "history": [asdict(step) for step in table.history],
+        "packages": {name: version(name) for name in ("torch", "timm", "numpy", "pillow", "polars")},
+        "seed": config.seed,
+    }
+    bundle.save(
+        folder,
+        model=made.model.to("cpu").eval(),
+        arch=made.arch,
+        model_args=made.model_args,
+        pretrained_cfg=cfg,
+        labels=labels,
+        info=info,
+        metrics={"validation": scores},
+        card=card(labels, config, scores, photos),
+    )

@@ -1,0 +1,51 @@
+"""Fit the head alone on what the frozen backbone sees: one pass over the photos, then a convex problem."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from whichland.model.head import get_head
+
+
+def fit_head(
+    model: nn.Module,
+    features_NF: Tensor,
+    targets_N: Tensor,
+    weights_N: Tensor,
+    *,
+    decay: float = 1e-2,
+    steps: int = 60,
+    smoothing: float = 0.0,
+) -> float:
+    """Fit the head by L-BFGS on standardised features, in place; return the final loss.
+
+    For a single layer this is multinomial logistic regression with an L2 penalty of `decay`. The standardisation
+    is folded into the first layer afterwards, so the model needs no extra step.
+    """
+    head = get_head(model)
+    first = next(module for module in head.modules() if isinstance(module, nn.Linear))
+    mean, deviation = features_NF.mean(0), features_NF.std(0).clamp_min(1e-4)
+    x = (features_NF - mean) / deviation
+    parameters = list(head.parameters())
+    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+    training = head.training
+    head.eval()
+    optimizer = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        losses = cross_entropy(head(x), targets_N, reduction="none", label_smoothing=smoothing)
+        loss = (losses * weights_N).sum() / weights_N.sum()
+        loss = loss + decay * torch.stack([matrix.square().sum() for matrix in matrices]).sum() / 2
+        loss.backward()
+        return float(loss.detach())
+
+    optimizer.step(closure)
+    final = closure()
+    with torch.no_grad():
+        first.weight.div_(deviation)
+        first.bias.sub_(first.weight @ mean)
+    for parameter in parameters:
+        parameter.grad = None
+    head.train(training)
+    return final
