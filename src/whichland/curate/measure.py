@@ -1,0 +1,211 @@
+"""Measure every image once: size, hashes, brightness, contrast, sharpness, or why it cannot be read.
+
+One read and one decode an image: the luma alone, at the smallest DCT scale whose short side is still 256 px.
+All four picture measures are taken from one thumbnail: Rec. 601 luma, 8 bits, shrunk to a short side of 256 px
+by area averaging (smaller images stay as they are).
+
+- `brightness`: mean luma, 0 to 1.
+- `contrast`: standard deviation of luma, 0 to 1 (0.5 is the most there can be).
+- `sharpness`: variance of the 4-neighbour Laplacian over the inner pixels, on luma of 0 to 255, the scale of
+  Pech-Pacheco et al. 2000 as everybody quotes it; few pixels wide images without an inside have 0.
+- `phash`: 64 bits, see `perceptual_hash`.
+
+The numbers are whole-number sums up to the last division, so they are the same on any machine whose JPEG
+decoder is the same.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from PIL import Image
+
+from whichland.curate.workers import cores, map_alone, map_in_processes
+from whichland.images.decode import ImageError, decode_luma, probe, read_bytes
+from whichland.manifest import COLUMNS, Manifest
+from whichland.progress import Progress
+
+SHORT_SIDE = 256
+BATCH = 32
+CHECKPOINT_S = 60.0
+WORKER_DIED = "the process reading it died (out of memory?)"
+
+LEVELS = np.arange(256, dtype=np.int64)
+
+Grey = NDArray[np.uint8]
+
+
+class Measures(NamedTuple):
+    """What `measure` writes for one image; all but the last null when the file itself cannot be opened."""
+
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    phash: int | None = None
+    brightness: float | None = None
+    contrast: float | None = None
+    sharpness: float | None = None
+    unreadable: str | None = None
+
+
+def measure(
+    manifest: Manifest,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    checkpoint: Callable[[Manifest], None] | None = None,
+) -> Manifest:
+    """Fill the measure columns of every row that has no `sha256` yet, in parallel processes.
+
+    `workers` is the number of processes (default: the cores this process may use; 1: no other process). An
+    image that cannot be decoded gets a reason in `unreadable`; so does one that kills its process, and a file
+    that cannot be opened (which has no sha256 and is tried again next time). `checkpoint` is called about
+    every minute and when interrupted with the manifest as far as it is measured: measuring that one goes on
+    where this one stopped.
+    """
+    frame = _with_columns(manifest.frame)
+    waiting = frame["sha256"].is_null().arg_true().to_list()
+    uris = frame["uri"].gather(waiting).to_list()
+    batches = [uris[start : start + BATCH] for start in range(0, len(uris), BATCH)]
+    done: list[Measures] = []
+
+    def so_far() -> Manifest:
+        filled = _filled(frame, waiting[: len(done)], done)
+        return manifest.with_step("measure", filled, measured=len(done), waiting=len(waiting) - len(done))
+
+    saved = time.monotonic()
+    with Progress("measuring", len(uris), show=progress) as bar:
+        try:
+            for batch in _measured(batches, workers):
+                done.extend(batch)
+                bar.advance(len(batch))
+                if checkpoint and time.monotonic() - saved > CHECKPOINT_S:
+                    checkpoint(so_far())
+                    saved = time.monotonic()
+        except KeyboardInterrupt:
+            if checkpoint:
+                checkpoint(so_far())
+            raise
+    return so_far()
+
+
+def measure_batch(uris: list[str]) -> list[Measures]:
+    """Measure images one after the other; the unit of work of a process."""
+    return [measure_image(uri) for uri in uris]
+
+
+def measure_image(uri: str) -> Measures:
+    """Read, decode and measure one image; an unreadable one is told by `unreadable`, never raised."""
+    try:
+        data = read_bytes(uri)
+    except ImageError as error:
+        return Measures(unreadable=str(error))
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        width, height = probe(data)
+        thumbnail = grey_thumbnail(decode_luma(data, short_side=SHORT_SIDE))
+    except ImageError as error:
+        return Measures(bytes=len(data), sha256=sha256, unreadable=str(error))
+    brightness, contrast = brightness_and_contrast(thumbnail)
+    return Measures(
+        width=width,
+        height=height,
+        bytes=len(data),
+        sha256=sha256,
+        phash=perceptual_hash(thumbnail),
+        brightness=brightness,
+        contrast=contrast,
+        sharpness=sharpness(np.asarray(thumbnail)),
+    )
+
+
+def grey_thumbnail(luma_HW: Grey) -> Image.Image:
+    """Return the luma of an image with its short side shrunk to at most 256 px."""
+    grey = Image.fromarray(luma_HW)
+    scale = SHORT_SIDE / min(grey.size)
+    if scale >= 1:
+        return grey
+    width, height = (max(1, round(side * scale)) for side in grey.size)
+    return grey.resize((width, height), Image.Resampling.BOX)
+
+
+def brightness_and_contrast(grey: Image.Image) -> tuple[float, float]:
+    """Return mean and standard deviation of luma, each over 255, from the histogram."""
+    counts = np.array(grey.histogram(), dtype=np.int64)
+    pixels, total, squares = int(counts.sum()), int(counts @ LEVELS), int(counts @ LEVELS**2)
+    variance = (pixels * squares - total**2) / pixels**2
+    return total / pixels / 255, float(variance**0.5 / 255)
+
+
+def sharpness(grey_HW: Grey) -> float:
+    """Return the variance of the 4-neighbour Laplacian over the inner pixels; luma runs from 0 to 255."""
+    if min(grey_HW.shape) < 3:
+        return 0.0
+    luma = grey_HW.astype(np.int16)
+    laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1]
+    laplacian += luma[1:-1, :-2]
+    laplacian += luma[1:-1, 2:]
+    laplacian -= luma[1:-1, 1:-1] << 2
+    flat = laplacian.ravel().astype(np.float64)  # whole numbers below 2**53: the sums are exact in any order
+    return (flat.size * float(flat @ flat) - float(flat.sum()) ** 2) / flat.size**2
+
+
+def _dct_rows() -> NDArray[np.int64]:
+    """The first 8 rows of the 32-point DCT-II, times 4096 and rounded: whole numbers hash alike everywhere."""
+    frequency, position = np.arange(8)[:, None], np.arange(32)[None, :]
+    rows: NDArray[np.int64] = np.rint(4096 * np.cos(np.pi * (2 * position + 1) * frequency / 64)).astype(
+        np.int64
+    )
+    return rows
+
+
+DCT_8x32 = _dct_rows()
+
+
+def perceptual_hash(grey: Image.Image) -> int:
+    """Return a 64-bit hash that near-duplicates share up to a few bits.
+
+    The thumbnail is squeezed to 32×32 (area averages); of its DCT-II the 8×8 lowest frequencies
+    are kept, rows vertical, columns horizontal. Each gives a bit, most significant first: is the coefficient
+    greater than the median of the 63 that are not the mean term? A flat image has no structure to hash and
+    gives 0 or the mean term's bit alone. Source: Zauner, Implementation and Benchmarking of Perceptual Image
+    Hash Functions, 2010, with whole-number arithmetic.
+    """
+    pixels = np.asarray(grey.resize((32, 32), Image.Resampling.BOX), dtype=np.int64)
+    coefficients = (DCT_8x32 @ pixels @ DCT_8x32.T).ravel()
+    median = np.partition(coefficients[1:], 31)[31]
+    return int.from_bytes(np.packbits(coefficients > median).tobytes(), "big")
+
+
+def _measured(batches: list[list[str]], workers: int | None) -> Iterator[list[Measures]]:
+    """Measure the batches in order; an image that kills its process is reported alone."""
+    workers = min(workers or cores(), len(batches))
+    if workers <= 1:
+        yield from map(measure_batch, batches)
+        return
+    for batch, result in zip(batches, map_in_processes(measure_batch, batches, workers=workers), strict=True):
+        if result is None:
+            singles = map_alone(measure_batch, [[uri] for uri in batch])
+            result = [single[0] if single else Measures(unreadable=WORKER_DIED) for single in singles]
+        yield result
+
+
+def _with_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    missing = [name for name in Measures._fields if name not in frame.columns]
+    return frame.with_columns(pl.lit(None, dtype=COLUMNS[name].dtype).alias(name) for name in missing)
+
+
+def _filled(frame: pl.DataFrame, rows: list[int], measures: list[Measures]) -> pl.DataFrame:
+    """Return the frame with `measures` written into `rows`."""
+    columns = []
+    for position, name in enumerate(Measures._fields):
+        values = frame[name].to_list()
+        for row, found in zip(rows, measures, strict=True):
+            values[row] = found[position]
+        columns.append(pl.Series(name, values, dtype=COLUMNS[name].dtype))
+    return frame.with_columns(columns)
