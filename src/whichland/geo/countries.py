@@ -65,8 +65,10 @@ def find_country(text: str) -> str | None:
 
 def nearest_names(text: str, n: int = 3) -> list[str]:
     """List the names of up to `n` countries that `text` may have meant, the nearest first."""
-    names = _names()
-    keys = difflib.get_close_matches(_key(text), names, n=3 * n, cutoff=0.6)
+    names = {
+        key: code for key, code in _names().items() if len(key) > 3
+    }  # every short word is near some code
+    keys = difflib.get_close_matches(_key(text), names, n=3 * n, cutoff=0.65)
     return list(dict.fromkeys(COUNTRIES[names[key]].name for key in keys))[:n]
 
 

@@ -1,0 +1,59 @@
+"""What every source does alike: the columns of the manifest, and country names turned into codes."""
+
+import re
+import sys
+from collections.abc import Iterable
+
+import polars as pl
+
+from whichland.errors import UserError
+from whichland.geo.countries import find_country, nearest_names
+from whichland.manifest import SCHEMA
+
+SOURCE_COLUMNS = tuple(column for column in SCHEMA if column.writer == "sources")
+
+
+def complete(frame: pl.DataFrame) -> pl.DataFrame:
+    """Give a source's rows all source columns, in order and typed, and `country` from the label.
+
+    A column that the source does not know is null. `country` is what there is to learn from until coordinates
+    are looked up.
+    """
+    known = frame.with_columns(
+        pl.lit(None, dtype=column.dtype).alias(column.name)
+        for column in SOURCE_COLUMNS
+        if column.name not in frame.columns
+    )
+    typed = known.select(pl.col(column.name).cast(column.dtype) for column in SOURCE_COLUMNS)
+    return typed.with_columns(pl.col("label_country").alias("country"))
+
+
+def country_codes(names: Iterable[str], *, where: str, skip_unknown: bool) -> dict[str, str]:
+    """Map country names or codes to alpha-2 codes.
+
+    Raises UserError naming all that are unknown with the nearest guesses; with `skip_unknown` they are missing
+    from the result instead.
+    """
+    wanted = list(dict.fromkeys(names))
+    found = {name: code for name in wanted if (code := find_country(name)) is not None}
+    unknown = [name for name in wanted if name not in found]
+    if unknown and not skip_unknown:
+        guesses = "; ".join(_guess(name) for name in unknown[:20])
+        more = f"; and {len(unknown) - 20} more" if len(unknown) > 20 else ""
+        raise UserError(f"{where}: not a country: {guesses}{more}. Rename, or leave out with --skip-unknown")
+    return found
+
+
+def _guess(name: str) -> str:
+    nearest = nearest_names(name)
+    return f"{name!r} (did you mean {' or '.join(nearest)}?)" if nearest else repr(name)
+
+
+def slug(name: str) -> str:
+    """Make a source's name from a file's or folder's: lower case, with only letters, digits, `_` and `-`."""
+    return re.sub(r"[^\w-]+", "-", name.casefold()).strip("-") or "photos"
+
+
+def say(line: str) -> None:
+    """Tell the user on stderr what was left out or found odd."""
+    print(line, file=sys.stderr, flush=True)
