@@ -48,8 +48,8 @@ def train(manifest: Manifest | str | Path, config: TrainConfig, out: Path, *, re
     """
     accelerator = _accelerator(config.precision)
     table = manifest if isinstance(manifest, Manifest) else read(manifest)
-    digest = manifest_hash(table)
     labels = choose_labels(table, config.countries)
+    digest = manifest_hash(table)
     photos = select(table, "train", labels, photos=config.photos)
     validation = select(table, "val", labels)
     if accelerator.is_main_process:

@@ -1,0 +1,138 @@
+"""Training end to end on small generated photos: resume, processes, selection, and what the loop promises."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from whichland.errors import UserError
+from whichland.manifest import Manifest, write
+from whichland.model import bundle
+from whichland.train.config import TrainConfig
+from whichland.train.run import train
+
+COLOURS = {"FR": (200, 60, 60), "JP": (60, 200, 60), "NA": (60, 60, 200)}
+QUICK = {"arch": "test_resnet", "weights": "none", "size": 64, "test_size": 64, "batch_size": 8, "precision": "fp32"}
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty-eight noisy photos of three countries, each with its own tint."""
+    folder = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(0)
+    rows = []
+    for i in range(48):
+        code = list(COLOURS)[i % 3]
+        noise = generator.integers(-50, 50, (72, 96, 3))
+        pixels = np.clip(np.array(COLOURS[code]) + noise, 0, 255).astype(np.uint8)
+        path = folder / f"{i:03d}.jpg"
+        Image.fromarray(pixels).save(path, quality=90)
+        split = "val" if i % 8 == 7 else "test" if i % 8 == 6 else "train"
+        rows.append({"image_id": f"t/{i:03d}", "uri": str(path), "source": "t", "country": code, "split": split})
+    frame = pl.DataFrame(rows).with_columns(drop_reason=pl.lit(None, dtype=pl.String))
+    return write(Manifest(frame), folder / "m.parquet")
+
+
+def config(**changes: object) -> TrainConfig:
+    return TrainConfig(**(QUICK | {"epochs": 2} | changes))  # type: ignore[arg-type]
+
+
+def log(run: Path, kind: str = "step") -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def command(manifest: Path, out: Path, *more: str) -> list[str]:
+    flags = ["--arch", "test_resnet", "--weights", "none", "--size", "64", "--test-size", "64", "--precision", "fp32"]
+    return [sys.executable, "-m", "whichland", "train", str(manifest), *flags, "--out", str(out), *more]
+
+
+def test_the_tints_are_learnt_and_the_bundle_knows_namibia(manifest: Path, tmp_path: Path) -> None:
+    run = train(manifest, config(epochs=8, ema=0.9), tmp_path / "run")
+    assert run.scores["val_top1"] == 1.0
+    loaded = bundle.load(run.bundle)
+    assert loaded.labels == ("FR", "JP", "NA")
+    assert loaded.info["train"]["epochs"] == 8
+    assert (tmp_path / "run" / "curve.png").stat().st_size > 5000
+    assert log(tmp_path / "run", "epoch")[-1]["epoch"] == 8
+
+
+def test_a_resumed_run_ends_exactly_as_an_uninterrupted_one(manifest: Path, tmp_path: Path) -> None:
+    whole = train(manifest, config(epochs=3, head=(16,)), tmp_path / "whole")
+    out = tmp_path / "stopped"
+    flags = ["--epochs", "3", "--head", "16", "--batch-size", "8"]
+    process = subprocess.Popen(command(manifest, out, *flags), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (out / "log.jsonl").exists() or len(log(out)) < 5:
+        assert time.monotonic() < deadline, "training did not start"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130, process.stderr.read()  # type: ignore[union-attr]
+    assert not (out / "bundle").exists()
+    assert len(log(out)) < len(log(tmp_path / "whole"))
+    subprocess.run(command(manifest, out, "--resume"), check=True, capture_output=True, timeout=100)
+    assert [line["loss"] for line in log(out)] == [line["loss"] for line in log(tmp_path / "whole")]
+    a, b = load_file(whole.bundle / "model.safetensors"), load_file(out / "bundle" / "model.safetensors")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_two_processes_are_one_with_the_doubled_batch(manifest: Path, tmp_path: Path) -> None:
+    train(manifest, config(), tmp_path / "one")
+    two = command(manifest, tmp_path / "two", "--epochs", "2", "--batch-size", "8")[1:]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *two]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(torchrun, capture_output=True, text=True, timeout=180, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one_losses = np.array([line["loss"] for line in log(tmp_path / "one")])
+    two_losses = np.array([line["loss"] for line in log(tmp_path / "two")])
+    np.testing.assert_allclose(two_losses, one_losses, rtol=2e-3)
+    a = load_file(tmp_path / "one" / "bundle" / "model.safetensors")
+    b = load_file(tmp_path / "two" / "bundle" / "model.safetensors")
+    assert max(float((a[n].float() - b[n].float()).abs().max()) for n in a) < 0.05
+
+
+def test_existing_runs_are_never_overwritten(manifest: Path, tmp_path: Path) -> None:
+    train(manifest, config(epochs=1), tmp_path / "run")
+    with pytest.raises(UserError, match="finished run"):
+        train(manifest, config(epochs=1), tmp_path / "run")
+
+
+def test_resuming_with_other_settings_is_refused(manifest: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "config.toml").write_text("epochs = 9\n")
+    with pytest.raises(UserError, match="other settings"):
+        train(manifest, config(epochs=1), out, resume=True)
+
+
+@pytest.mark.parametrize("policy", ["backbone", "front"])
+def test_frozen_tensors_do_not_move(manifest: Path, tmp_path: Path, policy: str) -> None:
+    run = train(manifest, config(epochs=1, freeze=policy, head_first=False), tmp_path / "run")
+    torch.manual_seed(0)
+    from whichland.model.backbone import create
+
+    start = create("test_resnet", 3, weights="none", size=64).model.state_dict()
+    end = load_file(run.bundle / "model.safetensors")
+    moved = {name.split(".")[0] for name in end if not torch.equal(start[name], end[name])}
+    assert moved == ({"fc"} if policy == "backbone" else {"layer4", "fc"})
+
+
+def test_missing_country_and_unsplit_manifest_are_named(manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no training photos of DE"):
+        train(manifest, config(countries=("FR", "DE")), tmp_path / "a")
+    from whichland.manifest import read
+
+    unsplit = Manifest(read(manifest).frame.drop("split"))
+    with pytest.raises(UserError, match="no column split"):
+        train(unsplit, config(), tmp_path / "b")
+    assert not (tmp_path / "a").exists()
