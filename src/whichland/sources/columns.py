@@ -1,8 +1,10 @@
 """What every source does alike: the columns of the manifest, and country names turned into codes."""
 
+import os
 import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import polars as pl
 
@@ -47,6 +49,11 @@ def country_codes(names: Iterable[str], *, where: str, skip_unknown: bool) -> di
 def _guess(name: str) -> str:
     nearest = nearest_names(name)
     return f"{name!r} (did you mean {' or '.join(nearest)}?)" if nearest else repr(name)
+
+
+def absolute(path: Path) -> Path:
+    """Make a path absolute and free of `..` without following links: the hub's cache links to nameless blobs."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def slug(name: str) -> str:

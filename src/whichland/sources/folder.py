@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.sources.columns import complete, country_codes, say, slug
+from whichland.sources.columns import absolute, complete, country_codes, say, slug
 
 # What a photo is called. Formats that cannot be decoded are here too, so that they are reported, not ignored.
 SUFFIXES = frozenset(
@@ -36,7 +36,7 @@ def read_folder(folder: Path, *, source: str | None = None, skip_unknown: bool =
     folders that are no country, and photos beside the country folders, are left out with a line on stderr.
     Raises UserError for unknown countries and for a folder without photos.
     """
-    source = source or slug(folder.resolve().name)
+    source = source or slug(absolute(folder).name)
     photos, others = _walk(folder)
     if others:
         say(f"{folder}: {others:,} files are not images by their extension and are ignored")
@@ -49,7 +49,7 @@ def read_folder(folder: Path, *, source: str | None = None, skip_unknown: bool =
     frame = pl.DataFrame(
         {
             "image_id": [f"{source}/{path}" for path in photos],
-            "uri": [f"{folder.absolute()}/{path}" for path in photos],
+            "uri": [f"{absolute(folder)}/{path}" for path in photos],
             "label_country": pl.Series(countries, dtype=pl.String),
         }
     )

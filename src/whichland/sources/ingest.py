@@ -65,7 +65,7 @@ def _kind(origin: str) -> tuple[str, str]:
         return "table", origin
     if path.is_file() and path.suffix.lower() == ".parquet":
         return ("parquet" if _embeds_images(path) else "table"), origin
-    if any(sign in origin for sign in "*?[") and origin.endswith(".parquet"):
+    if not path.exists() and any(sign in origin for sign in "*?["):
         return "parquet", origin
     if path.is_file():
         raise UserError(

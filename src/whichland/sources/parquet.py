@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.sources.columns import complete, country_codes, say, slug
+from whichland.sources.columns import absolute, complete, country_codes, say, slug
 from whichland.sources.roles import find_columns
 
 _SHARD = re.compile(r"(?P<split>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})(?:-[0-9a-f]+)?\.parquet")
@@ -65,7 +65,7 @@ def find_shards(pattern: str) -> list[Path]:
             sets[shard.parent, named["split"]][named["total"]].append(shard)
     for (folder, split), by_total in sets.items():
         _check_set(folder, split, by_total)
-    return [shard.absolute() for shard in shards]
+    return [absolute(shard) for shard in shards]
 
 
 def _check_set(folder: Path, split: str, by_total: dict[str, list[Path]]) -> None:

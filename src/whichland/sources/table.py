@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.sources.columns import complete, country_codes, say, slug
+from whichland.sources.columns import absolute, complete, country_codes, say, slug
 from whichland.sources.roles import ROLES, find_columns
 
 PLAIN = ("sequence", "creator", "license", "attribution")
@@ -24,17 +24,18 @@ def read_table(file: Path, *, source: str | None = None, skip_unknown: bool = Fa
     `skip_unknown` is left out and counted on stderr. Coordinates that are none raise UserError with their row,
     counted from 1 below the header.
     """
-    source = source or slug(file.resolve().parent.name if file.stem in ("images", "index") else file.stem)
+    source = source or slug(absolute(file).parent.name if file.stem in ("images", "index") else file.stem)
     text = _read_text(file)
-    rows = text.unique(maintain_order=True)
-    if rows.height < text.height:
-        say(f"{file}: {text.height - rows.height:,} rows left out that repeat another in every cell")
     columns = find_columns(text.columns, ROLES)
     _check_columns(file, text, columns)
-    rows = text.select(
-        pl.col(name).str.strip_chars().replace("", None).alias(role) for role, name in columns.items()
+    rows = text.with_row_index("row of the table", offset=1)
+    rows = rows.unique(subset=text.columns, keep="first", maintain_order=True)
+    if rows.height < text.height:
+        say(f"{file}: {text.height - rows.height:,} rows left out that repeat another in every cell")
+    rows = rows.select(
+        pl.col("row of the table").alias("row"),
+        *(pl.col(name).str.strip_chars().replace("", None).alias(role) for role, name in columns.items()),
     )
-    rows = rows.with_row_index("row", offset=1)
     rows = _coordinates(file, rows)
     rows = _countries(file, rows, skip_unknown)
     rows = _files(file, rows, skip_unknown)
@@ -110,8 +111,9 @@ def _files(file: Path, rows: pl.DataFrame, skip_unknown: bool) -> pl.DataFrame:
     empty = rows.filter(pl.col("path").is_null())
     if empty.height:
         raise UserError(f"{file}: row {empty['row'][0]}: the path is empty ({empty.height:,} such rows)")
-    folder = file.absolute().parent
-    rows = rows.with_columns(pl.Series("uri", [str(folder / path) for path in rows["path"]], dtype=pl.String))
+    folder = absolute(file).parent
+    uris = [str(absolute(folder / path)) for path in rows["path"]]
+    rows = rows.with_columns(pl.Series("uri", uris, dtype=pl.String))
     here = pl.Series([_exists(uri) for uri in rows["uri"]], dtype=pl.Boolean)
     missing = rows.filter(~here)
     if missing.height and not skip_unknown:
