@@ -1,0 +1,84 @@
+"""A photo, what the model says of it, and where it found that: ready to be looked at."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from whichland.explain.figure import Guess, figure
+from whichland.explain.gradcam import gradcam_and_logits
+from whichland.explain.overlay import Box, Map, framed, on_photo, overlay, save_picture
+from whichland.images.decode import decode, read_bytes
+from whichland.images.preprocess import Pixels
+from whichland.model.bundle import Bundle
+
+SHORT_SIDE = (
+    600  # pixels of the photo that is shown, at least where the photo has as many, and under twice that
+)
+TOP = 5
+
+Answer = str | tuple[str, str]  # a country's code, or a pair: for the first, against the second
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Where in a photo the evidence for an answer lies."""
+
+    path: str
+    photo: Pixels  # H×W×3, reduced to be shown
+    map: Map  # H×W, on the photo; in [0, 1], zero outside `box`
+    box: Box  # the part of the photo that the model saw
+    guesses: tuple[Guess, ...]  # the top five, likeliest first
+    target: Answer  # what the map is about
+
+    def overlay(self) -> Pixels:
+        """The heat over the photo, with a frame around what the model saw."""
+        return framed(overlay(self.photo, self.map), self.box)
+
+    def figure(self) -> Pixels:
+        """Photo, overlay and odds on one sheet."""
+        return figure(self.photo, self.map, self.guesses, box=self.box, target=self.target)
+
+    def save(self, path: str | Path, *, plain: bool = False) -> Path:
+        """Write the sheet, or with `plain` the overlay alone, as PNG, JPEG or WebP by the suffix."""
+        return save_picture(self.overlay() if plain else self.figure(), Path(path))
+
+
+def explain(bundle: Bundle, uri: str | Path, target: Answer | None = None) -> Explanation:
+    """Explain the answer `target` (None: the top guess) for one photo by Grad-CAM.
+
+    `target` holds codes of `bundle.labels`. Raises ImageError when the photo cannot be read.
+    """
+    data = read_bytes(str(uri))
+    prepare = bundle.preprocess
+    crop = prepare.crop(decode(data, short_side=prepare.short_side))  # pixel for pixel what predict looks at
+    device = next(bundle.model.parameters()).device
+    x_BCHW = torch.from_numpy(prepare.normalise(crop[None])).to(device)
+    map_BHW, logits_BK = gradcam_and_logits(bundle.model, x_BCHW, _index(bundle, target))
+    temperature = float(bundle.info.get("temperature", 1.0))
+    odds = torch.softmax(logits_BK[0].float() / temperature, dim=0).cpu().numpy()
+    best = (-odds).argsort(kind="stable")[:TOP]
+    photo = _reduced(decode(data, short_side=SHORT_SIDE))
+    height, width = photo.shape[:2]
+    return Explanation(
+        path=str(uri),
+        photo=photo,
+        map=on_photo(map_BHW[0].cpu().numpy(), prepare, height, width),
+        box=prepare.crop_box(height, width),
+        guesses=tuple((bundle.labels[at], float(odds[at])) for at in best),
+        target=target or bundle.labels[best[0]],
+    )
+
+
+def _index(bundle: Bundle, target: Answer | None) -> int | tuple[int, int] | None:
+    if isinstance(target, tuple):
+        return bundle.labels.index(target[0]), bundle.labels.index(target[1])
+    return None if target is None else bundle.labels.index(target)
+
+
+def _reduced(photo: Pixels) -> Pixels:
+    """Shrink a large photo by a whole factor; JPEG decoding has done most of it already."""
+    factor = min(photo.shape[:2]) // SHORT_SIDE
+    return np.asarray(Image.fromarray(photo).reduce(factor)) if factor > 1 else photo
