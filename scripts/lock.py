@@ -1,9 +1,10 @@
-"""Write requirements.lock and requirements-cuda.lock from pyproject.toml: versions and hashes, no addresses.
+"""Write the locks from pyproject.toml: exact versions and hashes, no addresses.
 
     .venv/bin/python scripts/lock.py
 
-The first file is everything but the CUDA libraries that PyPI's Linux build of torch asks for; those stand in
-the second, so that a machine with a CPU build of torch at hand (pip's or uv's find-links) never downloads them.
+requirements.lock is everything but the CUDA libraries that PyPI's Linux build of torch asks for; those stand in
+requirements-cuda.lock, so that a machine with a CPU build of torch at hand (pip's or uv's find-links) never
+downloads them. benchmarks/requirements.lock adds the peers that benchmarks run beside ours.
 """
 
 import hashlib
@@ -19,10 +20,10 @@ CUDA_NAMES = re.compile(r"^(nvidia-|cuda-|triton\b)")
 PINS = "torch==2.13.0\ntorchvision==0.28.0\n"
 
 
-def compile_lock(requirements: list[str]) -> dict[str, str]:
-    """Resolve with uv; return {requirement line: its hash lines}."""
+def compile_lock(requirements: list[str], pinned: str = PINS) -> dict[str, str]:
+    """Resolve with uv under the pinned versions; return {requirement line: its hash lines}."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as pins:
-        pins.write(PINS)
+        pins.write(pinned)
         pins.flush()
         command = [sys.executable, "-m", "uv", "pip", "compile", *requirements, "--universal",
                    "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate",
@@ -49,10 +50,16 @@ def main() -> None:
     known = [line.strip(" \\") for line in everything[torch].splitlines()]
     known += [f"--hash=sha256:{digest}" for digest in cpu_builds()]
     everything[torch] = " \\\n".join(f"    {line}" for line in sorted(set(known)))
-    for name, wanted in (("requirements.lock", False), ("requirements-cuda.lock", True)):
-        lines = [f"{head} \\\n{text}" for head, text in everything.items() if bool(CUDA_NAMES.match(head)) is wanted]
-        (ROOT / name).write_text("\n".join(lines) + "\n")
-        print(f"{name}: {len(lines)} packages")
+    peers = compile_lock(["benchmarks/requirements.in"], "\n".join(everything))
+    ours = {head.split("==")[0] for head in everything}
+    locks = {
+        "requirements.lock": {h: t for h, t in everything.items() if not CUDA_NAMES.match(h)},
+        "requirements-cuda.lock": {h: t for h, t in everything.items() if CUDA_NAMES.match(h)},
+        "benchmarks/requirements.lock": {h: t for h, t in peers.items() if h.split("==")[0] not in ours},
+    }
+    for name, lock in locks.items():
+        (ROOT / name).write_text("".join(f"{head} \\\n{text}\n" for head, text in lock.items()))
+        print(f"{name}: {len(lock)} packages")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,160 @@
+"""The floors beside ours: same photos, same weights, same split, same evaluation.
+
+    .venv/bin/python benchmarks/accuracy.py logistic MANIFEST --weights W.safetensors --out runs/floor-logistic
+    .venv/bin/python benchmarks/accuracy.py fastai   MANIFEST --weights W.safetensors --epochs 8 --out runs/floor-fastai
+    .venv/bin/python benchmarks/accuracy.py ours     runs/NAME/bundle MANIFEST
+
+`logistic` is scikit-learn's logistic regression on the frozen MobileNetV2's pooled features at 320 px. `fastai`
+is its `fine_tune`: 1 epoch of the head, then N of all layers, at the rate that its own `lr_find` suggests, with
+RandomResizedCrop 224, brightness and contrast. fastai needs `make bench` once (its lock is requirements.lock
+here). Each prints the scores on the test split with 95 % intervals from a bootstrap over groups, and the seconds
+spent on training, finding the rate not counted.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from whichland.evaluate.bootstrap import group_numbers, interval, replicate
+from whichland.evaluate.metrics import SCORES, Outcomes, scores
+from whichland.images.decode import load
+from whichland.images.preprocess import Preprocess
+from whichland.manifest import read
+from whichland.model import backbone
+from whichland.model.head import features_before_head
+from whichland.train.data import choose_labels, select
+
+ARCH = "mobilenetv2_100"
+
+
+def report(name: str, truth: np.ndarray, odds: np.ndarray, groups: list, seconds: float, out: Path | None) -> None:
+    """Print one line of scores with intervals; keep the odds when a folder is given."""
+    outcomes = Outcomes.from_probabilities(truth, odds)
+    values = scores(outcomes)
+    low, high = interval(replicate(outcomes, group_numbers(groups)))
+    line = {"name": name, "photos": len(truth), "groups": len(set(groups)), "seconds": round(seconds, 1)}
+    for score, value, a, b in zip(SCORES, values, low, high, strict=True):
+        line[score] = [round(float(x), 4) for x in (value, a, b)]
+    print(json.dumps(line))
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        np.savez(out / "odds.npz", truth=truth, odds=odds)
+        (out / "scores.json").write_text(json.dumps(line) + "\n")
+
+
+def photos_of(args: argparse.Namespace) -> tuple:
+    table = read(args.manifest)
+    labels = choose_labels(table, tuple(c for c in args.countries.split(",") if c))
+    train = select(table, "train", labels, photos=args.photos)
+    test = select(table, "test", labels)
+    frame = table.kept.filter(pl.col("split") == "test", pl.col("country").is_in(list(labels))).sort("image_id")
+    return labels, train, select(table, "val", labels), test, frame["group"].to_list()
+
+
+@torch.inference_mode()
+def features(model: torch.nn.Module, uris: list[str], preprocess: Preprocess) -> np.ndarray:
+    parts = []
+    for start in range(0, len(uris), 32):
+        crops = [preprocess.crop(load(uri)) for uri in uris[start : start + 32]]
+        x = torch.from_numpy(preprocess.normalise(np.stack(crops))).contiguous(memory_format=torch.channels_last)
+        parts.append(features_before_head(model, x).numpy())
+    return np.concatenate(parts)
+
+
+def logistic(args: argparse.Namespace) -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    labels, train, val, test, groups = photos_of(args)
+    made = backbone.create(ARCH, len(labels), weights=args.weights)
+    model = made.model.eval().to(memory_format=torch.channels_last)
+    preprocess = Preprocess.from_config(made.pretrained_cfg | {"test_input_size": (3, 320, 320), "crop_pct": 1.0})
+    started = time.perf_counter()
+    x, x_val = features(model, train.uris, preprocess), features(model, val.uris, preprocess)
+    best, best_score = None, -1.0
+    for c in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2):  # the penalty is chosen on validation
+        fitted = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=500))
+        fitted.fit(x, train.targets)
+        score = float((fitted.predict(x_val) == val.targets).mean())
+        if score > best_score:
+            best, best_score = fitted, score
+    seconds = time.perf_counter() - started
+    odds = best.predict_proba(features(model, test.uris, preprocess))
+    report("logistic regression on frozen features", test.targets, odds, groups, seconds, args.out)
+
+
+def fastai(args: argparse.Namespace) -> None:
+    from fastai.vision.all import (
+        Brightness, CategoryBlock, Contrast, DataBlock, ImageBlock, IndexSplitter, Learner, Normalize,
+        RandomResizedCrop, accuracy, create_timm_model, default_split, set_seed,
+    )  # fmt: skip
+
+    set_seed(0)
+    labels, train, val, test, groups = photos_of(args)
+    items = [(u, labels[t]) for s in (train, val) for u, t in zip(s.uris, s.targets, strict=True)]
+    block = DataBlock(
+        blocks=(ImageBlock, CategoryBlock(vocab=list(labels))),
+        get_x=lambda item: item[0], get_y=lambda item: item[1],
+        splitter=IndexSplitter(list(range(len(train), len(items)))),
+        item_tfms=RandomResizedCrop(224, min_scale=0.35),
+        batch_tfms=[Brightness(), Contrast(), Normalize.from_stats([0.5] * 3, [0.5] * 3)],
+    )  # fmt: skip
+    data = block.dataloaders(items, bs=64, num_workers=2)
+    model, _ = create_timm_model(ARCH, len(labels), pretrained=False, pad_type="same")
+    given = backbone.load_file(args.weights)
+    body = {name: t for name, t in given.items() if not name.startswith("classifier")}
+    missing = model[0].model.load_state_dict(body, strict=False).missing_keys
+    assert not missing, missing
+    learner = Learner(data, model, splitter=default_split, metrics=accuracy)
+    learner.freeze()
+    rate = learner.lr_find(show_plot=False).valley
+    print(f"lr_find suggests {rate:.2e}")
+    started = time.perf_counter()
+    learner.fine_tune(args.epochs, base_lr=rate, freeze_epochs=1)
+    seconds = time.perf_counter() - started
+    test_data = data.test_dl(test.uris, num_workers=2)
+    odds, _ = learner.get_preds(dl=test_data)
+    report(f"fastai fine_tune({args.epochs})", test.targets, odds.numpy(), groups, seconds, args.out)
+
+
+def ours(args: argparse.Namespace) -> None:
+    from whichland.model import bundle
+    from whichland.model.predict import predict
+
+    loaded = bundle.load(args.bundle)
+    table = read(args.manifest)
+    frame = table.kept.filter(pl.col("split") == "test", pl.col("country").is_in(list(loaded.labels)))
+    frame = frame.sort("image_id")
+    odds = np.stack([answer for _, answer in predict(loaded, frame["uri"].to_list())])
+    truth = np.array([loaded.labels.index(code) for code in frame["country"]])
+    lines = (Path(args.bundle).parent / "log.jsonl").read_text().splitlines()
+    seconds = json.loads(lines[-1])["seconds"]
+    report("whichland", truth, odds, frame["group"].to_list(), seconds, args.out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    for name, function in (("logistic", logistic), ("fastai", fastai), ("ours", ours)):
+        command = commands.add_parser(name)
+        if name == "ours":
+            command.add_argument("bundle", type=Path)
+        command.add_argument("manifest", type=Path)
+        command.add_argument("--weights", type=Path)
+        command.add_argument("--countries", default="", help="ISO codes with commas; all when empty")
+        command.add_argument("--photos", type=int, help="first N training photos of each country, by rank")
+        command.add_argument("--epochs", type=int, default=8)
+        command.add_argument("--out", type=Path)
+        command.set_defaults(function=function)
+    args = parser.parse_args()
+    args.function(args)
+
+
+if __name__ == "__main__":
+    main()
