@@ -27,41 +27,16 @@ from PIL import Image, UnidentifiedImageError
 from whichland.images.containers import MAX_BYTES
 from whichland.images.containers import ImageError as ImageError
 from whichland.images.containers import read_bytes as read_bytes
+from whichland.images.formats import why_not_a_photo
+from whichland.images.orientation import ORIENTATION, jpeg_orientation, upright
 
 Pixels = npt.NDArray[np.uint8]
 
-MAX_JPEG_PIXELS = 100_000_000
-MAX_PIXELS = (
-    50_000_000  # other formats: Pillow holds several copies of 4 bytes a pixel, and 1 GB is the budget
-)
+# What keeps every decode below 1 GB: a progressive JPEG takes 9 bytes a pixel, a WebP with alpha 22.
+MAX_JPEG_PIXELS = 80_000_000
+MAX_PIXELS = 40_000_000  # of whatever Pillow decodes
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-
-ORIENTATION = 0x0112  # the EXIF tag
-
-# Beginnings of what is often found under a photo's name, and what to say of it.
-_CONVERT = "is not supported; convert to JPEG or PNG"
-_NOT_A_PHOTO: tuple[tuple[bytes, str], ...] = (
-    (rb"version https://git-lfs", "this is a Git LFS pointer, not the image: run `git lfs pull`"),
-    (rb"\s*(<!doctype html|<html|<head)", "this is a web page, not an image: download it again"),
-    (rb"\s*<(\?xml|svg|Error)", "this is XML, not an image: download it again or convert it to JPEG"),
-    (rb"\s*[{\[]\s*[\"{]", "this is JSON, not an image: download it again"),
-    (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", f"format HEIC {_CONVERT}"),
-    (rb"....ftyp", f"a video, or a format that {_CONVERT}"),
-    (rb"%!PS|\xc5\xd0\xd3\xc6", f"format EPS {_CONVERT}"),
-    (rb"%PDF", f"format PDF {_CONVERT}"),
-    (rb"DDS ", f"format DDS {_CONVERT}"),
-    (rb"\x00\x00\x01\x00", f"format ICO {_CONVERT}"),
-    (rb"\x00\x00\x02\x00", f"format CUR or TGA {_CONVERT}"),
-    (rb".\x01[\x01\x09]|.\x00[\x02\x03\x0a\x0b]\x00", f"format TGA {_CONVERT}"),
-    (rb"\x01\xda", f"format SGI {_CONVERT}"),
-    (rb"8BPS", f"format PSD {_CONVERT}"),
-    (rb"\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  ", f"format JPEG 2000 {_CONVERT}"),
-    (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", f"format JPEG XL {_CONVERT}"),
-    (rb"....[\x11\x12]\xaf", f"format FLI {_CONVERT}"),
-    (rb"PK\x03\x04", "this is a zip archive, not an image: unpack it, or name it archive.zip#member"),
-)
-_STARTS = tuple((re.compile(start, re.DOTALL | re.IGNORECASE), why) for start, why in _NOT_A_PHOTO)
 
 # Warnings of libjpeg after which every pixel is there all the same.
 _HARMLESS = re.compile(r"extraneous bytes before marker|unknown JFIF revision|Unknown Adobe color transform")
@@ -108,7 +83,7 @@ def decode_luma(data: bytes, *, short_side: int | None = None) -> Pixels:
             except (ValueError, KeyError, MemoryError):
                 pass  # `decode` knows what to do with it
             else:
-                return _upright(luma, jpeg_orientation(data))[:, :, 0]
+                return upright(luma, jpeg_orientation(data))[:, :, 0]
     return np.asarray(Image.fromarray(decode(data, short_side=short_side)).convert("L"))
 
 
@@ -162,7 +137,7 @@ def _decode_jpeg(data: bytes, short_side: int | None) -> Pixels:
         raise ImageError(f"not enough memory for {width}×{height} pixels") from None
     except (ValueError, KeyError) as error:
         return _decode_jpeg_after(_one_line(error), data, short_side)
-    return _upright(pixels, jpeg_orientation(data))
+    return upright(pixels, jpeg_orientation(data))
 
 
 def _jpeg_scale(shorter: int, short_side: int | None) -> int:
@@ -178,58 +153,10 @@ def _decode_jpeg_after(complaint: str, data: bytes, short_side: int | None) -> P
         return _decode_with_pillow(data, short_side)
     if "Premature end of JPEG file" in complaint:
         try:  # when only the end marker is missing, all pixels are there
-            return _upright(simplejpeg.decode_jpeg(data + b"\xff\xd9"), jpeg_orientation(data))
+            return upright(simplejpeg.decode_jpeg(data + b"\xff\xd9"), jpeg_orientation(data))
         except (ValueError, KeyError):
             raise ImageError("truncated JPEG: the end of the image is missing") from None
     raise ImageError(f"broken JPEG ({complaint})")
-
-
-def jpeg_orientation(data: bytes) -> int:
-    """Read the EXIF orientation, 1 to 8, of a JPEG; 1 when there is none or it is broken.
-
-    Walks the marker segments up to the first scan without copying them.
-    """
-    at, end = 2, len(data)
-    while at + 4 <= end and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
-            return _exif_orientation(data, at + 10, min(end, at + 2 + length))
-        if marker == 0xDA or length < 2:
-            break
-        at += 2 + length
-    return 1
-
-
-def _exif_orientation(data: bytes, start: int, end: int) -> int:
-    """Look the orientation up in the first directory of the TIFF block at data[start:end]."""
-    order = {b"II": "<", b"MM": ">"}.get(data[start : start + 2])
-    if order is None or start + 8 > end:
-        return 1
-    directory = start + struct.unpack_from(order + "I", data, start + 4)[0]
-    if directory + 2 > end:
-        return 1
-    (count,) = struct.unpack_from(order + "H", data, directory)
-    for entry in range(directory + 2, min(directory + 2 + 12 * count, end - 11), 12):
-        tag, kind, _, value = struct.unpack_from(order + "HHIH", data, entry)
-        if tag == ORIENTATION:
-            return value if kind == 3 and 1 <= value <= 8 else 1
-    return 1
-
-
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo the EXIF orientation (TIFF 6.0, tag 274), copying only when there is something to undo."""
-    if orientation == 1:
-        return pixels
-    if orientation >= 5:  # 5 to 8 are 1, 4, 3, 2 mirrored along the main diagonal
-        pixels = pixels.transpose(1, 0, 2)
-        orientation = {5: 1, 6: 2, 7: 3, 8: 4}[orientation]
-    turned = {
-        1: pixels,
-        2: pixels[:, ::-1],
-        3: pixels[::-1, ::-1],
-        4: pixels[::-1],
-    }[orientation]
-    return np.ascontiguousarray(turned)
 
 
 @cache
@@ -252,15 +179,10 @@ def _open(data: bytes) -> Image.Image:
             _silence_libtiff()
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
-        raise ImageError(
-            f"the header states more pixels than the limit of {MAX_PIXELS / 1e6:.0f} million"
-        ) from None
+        raise ImageError(f"more pixels than the limit of {MAX_PIXELS / 1e6:.0f} million") from None
     except _PILLOW_ERRORS as error:
-        for begin, why in _STARTS:
-            if begin.match(data):
-                raise ImageError(why) from None
-        raise ImageError(f"not a readable image ({_reason(error)})") from None
-    _check_pixels(*image.size, MAX_JPEG_PIXELS if image.format == "JPEG" else MAX_PIXELS)
+        raise ImageError(why_not_a_photo(data) or f"not a readable image ({_reason(error)})") from None
+    _check_pixels(*image.size, MAX_PIXELS)
     return image
 
 
@@ -272,7 +194,7 @@ def _decode_with_pillow(data: bytes, short_side: int | None) -> Pixels:
             image.draft("RGB", (image.width // scale, image.height // scale))  # a no-op for all but JPEG
         image.load()
         # A TIFF is turned by `load` itself, and has no orientation left afterwards.
-        return _upright(_to_rgb(image), _pillow_orientation(image))
+        return upright(_to_rgb(image), _pillow_orientation(image))
     except ImageError:
         raise
     except _PILLOW_ERRORS as error:
@@ -295,7 +217,7 @@ def _to_rgb(image: Image.Image) -> Pixels:
         grey = np.clip(np.asarray(image), 0, 65535) >> 8  # Pillow gives 16-bit grey either way
         return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))
         image = white
@@ -312,10 +234,8 @@ def _reason(error: BaseException) -> str:
         return "no known image format"
     if isinstance(error, MemoryError):
         return "not enough memory"
-    text = _one_line(error)
-    return (
-        text if isinstance(error, (OSError, SyntaxError, ValueError)) and text else f"{type(error).__name__}"
-    )
+    worded = isinstance(error, (OSError, SyntaxError, ValueError))
+    return (worded and _one_line(error)) or type(error).__name__
 
 
 def load(uri: str, *, short_side: int | None = None) -> Pixels:

@@ -14,7 +14,7 @@ from whichland.errors import UserError
 from whichland.sources.columns import absolute, complete, country_codes, say, slug
 from whichland.sources.roles import ROLES, find_columns
 
-PLAIN = ("sequence", "creator", "license", "attribution")
+NAMELESS = ("images", "index", "manifest", "metadata", "photos")  # tables to be called after their folder
 
 
 def read_table(file: Path, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
@@ -24,7 +24,7 @@ def read_table(file: Path, *, source: str | None = None, skip_unknown: bool = Fa
     `skip_unknown` is left out and counted on stderr. Coordinates that are none raise UserError with their row,
     counted from 1 below the header.
     """
-    source = source or slug(absolute(file).parent.name if file.stem in ("images", "index") else file.stem)
+    source = source or slug(absolute(file).parent.name if file.stem in NAMELESS else file.stem)
     text = _read_text(file)
     columns = find_columns(text.columns, ROLES)
     _check_columns(file, text, columns)
