@@ -1,0 +1,117 @@
+"""A perspective camera over flat ground, and the road it looks along.
+
+World axes: x to the right of the road's first metre, y up, z forward, in metres. Angles are given as slopes
+(tangents) so that no trigonometry is needed and the same numbers come out on any machine.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+Point = tuple[float, float]
+
+NEAR = 0.6  # metres; nothing nearer is drawn
+ROAD_LENGTH = 1400
+
+
+class Road:
+    """The centre line of a road: lateral offset and slope by the metre, from a few changes of curvature."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        knots = (rng.random(24) - 0.5) * 2 * (0.0002 + 0.0016 * float(rng.random()))
+        offset = np.zeros(ROAD_LENGTH + 1)
+        slopes = np.zeros(ROAD_LENGTH + 1)
+        slope, lateral = 0.0, 0.0
+        for metre in range(1, ROAD_LENGTH + 1):
+            knot, part = divmod(metre, 64)
+            curvature = knots[knot] + (knots[knot + 1] - knots[knot]) * (part / 64)
+            slope = min(max(slope + float(curvature), -0.4), 0.4)
+            lateral += slope
+            offset[metre], slopes[metre] = lateral, slope
+        self.offset = offset.astype(np.float32)
+        self.slopes = slopes.astype(np.float32)
+
+    def centre(self, s: float) -> float:
+        """Lateral position of the centre line, `s` metres along."""
+        cell = min(max(int(s), 0), ROAD_LENGTH - 1)
+        low, high = float(self.offset[cell]), float(self.offset[cell + 1])
+        return low + (high - low) * min(max(s - cell, 0.0), 1.0)
+
+    def slope(self, s: float) -> float:
+        """Direction of the road, as lateral metres a metre forward."""
+        return float(self.slopes[min(max(int(s), 0), ROAD_LENGTH)])
+
+    def centres(self, z: F32) -> F32:
+        """Lateral position of the centre line for an array of distances along."""
+        along = np.clip(z, 0, ROAD_LENGTH - 1.001).astype(np.float32)
+        cell = along.astype(np.int32)
+        low, high = self.offset[cell], self.offset[cell + 1]
+        result: F32 = low + (high - low) * (along - cell.astype(np.float32))
+        return result
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera: position, direction of view as slopes, focal length and picture size in pixels."""
+
+    x: float
+    y: float  # height over the ground
+    z: float
+    yaw: float  # slope of the view direction to the right of +z
+    pitch: float  # slope downwards
+    focal: float
+    width: int
+    height: int
+
+    @property
+    def forward(self) -> Point:
+        """Unit view direction in the ground plane."""
+        norm = float(np.sqrt(1 + self.yaw * self.yaw))
+        return self.yaw / norm, 1 / norm
+
+    @property
+    def tilt(self) -> Point:
+        """(cosine, sine) of the downward pitch."""
+        norm = float(np.sqrt(1 + self.pitch * self.pitch))
+        return 1 / norm, self.pitch / norm
+
+    @property
+    def horizon(self) -> float:
+        """Row of the horizon, in pixels from the top."""
+        return self.height / 2 - self.focal * self.pitch
+
+    def depth(self, x: float, z: float) -> float:
+        """Metres in front of the camera, along the ground."""
+        fx, fz = self.forward
+        return (x - self.x) * fx + (z - self.z) * fz
+
+    def project(self, x: float, y: float, z: float) -> Point:
+        """Pixel of a world point; points behind the camera are pulled to just before it."""
+        fx, fz = self.forward
+        cos, sin = self.tilt
+        dx, dz = x - self.x, z - self.z
+        ahead = dx * fx + dz * fz
+        side = dx * fz - dz * fx
+        up = y - self.y
+        depth = max(ahead * cos - up * sin, NEAR)
+        drop = -up * cos - ahead * sin
+        return self.width / 2 + self.focal * side / depth, self.height / 2 + self.focal * drop / depth
+
+    def ground(self) -> tuple[int, F32, F32, F32]:
+        """First row that shows the ground, then world x, z and distance of each pixel from it down (rows × width)."""
+        first = int(max(np.ceil(self.horizon + 0.5), 0))
+        rows = np.arange(first, self.height, dtype=np.float32) + np.float32(0.5)
+        columns = np.arange(self.width, dtype=np.float32) + np.float32(0.5)
+        cos, sin = (np.float32(value) for value in self.tilt)
+        fx, fz = (np.float32(value) for value in self.forward)
+        v = ((rows - np.float32(self.height / 2)) / np.float32(self.focal))[:, None]
+        u = ((columns - np.float32(self.width / 2)) / np.float32(self.focal))[None, :]
+        down = np.maximum(v * cos + sin, np.float32(1e-4))
+        reach = np.float32(self.y) / down
+        ahead = np.minimum((cos - v * sin) * reach, np.float32(3000))
+        side = u * reach
+        x = np.float32(self.x) + ahead * fx + side * fz
+        z = np.float32(self.z) + ahead * fz - side * fx
+        return first, x, z, np.broadcast_to(ahead, x.shape)

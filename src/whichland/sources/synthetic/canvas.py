@@ -1,0 +1,94 @@
+"""The picture and its mask, drawn together so that each pixel keeps the label of what is in front."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from whichland.sources.synthetic.camera import Point
+
+U8 = NDArray[np.uint8]
+Ink = tuple[int, int, int]
+
+SCALE = 2  # things are drawn this much larger and averaged down
+_LIMIT = 20000.0  # pixels; keeps coordinates of things beside the camera within what a rasteriser takes
+_OPAQUE = [255 if value >= 128 else 0 for value in range(256)]
+
+
+class Canvas:
+    """Draws polygons, lines and sprites over a ground picture (H×W×3) and its labels (H×W).
+
+    Points are in pixels of the final picture; they are rounded to half a pixel before rasterising.
+    """
+
+    def __init__(self, picture: U8, labels: U8) -> None:
+        self.height, self.width = labels.shape
+        size = (self.width * SCALE, self.height * SCALE)
+        self.image = Image.fromarray(picture).resize(size, Image.Resampling.NEAREST)
+        self.mask = Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)
+        self._draw = ImageDraw.Draw(self.image)
+        self._draw.fontmode = "1"
+        self._label = ImageDraw.Draw(self.mask)
+
+    def polygon(self, points: Sequence[Point], ink: Ink, label: int) -> None:
+        """Fill a polygon."""
+        placed = [_place(point) for point in points]
+        self._draw.polygon(placed, fill=ink)
+        self._label.polygon(placed, fill=label)
+
+    def line(self, points: Sequence[Point], ink: Ink, width: float, label: int) -> None:
+        """Stroke a polyline `width` pixels wide; the thinnest is half a pixel."""
+        placed = [_place(point) for point in points]
+        thick = max(int(width * SCALE + 0.5), 1)
+        self._draw.line(placed, fill=ink, width=thick)
+        self._label.line(placed, fill=label, width=thick)
+
+    def ellipse(self, centre: Point, rx: float, ry: float, ink: Ink, label: int) -> None:
+        """Fill an upright ellipse."""
+        left, top = _place((centre[0] - rx, centre[1] - ry))
+        right, bottom = _place((centre[0] + rx, centre[1] + ry))
+        self._draw.ellipse((left, top, right, bottom), fill=ink)
+        self._label.ellipse((left, top, right, bottom), fill=label)
+
+    def sprite(
+        self,
+        sprite: Image.Image,
+        centre_x: float,
+        base_y: float,
+        size: Point,
+        haze: tuple[Ink, float],
+        label: int,
+    ) -> None:
+        """Paste an RGBA sprite of `size` pixels standing on (centre_x, base_y), mixed with the haze's colour."""
+        wide, tall = max(int(size[0] * SCALE + 0.5), 1), max(int(size[1] * SCALE + 0.5), 1)
+        left, top = _place((centre_x - size[0] / 2, base_y - size[1]))
+        if left + wide <= 0 or left >= self.image.width or top >= self.image.height or top + tall <= 0:
+            return
+        small = _fit(sprite, wide, tall)
+        ink, share = haze
+        alpha = small.getchannel("A")
+        face = small.convert("RGB")
+        if share > 0.02:
+            face = Image.blend(face, Image.new("RGB", face.size, ink), share)
+        self.image.paste(face, (left, top), alpha)
+        self.mask.paste(label, (left, top), alpha.point(_OPAQUE))
+
+    def finish(self) -> tuple[U8, U8]:
+        """Average the picture down and pick the labels' nearest, in the final size."""
+        picture = np.asarray(self.image.reduce(SCALE))
+        labels = np.asarray(self.mask)[::SCALE, ::SCALE]
+        return picture.copy(), np.ascontiguousarray(labels)
+
+
+def _fit(sprite: Image.Image, wide: int, tall: int) -> Image.Image:
+    factor = min(sprite.width // wide, sprite.height // tall) // 2
+    if factor >= 2:
+        sprite = sprite.reduce(factor)
+    return sprite.resize((wide, tall), Image.Resampling.BILINEAR)
+
+
+def _place(point: Point) -> tuple[int, int]:
+    x = min(max(point[0] * SCALE, -_LIMIT), _LIMIT)
+    y = min(max(point[1] * SCALE, -_LIMIT), _LIMIT)
+    return int(np.floor(x + 0.5)), int(np.floor(y + 0.5))

@@ -1,0 +1,121 @@
+"""Weather and time of day: what they do to colours, and nothing to do with the country."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Colour = tuple[float, float, float]
+
+WEATHERS = (
+    ("clear", 0.3),
+    ("cloudy", 0.27),
+    ("overcast", 0.18),
+    ("rain", 0.1),
+    ("fog", 0.08),
+    ("snow", 0.07),
+)
+HOURS = (("noon", 0.35), ("day", 0.33), ("golden", 0.2), ("dusk", 0.12))
+
+
+@dataclass(frozen=True)
+class Light:
+    """One moment's light. Colours of light are multipliers of an albedo; sky colours are 0 to 255."""
+
+    weather: str
+    hour: str
+    zenith: Colour
+    horizon: Colour
+    haze: Colour
+    visibility: float  # metres at which half of a thing is lost in the haze
+    sun: Colour  # added where the sun reaches
+    ambient: Colour
+    sun_x: float  # where shadows fall: metres to the right and forward for a metre of height
+    sun_z: float
+    clouds: float  # share of the sky, 0 to 1
+    wet: float  # 0 dry to 1 mirror
+    snow: float  # 0 none to 1 thin cover
+    glow: float  # strength of the sun's glow in the sky
+
+    @property
+    def shadows(self) -> bool:
+        return self.sun[0] > 0.15
+
+    def fade(self, depth: float) -> float:
+        """Share of a thing's colour that the haze takes at `depth` metres."""
+        ratio = depth / self.visibility
+        return ratio / (1 + ratio)
+
+    def shade(
+        self, albedo: Colour | tuple[int, int, int], depth: float, lit: float = 0.6
+    ) -> tuple[int, int, int]:
+        """Return the 0..255 colour of a surface; `lit` is 0 in shadow and 1 facing the sun."""
+        haze = self.fade(depth)
+        mixed = [
+            a * (amb + sun * lit) * (1 - haze) + h * haze
+            for a, amb, sun, h in zip(albedo, self.ambient, self.sun, self.haze, strict=True)
+        ]
+        red, green, blue = (min(max(int(value + 0.5), 0), 255) for value in mixed)
+        return red, green, blue
+
+
+def pick(rng: np.random.Generator, choices: tuple[tuple[str, float], ...]) -> str:
+    """Draw a name by weight."""
+    mark = float(rng.random()) * sum(weight for _, weight in choices)
+    for name, weight in choices:
+        mark -= weight
+        if mark < 0:
+            return name
+    return choices[-1][0]
+
+
+def _mix(a: Colour, b: Colour, t: float) -> Colour:
+    return a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t
+
+
+def _scaled(a: Colour, k: float) -> Colour:
+    return a[0] * k, a[1] * k, a[2] * k
+
+
+_HOUR = {  # zenith, horizon, sun, ambient, shadow length
+    "noon": ((66, 124, 204), (188, 214, 236), (0.62, 0.60, 0.54), (0.50, 0.53, 0.58), 0.5),
+    "day": ((80, 138, 210), (198, 218, 234), (0.60, 0.56, 0.48), (0.47, 0.50, 0.56), 0.9),
+    "golden": ((96, 134, 190), (246, 208, 160), (0.66, 0.47, 0.26), (0.42, 0.42, 0.48), 2.2),
+    "dusk": ((62, 78, 128), (232, 168, 138), (0.24, 0.15, 0.10), (0.40, 0.39, 0.47), 3.2),
+}
+
+
+def draw_light(rng: np.random.Generator, snows: bool) -> Light:
+    """Draw weather and hour. Where it never snows, a draw of snow becomes an overcast day."""
+    weather, hour = pick(rng, WEATHERS), pick(rng, HOURS)
+    if weather == "snow" and not snows:
+        weather = "overcast"
+    r = rng.random(6)
+    zenith, horizon, sun, ambient, length = _HOUR[hour]
+    grey = 214.0 if hour in ("noon", "day") else 178.0
+    cover = {"clear": 0.1, "cloudy": 0.55, "overcast": 0.9, "rain": 0.95, "fog": 0.5, "snow": 0.9}[weather]
+    dull = {"clear": 0.0, "cloudy": 0.15, "overcast": 0.8, "rain": 0.92, "fog": 0.9, "snow": 0.8}[weather]
+    seen = {"clear": 1500.0, "cloudy": 1100.0, "overcast": 800.0, "rain": 330.0, "fog": 85.0, "snow": 260.0}[
+        weather
+    ]
+    cloud_grey = (grey * 0.97, grey, grey * 1.03)
+    zenith = _mix(zenith, _scaled(cloud_grey, 0.82), dull)
+    horizon = _mix(horizon, cloud_grey, dull)
+    sun = _scaled(sun, max(1 - 1.1 * dull, 0.0))
+    ambient = _mix(ambient, (0.70, 0.72, 0.74) if hour in ("noon", "day") else (0.56, 0.57, 0.60), dull)
+    side = (float(r[0]) - 0.5) * 2
+    return Light(
+        weather=weather,
+        hour=hour,
+        zenith=zenith,
+        horizon=horizon,
+        haze=_mix(horizon, (200.0, 208.0, 218.0), 0.25),
+        visibility=seen * (0.7 + 0.6 * float(r[1])),
+        sun=sun,
+        ambient=ambient,
+        sun_x=length * side,
+        sun_z=length * (float(r[2]) - 0.45) * 1.4,
+        clouds=cover * (0.8 + 0.3 * float(r[3])),
+        wet=0.75 + 0.25 * float(r[4]) if weather == "rain" else 0.15 if weather == "fog" else 0.0,
+        snow=0.45 + 0.45 * float(r[4]) if weather == "snow" else 0.0,
+        glow={"clear": 1.0, "cloudy": 0.7}.get(weather, 0.12) * (1.3 if hour in ("golden", "dusk") else 0.8),
+    )
