@@ -9,6 +9,7 @@ A field's type, default and help stand in one place:
 `read_toml` builds one from a file, `to_toml` writes it back, and `cli.flags` turns the fields into flags.
 """
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -71,11 +72,14 @@ def check(value: Any, kind: Any, where: str) -> Any:
 
 
 def build(config: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Make a configuration from plain values. Raises UserError on unknown names and wrong types."""
+    """Make a configuration from plain values. Raises UserError on unknown or missing names and wrong types."""
     known = {setting.name: setting for setting in settings(config)}
     for name in values:
         if name not in known:
             raise UserError(f"{where}: unknown setting {name!r}; known are {', '.join(known)}")
+    missing = [name for name, setting in known.items() if setting.default is MISSING and name not in values]
+    if missing:
+        raise UserError(f"{where}: {missing[0]} must be given ({known[missing[0]].help})")
     checked = {name: check(value, known[name].kind, f"{where}: {name}") for name, value in values.items()}
     return config(**checked)
 
@@ -109,5 +113,5 @@ def _toml(value: Any) -> str:
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items()) + "}"
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{text}"'
+    # JSON's escapes are TOML's, but for DEL, which JSON leaves as it is
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

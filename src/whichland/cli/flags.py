@@ -56,7 +56,7 @@ def _recipe_parameter() -> inspect.Parameter:
 def _parameter(setting: Setting) -> inspect.Parameter:
     """One flag; its default is None so that `recipe` and the class's own default stay underneath."""
     kind = _inner(setting.kind)
-    shown = "" if setting.default in (None, MISSING, ()) else f" [default: {_show(setting.default)}]"
+    shown = "" if setting.default in (None, MISSING, (), {}, "") else f" [default: {_show(setting.default)}]"
     name = "--" + setting.name.replace("_", "-")
     names, metavar = [name], None
     cli_kind: type = str

@@ -31,7 +31,7 @@ COMMANDS = {
     "explain": Entry("whichland.cli.explain", "explain", "Show where in a photo the model found its answer."),
 }
 DATA_COMMANDS = {
-    "ingest": Entry("whichland.cli.data", "ingest", "Make a manifest from photos, shards, a table or the synthetic world."),
+    "ingest": Entry("whichland.cli.data", "ingest", "A manifest from photos, shards, a table or the synthetic world."),
     "measure": Entry("whichland.cli.data", "measure", "Size, hashes, brightness, contrast, sharpness of each image."),
     "clean": Entry("whichland.cli.data", "clean", "Give bad and duplicate images a drop reason."),
     "split": Entry("whichland.cli.data", "split", "Put groups of related images into train, val and test."),

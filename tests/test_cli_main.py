@@ -1,0 +1,104 @@
+"""The command line's frame: quick, light, and one line for what the user can mend. Real processes."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from whichland import __version__
+from whichland.cli.main import COMMANDS, DATA_COMMANDS, main, require_extra
+from whichland.errors import UserError
+
+HEAVY = ("torch", "timm", "torchvision", "polars", "fastapi", "matplotlib", "sklearn", "PIL", "numpy")
+
+AFTER = """
+import sys
+from whichland.cli.main import main
+sys.argv = ["whichland", *{arguments!r}]
+try:
+    main()
+except SystemExit as end:
+    print("code", end.code or 0, file=sys.stderr)
+print("loaded", *[name for name in {heavy!r} if name in sys.modules], file=sys.stderr)
+"""
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "whichland", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["data", "--help"], ["--version"], []], ids=" ".join)
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = AFTER.format(arguments=arguments, heavy=HEAVY)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "loaded"
+
+
+def test_help_lists_every_command() -> None:
+    shown = run("--help")
+    assert shown.returncode == 0
+    for name, entry in COMMANDS.items():
+        assert f" {name} " in shown.stdout
+        assert entry.help in " ".join(shown.stdout.split())
+    assert " data " in shown.stdout
+    inside = run("data", "--help").stdout
+    for name, entry in DATA_COMMANDS.items():
+        assert f" {name} " in inside
+        assert entry.help in " ".join(inside.split())
+
+
+def test_help_is_quick() -> None:
+    """The goal is 0.3 s; a busy machine may need more, but an import of torch would take seconds."""
+    best = min(_seconds("--help") for _ in range(3))
+    assert best < 1.5
+
+
+def _seconds(*arguments: str) -> float:
+    start = time.monotonic()
+    run(*arguments)
+    return time.monotonic() - start
+
+
+def test_the_version() -> None:
+    shown = run("--version")
+    assert (shown.returncode, shown.stdout) == (0, f"{__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["fly"], ["data", "fly"], ["predict", "--fly"], ["predict"]], ids=" ".join
+)
+def test_what_is_not_there_is_exit_code_2_without_a_traceback(arguments: list[str]) -> None:
+    shown = run(*arguments)
+    assert shown.returncode == 2
+    assert shown.stdout == ""
+    assert "Traceback" not in shown.stderr
+
+
+def test_a_user_error_is_one_line_and_exit_code_2() -> None:
+    shown = run("predict", "no/such/bundle", "no/such/photo.jpg")
+    assert shown.returncode == 2
+    assert shown.stdout == ""
+    assert len(shown.stderr.splitlines()) == 1
+    assert shown.stderr.startswith("whichland: ")
+    assert "no/such/" in shown.stderr
+
+
+def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("whichland.cli.main.root", interrupted)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "whichland: interrupted\n"
+
+
+def test_a_missing_extra_is_named() -> None:
+    with pytest.raises(UserError, match=r"whichland\[serve\]"):
+        require_extra("serve", "a_module_that_no_one_has")
+    require_extra("train", "json")

@@ -1,0 +1,72 @@
+"""The generated docs are those of the code, and every command and option says what it is for."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from whichland.config import settings
+from whichland.manifest import SCHEMA
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "scripts" / "reference.py"
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reference", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_pages_are_up_to_date(reference: ModuleType) -> None:
+    for name, text in reference.pages().items():
+        page = ROOT / "docs" / "reference" / name
+        assert page.is_file(), f"docs/reference/{name} is missing: run `make docs`"
+        assert page.read_text(encoding="utf-8") == text, f"docs/reference/{name} is stale: run `make docs`"
+
+
+def test_the_pages_do_not_depend_on_the_terminal() -> None:
+    command = [sys.executable, str(SCRIPT), "--check"]
+    narrow = {"COLUMNS": "30", "TERM": "dumb", "NO_COLOR": "1", "LANG": "C", "PYTHONUTF8": "1"}
+    done = subprocess.run(command, env=os.environ | narrow, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_command_and_option_has_help(reference: ModuleType) -> None:
+    seen = 0
+    for words, command, context in reference.commands():
+        assert command.callback.__doc__, f"whichland {words} has no docstring"
+        assert command.help, f"whichland {words} has no help"
+        for names, text in reference.parameters(command, context):
+            bare = text.split("[")[0].strip()
+            assert bare, f"whichland {words} {names} has no help"
+            seen += 1
+    assert seen > 50, "the walk must have found the commands"
+
+
+def test_every_setting_and_column_has_help(reference: ModuleType) -> None:
+    for place in reference.CONFIGS:
+        module, _, name = place.partition(":")
+        config = getattr(importlib.import_module(module), name)
+        assert config.__doc__
+        assert not config.__doc__.startswith(f"{name}("), f"{name} has no docstring of its own"
+        for setting in settings(config):
+            assert setting.help, f"{name}.{setting.name} has no help"
+    assert all(column.meaning for column in SCHEMA)
+
+
+def test_every_configuration_class_is_in_the_docs(reference: ModuleType) -> None:
+    """A class named …Config in the package that the list in scripts/reference.py does not name."""
+    listed = {place.rpartition(":")[2] for place in reference.CONFIGS}
+    package = ROOT / "src" / "whichland"
+    lines = [line for path in package.rglob("*.py") for line in path.read_text(encoding="utf-8").splitlines()]
+    defined = {line.split()[1].rstrip(":").split("(")[0] for line in lines if line.startswith("class ")}
+    assert {name for name in defined if name.endswith("Config")} == listed
