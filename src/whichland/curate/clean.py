@@ -7,11 +7,8 @@ import polars as pl
 
 from whichland.manifest import Manifest
 
-UNTRUSTED = ("unreadable", "tiny", "dark", "blank", "blurred", "no_country")
-DUPLICATE = ("conflicting_label", "duplicate")
-REASONS = (*UNTRUSTED, *DUPLICATE)  # in order of precedence: a row gets the first that is true of it
-
-LATER = ("weight", "rank")  # what no longer holds once other rows are kept
+OWN_FAULTS = ("unreadable", "tiny", "dark", "blank", "blurred", "no_country")
+REASONS = (*OWN_FAULTS, "conflicting_label", "duplicate")  # a row gets the first that is true of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +35,9 @@ def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
     """
     config = config or CleanConfig()
     manifest.require("sha256", "country", hint="run `whichland data measure` first")
-    frame = manifest.frame.drop(LATER, strict=False).with_columns(_own_faults(config).alias("drop_reason"))
+    frame = manifest.frame.drop("weight", "rank", strict=False).with_columns(
+        _own_faults(config).alias("drop_reason")
+    )
     if config.drop_duplicates:
         frame = _with_duplicates(frame)
     dropped = pl.col("drop_reason").is_not_null()
@@ -48,7 +47,7 @@ def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
 
 
 def _own_faults(config: CleanConfig) -> pl.Expr:
-    """The first of `UNTRUSTED` that is true of a row, judged by that row alone."""
+    """The first of `OWN_FAULTS` that is true of a row, judged by that row alone."""
     faults = {
         "unreadable": pl.col("unreadable").is_not_null() | pl.col("sha256").is_null(),
         "tiny": pl.min_horizontal("width", "height") < config.min_side,
@@ -57,32 +56,24 @@ def _own_faults(config: CleanConfig) -> pl.Expr:
         "blurred": pl.col("sharpness") < config.min_sharpness,
         "no_country": pl.col("country").is_null(),
     }
-    return pl.coalesce(pl.when(faults[reason]).then(pl.lit(reason)) for reason in UNTRUSTED)
+    return pl.coalesce(pl.when(faults[reason]).then(pl.lit(reason)) for reason in OWN_FAULTS)
 
 
 def _with_duplicates(frame: pl.DataFrame) -> pl.DataFrame:
     """Drop all but one of the rows of equal bytes that have no fault of their own."""
-    for name in ("sequence", "lat"):
-        if name not in frame.columns:
-            frame = frame.with_columns(pl.lit(None).alias(f"_{name}"))
-    known = [pl.col("sequence" if "sequence" in frame.columns else "_sequence").is_null()]
-    known.append(pl.col("lat" if "lat" in frame.columns else "_lat").is_null())
-    candidates = (
-        frame.with_row_index("_row")
-        .filter(pl.col("drop_reason").is_null())
-        .sort(*known, "image_id")
-        .select(
-            "_row",
-            (pl.col("country").n_unique().over("sha256") > 1).alias("_conflict"),
-            (pl.int_range(pl.len()).over("sha256") > 0).alias("_repeated"),
-        )
-    )
+    rows = frame.with_row_index("_row")
+    best_first = (pl.col("sequence").is_null(), pl.col("lat").is_null(), pl.col("image_id"))
     reason = (
-        pl.when("_conflict").then(pl.lit("conflicting_label")).when("_repeated").then(pl.lit("duplicate"))
+        pl.when(pl.col("country").n_unique().over("sha256") > 1)
+        .then(pl.lit("conflicting_label"))
+        .when(pl.int_range(pl.len()).over("sha256") > 0)
+        .then(pl.lit("duplicate"))
+    )
+    good = (
+        rows.filter(pl.col("drop_reason").is_null()).sort(best_first).select("_row", reason.alias("_reason"))
     )
     return (
-        frame.with_row_index("_row")
-        .join(candidates, on="_row", how="left", maintain_order="left")
-        .with_columns(pl.coalesce("drop_reason", reason))
-        .drop("_row", "_conflict", "_repeated", "_sequence", "_lat", strict=False)
+        rows.join(good, on="_row", how="left", maintain_order="left")
+        .with_columns(pl.coalesce("drop_reason", "_reason").alias("drop_reason"))
+        .drop("_row", "_reason")
     )

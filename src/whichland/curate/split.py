@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from whichland.curate.duplicates import Pairs, near_duplicate_pairs
+from whichland.curate.duplicates import NO_PAIRS, Pairs, near_duplicate_pairs
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 
@@ -24,17 +24,20 @@ class SplitConfig:
     seed: Annotated[int, "which of the possible splits"] = 0
     val: Annotated[float, "share of the groups for validation"] = 0.15
     test: Annotated[float, "share of the groups for the test"] = 0.15
-    near_duplicate_distance: Annotated[int, "hashes at most this many bits apart are one scene; -1: off"] = 4
+    near_duplicate_distance: Annotated[
+        int, "hashes at most this many of 64 bits apart may be one scene; -1: do not look"
+    ] = 12
+    near_duplicate_tone: Annotated[
+        float, "…and are, when brightness and contrast differ by at most this much"
+    ] = 0.01
 
     def __post_init__(self) -> None:
-        if not (self.val >= 0 and self.test >= 0 and self.val + self.test < 1):
-            raise UserError(
-                f"val {self.val} and test {self.test}: shares are at least 0 and together below 1"
-            )
+        if self.val < 0 or self.test < 0 or self.val + self.test >= 1:
+            raise UserError(f"val {self.val}, test {self.test}: shares are at least 0 and together below 1")
         if not -1 <= self.near_duplicate_distance <= 32:
-            raise UserError(
-                f"near_duplicate_distance {self.near_duplicate_distance}: give -1 (off) to 32 bits"
-            )
+            raise UserError(f"near_duplicate_distance {self.near_duplicate_distance}: give -1 (off) to 32")
+        if not 0 < self.near_duplicate_tone <= 1:
+            raise UserError(f"near_duplicate_tone {self.near_duplicate_tone}: give more than 0, at most 1")
 
 
 def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
@@ -49,7 +52,7 @@ def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
     `weight` and `rank` of an earlier run are removed. Warns on stderr of countries without test or val photos.
     """
     config = config or SplitConfig()
-    manifest.require("drop_reason", hint="run `whichland data clean` first")
+    manifest.require("drop_reason", "phash", hint="run `whichland data clean` first")
     frame = manifest.frame.drop("weight", "rank", strict=False)
     # An exact duplicate is left out itself, but its sequence still tells which images belong together.
     linked = frame.with_row_index("_row").filter(
@@ -82,21 +85,20 @@ def split_of(group: str, config: SplitConfig) -> str:
 
 
 def sequence_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
-    """Link each image of a sequence (drive, panorama, capture session) to the sequence's first."""
-    if "sequence" not in frame.columns:
-        return np.empty((0, 2), dtype=np.int64)
-    rows = frame.select("source", "sequence", row=pl.int_range(pl.len())).filter(
-        pl.col("sequence").is_not_null()
-    )
-    rows = rows.with_columns(first=pl.col("row").min().over("source", "sequence"))
+    """Link each image of a sequence (drive, panorama, capture session) to the sequence's first, in any source."""
+    rows = frame.select("sequence", row=pl.int_range(pl.len())).drop_nulls()
+    rows = rows.with_columns(first=pl.col("row").min().over("sequence"))
     return rows.filter(pl.col("row") != pl.col("first")).select("first", "row").to_numpy().astype(np.int64)
 
 
 def near_duplicate_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
-    """Link images whose perceptual hashes are at most `near_duplicate_distance` bits apart."""
+    """Link images whose perceptual hashes, brightness and contrast are alike."""
     if config.near_duplicate_distance < 0:
-        return np.empty((0, 2), dtype=np.int64)
-    return near_duplicate_pairs(frame["phash"].to_numpy(), config.near_duplicate_distance)
+        return NO_PAIRS
+    tones = frame.select("brightness", "contrast").to_numpy()
+    return near_duplicate_pairs(
+        frame["phash"].to_numpy(), config.near_duplicate_distance, tones, config.near_duplicate_tone
+    )
 
 
 LINK_RULES: tuple[Callable[[pl.DataFrame, SplitConfig], Pairs], ...] = (sequence_links, near_duplicate_links)
@@ -106,8 +108,7 @@ LINK_RULES: tuple[Callable[[pl.DataFrame, SplitConfig], Pairs], ...] = (sequence
 def connected_components(count: int, pairs: Pairs) -> NDArray[np.int64]:
     """Return for each of `count` rows the smallest row it is connected to, shape (count,).
 
-    Labels flow along all pairs at once and chains are halved, until nothing changes: the number of rounds
-    grows with the logarithm of the longest chain.
+    The smaller label wins along all pairs at once and pointers are followed to their end, until nothing changes.
     """
     label = np.arange(count)
     left, right = pairs[:, 0], pairs[:, 1]
@@ -125,8 +126,7 @@ def connected_components(count: int, pairs: Pairs) -> NDArray[np.int64]:
 
 def _names(kept: pl.DataFrame, config: SplitConfig) -> pl.Series:
     """Return the group name of each row of `kept`, which has its `_component`."""
-    sequence = pl.col("sequence") if "sequence" in kept.columns else pl.lit(None, dtype=pl.String)
-    key = pl.concat_str(pl.lit("sequence/"), pl.col("source"), pl.lit("/"), sequence)
+    key = pl.lit("sequence/") + pl.col("sequence")
     fresh = pl.coalesce(key.min().over("_component"), pl.col("image_id").min().over("_component"))
     kept = kept.with_columns(fresh.alias("_fresh"))
     if "group" not in kept.columns:
