@@ -118,9 +118,9 @@ def _jpeg_header(data: bytes) -> tuple[int, int, str]:
     try:
         height, width, colour, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     except KeyError:
-        raise ImageError("broken JPEG header (unknown chroma subsampling)") from None
+        raise ImageError("broken or truncated JPEG header (no known chroma subsampling)") from None
     except ValueError as error:
-        raise ImageError(f"broken JPEG header ({_one_line(error)})") from None
+        raise ImageError(f"broken or truncated JPEG header ({_one_line(error)})") from None
     _check_pixels(width, height, MAX_JPEG_PIXELS)
     return height, width, colour
 
