@@ -50,16 +50,16 @@ def find_country(text: str) -> str | None:
     """Give the alpha-2 code for a code (alpha-2 or alpha-3) or any usual English spelling, or None.
 
     Case, accents, punctuation, underscores, "the", "and" and "&" do not matter, nor does the order around a
-    comma ("Korea, Republic of").
+    comma or bracket ("Korea, Republic of").
     """
     spelled, by_code = text.strip(), _codes()
     if spelled.upper() in by_code:
         return by_code[spelled.upper()]
     names = _names()
     found = names.get(_key(spelled))
-    if found is None and "," in spelled:
-        last, _, first = spelled.partition(",")
-        found = names.get(_key(f"{first} {last}"))
+    if found is None:
+        last, *first = re.split(r"[,(]", spelled, maxsplit=1)
+        found = names.get(_key(" ".join([*first, last])))
     return found
 
 

@@ -1,0 +1,160 @@
+import csv
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whichland.geo.countries import COUNTRIES, country_name, find_country, nearest_names, region_order
+
+SHARED = Path(__file__).parent.parent.parent / "shared/data"
+CODES = sorted(COUNTRIES)
+
+SPELLINGS = {
+    "AX": ["Aland", "Åland", "Åland Islands"],
+    "BA": ["Bosnia", "Bosnia And Herzegovina", "Bosnia & Herzegovina", "BosniaAndHerzegovina"],
+    "BO": ["Bolivia, Plurinational State of", "Bolivia (Plurinational State of)"],
+    "BS": ["The Bahamas", "Bahamas, The", "bahamas"],
+    "CD": ["DRC", "DR Congo", "Congo-Kinshasa", "Congo (Kinshasa)", "Congo, The Democratic Republic of the"],
+    "CG": ["Congo", "Congo-Brazzaville", "Republic of the Congo"],
+    "CI": ["Ivory Coast", "Cote d'Ivoire", "Côte d’Ivoire", "cote_divoire"],
+    "CV": ["Cape Verde", "Cabo Verde"],
+    "CW": ["Curacao", "Curaçao"],
+    "CZ": ["Czech Republic", "Czechia", "CZE"],
+    "FK": ["Falkland Islands (Islas Malvinas)"],
+    "FO": ["Faroe Islands", "Faeroe Islands"],
+    "GB": ["UK", "U.K.", "Great Britain", "England", "Scotland", "United_Kingdom"],
+    "GE": ["Georgia"],
+    "GR": ["EL", "Greece"],
+    "HK": ["Hong Kong", "Hong Kong SAR"],
+    "IM": ["Isle of Man", "isle_of_man"],
+    "IR": ["Iran, Islamic Republic of"],
+    "JE": ["Jersey"],
+    "KP": ["North Korea", "Korea, Democratic People's Republic of"],
+    "KR": ["South Korea", "SouthKorea", "Korea, Republic of", "south-korea"],
+    "LA": ["Laos", "Lao People's Democratic Republic"],
+    "LC": ["St. Lucia", "Saint Lucia"],
+    "MD": ["Moldova, Republic of"],
+    "MK": ["Macedonia", "North Macedonia", "Macedonia, the former Yugoslav Republic of"],
+    "MM": ["Burma", "Myanmar (Burma)"],
+    "MO": ["Macau", "Macao"],
+    "NA": ["NA", "na", "Namibia", "NAM"],
+    "NL": ["Holland", "The Netherlands"],
+    "NO": ["no", "Norway"],
+    "PS": ["Palestine", "West Bank", "Palestine, State of"],
+    "RE": ["Reunion", "Réunion", "La Réunion"],
+    "RU": ["Russia", "Russian Federation"],
+    "SZ": ["Swaziland", "Eswatini", "eSwatini"],
+    "TL": ["East Timor", "Timor-Leste"],
+    "TR": ["Turkey", "Türkiye", "Turkiye"],
+    "TW": ["Taiwan", "Republic of China", "Taiwan, Province of China"],
+    "TZ": ["Tanzania, United Republic of"],
+    "US": ["USA", "U.S.A.", "U.S.", "United States", "United States of America", "united_states", "America"],
+    "VA": ["Vatican", "Vatican City", "Holy See"],
+    "VI": ["US Virgin Islands", "Virgin Islands, U.S.", "U.S. Virgin Islands"],
+    "VG": ["British Virgin Islands", "Virgin Islands, British"],
+    "VN": ["Vietnam", "Viet Nam"],
+    "XK": ["Kosovo"],
+}
+
+# Folders of the Kaggle data set of GeoGuessr screenshots beside those of the countries' plain names.
+KAGGLE = (
+    "Aland|American Samoa|Antarctica|Curacao|Czechia|Dominican Republic|Eswatini|Faroe Islands|Isle of Man|Macao|"
+    "Martinique|North Macedonia|Northern Mariana Islands|Palestine|Pitcairn Islands|Puerto Rico|Reunion|"
+    "South Georgia and South Sandwich Islands|South Korea|Svalbard and Jan Mayen|US Virgin Islands|"
+    "United Arab Emirates|United Kingdom|United States|Vietnam"
+)
+
+
+def test_all_of_iso_3166_and_kosovo_are_there() -> None:
+    assert len(COUNTRIES) == 250
+    assert len({country.alpha3 for country in COUNTRIES.values()}) == 250
+    assert all(len(code) == 2 and country.code == code for code, country in COUNTRIES.items())
+    assert {"NA", "XK", "AQ", "TW"} <= set(COUNTRIES)
+    assert not {"FX", "IC", "EU", "UN"} & set(COUNTRIES)
+
+
+@pytest.mark.parametrize("code", SPELLINGS)
+def test_usual_spellings(code: str) -> None:
+    assert {text: find_country(text) for text in SPELLINGS[code]} == dict.fromkeys(SPELLINGS[code], code)
+
+
+def test_every_name_and_alias_leads_to_its_own_country() -> None:
+    for country in COUNTRIES.values():
+        for text in (country.code, country.alpha3, country.name, *country.aliases):
+            assert find_country(text) == country.code, text
+
+
+def test_namibia_is_never_missing() -> None:
+    assert COUNTRIES["NA"].name == country_name("NA") == "Namibia"
+    assert COUNTRIES["NA"].region == "Southern Africa"
+
+
+@given(code=st.sampled_from(CODES), data=st.data())
+def test_names_survive_noise(code: str, data: st.DataObject) -> None:
+    country = COUNTRIES[code]
+    text = data.draw(st.sampled_from([country.name, *(a for a in country.aliases if len(a) > 3)]))
+    text = data.draw(st.sampled_from([str.upper, str.lower, str.title, str]))(text)
+    text = text.replace(" ", data.draw(st.sampled_from([" ", "_", "-", "  "])))
+    marks = data.draw(st.lists(st.sampled_from(["\u0301", "\u0308"]), max_size=2))
+    assert find_country(" " + text + "".join(marks) + "\n") == code
+
+
+@given(st.text(max_size=30))
+def test_any_text_has_an_answer(text: str) -> None:
+    found = find_country(text)
+    assert found is None or found in COUNTRIES
+    assert len(nearest_names(text)) <= 3
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "Germny", "train", "images", "Atlantis", "FX1", "ZZ", "the", "___"]
+)
+def test_what_is_no_country(text: str) -> None:
+    assert find_country(text) is None
+
+
+def test_nearest_names() -> None:
+    assert nearest_names("Germny")[0] == "Germany"
+    assert nearest_names("Untied States")[0] == "United States"
+    assert nearest_names("new zeeland")[0] == "New Zealand"
+    assert nearest_names("qqqqqq") == []
+
+
+def test_driving_sides_and_regions() -> None:
+    left = {code for code in CODES if COUNTRIES[code].drives_on == "left"}
+    assert {"GB", "IE", "AU", "NZ", "JP", "IN", "ZA", "NA", "TH", "ID", "MY", "HK", "MT", "CY"} <= left
+    assert not {"US", "DE", "FR", "BR", "CN", "RU", "PH", "KR", "TW", "PS", "IO", "GI"} & left
+    assert COUNTRIES["FR"].region == "Western Europe"
+    assert COUNTRIES["MX"].continent == COUNTRIES["JM"].continent == "North America"
+    assert COUNTRIES["CL"].continent == "South America"
+    assert all(country.region and country.continent for country in COUNTRIES.values())
+
+
+def test_region_order_puts_neighbours_together() -> None:
+    assert region_order(["US", "DE", "NA", "FR", "JP", "NO", "ZA"]) == [
+        "NA",
+        "ZA",
+        "JP",
+        "NO",
+        "FR",
+        "DE",
+        "US",
+    ]
+
+
+def test_names_that_data_sets_use() -> None:
+    assert [name for name in KAGGLE.split("|") if find_country(name) is None] == []
+    if not SHARED.is_dir():
+        pytest.skip("the rest needs ../shared/data")
+    names = [path.name for path in (SHARED / "compressed_dataset").iterdir()]
+    with (SHARED / "points/mapillary_points.csv").open() as file:
+        names += [row["country_name"] for row in csv.DictReader(file)]
+    assert [name for name in set(names) if find_country(name) is None] == []
+    with (SHARED / "points/streetview_points.csv").open() as file:
+        codes = {row["country"] for row in csv.DictReader(file)}
+    shards = (SHARED / "pano_parquet/data").glob("*.parquet")
+    for shard in shards:
+        codes |= set(pl.read_parquet(shard, columns=["country_iso_alpha2"]).to_series())
+    assert {code: find_country(code) for code in codes} == {code: code for code in codes}

@@ -1,0 +1,337 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from whichland import manifest
+from whichland.errors import UserError
+from whichland.images.decode import load
+from whichland.sources.folder import sessions
+from whichland.sources.ingest import ingest
+
+SHARED = Path(__file__).parent.parent.parent / "shared/data"
+
+
+def jpeg(shade: int = 100) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((16, 24, 3), shade, np.uint8)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def put(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(jpeg())
+    return folder
+
+
+def shard(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small = {"country_iso_alpha2": "NA", "latitude": "-22.5", "longitude": "17.1", "address": ""}
+    image = {"image": {"bytes": jpeg(), "path": f"{path.stem}.jpg"}}
+    pl.DataFrame([image | small | row for row in rows]).write_parquet(path)
+    return path
+
+
+# --- folders by country ------------------------------------------------------------------------------------
+
+
+def test_folder_by_country(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(
+        tmp_path / "My Photos",
+        "NA/a.jpg",
+        "germany/x/b.PNG",
+        "Côte d'Ivoire/c.jpeg",
+        "US/.hidden.jpg",
+        "NA/a.txt",
+    )
+    made = ingest(str(tmp_path / "My Photos"))
+    frame = made.frame
+    assert dict(frame.select("image_id", "country").iter_rows()) == {
+        "my-photos/Côte d'Ivoire/c.jpeg": "CI",
+        "my-photos/NA/a.jpg": "NA",
+        "my-photos/germany/x/b.PNG": "DE",
+    }
+    assert frame["label_country"].to_list() == frame["country"].to_list()
+    assert frame["sequence"].null_count() == 3
+    assert load(frame["uri"][0]).shape == (16, 24, 3)
+    assert "2 files are not images" in capsys.readouterr().err
+    step = made.history[0]
+    assert (step.step, step.rows, step.params["kind"]) == ("ingest", 3, "folder")
+
+
+def test_manifest_of_namibia_survives_the_file(tmp_path: Path) -> None:
+    put(tmp_path / "photos", "NA/a.jpg", "na/b.jpg", "Namibia/c.jpg")
+    path = manifest.write(ingest(str(tmp_path / "photos")), tmp_path / "m.parquet")
+    again = manifest.read(path)
+    assert again.frame["country"].to_list() == ["NA"] * 3
+    assert again.history[0].params["source"] == "photos"
+
+
+def test_unknown_folders_are_named_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path / "p", "Germny/a.jpg", "Qwxyz/b.jpg", "FR/c.jpg")
+    with pytest.raises(UserError) as raised:
+        ingest(str(tmp_path / "p"))
+    assert "'Germny' (did you mean Germany" in str(raised.value)
+    assert "'Qwxyz'" in str(raised.value)
+    assert "--skip-unknown" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    frame = ingest(str(tmp_path / "p"), skip_unknown=True).frame
+    assert frame["country"].to_list() == ["FR"]
+    assert "2 photos left out" in capsys.readouterr().err
+
+
+def test_flat_folder_has_no_countries_and_may_not_be_mixed(tmp_path: Path) -> None:
+    put(tmp_path / "flat", "a.jpg", "b.jpg")
+    assert ingest(str(tmp_path / "flat")).frame["country"].to_list() == [None, None]
+    put(tmp_path / "mixed", "a.jpg", "FR/b.jpg")
+    with pytest.raises(UserError, match="1 photos lie beside"):
+        ingest(str(tmp_path / "mixed"))
+    assert ingest(str(tmp_path / "mixed"), skip_unknown=True).frame.height == 1
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    put(tmp_path / "real", "a.jpg")
+    put(tmp_path / "p", "FR/b.jpg")
+    (tmp_path / "p" / "NO").symlink_to(tmp_path / "real")
+    (tmp_path / "p" / "FR" / "loop").symlink_to(tmp_path / "p")
+    assert ingest(str(tmp_path / "p")).frame["country"].to_list() == ["FR", "NO"]
+
+
+@pytest.mark.parametrize(
+    ("names", "says"), [((), "no photos"), (("FR/a.txt",), "no photos"), (("Xyzzyq/a.jpg",), "not a country")]
+)
+def test_nothing_to_ingest(tmp_path: Path, names: tuple[str, ...], says: str) -> None:
+    put(tmp_path, *names)
+    with pytest.raises(UserError, match=says):
+        ingest(str(tmp_path))
+    if "Xyzzyq/a.jpg" in names:
+        with pytest.raises(UserError, match="nothing is left"):
+            ingest(str(tmp_path), skip_unknown=True)
+
+
+def test_sessions_join_a_countrys_close_stamps() -> None:
+    def named(*photos: tuple[int | None, str]) -> list[str | None]:
+        return sessions([(f"c/canvas_{stamp}.jpg", country) for stamp, country in photos], "s")
+
+    t = 1_629_177_406
+    one, other, chained, abroad, late = named(
+        (t, "FR"), (t + 59, "FR"), (t + 118, "FR"), (t + 1, "DE"), (t + 178, "FR")
+    )
+    assert one == other == chained == f"s/FR/session-{t}"
+    assert abroad == f"s/DE/session-{t + 1}"
+    assert late == f"s/FR/session-{t + 178}"
+    assert named((None, "FR")) == [None]
+    assert sessions([("FR/IMG_20210101.jpg", "FR"), ("FR/5550001111.jpg", "FR")], "s") == [None, None]
+
+
+# --- shards ------------------------------------------------------------------------------------------------
+
+
+def test_shards_are_read_in_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[dict[str, object]] = [
+        {"image": {"bytes": jpeg(10), "path": "panoA.jpg"}},
+        {"image": {"bytes": jpeg(50), "path": "panoB.jpg"}, "latitude": "n/a", "country_iso_alpha2": "FR"},
+        {"image": {"bytes": jpeg(90), "path": "panoA.jpg"}, "latitude": "91"},
+        {"image": {"bytes": jpeg(130), "path": None}, "latitude": None, "longitude": None},
+    ]
+    path = shard(tmp_path / "hub/data/train-00000-of-00001-abc123.parquet", rows)
+    frame = ingest(str(tmp_path / "hub")).frame
+    assert frame["image_id"].to_list() == [
+        *("hub/panoA", "hub/panoB", "hub/panoA~2"),
+        f"hub/{path.name}#3",
+    ]
+    assert frame["sequence"].to_list() == ["panoA", "panoB", "panoA", None]
+    assert frame["country"].to_list() == ["NA", "FR", "NA", "NA"]
+    assert frame["lat"].to_list() == [-22.5, None, None, None]
+    assert frame["lon"].null_count() == 3
+    assert "2 rows have text that is not a pair of coordinates" in capsys.readouterr().err
+    assert [round(float(load(uri).mean()), -1) for uri in frame["uri"]] == [10, 50, 90, 130]
+    assert frame["uri"][1] == f"{path}#1"
+
+
+def test_two_sets_of_shards_are_refused(tmp_path: Path) -> None:
+    for name in ("train-00000-of-00005-aa", "train-00001-of-00005-ab", "train-00000-of-00006-ba"):
+        shard(tmp_path / "data" / f"{name}.parquet", [{"image": {"bytes": jpeg(), "path": f"{name}.jpg"}}])
+    for origin in (f"parquet:{tmp_path}", str(tmp_path), f"{tmp_path}/data/train-*.parquet"):
+        with pytest.raises(UserError, match=r"train-\*-of-00005.* and train-\*-of-00006") as raised:
+            ingest(origin)
+        assert "choose one with 'parquet:" in str(raised.value)
+    chosen = str(raised.value).partition("'")[2].rstrip("'")
+    assert ingest(chosen).frame["image_id"].str.contains("of-00006").all()
+    assert ingest(f"parquet:{tmp_path}/data/train-*-of-00005*.parquet").frame.height == 2
+
+
+def test_one_shard_twice_is_refused(tmp_path: Path) -> None:
+    for hash_ in ("aa", "bb"):
+        shard(tmp_path / f"train-00000-of-00002-{hash_}.parquet", [{}])
+    with pytest.raises(UserError, match="twice"):
+        ingest(f"parquet:{tmp_path}")
+
+
+def test_missing_shards_and_unknown_codes_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shard(tmp_path / "train-00000-of-00006.parquet", [{}, {"country_iso_alpha2": "Q9"}])
+    with pytest.raises(UserError, match="'Q9'"):
+        ingest(str(path))
+    assert ingest(str(path), skip_unknown=True).frame["country"].to_list() == ["NA"]
+    said = capsys.readouterr().err
+    assert "1 of 6 shards" in said
+    assert "1 rows of unknown countries left out" in said
+
+
+def test_what_is_no_shard(tmp_path: Path) -> None:
+    pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="no embedded images"):
+        ingest(f"parquet:{tmp_path}/t.parquet")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    for origin in (f"parquet:{tmp_path}/broken.parquet", f"{tmp_path}/broken.parquet"):
+        with pytest.raises(UserError, match="not a readable Parquet"):
+            ingest(origin)
+    with pytest.raises(UserError, match="no Parquet files"):
+        ingest(f"parquet:{tmp_path}/none*.parquet")
+
+
+# --- tables ------------------------------------------------------------------------------------------------
+
+
+def table(folder: Path, text: str, name: str = "mine.csv") -> str:
+    put(folder, "a.jpg", "sub/b.jpg", "c.jpg")
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+def test_table_of_countries_keeps_namibia_and_text(tmp_path: Path) -> None:
+    text = (
+        "Image Path,Country,ID,Licence,captured at\na.jpg,NA,007,CC0,1495427386932\nsub/b.jpg,Namibia,008,,\n"
+    )
+    text += "c.jpg,UK,009,,2020-09-18 07:19:10+02:00\n"
+    frame = ingest(table(tmp_path, text)).frame
+    assert frame["image_id"].to_list() == ["mine/007", "mine/008", "mine/009"]
+    assert frame["country"].to_list() == ["NA", "NA", "GB"]
+    assert frame["license"].to_list() == ["CC0", None, None]
+    assert frame["captured_at"].to_list() == ["2017-05-22T04:29:46.932Z", None, "2020-09-18T05:19:10Z"]
+    assert frame["uri"][1] == str(tmp_path / "sub/b.jpg")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_table_of_coordinates(tmp_path: Path, separator: str) -> None:
+    text = "filename,Latitude,lng,sequence_id\na.jpg,-22.5,17.1,s1\nc.jpg,,,s1\n".replace(",", separator)
+    frame = ingest(table(tmp_path, text), source="walk").frame
+    assert frame["lat"].to_list() == [-22.5, None]
+    assert frame["lon"].to_list() == [17.1, None]
+    assert frame["sequence"].to_list() == ["s1", "s1"]
+    assert frame["country"].to_list() == [None, None]
+    assert frame["image_id"].to_list() == ["walk/a.jpg", "walk/c.jpg"]
+
+
+def test_table_as_parquet_points_into_shards_and_archives(tmp_path: Path) -> None:
+    shard(tmp_path / "s.parquet", [{}])
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"uri": ["s.parquet#0"], "lat": [1.5], "lon": [2], "id": [7]}).write_parquet(path)
+    for origin in (str(path), f"table:{path}"):
+        frame = ingest(origin).frame
+        assert frame["image_id"].to_list() == ["t/7"]
+        assert load(frame["uri"][0]).shape == (16, 24, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "path,country\na.jpg,FR\nnone.jpg,FR\nnil.jpg,FR\n",
+            "2 of 3 files are not there, row 2 first: none.jpg",
+        ),
+        ("path,country\na.jpg,Germny\n", r"'Germny' \(did you mean Germany"),
+        ("path,lat,lon\na.jpg,1,2\nc.jpg,91,2\n", r"row 2: \(91, 2\)"),
+        ("path,lat,lon\na.jpg,1,x\n", r"row 1: \(1, x\)"),
+        ("path,lat,lon\na.jpg,nan,2\n", "row 1"),
+        ("path,lat,lon\na.jpg,1,\n", "row 1"),
+        ("path,lat\na.jpg,1\n", "must stand together"),
+        ("picture,country\na.jpg,FR\n", "no column of paths"),
+        ("path,country\n,FR\n", "row 1: the path is empty"),
+        ("path,country\n", "no rows"),
+        ("path,country\na.jpg,FR\na.jpg,DE\n", "more than once"),
+        ("path,country\na.jpg,FR,x,y\n", "not a readable table"),
+        ("", "not a readable table"),
+    ],
+)
+def test_tables_that_cannot_be_read_as_they_are(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(UserError, match=says) as raised:
+        ingest(table(tmp_path, text))
+    assert "\n" not in str(raised.value)
+
+
+def test_what_a_table_leaves_out_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "path,country\na.jpg,FR\na.jpg,FR\nnone.jpg,FR\nc.jpg,Atlantis\n"
+    frame = ingest(table(tmp_path, text), skip_unknown=True).frame
+    assert frame["country"].to_list() == ["FR"]
+    said = capsys.readouterr().err
+    assert "1 rows left out that repeat another" in said
+    assert "1 rows left out whose files are not there" in said
+    assert "1 rows of unknown countries left out" in said
+
+
+# --- telling the kind --------------------------------------------------------------------------------------
+
+
+def test_origins_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").touch()
+    for origin, says in (
+        ("nowhere", "no such"),
+        (str(tmp_path / "a.txt"), "not a folder"),
+        ("table:no.csv", "no such"),
+    ):
+        with pytest.raises(UserError, match=says):
+            ingest(origin)
+
+
+def test_every_source_fills_every_column(tmp_path: Path) -> None:
+    put(tmp_path / "f", "FR/a.jpg")
+    origins = [
+        str(tmp_path / "f"),
+        str(shard(tmp_path / "s.parquet", [{}])),
+        table(tmp_path / "t", "path,country\na.jpg,NA\n"),
+    ]
+    frames = [ingest(origin).frame for origin in origins]
+    assert frames[0].schema == frames[1].schema == frames[2].schema
+    assert [name for name in frames[0].columns if name != "country"] == [
+        column.name for column in manifest.SCHEMA if column.writer == "sources"
+    ]
+
+
+# --- the real thing ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared/data")
+    return SHARED
+
+
+def test_real_folder(shared: Path) -> None:
+    frame = ingest(str(shared / "compressed_dataset")).frame
+    assert (frame.height, frame["country"].n_unique()) == (3818, 30)
+    assert frame.filter(pl.col("country") == "US").height == 594
+    sizes = frame.group_by("sequence").len()["len"]
+    assert (sizes.len(), sizes.max()) == (3815, 2)
+
+
+def test_real_panoramas(shared: Path) -> None:
+    frame = ingest(str(shared / "pano_parquet")).frame
+    assert (frame.height, frame["country"].n_unique(), frame["sequence"].n_unique()) == (220, 47, 220)
+    assert frame.select("lat", "lon", "country").null_count().sum_horizontal().item() == 0
+    for row in (0, 109, 110, 219):
+        assert load(frame["uri"][row]).shape == (448, 1792, 3)
+
+
+def test_real_table(shared: Path) -> None:
+    frame = ingest(str(shared / "mapillary_sample/images.csv")).frame
+    assert (frame.height, frame["sequence"].n_unique(), frame["country"].null_count()) == (25, 11, 25)
+    assert frame["source"][0] == "mapillary_sample"
+    assert load(frame["uri"][0]).ndim == 3
