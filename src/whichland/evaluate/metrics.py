@@ -52,30 +52,29 @@ class CountryScores:
 
 def scores(outcomes: Outcomes, weights_N: Floats | None = None) -> Floats:
     """Top-1, top-5, macro-F1 and balanced accuracy, in the order of `SCORES`."""
+    weights_N = np.ones(len(outcomes.truth)) if weights_N is None else weights_N
     photos_K, guessed_K, hits_K = _counts(outcomes, weights_N)
     present = photos_K > 0
-    total = photos_K.sum()
-    top5 = np.dot(outcomes.in_top5, weights_N) if weights_N is not None else outcomes.in_top5.sum()
+    total = weights_N.sum()
     f1_K = 2 * hits_K[present] / (photos_K + guessed_K)[present]
     recall_K = hits_K[present] / photos_K[present]
+    top5 = outcomes.in_top5 @ weights_N
     return np.array([hits_K.sum() / total, top5 / total, f1_K.mean(), recall_K.mean()])
 
 
-def _counts(outcomes: Outcomes, weights_N: Floats | None) -> tuple[Floats, Floats, Floats]:
+def _counts(outcomes: Outcomes, weights_N: Floats) -> tuple[Floats, Floats, Floats]:
     """Photos, guesses and hits of each label, weighted: three of length K."""
-    hit = outcomes.truth == outcomes.guess
-    weighted_hits = hit.astype(float) if weights_N is None else hit * weights_N
-    size = outcomes.labels
-    return (
-        np.bincount(outcomes.truth, weights_N, size).astype(float),
-        np.bincount(outcomes.guess, weights_N, size).astype(float),
-        np.bincount(outcomes.truth, weighted_hits, size),
-    )
+    hits_N = (outcomes.truth == outcomes.guess) * weights_N
+
+    def count(labels_N: Ints, of_N: Floats) -> Floats:
+        return np.asarray(np.bincount(labels_N, of_N, outcomes.labels), np.float64)
+
+    return count(outcomes.truth, weights_N), count(outcomes.guess, weights_N), count(outcomes.truth, hits_N)
 
 
 def by_country(outcomes: Outcomes) -> list[CountryScores]:
     """Scores of every label that has photos or was guessed, in the order of the labels; no photos: recall NaN."""
-    photos_K, guessed_K, hits_K = _counts(outcomes, None)
+    photos_K, guessed_K, hits_K = _counts(outcomes, np.ones(len(outcomes.truth)))
     return [
         CountryScores(
             label=label,
@@ -109,7 +108,7 @@ def floors(outcomes: Outcomes) -> dict[str, dict[str, float]]:
     "majority" always ranks the countries by how many of these photos they have, most first; "chance" draws a
     label at random, all alike (its macro-F1 is that of the expected counts).
     """
-    photos_K, _, _ = _counts(outcomes, None)
+    photos_K, _, _ = _counts(outcomes, np.ones(len(outcomes.truth)))
     by_size = np.argsort(-photos_K, kind="stable")
     constant = Outcomes(
         truth=outcomes.truth,

@@ -1,0 +1,176 @@
+"""The answers of a bundle to one split of a manifest: a table beside the report, so that no photo is asked twice.
+
+One row a photo: image_id, uri, country (the truth), group, probabilities in the order of the bundle's labels.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from whichland.errors import UserError
+from whichland.evaluate.bootstrap import group_numbers
+from whichland.evaluate.metrics import Ints, Outcomes
+from whichland.images.decode import ImageError
+from whichland.manifest import Manifest
+from whichland.model.bundle import Bundle
+from whichland.model.predict import best_device, predict
+
+FILE = "predictions.parquet"
+IDENTITY_KEY = "whichland.predictions"
+SHOWN = ("attribution", "creator", "license")  # to be printed where a photo is shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What answers depend on; equal identities, equal answers."""
+
+    bundle_sha256: str
+    manifest_sha256: str
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """The answers, and what of the split was left out of them."""
+
+    identity: Identity
+    labels: tuple[str, ...]
+    frame: pl.DataFrame  # one row a photo that was answered
+    odds: NDArray[np.float32]  # N×K
+    unknown: dict[str, int]  # photos of countries that the model does not know, by country
+    unplaced: int  # photos without a country
+    unreadable: dict[str, str]  # image_id → reason
+
+    @property
+    def truth(self) -> Ints:
+        """Index of each photo's country in `labels`."""
+        index = {label: at for at, label in enumerate(self.labels)}
+        return np.array([index[country] for country in self.frame["country"]], np.int64)
+
+    @property
+    def outcomes(self) -> Outcomes:
+        return Outcomes.from_probabilities(self.truth, self.odds)
+
+    @property
+    def groups(self) -> Ints:
+        """Number of each photo's group; a photo without one is a group of its own."""
+        return group_numbers(self.frame["group"].to_list())
+
+
+def bundle_hash(folder: Path) -> str:
+    """SHA-256 over what decides a bundle's answers: its weights, its configuration and its temperature."""
+    digest = hashlib.sha256()
+    for name in ("config.json", "whichland.json", "model.safetensors"):
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def collect(bundle: Bundle, manifest: Manifest, identity: Identity, folder: Path) -> tuple[Predictions, bool]:
+    """Answer every kept photo of the split whose country the model knows; return (answers, whether asked anew).
+
+    Answers that lie in `folder` with the same identity are taken from there. Truth and groups always come from
+    the manifest. Raises UserError when the split has nothing to judge.
+    """
+    hint = "make it with `whichland data split`"
+    manifest.require("split", "country", hint=hint)
+    rows = manifest.kept.filter(pl.col("split") == identity.split)
+    known = rows.filter(pl.col("country").is_in(list(bundle.labels)))
+    if rows.is_empty():
+        raise UserError(f"the manifest has no kept photos in split {identity.split!r}; {hint}")
+    if known.is_empty():
+        raise UserError(
+            f"none of the {rows.height} photos of split {identity.split!r} shows a country it knows"
+        )
+    cached = _cached(folder, identity)
+    odds, errors = cached or _ask(bundle, known)
+    table = _table(known).filter(~pl.col("image_id").is_in(list(errors)))
+    if table.is_empty():
+        raise UserError(f"none of the {known.height} photos can be read: {next(iter(errors.values()))}")
+    strange = rows["country"].drop_nulls().filter(~rows["country"].drop_nulls().is_in(list(bundle.labels)))
+    found = Predictions(
+        identity=identity,
+        labels=bundle.labels,
+        frame=table,
+        odds=np.stack([odds[image] for image in table["image_id"]]),
+        unknown=dict(strange.value_counts(sort=True).iter_rows()),
+        unplaced=rows["country"].null_count(),
+        unreadable=errors,
+    )
+    _write(found, folder / FILE)
+    return found, cached is None
+
+
+Answers = tuple[dict[str, NDArray[np.float32]], dict[str, str]]  # odds and errors, by image_id
+
+
+def _ask(bundle: Bundle, known: pl.DataFrame) -> Answers:
+    bundle.model.to(best_device())
+    results = predict(bundle, known["uri"].to_list(), progress=True)
+    odds, errors = {}, {}
+    for image, (_, result) in zip(known["image_id"], results, strict=True):
+        if isinstance(result, ImageError):
+            errors[image] = str(result)
+        else:
+            odds[image] = result
+    return odds, errors
+
+
+def _table(known: pl.DataFrame) -> pl.DataFrame:
+    group = pl.col("group") if "group" in known.columns else pl.lit(None, pl.String).alias("group")
+    shown = [name for name in SHOWN if name in known.columns]
+    return known.select("image_id", "uri", "country", group, *shown)
+
+
+def identity_of(folder: Path) -> Identity | None:
+    """The identity of the answers in a report folder; None when it holds none."""
+    written = _metadata(folder)
+    return Identity(**written["identity"]) if written else None
+
+
+def _metadata(folder: Path) -> dict[str, Any] | None:
+    if not (folder / FILE).is_file():
+        return None
+    try:
+        found = pl.read_parquet_metadata(folder / FILE).get(IDENTITY_KEY)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{folder / FILE}: not readable ({reason}); remove it or choose another --out"
+        ) from None
+    return json.loads(found) if found else None
+
+
+def _cached(folder: Path, identity: Identity) -> Answers | None:
+    if identity_of(folder) != identity:
+        return None
+    written = _metadata(folder)
+    assert written is not None
+    table = pl.read_parquet(folder / FILE, columns=["image_id", "probabilities"])
+    odds = table["probabilities"].to_numpy()
+    return dict(zip(table["image_id"], odds, strict=True)), written["unreadable"]
+
+
+def _write(found: Predictions, path: Path) -> None:
+    """Write the answers as Parquet, atomically; labels and identity stand in its metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = {
+        "identity": vars(found.identity),
+        "labels": found.labels,
+        "unreadable": found.unreadable,
+    }
+    shape = pl.Array(pl.Float32, len(found.labels))
+    table = found.frame.with_columns(pl.Series("probabilities", found.odds, dtype=shape))
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        table.write_parquet(partial, metadata={IDENTITY_KEY: json.dumps(written)})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

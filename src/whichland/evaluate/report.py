@@ -1,0 +1,264 @@
+"""Judge a bundle on a split: scores with intervals, the numbers as files, and one HTML page that holds it all."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whichland import manifest as manifests
+from whichland.errors import UserError
+from whichland.evaluate import bootstrap, metrics
+from whichland.evaluate.predictions import Identity, Predictions, bundle_hash, collect, identity_of
+from whichland.manifest import Manifest
+from whichland.model import bundle as bundles
+from whichland.model.bundle import Bundle
+from whichland.train.run import manifest_hash
+
+LOG = "evaluations.jsonl"  # beside the bundle: a line each time that a split was put to it
+FILES = ("metrics.json", "predictions.parquet", "confusion.csv", "confusion.svg", "report.html")
+
+Explanation = tuple[NDArray[np.uint8], str]  # a picture, H×W×3, and what to say of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A score with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confused:
+    """Photos of one country that were taken for another."""
+
+    truth: str
+    guess: str
+    photos: int
+    of: int  # photos of the true country
+    rows: tuple[int, ...] = field(repr=False)  # in `predictions`, the surest first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What came of an evaluation; its files lie in `folder`."""
+
+    folder: Path
+    bundle: Bundle
+    manifest: Manifest
+    predictions: Predictions
+    scores: dict[str, Score]  # top1, top5, macro_f1, balanced_accuracy
+    floors: dict[str, dict[str, float]]  # the same scores for "majority" and "chance"
+    evaluations: int  # how often this bundle has answered this split, this time included
+
+    @cached_property
+    def outcomes(self) -> metrics.Outcomes:
+        return self.predictions.outcomes
+
+    @cached_property
+    def confusion(self) -> metrics.Ints:
+        """Photos by truth (rows) and guess (columns), in the order of the bundle's labels."""
+        return metrics.confusion(self.outcomes)
+
+    @property
+    def html(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def trained_on_this(self) -> bool:
+        """Whether the manifest is the one the bundle was trained from, so that its split was kept apart."""
+        trained = self.bundle.info.get("manifest_sha256")
+        return bool(trained == self.predictions.identity.manifest_sha256)
+
+    def most_confused(self, n: int = 10) -> list[Confused]:
+        """The `n` pairs (truth, guess) with the most wrong answers; among equals the larger share of the truth."""
+        wrong = self.confusion.copy()
+        np.fill_diagonal(wrong, 0)
+        photos = self.confusion.sum(axis=1)
+        pairs = sorted(np.argwhere(wrong).tolist(), key=lambda p: (-wrong[*p], photos[p[0]], p))
+        sureness = self.predictions.odds.max(axis=1)
+        found = []
+        for truth, guess in pairs[:n]:
+            rows = np.flatnonzero((self.outcomes.truth == truth) & (self.outcomes.guess == guess))
+            surest = rows[np.argsort(-sureness[rows], kind="stable")]
+            found.append(
+                Confused(
+                    truth=self.predictions.labels[truth],
+                    guess=self.predictions.labels[guess],
+                    photos=int(wrong[truth, guess]),
+                    of=int(photos[truth]),
+                    rows=tuple(surest.tolist()),
+                )
+            )
+        return found
+
+
+def evaluate(
+    bundle: str | Path,
+    manifest: Manifest | str | Path,
+    split: str = "test",
+    out: str | Path | None = None,
+    *,
+    explanations: Sequence[Explanation] = (),
+) -> Report:
+    """Judge the bundle in a folder on the kept photos of one split, and write the report.
+
+    Without `out` the report goes beside the bundle, into `report` for the test split and `report-SPLIT` for
+    others; when another bundle's or manifest's report lies there, into the next free `report-2`, `report-3`, …
+    The same bundle and manifest again: the report is made anew from the answers that lie there.
+    Raises UserError when `out` holds another evaluation, or the split has nothing to judge.
+    """
+    loaded = bundles.load(bundle)
+    table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
+    table.require("split", "country", hint="make it with `whichland data split`")
+    identity = Identity(
+        bundle_sha256=bundle_hash(loaded.folder), manifest_sha256=manifest_hash(table), split=split
+    )
+    folder = choose_folder(loaded.folder.parent, split, Path(out) if out else None, identity)
+    predictions, asked = collect(loaded, table, identity, folder)
+    log = loaded.folder.parent / LOG
+    if asked:
+        _note(log, identity)
+    outcomes = predictions.outcomes
+    report = Report(
+        folder=folder,
+        bundle=loaded,
+        manifest=table,
+        predictions=predictions,
+        scores=score(outcomes, predictions.groups),
+        floors=metrics.floors(outcomes),
+        evaluations=_times(log, identity),
+    )
+    _write(report, explanations)
+    return report
+
+
+def score(outcomes: metrics.Outcomes, group_N: metrics.Ints) -> dict[str, Score]:
+    """The overall scores, each with a 95 % percentile interval from a bootstrap over groups."""
+    drawn = bootstrap.replicate(lambda weights_N: metrics.scores(outcomes, weights_N), group_N)
+    rows = zip(metrics.SCORES, metrics.scores(outcomes), *bootstrap.interval(drawn), strict=True)
+    return {name: Score(value=float(v), low=float(low), high=float(high)) for name, v, low, high in rows}
+
+
+def choose_folder(run: Path, split: str, out: Path | None, identity: Identity) -> Path:
+    """The folder to write to: `out`, or the first beside the bundle that is free or holds this evaluation."""
+
+    def ours(folder: Path) -> bool:
+        there = identity_of(folder)
+        return there == identity if there else not any((folder / name).exists() for name in FILES)
+
+    if out is not None:
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out} is a file; --out names a folder")
+        if not ours(out):
+            raise UserError(
+                f"{out} holds the report of another bundle, manifest or split; choose another --out"
+            )
+        return out
+    name, number = "report" if split == "test" else f"report-{split}", 1
+    while not ours(run / (name if number == 1 else f"{name}-{number}")):
+        number += 1
+    return run / (name if number == 1 else f"{name}-{number}")
+
+
+def _note(log: Path, identity: Identity) -> None:
+    line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **asdict(identity)}
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _times(log: Path, identity: Identity) -> int:
+    if not log.is_file():
+        return 0
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return sum(
+        line["bundle_sha256"] == identity.bundle_sha256 and line["split"] == identity.split for line in lines
+    )
+
+
+def numbers(report: Report) -> dict[str, Any]:
+    """Everything the report says in numbers, ready for JSON."""
+    found, outcomes = report.predictions, report.outcomes
+    worst, countries = metrics.worst_tenth(outcomes)
+    return {
+        **asdict(found.identity),
+        "photos": len(outcomes.truth),
+        "groups": int(found.groups.max()) + 1,
+        "countries": len(np.unique(outcomes.truth)),
+        "labels": len(found.labels),
+        "scores": {name: asdict(score) for name, score in report.scores.items()},
+        "floors": report.floors,
+        "worst_tenth": {"recall": worst, "countries": countries},
+        "mean_odds_of_first_guess": float(found.odds.max(axis=1).mean()),
+        "by_country": {
+            found.labels[c.label]: {
+                "photos": c.photos,
+                "guessed": c.guessed,
+                "recall": None if isnan(c.recall) else c.recall,
+                "precision": c.precision,
+                "f1": c.f1,
+            }
+            for c in metrics.by_country(outcomes)
+        },
+        "left_out": {
+            "unknown_countries": found.unknown,
+            "without_country": found.unplaced,
+            "unreadable": sorted(found.unreadable),
+        },
+        "trained_on_this_manifest": report.trained_on_this,
+        "evaluations_of_this_split": report.evaluations,
+        "bootstrap": {
+            "replicates": bootstrap.REPLICATES,
+            "level": bootstrap.LEVEL,
+            "over": "groups",
+            "seed": 0,
+        },
+    }
+
+
+def confusion_csv(report: Report) -> str:
+    """The confusion matrix as CSV: a row a true country, a column a guess, countries ordered by region."""
+    from whichland.geo.countries import region_order
+
+    labels = report.predictions.labels
+    order = region_order(labels)
+    at = [labels.index(code) for code in order]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["true\\guessed", *order])
+    for code, row in zip(order, report.confusion[np.ix_(at, at)].tolist(), strict=True):
+        writer.writerow([code, *row])
+    return text.getvalue()
+
+
+def _write(report: Report, explanations: Sequence[Explanation]) -> None:
+    from whichland.evaluate import page
+    from whichland.evaluate.figures import confusion_svg
+
+    writes: dict[str, Callable[[], str]] = {
+        "metrics.json": lambda: json.dumps(numbers(report), indent=2, ensure_ascii=False) + "\n",
+        "confusion.csv": lambda: confusion_csv(report),
+        "confusion.svg": lambda: confusion_svg(*page.shown_confusion(report)),
+        "report.html": lambda: page.render(report, explanations),
+    }
+    for name, make in writes.items():
+        partial = report.folder / f".{name}.{os.getpid()}.part"
+        try:
+            partial.write_text(make(), encoding="utf-8")
+            partial.replace(report.folder / name)
+        finally:
+            partial.unlink(missing_ok=True)
