@@ -1,4 +1,5 @@
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,13 @@ def test_sessions_join_a_countrys_close_stamps() -> None:
     assert late == f"s/FR/session-{t + 178}"
     assert named((None, "FR")) == [None]
     assert sessions([("FR/IMG_20210101.jpg", "FR"), ("FR/5550001111.jpg", "FR")], "s") == [None, None]
+
+
+def test_file_names_that_no_table_can_hold_are_named(tmp_path: Path) -> None:
+    put(tmp_path, "FR/a.jpg")
+    (tmp_path / "FR" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(jpeg())
+    with pytest.raises(UserError, match="not UTF-8"):
+        ingest(str(tmp_path))
 
 
 # --- shards ------------------------------------------------------------------------------------------------
@@ -302,6 +310,16 @@ def test_every_source_fills_every_column(tmp_path: Path) -> None:
     assert [name for name in frames[0].columns if name != "country"] == [
         column.name for column in manifest.SCHEMA if column.writer == "sources"
     ]
+
+
+def test_synthetic_world_is_written_where_asked(tmp_path: Path) -> None:
+    made = ingest("synthetic:scenes=12,seed=3", folder=tmp_path / "w", source="mine")
+    assert made.frame.height == 12
+    assert made.frame["source"].unique().to_list() == ["mine"]
+    assert made.frame["country"].to_list() == made.frame["label_country"].to_list()
+    assert all(Path(uri).is_relative_to(tmp_path / "w") for uri in made.frame["uri"])
+    assert load(made.frame["uri"][0]).ndim == 3
+    assert made.history[0].params["kind"] == "synthetic"
 
 
 # --- the real thing ----------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def _walk(folder: Path) -> tuple[list[str], int]:
     Links to folders are followed, each folder once; names that begin with a dot are not looked at.
     """
     photos, others, seen = [], 0, set()
-    for at, folders, files in os.walk(folder, followlinks=True):
+    for at, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
         real = Path(at).resolve()
         if real in seen:
             folders.clear()
@@ -77,6 +77,10 @@ def _walk(folder: Path) -> tuple[list[str], int]:
             else:
                 photos.append(_text(name if below == "." else f"{below}/{name}", folder))
     return sorted(photos), others
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be listed ({error.strerror})")
 
 
 def _text(path: str, folder: Path) -> str:

@@ -36,8 +36,9 @@ def _read(kind: str, place: str, source: str | None, skip_unknown: bool, folder:
     if kind == "synthetic":
         from whichland.sources.synthetic.world import parse, write
 
-        made: pl.DataFrame = write(parse(place), folder or Path("world"))
-        return made
+        made: pl.DataFrame = write(parse(f"synthetic:{place}"), folder or Path("world"))
+        named = pl.lit(source) if source else pl.col("source")
+        return made.with_columns(named.alias("source"), pl.col("label_country").alias("country"))
     if kind == "parquet":
         from whichland.sources.parquet import read_parquet
 
