@@ -1,0 +1,199 @@
+"""Re-derive what must hold of a manifest from the file alone, without the code of the steps."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from whichland.curate.duplicates import near_duplicate_pairs
+from whichland.geo.countries import COUNTRIES
+from whichland.images.decode import ImageError, read_bytes
+from whichland.manifest import Manifest, problems
+from whichland.progress import track
+
+SAMPLE = 64  # files that are opened unless all are asked for
+PLAIN_SEARCH = 40_000  # up to so many kept rows, near-duplicates are sought by comparing every pair
+
+
+def check(manifest: Manifest, *, all_files: bool = False) -> list[str]:
+    """Return what is wrong with a manifest, one line each; an empty list when all is well.
+
+    Only what the steps have written so far is checked. `all_files` reads every file again and compares its
+    sha256; otherwise a fixed sample of them must open and agree.
+    """
+    found = [f"schema: {line}" for line in problems(manifest.frame)]
+    if found:
+        return found  # the other checks take the schema for granted
+    for name, rule in RULES.items():
+        found.extend(f"{name}: {line}" for line in rule(manifest))
+    found.extend(f"files: {line}" for line in _files(manifest, all_files))
+    return found
+
+
+def _history(manifest: Manifest) -> Iterator[str]:
+    if not manifest.history:
+        yield "there is none, so nobody can tell how this file came to be"
+        return
+    if len({step.rows for step in manifest.history}) > 1 or manifest.history[-1].rows != len(manifest):
+        counts = " → ".join(str(step.rows) for step in manifest.history)
+        yield f"steps never add or delete rows, yet the count went {counts} and is {len(manifest)}"
+    written = {"sha256": "measure", "drop_reason": "clean", "split": "split", "rank": "balance"}
+    steps = {step.step for step in manifest.history}
+    for column, step in written.items():
+        if column in manifest.frame.columns and step not in steps:
+            yield f"column {column} is there but no step {step!r}"
+
+
+def _countries(manifest: Manifest) -> Iterator[str]:
+    if "drop_reason" not in manifest.frame.columns:
+        return
+    kept = manifest.kept
+    if nameless := kept["country"].null_count():
+        yield f"{nameless} kept rows have no country"
+    unknown = sorted(set(kept["country"].drop_nulls().unique()) - set(COUNTRIES))
+    if unknown:
+        yield f"not ISO 3166-1 alpha-2: {', '.join(map(repr, unknown[:10]))}"
+
+
+def _duplicates(manifest: Manifest) -> Iterator[str]:
+    clean = _last(manifest, "clean")
+    if clean is None or not clean.get("drop_duplicates", True):
+        return
+    repeated = manifest.kept.filter(pl.col("sha256").is_duplicated())
+    if repeated.height:
+        example = repeated.sort("sha256", "image_id")["image_id"].head(2).to_list()
+        yield f"{repeated.height} kept rows hold the bytes of another kept row, such as {' and '.join(example)}"
+
+
+def _groups(manifest: Manifest) -> Iterator[str]:
+    if _last(manifest, "split") is None:
+        return
+    frame = manifest.frame
+    dropped = pl.col("drop_reason").is_not_null()
+    for column in ("group", "split"):
+        if missing := frame.filter(~dropped & pl.col(column).is_null()).height:
+            yield f"{missing} kept rows have no {column}"
+        if stray := frame.filter(dropped & pl.col(column).is_not_null()).height:
+            yield f"{stray} dropped rows have a {column}"
+    for column in ("group", "sequence"):
+        parts = (
+            manifest.kept.drop_nulls([column, "split"]).group_by(column).agg(pl.col("split").unique().sort())
+        )
+        torn = parts.filter(pl.col("split").list.len() > 1).sort(column)
+        if torn.height:
+            name, where = torn.row(0)
+            yield f"{torn.height} {column}s stand in several splits, such as {name} in {' and '.join(where)}"
+
+
+def _near_duplicates(manifest: Manifest) -> Iterator[str]:
+    split = _last(manifest, "split")
+    if split is None or split["near_duplicate_distance"] < 0:
+        return
+    kept = manifest.kept.drop_nulls("split")
+    pairs = _similar(kept, split["near_duplicate_distance"], split["near_duplicate_tone"])
+    part, names = kept["split"].to_numpy(), kept["image_id"]
+    torn = pairs[part[pairs[:, 0]] != part[pairs[:, 1]]]
+    if len(torn):
+        left, right = (names[int(row)] for row in torn[0])
+        yield f"{len(torn)} pairs of near-duplicates stand in different splits, such as {left} and {right}"
+
+
+def _similar(kept: pl.DataFrame, distance: int, tone: float) -> np.ndarray[Any, Any]:
+    """All near-duplicate pairs; by plain comparison, which owes nothing to the search of `split`, where it can."""
+    phash, tones = kept["phash"].to_numpy(), kept.select("brightness", "contrast").to_numpy()
+    if kept.height > PLAIN_SEARCH:
+        return near_duplicate_pairs(phash, distance, tones, tone)
+    found = [np.empty((0, 2), dtype=np.int64)]
+    for row in range(kept.height - 1):
+        near = np.bitwise_count(phash[row + 1 :] ^ phash[row]) <= distance
+        others = row + 1 + np.flatnonzero(near)
+        others = others[np.all(np.abs(tones[others] - tones[row]) <= tone, axis=1)]
+        found.append(np.column_stack([np.full(others.size, row), others]))
+    return np.concatenate(found)
+
+
+def _split_rule(manifest: Manifest) -> Iterator[str]:
+    split = _last(manifest, "split")
+    if split is None:
+        return
+    wrong = []
+    for group, part in (
+        manifest.kept.drop_nulls(["group", "split"]).select("group", "split").unique().iter_rows()
+    ):
+        digest = hashlib.sha256(f"{split['seed']}:{group}".encode()).digest()
+        position = int.from_bytes(digest[:8], "big") / 2**64
+        expected = (
+            "test"
+            if position < split["test"]
+            else "val"
+            if position < split["test"] + split["val"]
+            else "train"
+        )
+        if part != expected:
+            wrong.append((group, part, expected))
+    if wrong:
+        group, part, expected = min(wrong)
+        yield (
+            f"{len(wrong)} groups are not where the hash of seed {split['seed']} puts them,"
+            f" such as {group}: {part}, not {expected}"
+        )
+
+
+def _balance(manifest: Manifest) -> Iterator[str]:
+    if _last(manifest, "balance") is None or not {"rank", "weight"} <= set(manifest.frame.columns):
+        return
+    frame = manifest.frame
+    train = (pl.col("split") == "train").fill_null(False) & pl.col("drop_reason").is_null()
+    for column in ("rank", "weight"):
+        if stray := frame.filter(~train & pl.col(column).is_not_null()).height:
+            yield f"{stray} rows outside train have a {column}"
+        if missing := frame.filter(train & pl.col(column).is_null()).height:
+            yield f"{missing} train rows have no {column}"
+    ranks = frame.filter(train).group_by("country").agg(pl.col("rank").sort())
+    gaps = sorted(code for code, rank in ranks.iter_rows() if rank != list(range(len(rank))))
+    if gaps:
+        yield f"ranks do not count from 0 without gaps in {', '.join(gaps[:10])}"
+    weights = frame.filter(train)["weight"].drop_nulls()
+    if (weights < 0).any():
+        yield f"{(weights < 0).sum()} weights are negative"
+    used = weights.filter(weights > 0)
+    mean = used.mean()
+    if isinstance(mean, float) and abs(mean - 1) > 1e-6:
+        yield f"the weights above 0 have a mean of {mean:.6f}, not 1"
+
+
+def _files(manifest: Manifest, all_files: bool) -> Iterator[str]:
+    frame = manifest.frame
+    if "sha256" not in frame.columns:
+        frame = frame.with_columns(pl.lit(None, dtype=pl.String).alias("sha256"))
+    if "unreadable" in frame.columns:  # what could not be opened then has no sha256, and need not open now
+        frame = frame.filter(pl.col("unreadable").is_null() | pl.col("sha256").is_not_null())
+    step = 1 if all_files else max(1, frame.height // SAMPLE)
+    rows = frame.gather_every(step).select("image_id", "uri", "sha256")
+    for name, uri, sha256 in track(rows.iter_rows(), rows.height, "reading files again"):
+        try:
+            digest = hashlib.sha256(read_bytes(uri)).hexdigest()
+        except ImageError as error:
+            yield f"{name}: {error}"
+            continue
+        if sha256 is not None and digest != sha256:
+            yield f"{name}: {uri} has changed since it was measured"
+
+
+def _last(manifest: Manifest, step: str) -> dict[str, Any] | None:
+    """The parameters of the last run of a step; None when it has not run."""
+    return next((line.params for line in reversed(manifest.history) if line.step == step), None)
+
+
+RULES: dict[str, Callable[[Manifest], Iterator[str]]] = {
+    "history": _history,
+    "countries": _countries,
+    "duplicates": _duplicates,
+    "groups": _groups,
+    "near-duplicates": _near_duplicates,
+    "split": _split_rule,
+    "balance": _balance,
+}
+CHECKS = len(RULES) + 2  # and the schema and the files
