@@ -5,11 +5,13 @@ World axes: x to the right of the road's first metre, y up, z forward, in metres
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from math import sqrt
 
 import numpy as np
-from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
+from whichland.sources.synthetic.texture import F32
+
 Point = tuple[float, float]
 
 NEAR = 0.6  # metres; nothing nearer is drawn
@@ -31,17 +33,18 @@ class Road:
             lateral += slope
             offset[metre], slopes[metre] = lateral, slope
         self.offset = offset.astype(np.float32)
-        self.slopes = slopes.astype(np.float32)
+        self._offsets: list[float] = self.offset.tolist()
+        self._slopes: list[float] = slopes.tolist()
 
     def centre(self, s: float) -> float:
         """Lateral position of the centre line, `s` metres along."""
         cell = min(max(int(s), 0), ROAD_LENGTH - 1)
-        low, high = float(self.offset[cell]), float(self.offset[cell + 1])
+        low, high = self._offsets[cell], self._offsets[cell + 1]
         return low + (high - low) * min(max(s - cell, 0.0), 1.0)
 
     def slope(self, s: float) -> float:
         """Direction of the road, as lateral metres a metre forward."""
-        return float(self.slopes[min(max(int(s), 0), ROAD_LENGTH)])
+        return self._slopes[min(max(int(s), 0), ROAD_LENGTH)]
 
     def centres(self, z: F32) -> F32:
         """Lateral position of the centre line for an array of distances along."""
@@ -65,16 +68,16 @@ class Camera:
     width: int
     height: int
 
-    @property
+    @cached_property
     def forward(self) -> Point:
         """Unit view direction in the ground plane."""
-        norm = float(np.sqrt(1 + self.yaw * self.yaw))
+        norm = sqrt(1 + self.yaw * self.yaw)
         return self.yaw / norm, 1 / norm
 
-    @property
+    @cached_property
     def tilt(self) -> Point:
         """(cosine, sine) of the downward pitch."""
-        norm = float(np.sqrt(1 + self.pitch * self.pitch))
+        norm = sqrt(1 + self.pitch * self.pitch)
         return 1 / norm, self.pitch / norm
 
     @property
@@ -100,7 +103,7 @@ class Camera:
         return self.width / 2 + self.focal * side / depth, self.height / 2 + self.focal * drop / depth
 
     def ground(self) -> tuple[int, F32, F32, F32]:
-        """First row that shows the ground, then world x, z and distance of each pixel from it down (rows × width)."""
+        """First row that shows the ground, then each pixel's world x, z and distance from it down."""
         first = int(max(np.ceil(self.horizon + 0.5), 0))
         rows = np.arange(first, self.height, dtype=np.float32) + np.float32(0.5)
         columns = np.arange(self.width, dtype=np.float32) + np.float32(0.5)

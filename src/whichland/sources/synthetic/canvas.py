@@ -13,7 +13,24 @@ Ink = tuple[int, int, int]
 
 SCALE = 2  # things are drawn this much larger and averaged down
 _LIMIT = 20000.0  # pixels; keeps coordinates of things beside the camera within what a rasteriser takes
-_OPAQUE = [255 if value >= 128 else 0 for value in range(256)]
+_SHIFT = 20001
+
+
+class Sprite:
+    """A picture to paste: colours and alpha apart, with halves of halves ready for things far away."""
+
+    def __init__(self, colour: Image.Image, alpha: Image.Image) -> None:
+        self.levels = [(colour, alpha)]
+        while min(colour.size) > 12:
+            colour, alpha = colour.reduce(2), alpha.reduce(2)
+            self.levels.append((colour, alpha))
+
+    def sized(self, wide: int, tall: int) -> tuple[Image.Image, Image.Image]:
+        """Colours and alpha at a size, from the smallest level that is not smaller."""
+        fit = [level for level in self.levels if level[0].width >= wide and level[0].height >= tall]
+        colour, alpha = (fit or self.levels[:1])[-1]
+        size, kind = (wide, tall), Image.Resampling.BILINEAR
+        return colour.resize(size, kind), alpha.resize(size, kind)
 
 
 class Canvas:
@@ -51,28 +68,18 @@ class Canvas:
         self._draw.ellipse((left, top, right, bottom), fill=ink)
         self._label.ellipse((left, top, right, bottom), fill=label)
 
-    def sprite(
-        self,
-        sprite: Image.Image,
-        centre_x: float,
-        base_y: float,
-        size: Point,
-        haze: tuple[Ink, float],
-        label: int,
-    ) -> None:
-        """Paste an RGBA sprite of `size` pixels standing on (centre_x, base_y), mixed with the haze's colour."""
+    def sprite(self, sprite: Sprite, foot: Point, size: Point, haze: tuple[Ink, float], label: int) -> None:
+        """Paste a sprite of `size` pixels standing on `foot`, mixed with a share of the haze's colour."""
         wide, tall = max(int(size[0] * SCALE + 0.5), 1), max(int(size[1] * SCALE + 0.5), 1)
-        left, top = _place((centre_x - size[0] / 2, base_y - size[1]))
+        left, top = _place((foot[0] - size[0] / 2, foot[1] - size[1]))
         if left + wide <= 0 or left >= self.image.width or top >= self.image.height or top + tall <= 0:
             return
-        small = _fit(sprite, wide, tall)
+        colour, alpha = sprite.sized(wide, tall)
         ink, share = haze
-        alpha = small.getchannel("A")
-        face = small.convert("RGB")
         if share > 0.02:
-            face = Image.blend(face, Image.new("RGB", face.size, ink), share)
-        self.image.paste(face, (left, top), alpha)
-        self.mask.paste(label, (left, top), alpha.point(_OPAQUE))
+            colour = Image.blend(colour, Image.new("RGB", colour.size, ink), share)
+        self.image.paste(colour, (left, top), alpha)
+        self.mask.paste(label, (left, top), alpha.convert("1", dither=Image.Dither.NONE))
 
     def finish(self) -> tuple[U8, U8]:
         """Average the picture down and pick the labels' nearest, in the final size."""
@@ -81,14 +88,8 @@ class Canvas:
         return picture.copy(), np.ascontiguousarray(labels)
 
 
-def _fit(sprite: Image.Image, wide: int, tall: int) -> Image.Image:
-    factor = min(sprite.width // wide, sprite.height // tall) // 2
-    if factor >= 2:
-        sprite = sprite.reduce(factor)
-    return sprite.resize((wide, tall), Image.Resampling.BILINEAR)
-
-
 def _place(point: Point) -> tuple[int, int]:
+    """Round half up to half pixels; the shift keeps truncation on the positive side."""
     x = min(max(point[0] * SCALE, -_LIMIT), _LIMIT)
     y = min(max(point[1] * SCALE, -_LIMIT), _LIMIT)
-    return int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
+    return int(x + _SHIFT + 0.5) - _SHIFT, int(y + _SHIFT + 0.5) - _SHIFT

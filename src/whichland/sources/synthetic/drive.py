@@ -15,7 +15,7 @@ from whichland.sources.synthetic.roadside import GuardRail, PoleWithWires, Post,
 from whichland.sources.synthetic.signs import Sign
 from whichland.sources.synthetic.stage import Stage
 from whichland.sources.synthetic.trees import SPECIES, VARIANTS
-from whichland.sources.synthetic.vehicles import BODIES, PAINTS
+from whichland.sources.synthetic.vehicles import PAINTS
 
 RGB = tuple[int, int, int]
 SETTINGS = (("open", 0.38), ("wooded", 0.24), ("village", 0.38))
@@ -116,7 +116,7 @@ def plan_drive(code: str, key: list[int]) -> Drive:
         start=12.0,
         lane=side * lane_width / 2,
         ridges=(
-            0.015 + 0.10 * r[11] * r[11],
+            0.03 + 0.2 * r[11] * r[11],
             (0.012 + 0.035 * r[12]) * (1.4 if setting == "wooded" else 1.0),
         ),
         canopy=canopy,
@@ -249,7 +249,7 @@ def _trees(
     for _ in range(int(total)):
         sign = 1 if float(rng.random()) < 0.5 else -1
         a, b = float(rng.random()), float(rng.random())
-        low, wide = {"open": (5, 70), "wooded": (4, 22), "village": (13, 40)}[setting]
+        low, wide = {"open": (5.0, 70.0), "wooded": (4.0, 22.0), "village": (13.0, 40.0)}[setting]
         species = pick(rng, plants.trees)
         if "shrub" in species:
             low = 2.2
@@ -271,8 +271,7 @@ def _trees(
 
 def _tree(rng: np.random.Generator, name: str, lateral: float, s: float, season: float) -> Tree:
     low, high = SPECIES[name].height
-    tint = (round(season * _between(rng, 0.9, 1.12), 1), round(_between(rng, 0.92, 1.08), 1), 0.9)
-    return Tree(lateral, s, name, int(rng.integers(VARIANTS)), _between(rng, low, high), tint)
+    return Tree(lateral, s, name, int(rng.integers(VARIANTS)), _between(rng, low, high), season)
 
 
 def _traffic(
@@ -294,5 +293,4 @@ def _traffic(
             found.append(Mover(16 + 80 * where, -8 - 8 * pace, True, kind, paint, plate))
         else:
             found.append(Mover(ahead, (pace - 0.4) * 5, False, kind, paint, plate))
-    assert set(name for name, _ in kinds) == set(BODIES)
     return tuple(found)

@@ -9,9 +9,8 @@ from whichland.sources.synthetic.camera import Camera, Road
 from whichland.sources.synthetic.clues import CLUES
 from whichland.sources.synthetic.conventions import RGB, Marking
 from whichland.sources.synthetic.light import Light
-from whichland.sources.synthetic.texture import noise, sample
+from whichland.sources.synthetic.texture import F32, noise, sample
 
-F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 
@@ -101,9 +100,9 @@ def _land(x: F32, z: F32, e: F32, along: F32, surface: Surface) -> tuple[F32, U8
     side = np.abs(e)
     soil = np.asarray(surface.soil, dtype=np.float32) * (1 + relief * np.float32(0.42))[..., None]
     soil *= (np.float32(0.86) + coarse * np.float32(0.28))[..., None]
-    tone = np.float32(0.72) + coarse * np.float32(0.42) + relief * np.float32(0.75)
+    tone = np.float32(0.68) + coarse * np.float32(0.38) + relief * np.float32(0.75)
     grass = np.asarray(surface.grass, dtype=np.float32) * tone[..., None]
-    grass[..., 0] *= np.float32(0.85) + middle * np.float32(0.35)  # dry and lush patches
+    grass[..., 0] *= np.float32(0.82) + middle * np.float32(0.33)  # dry and lush patches
     cover = np.full_like(e, surface.cover)
     far = side > np.float32(surface.half_width + surface.shoulder + surface.verge)
     for sign, kind in zip((-1, 1), surface.fields, strict=True):
@@ -132,20 +131,22 @@ def _land(x: F32, z: F32, e: F32, along: F32, surface: Surface) -> tuple[F32, U8
     colour = soil + (grass - soil) * green[..., None]
     labels = np.where(green > 0.5, np.uint8(CLUES["grass"]), np.uint8(CLUES["soil"]))
     if surface.pavement:
-        kerb = side - np.float32(surface.half_width)
-        slab = np.clip(kerb / np.float32(0.05), 0, 1) * np.clip(
-            (np.float32(surface.pavement) - kerb) * 8, 0, 1
+        colour, labels = _pavement(
+            colour, labels, z, side - np.float32(surface.half_width), fine, detail, surface
         )
-        joint = np.abs(z * np.float32(0.7) - np.floor(z * np.float32(0.7)) - np.float32(0.5)) * 2
-        stone = (
-            np.float32(158)
-            + fine * np.float32(22)
-            - np.clip(joint - np.float32(0.93), 0, 1) * detail * np.float32(500)
-        )
-        stone = np.where(kerb < 0.16, np.float32(186), stone)
-        colour = colour + (stone[..., None] - colour) * slab[..., None]
-        labels = np.where(slab > 0.5, np.uint8(0), labels)
     return colour, labels
+
+
+def _pavement(
+    colour: F32, labels: U8, z: F32, kerb: F32, fine: F32, detail: F32, surface: Surface
+) -> tuple[F32, U8]:
+    """A paved footway with a kerb and joints; `kerb` is the distance from the asphalt's edge."""
+    share = np.clip(kerb / np.float32(0.05), 0, 1) * np.clip((np.float32(surface.pavement) - kerb) * 8, 0, 1)
+    joint = np.abs(z * np.float32(0.7) - np.floor(z * np.float32(0.7)) - np.float32(0.5)) * 2
+    stone: F32 = np.float32(158) + fine * np.float32(22)
+    stone = stone - np.clip(joint - np.float32(0.93), 0, 1) * detail * np.float32(500)
+    stone = np.where(kerb < np.float32(0.16), np.float32(186), stone)
+    return colour + (stone[..., None] - colour) * share[..., None], np.where(share > 0.5, np.uint8(0), labels)
 
 
 def _asphalt(
@@ -154,16 +155,16 @@ def _asphalt(
     """The carriageway with wheel tracks, patches, cracks and painted lines."""
     half = np.float32(surface.half_width)
     shift = np.float32(surface.seed % 300)
-    grain = sample(noise(1, coarsest=16, octaves=4, fade=0.8), e, z, 44.0) - np.float32(0.5)
+    grain = sample(noise(6, coarsest=4, octaves=3, fade=0.9), e, z, 64.0) - np.float32(0.5)
     blotch = sample(noise(3), e + shift, z * np.float32(0.35), 4.0) - np.float32(0.5)
     lane = half * np.float32(0.5)
     track = np.abs(np.abs(np.abs(e) - lane) - np.float32(0.75))
-    tone = 1 + grain / (1 + along * 5) * np.float32(0.32) + blotch * np.float32(0.2)
+    tone = 1 + grain / (1 + along * 5) * np.float32(0.32) + blotch * np.float32(0.11)
     tone -= np.clip(1 - track * np.float32(2.2), 0, 1) * np.float32(0.07)
     slabs = sample(noise(5, coarsest=16, octaves=1), np.floor(e / lane) * 9 + shift, np.floor(z / 7), 1.0)
     tone -= np.where(slabs > 1 - surface.patches, np.float32(0.13), np.float32(0))
-    crack = np.abs(sample(noise(4, coarsest=64, octaves=6), e + shift, z, 22.0) - np.float32(0.5))
-    tone -= np.clip(1 - crack * 110, 0, 1) * np.float32(0.22 * min(surface.patches * 4, 1)) / (1 + along * 4)
+    crack = np.abs(sample(noise(4, coarsest=128, octaves=7), e + shift, z, 26.0) - np.float32(0.5))
+    tone -= np.clip(1 - crack * 150, 0, 1) * np.float32(0.3 * min(surface.patches * 3, 1)) / (1 + along * 6)
     tarmac = np.asarray(surface.asphalt, dtype=np.float32) * tone[..., None]
     worn = sample(noise(2, coarsest=32), e, z, 9.0)
     ragged = (worn - np.float32(0.5)) * np.float32(0.22) * (surface.pavement == 0)

@@ -14,7 +14,7 @@ WEATHERS = (
     ("fog", 0.08),
     ("snow", 0.07),
 )
-HOURS = (("noon", 0.35), ("day", 0.33), ("golden", 0.2), ("dusk", 0.12))
+HOURS = (("noon", 0.35), ("day", 0.35), ("golden", 0.2), ("dusk", 0.1))
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,13 @@ def _scaled(a: Colour, k: float) -> Colour:
     return a[0] * k, a[1] * k, a[2] * k
 
 
-_HOUR = {  # zenith, horizon, sun, ambient, shadow length
+_HOUR: dict[
+    str, tuple[Colour, Colour, Colour, Colour, float]
+] = {  # zenith, horizon, sun, ambient, shadow length
     "noon": ((66, 124, 204), (188, 214, 236), (0.62, 0.60, 0.54), (0.50, 0.53, 0.58), 0.5),
     "day": ((80, 138, 210), (198, 218, 234), (0.60, 0.56, 0.48), (0.47, 0.50, 0.56), 0.9),
     "golden": ((96, 134, 190), (246, 208, 160), (0.66, 0.47, 0.26), (0.42, 0.42, 0.48), 2.2),
-    "dusk": ((62, 78, 128), (232, 168, 138), (0.24, 0.15, 0.10), (0.40, 0.39, 0.47), 3.2),
+    "dusk": ((72, 92, 142), (236, 184, 152), (0.30, 0.20, 0.13), (0.46, 0.45, 0.51), 3.0),
 }
 
 

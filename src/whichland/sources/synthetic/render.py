@@ -6,17 +6,16 @@ from PIL import Image, ImageDraw
 
 from whichland.sources.synthetic.camera import Camera
 from whichland.sources.synthetic.canvas import Canvas
-from whichland.sources.synthetic.clues import CLUES
 from whichland.sources.synthetic.drive import Drive, Thing
 from whichland.sources.synthetic.ground import paint_ground
 from whichland.sources.synthetic.houses import House
 from whichland.sources.synthetic.roadside import GuardRail, PoleWithWires, Tree
 from whichland.sources.synthetic.sky import paint_ridge, paint_sky, skyline
 from whichland.sources.synthetic.stage import Stage
+from whichland.sources.synthetic.texture import F32
 from whichland.sources.synthetic.trees import SPECIES
 from whichland.sources.synthetic.vehicles import BODIES, Vehicle
 
-F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 
@@ -73,14 +72,29 @@ def _vehicles(drive: Drive, frame: int, camera: Camera) -> list[Vehicle]:
 
 
 def _in_view(thing: Thing, stage: Stage) -> bool:
+    """Whether any of a thing may show; what lies wholly beside the picture is not worth drawing."""
+    camera = stage.camera
     depth = stage.depth(thing.lateral, thing.s)
     if isinstance(thing, House):
-        return thing.s + thing.length > stage.camera.z + 2 and depth < 260
+        return thing.s + thing.length > camera.z + 2 and depth < 260 and _house_in_view(thing, stage)
     if isinstance(thing, PoleWithWires):
-        return thing.s > stage.camera.z - thing.span * 0.5 and depth > 1.5
+        return thing.s > camera.z - thing.span * 0.5 and 1.5 < depth < 240
     if isinstance(thing, GuardRail):
-        return depth > 0.2 and thing.s > stage.camera.z + 0.5
-    return 2.2 < depth < 320
+        return depth > 0.2 and thing.s > camera.z + 0.5
+    if not 2.2 < depth < 320:
+        return False
+    margin = thing.height * SPECIES[thing.species].aspect if isinstance(thing, Tree) else 3.0
+    return abs(stage.aside(thing.lateral, thing.s)) < depth * stage.reach + margin
+
+
+def _house_in_view(house: House, stage: Stage) -> bool:
+    """Whether some corner of a house is neither left nor right of the picture."""
+    outside = []
+    for lateral in (house.lateral, house.lateral + (house.depth if house.lateral > 0 else -house.depth)):
+        for s in (max(house.s, stage.camera.z + 1), house.s + house.length):
+            aside, limit = stage.aside(lateral, s), max(stage.depth(lateral, s), 1.0) * stage.reach + 1.0
+            outside.append(-1 if aside < -limit else 1 if aside > limit else 0)
+    return not (min(outside) == 1 or max(outside) == -1)
 
 
 def _backdrop(drive: Drive, camera: Camera, vehicles: list[Vehicle]) -> tuple[U8, U8]:
@@ -99,7 +113,7 @@ def _backdrop(drive: Drive, camera: Camera, vehicles: list[Vehicle]) -> tuple[U8
         0.6
     )
     far = np.asarray((92.0, 112.0, 126.0), dtype=np.float32) * sun
-    for index, (share, reach) in enumerate(((1.0, 2600.0), (0.62, 1500.0))):
+    for index, (share, reach) in enumerate(((1.0, 1900.0), (0.55, 1000.0))):
         veil = np.float32(light.fade(reach))
         crest = far + (haze - far) * veil
         tops = skyline(camera, drive.seed + 31 * index, 5.0 + 3 * index, drive.ridges[0] * share, 0.05)
@@ -110,7 +124,7 @@ def _backdrop(drive: Drive, camera: Camera, vehicles: list[Vehicle]) -> tuple[U8
     leaves = np.asarray(drive.canopy, dtype=np.float32) * sun * np.float32(0.72)
     leaves = leaves + (haze - leaves) * veil
     tops = skyline(
-        camera, drive.seed + 77, 22.0, drive.ridges[1] * (0.5 + 0.5 * drive.country.plants.density), 0.5
+        camera, drive.seed + 77, 9.0, drive.ridges[1] * (0.5 + 0.5 * drive.country.plants.density), 0.3
     )
     paint_ridge(
         picture,
@@ -145,6 +159,11 @@ def _limit(value: float) -> int:
     return int(min(max(value, -20000.0), 20000.0))
 
 
+# A crown's shadow, roughly round: the lower half is the upper half turned.
+_HALF_RING = ((1.0, 0.0), (0.8, 0.5), (0.45, 0.9), (0.0, 1.0), (-0.5, 0.8), (-0.9, 0.45))
+_RING = (*_HALF_RING, *((-a, -b) for a, b in _HALF_RING))
+
+
 def _outline(thing: Thing, drive: Drive) -> list[tuple[float, float]]:
     """Ground polygon of a thing's shadow, in world x and z."""
     light = drive.light
@@ -154,16 +173,14 @@ def _outline(thing: Thing, drive: Drive) -> list[tuple[float, float]]:
         r = thing.height * species.aspect * 0.44
         middle = thing.height * (0.5 + species.bare / 2)
         cx, cz = x + light.sun_x * middle, z + light.sun_z * middle
-        wide = 0.35 + 0.25 * (light.sun_x**2 + light.sun_z**2)
-        ring = ((1, 0), (0.8, 0.5), (0.45, 0.9), (0, 1), (-0.5, 0.8), (-0.9, 0.45), (-1, 0), (-0.75, -0.55), (-0.4, -0.9),
-                (0, -1), (0.5, -0.8), (0.85, -0.5))  # fmt: skip
+        wide = 0.35 + 0.25 * (light.sun_x * light.sun_x + light.sun_z * light.sun_z)
         wobble = (1.0, 0.86, 1.06, 0.9)
         return [
             (
                 cx + a * r * wobble[i % 4] + light.sun_x * b * r * wide * 0.8,
                 cz + b * r * wobble[(i + thing.variant) % 4],
             )
-            for i, (a, b) in enumerate(ring)
+            for i, (a, b) in enumerate(_RING)
         ]
     if isinstance(thing, House):
         away = thing.depth if thing.lateral > 0 else -thing.depth
@@ -229,4 +246,5 @@ def _develop(picture: U8, drive: Drive, rng: np.random.Generator) -> U8:
     pixels = (picture.astype(np.float32) - np.float32(116)) * np.float32(drive.rig.contrast) + np.float32(116)
     grain = rng.integers(-5, 6, size=(height, width, 1), dtype=np.int8).astype(np.float32)
     pixels = pixels * fall[..., None] + grain * np.float32(0.6)
-    return np.clip(pixels + np.float32(0.5), 0, 255).astype(np.uint8)
+    finished: U8 = np.clip(pixels + np.float32(0.5), 0, 255).astype(np.uint8)
+    return finished

@@ -9,6 +9,7 @@ from whichland.sources.synthetic.stage import Stage
 from whichland.sources.synthetic.trees import SPECIES, sprite
 
 WIRE: RGB = (52, 54, 58)
+TONES = ((1.0, 1.0), (1.08, 0.97), (0.92, 1.02), (1.02, 0.92))  # red and green of a species' variants
 
 
 @dataclass(frozen=True)
@@ -18,24 +19,23 @@ class Tree:
     species: str
     variant: int
     height: float
-    tint: tuple[float, float, float]
+    season: float  # 0.9 fresh to 1.15 dry
 
     def draw(self, stage: Stage) -> None:
         depth = stage.depth(self.lateral, self.s)
         light = stage.light
-        shine = tuple(
-            round((amb + sun * 0.62) * tint, 3)
-            for amb, sun, tint in zip(light.ambient, light.sun, self.tint, strict=True)
+        tint = (self.season * TONES[self.variant][0], TONES[self.variant][1], 0.92)
+        red, green, blue = (
+            round((amb + sun * 0.62) * part, 3)
+            for amb, sun, part in zip(light.ambient, light.sun, tint, strict=True)
         )
-        picture = sprite(
-            self.species, self.variant, (shine[0], shine[1], shine[2]), light.sun_x < 0, light.snow
-        )
+        picture = sprite(self.species, self.variant, (red, green, blue), light.sun_x < 0, light.snow)
         x, y = stage.at(self.lateral, 0, self.s)
         tall = self.height * stage.scale(depth)
         haze = tuple(int(value + 0.5) for value in light.haze)
         size = (tall * SPECIES[self.species].aspect, tall)
         faded = ((haze[0], haze[1], haze[2]), light.fade(depth))
-        stage.canvas.sprite(picture, x, y + 0.02 * tall, size, faded, CLUES["vegetation"])
+        stage.canvas.sprite(picture, (x, y + 0.02 * tall), size, faded, CLUES["vegetation"])
 
 
 @dataclass(frozen=True)

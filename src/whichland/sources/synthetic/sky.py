@@ -6,9 +6,8 @@ from numpy.typing import NDArray
 from whichland.sources.synthetic.camera import Camera
 from whichland.sources.synthetic.clues import CLUES
 from whichland.sources.synthetic.light import Light
-from whichland.sources.synthetic.texture import SIZE, noise
+from whichland.sources.synthetic.texture import F32, SIZE, noise
 
-F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 
@@ -67,14 +66,15 @@ def skyline(camera: Camera, seed: int, frequency: float, height: float, rough: f
     """Rows of a ridge by column: `height` is its slope above the horizon, `frequency` its features a radian."""
     u = (np.arange(camera.width, dtype=np.float32) - np.float32(camera.width / 2)) / np.float32(camera.focal)
     along = (u + np.float32(camera.yaw)) * np.float32(frequency) + np.float32(seed % 997)
-    tile = noise(12, coarsest=128, octaves=7, fade=0.5)
-    cell = np.floor(along).astype(np.int32)
-    t = along - cell.astype(np.float32)
-    line = tile[(seed * 7) & (SIZE - 1)]
-    smooth = line[cell & (SIZE - 1)] * (1 - t) + line[(cell + 1) & (SIZE - 1)] * t
-    fine = tile[(seed * 13 + 5) & (SIZE - 1)]
-    jag = fine[np.floor(along * np.float32(9)).astype(np.int32) & (SIZE - 1)]
-    profile = smooth + (jag - np.float32(0.5)) * np.float32(rough)
+    dice = noise(12, coarsest=1, octaves=1)[seed * 7 & (SIZE - 1)]
+    profile = np.zeros(camera.width, np.float32)
+    for octave, weight in enumerate((0.55, 0.28, rough, rough * 0.6)):
+        place = along * np.float32((1, 2.3, 6.1, 15.7)[octave])
+        cell = np.floor(place).astype(np.int32)
+        t = place - cell.astype(np.float32)
+        t = t * t * (3 - 2 * t)
+        low, high = dice[cell & (SIZE - 1)], dice[(cell + 1) & (SIZE - 1)]
+        profile += np.float32(weight) * (low + (high - low) * t)
     result: F32 = np.float32(camera.horizon) - np.maximum(profile, 0) * np.float32(height * camera.focal)
     return result
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 from whichland.sources.synthetic.camera import Camera, Point, Road
 from whichland.sources.synthetic.canvas import Canvas
@@ -35,6 +36,17 @@ class Stage:
         """Metres in front of the camera."""
         return self.camera.depth(*self.world(lateral, s))
 
+    def aside(self, lateral: float, s: float) -> float:
+        """Metres to the right of the view direction."""
+        fx, fz = self.camera.forward
+        x, z = self.world(lateral, s)
+        return (x - self.camera.x) * fz - (z - self.camera.z) * fx
+
+    @property
+    def reach(self) -> float:
+        """Metres seen to each side, a metre ahead."""
+        return self.camera.width / 2 / self.camera.focal
+
     def scale(self, depth: float) -> float:
         """Pixels a metre at `depth`."""
         return self.camera.focal / max(depth, 0.6)
@@ -52,6 +64,6 @@ class Stage:
 
 def toward_sun(light: Light, normal_x: float, normal_z: float) -> float:
     """How much sun an upright wall gets, 0 to 1, from its outward normal."""
-    norm = (light.sun_x * light.sun_x + light.sun_z * light.sun_z + 1) ** 0.5
+    norm = sqrt(light.sun_x * light.sun_x + light.sun_z * light.sun_z + 1)
     facing = -(normal_x * light.sun_x + normal_z * light.sun_z) / norm
     return min(max(0.35 + facing * 0.9, 0.05), 1.0)

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-F32 = NDArray[np.float32]
+from whichland.sources.synthetic.canvas import Sprite
+from whichland.sources.synthetic.texture import F32, noise
+
 RGB = tuple[int, int, int]
 
-WIDTH, HEIGHT = 112, 144
+WIDTH, HEIGHT = 160, 208
 VARIANTS = 4
 
 
@@ -70,7 +73,7 @@ def _lumps(species: Species, rng: np.random.Generator) -> list[tuple[float, floa
             found.append((0.5 + 0.36 * x, 0.22 + 0.66 * max(b, 0.3 * x * x + 0.1), 0.09 + 0.07 * c))
         else:
             x, y = a * 2 - 1, b * 2 - 1
-            shrink = 1 / max(1.0, (x * x + y * y) ** 0.5 * 1.05)
+            shrink = 1 / max(1.0, sqrt(x * x + y * y) * 1.05)
             spread = 0.38 if species.crown == "round" else 0.36
             middle = (top + foot) / 2 + 0.02
             radius = (0.09 + 0.07 * c) * (0.8 if species.crown == "open" else 1.0)
@@ -100,10 +103,10 @@ def _foliage(species: Species, rng: np.random.Generator) -> tuple[F32, F32]:
         shade = np.where(inside, facing + (leaf - np.float32(0.5)) * np.float32(0.42), shade)
         alpha = np.where(inside, np.float32(1), alpha)
     if species.crown in ("open", "bush"):
-        holes = (
-            rng.random((HEIGHT // 3, WIDTH // 3 + 1), dtype=np.float32).repeat(3, 0).repeat(3, 1)[:, :WIDTH]
+        gaps = noise(7, coarsest=16, octaves=4)[:HEIGHT, :WIDTH]
+        alpha = alpha * (
+            gaps + grain * np.float32(0.25) > np.float32(0.46 if species.crown == "open" else 0.36)
         )
-        alpha *= holes[:HEIGHT] > np.float32(0.16 if species.crown == "open" else 0.07)
     return shade, alpha
 
 
@@ -161,7 +164,7 @@ def _fronds(species: Species, rng: np.random.Generator) -> Image.Image:
             point = (cx + spread * reach * t, cy - rise * 2.2 * t + HEIGHT * 0.26 * t * t)
             droop = HEIGHT * 0.055 * (1.15 - t)
             for side in (-1, 1):
-                tip = (point[0] + side * 3 * (1 - t), point[1] + droop)
+                tip = (point[0] + side * 4.5 * (1 - t), point[1] + droop)
                 draw.polygon([_round(previous), _round(point), _round(tip)], fill=(*ink, 255))
             previous = point
     return image
@@ -178,23 +181,29 @@ def _grown(name: str, variant: int) -> tuple[F32, NDArray[np.uint8]]:
     rng = np.random.Generator(np.random.PCG64([sorted(SPECIES).index(name), variant]))
     if species.crown == "fronds":
         picture = np.asarray(_fronds(species, rng))
-        return picture[..., :3].astype(np.float32), picture[..., 3].copy()
+        colour, alpha = picture[..., :3].astype(np.float32), picture[..., 3].copy()
+        return np.where(alpha[..., None] > 0, colour, np.asarray(species.leaf, dtype=np.float32)), alpha
     trunk = np.asarray(_trunk(species, rng))
     shade, alpha = _foliage(species, rng)
     green = np.asarray(species.leaf, dtype=np.float32) * (np.float32(0.45) + shade)[..., None]
     crown = alpha > 0
-    colour = np.where(crown[..., None], green, trunk[..., :3].astype(np.float32))
+    behind = np.asarray(species.leaf, dtype=np.float32) * np.float32(
+        0.8
+    )  # shows in the blend at leaves' edges
+    wood = np.where(trunk[..., 3:] > 0, trunk[..., :3].astype(np.float32), behind)
+    colour = np.where(crown[..., None], green, wood)
     return colour, np.where(crown, np.uint8(255), trunk[..., 3])
 
 
-@lru_cache(maxsize=96)
-def sprite(name: str, variant: int, tint: tuple[float, float, float], flip: bool, snow: float) -> Image.Image:
-    """Return a tree as an RGBA picture under a drive's light; `flip` puts the lit side right."""
+@lru_cache(maxsize=64)
+def sprite(name: str, variant: int, shine: tuple[float, float, float], flip: bool, snow: float) -> Sprite:
+    """Return a tree under a drive's light (a multiplier a channel); `flip` puts the lit side right."""
     colour, alpha = _grown(name, variant)
-    lit = colour * np.asarray(tint, dtype=np.float32)
+    lit = colour * np.asarray(shine, dtype=np.float32)
     if snow:
         bright = np.clip((colour[..., 1:2] / np.float32(SPECIES[name].leaf[1]) - np.float32(1.15)) * 4, 0, 1)
         lit = lit + (np.float32(235) - lit) * bright * np.float32(snow * 0.8)
-    packed = np.dstack([np.clip(lit + np.float32(0.5), 0, 255).astype(np.uint8), alpha])
-    image = Image.fromarray(packed)
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else image
+    packed = np.clip(lit + np.float32(0.5), 0, 255).astype(np.uint8)
+    if flip:
+        packed, alpha = np.ascontiguousarray(packed[:, ::-1]), np.ascontiguousarray(alpha[:, ::-1])
+    return Sprite(Image.fromarray(packed), Image.fromarray(alpha))

@@ -1,6 +1,7 @@
 """Other traffic: cars, vans and lorries as shaded boxes with windows, lamps, wheels and a number plate."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from whichland.sources.synthetic.clues import CLUES
 from whichland.sources.synthetic.conventions import RGB, Plate
@@ -12,6 +13,14 @@ PAINTS: tuple[RGB, ...] = (
 )  # fmt: skip
 GLASS: RGB = (52, 62, 74)
 TYRE: RGB = (26, 26, 28)
+
+
+class Fill(Protocol):
+    """Fills a shape on the end that faces the camera, in metres from its foot."""
+
+    def __call__(
+        self, shape: list[tuple[float, float]], tint: RGB, sun: float, label: str = "traffic"
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -75,8 +84,8 @@ class Vehicle:
         """Outline and window of a side, as (metres from the near end, metres up)."""
         n, (start, stop) = body.length, body.cabin
         slope = 0.0 if self.kind == "lorry" else 0.09 * n
-        outline = [(0.0, 0.28), (0.0, body.waist), (start * n, body.waist), (start * n + slope, body.roof),
-                   (stop * n - slope, body.roof), (stop * n, body.waist), (n, body.waist - 0.12), (n, 0.28)]  # fmt: skip
+        outline = [(0.0, 0.28), (0.0, body.waist), (start * n, body.waist), (start * n + slope, body.roof)]
+        outline += [(stop * n - slope, body.roof), (stop * n, body.waist), (n, body.waist - 0.12), (n, 0.28)]
         low, high = body.waist + 0.04, body.roof - 0.09
         window = [(start * n + slope * 0.35, low), (start * n + slope * 1.1, high),
                   (stop * n - slope * 1.1, high), (stop * n - slope * 0.35, low)]  # fmt: skip
@@ -169,7 +178,7 @@ class Vehicle:
             ]
             stage.board(foot, unit, grille, stage.light.shade((44, 46, 50), depth, 0.4), "traffic")
 
-    def _plate(self, fill) -> None:  # type: ignore[no-untyped-def]
+    def _plate(self, fill: Fill) -> None:
         plate = self.plate
         w, tall = (0.30, 0.14) if plate.wide else (0.19, 0.19)
         low = 0.46

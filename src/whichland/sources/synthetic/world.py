@@ -176,7 +176,7 @@ def _hash(text: str) -> str:
 
 
 def _journey(spot: Place, seed: int) -> tuple[tuple[float, float], str]:
-    """Position (degrees) and time (UTC) of a frame: within 15 km of a town, a few metres on from frame to frame."""
+    """Position (degrees) and time (UTC) of a frame: within 20 km of a town, some metres on from the last."""
     rng = np.random.Generator(np.random.PCG64([seed, spot.block, spot.drive, 4]))
     towns = WORLD[spot.country].places
     lat, lon = towns[int(rng.integers(len(towns)))]
