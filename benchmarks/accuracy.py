@@ -36,7 +36,7 @@ def report(name: str, truth: np.ndarray, odds: np.ndarray, groups: list, seconds
     """Print one line of scores with intervals; keep the odds when a folder is given."""
     outcomes = Outcomes.from_probabilities(truth, odds)
     values = scores(outcomes)
-    low, high = interval(replicate(outcomes, group_numbers(groups)))
+    low, high = interval(replicate(lambda weights: scores(outcomes, weights), group_numbers(groups)))
     line = {"name": name, "photos": len(truth), "groups": len(set(groups)), "seconds": round(seconds, 1)}
     for score, value, a, b in zip(SCORES, values, low, high, strict=True):
         line[score] = [round(float(x), 4) for x in (value, a, b)]

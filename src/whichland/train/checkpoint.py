@@ -19,7 +19,7 @@ class Position:
     epoch: int = 0
     step: int = 0
     log_lines: int = 0  # lines of log.jsonl that belong to what has been done
-    seconds: float = 0.0  # of training so far
+    seconds: float = 0.0  # spent so far: the head's start, training and validation
 
 
 def save(

@@ -43,6 +43,7 @@ class Fit:
     preprocess: Preprocess
     folder: Path
     position: Position = field(default_factory=Position)
+    clock: float = field(default_factory=time.perf_counter)  # since when seconds are not counted yet
 
     def __post_init__(self) -> None:
         config = self.config
@@ -70,7 +71,7 @@ class Fit:
         with _stop_signal() as stopped:
             for epoch in range(self.position.epoch, self.config.epochs):
                 train_mode(self.model)
-                started, losses = time.perf_counter(), []
+                losses: list[float] = []
                 first = self.position.step
                 batches = self.loader.epoch(epoch, first)
                 name = f"epoch {epoch + 1}/{self.config.epochs}"
@@ -88,10 +89,8 @@ class Fit:
                     losses.append(self._mean(loss))
                     self._write(kind="step", epoch=epoch, step=step, loss=losses[-1], lr=self._head_rate())
                     if self._any(stopped()):
-                        self.position.seconds += time.perf_counter() - started
                         self._keep(epoch, step + 1)
                         raise Interrupted
-                self.position.seconds += time.perf_counter() - started
                 scores = self._end_of_epoch(epoch, losses)
         return scores
 
@@ -112,6 +111,7 @@ class Fit:
         if len(self.validation) and (last or (epoch + 1) % self.config.validate_every == 0):
             with self.averaged_weights():
                 scores = self.validate()
+        self._tick()
         train_loss = float(np.mean(losses)) if losses else None
         self._write(
             kind="epoch", epoch=epoch + 1, train_loss=train_loss, seconds=self.position.seconds, **scores
@@ -147,11 +147,17 @@ class Fit:
             self.model.load_state_dict(own)
 
     def _keep(self, epoch: int, step: int) -> None:
+        self._tick()
         self.position.epoch, self.position.step = epoch, step
         if self.accelerator.is_main_process:
             self.position.log_lines = len(self.log.read_text(encoding="utf-8").splitlines())
             save(self.checkpoint, self.model, self.optimizer, self.average, self.position)
         self.accelerator.wait_for_everyone()
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        self.position.seconds += now - self.clock
+        self.clock = now
 
     def _write(self, **line: Any) -> None:
         if self.accelerator.is_main_process:

@@ -5,6 +5,7 @@ runs/NAME/{config.toml, log.jsonl, curve.png, checkpoint/last.pt, bundle/}
 
 import hashlib
 import sys
+import time
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -56,6 +57,7 @@ def train(manifest: Manifest | str | Path, config: TrainConfig, out: Path, *, re
         _open_folder(out, config, resume)
     accelerator.wait_for_everyone()
 
+    started = time.perf_counter()
     torch.manual_seed(config.seed)
     resuming = resume and (out / "checkpoint" / "last.pt").exists()
     made = create(
@@ -83,7 +85,7 @@ def train(manifest: Manifest | str | Path, config: TrainConfig, out: Path, *, re
         say("head fitted on the pretrained features")
     freeze(made.model, config.freeze)
     loader = _loader(photos, config, accelerator)
-    fit = Fit(config, made.model, accelerator, loader, validation, preprocess, out)
+    fit = Fit(config, made.model, accelerator, loader, validation, preprocess, out, clock=started)
     if resuming:
         fit.resume()
         say(f"resumed at epoch {fit.position.epoch + 1}, step {fit.position.step + 1}")
