@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_bundle import LABELS, make_bundle, make_photos
 
+from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.images.decode import ImageError, load
 from whichland.model import bundle as bundles
 from whichland.model.predict import BATCHES_AHEAD, predict
@@ -54,7 +54,12 @@ def test_an_unreadable_photo_keeps_its_place_and_the_rest_go_on(
     broken.write_bytes(photos[0].read_bytes()[:300])
     everything = [broken, *photos[:3], gone, *photos[3:]]
     results = list(predict(bundle, everything, batch_size=2))
-    assert [isinstance(result, ImageError) for _, result in results] == [True, *[False] * 3, True, *[False] * 2]
+    assert [isinstance(result, ImageError) for _, result in results] == [
+        True,
+        *[False] * 3,
+        True,
+        *[False] * 2,
+    ]
     assert str(results[0][1]).startswith(str(broken))
     alone = [result for _, result in predict(bundle, photos)]
     np.testing.assert_allclose([r for _, r in results if not isinstance(r, ImageError)], alone, atol=1e-5)

@@ -18,12 +18,14 @@ from whichland.geo.countries import COUNTRIES, country_name, region_order
 
 NUMBERED = 26  # up to so many countries the cells carry their percentages, and a small variant fits a phone
 TOOLTIPS = 60
+SHRINK = 0.85  # a narrow page scales a matrix down so far, then scrolls
 PHONE_PX = 318
 
 _STYLE = (
     "<style>.wl{font-family:system-ui,sans-serif;fill:currentColor}"
-    ".wl .cell{fill:var(--cell,#0b3c6f)}.wl .on{fill:var(--paper,#fff)}.wl .rule{stroke:currentColor;fill:none}"
-    ".wl .soft{opacity:.7}.wl .faint{stroke:currentColor;stroke-opacity:.25}.wl .line{fill:none;stroke:var(--cell,#0b3c6f);stroke-width:2}"
+    ".wl .cell{fill:var(--cell,#0b3c6f)}.wl .on{fill:var(--paper,#fff)}.wl .soft{opacity:.7}"
+    ".wl .rule{stroke:currentColor;fill:none}.wl .faint{stroke:currentColor;stroke-opacity:.25}"
+    ".wl .line{fill:none;stroke:var(--cell,#0b3c6f);stroke-width:2}"
     ".wl .other{fill:none;stroke:var(--other,#b4540a);stroke-width:2;stroke-dasharray:6 4}"
     ".wl .dot{fill:var(--cell,#0b3c6f)}.wl .other-dot{fill:var(--other,#b4540a)}</style>"
 )
@@ -56,7 +58,8 @@ def confusion_svg(counts_KK: NDArray[np.int64], codes: Sequence[str], *, phone: 
     title = "Confusion matrix: rows true, columns guessed, shade the share of the row"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="wl" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" font-size="{grid.font}" role="img" aria-label="{title}">{_STYLE}',
+        f'style="max-width:{width}px;min-width:{round(width * SHRINK)}px" font-size="{grid.font}" role="img" '
+        f'aria-label="{title}">{_STYLE}',
         *_cells(counts, order, grid),
         *_names(order, grid, short=phone),
         *_regions(order, grid, named=not phone),
