@@ -31,4 +31,4 @@ bench: .venv/ready ## peers and limits beside ours, in one run
 	@sh benchmarks/run.sh
 
 serve: .venv/ready ## the page, on the demo's bundle
-	@$(BIN)/whichland serve runs/demo/bundle
+	@$(BIN)/whichland serve runs/demo/run/bundle

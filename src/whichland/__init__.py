@@ -10,11 +10,45 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "UserError": "whichland.errors",
+    "Manifest": "whichland.manifest",
+    "read": "whichland.manifest",
+    "write": "whichland.manifest",
+    "ingest": "whichland.sources.ingest",
+    "measure": "whichland.curate.measure",
+    "clean": "whichland.curate.clean",
+    "CleanConfig": "whichland.curate.clean",
+    "split": "whichland.curate.split",
+    "SplitConfig": "whichland.curate.split",
+    "balance": "whichland.curate.balance",
+    "BalanceConfig": "whichland.curate.balance",
+    "TrainConfig": "whichland.train.config",
+    "train": "whichland.train.run",
+    "evaluate": "whichland.evaluate.report",
+    "load": "whichland.model.bundle",
+    "predict": "whichland.model.predict",
+    "explain": "whichland.explain.explanation",
 }
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
+    from whichland.curate.balance import BalanceConfig as BalanceConfig
+    from whichland.curate.balance import balance as balance
+    from whichland.curate.clean import CleanConfig as CleanConfig
+    from whichland.curate.clean import clean as clean
+    from whichland.curate.measure import measure as measure
+    from whichland.curate.split import SplitConfig as SplitConfig
+    from whichland.curate.split import split as split
     from whichland.errors import UserError as UserError
+    from whichland.evaluate.report import evaluate as evaluate
+    from whichland.explain.explanation import explain as explain
+    from whichland.manifest import Manifest as Manifest
+    from whichland.manifest import read as read
+    from whichland.manifest import write as write
+    from whichland.model.bundle import load as load
+    from whichland.model.predict import predict as predict
+    from whichland.sources.ingest import ingest as ingest
+    from whichland.train.config import TrainConfig as TrainConfig
+    from whichland.train.run import train as train
 
 
 def __getattr__(name: str) -> Any:
