@@ -158,7 +158,10 @@ def read(path: str | Path) -> Manifest:
     found = problems(frame)
     if found:
         raise UserError(f"{path}: not a valid manifest: {found[0]}")
-    history = tuple(Step(**line) for line in json.loads(metadata.get(HISTORY_KEY, "[]")))
+    try:
+        history = tuple(Step(**line) for line in json.loads(metadata.get(HISTORY_KEY, "[]")))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: its history cannot be read ({error}); make the manifest anew") from None
     return Manifest(frame, history)
 
 

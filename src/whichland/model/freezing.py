@@ -17,9 +17,29 @@ def last_stage(model: nn.Module) -> str:
     """
     modules = [info["module"] for info in model.feature_info]  # type: ignore[union-attr]
     reductions = {info["reduction"] for info in model.feature_info}  # type: ignore[union-attr]
-    if len(reductions) > 1 or len(modules) < 4:
-        return str(modules[-1])
-    return str(modules[len(modules) - len(modules) // 4])
+    name = modules[-1]
+    if len(reductions) == 1 and len(modules) >= 4:
+        name = modules[len(modules) - len(modules) // 4]
+    parameters = [parameter for parameter, _ in model.named_parameters()]
+    if name == "final_conv" or not any(parameter.startswith(f"{name}.") for parameter in parameters):
+        # feature_info ends in a convolution or an activation that follows the stages
+        return _end_of_longest_chain(model)
+    return str(name)
+
+
+def _end_of_longest_chain(model: nn.Module) -> str:
+    """Name of the last member that has parameters, in the chain of modules that has most of them."""
+
+    def size(module: nn.Module) -> int:
+        return len(list(module.parameters()))
+
+    head = classifier_name(model).partition(".")[0]
+    children = [(name, child) for name, child in model.named_children() if name != head and size(child)]
+    chains = [item for item in children if isinstance(item[1], (nn.Sequential, nn.ModuleList))]
+    if not chains:
+        return children[-1][0]
+    name, chain = max(chains, key=lambda item: size(item[1]))
+    return f"{name}." + [member for member, module in chain.named_children() if size(module)][-1]
 
 
 def freeze(model: nn.Module, policy: Freeze) -> None:
