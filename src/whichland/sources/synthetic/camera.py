@@ -38,9 +38,11 @@ class Road:
 
     def centre(self, s: float) -> float:
         """Lateral position of the centre line, `s` metres along."""
-        cell = min(max(int(s), 0), ROAD_LENGTH - 1)
+        if s <= 0:
+            return 0.0
+        cell = int(s)
         low, high = self._offsets[cell], self._offsets[cell + 1]
-        return low + (high - low) * min(max(s - cell, 0.0), 1.0)
+        return low + (high - low) * (s - cell)
 
     def slope(self, s: float) -> float:
         """Direction of the road, as lateral metres a metre forward."""
@@ -94,13 +96,12 @@ class Camera:
         """Pixel of a world point; points behind the camera are pulled to just before it."""
         fx, fz = self.forward
         cos, sin = self.tilt
-        dx, dz = x - self.x, z - self.z
+        dx, dz, up = x - self.x, z - self.z, y - self.y
         ahead = dx * fx + dz * fz
-        side = dx * fz - dz * fx
-        up = y - self.y
-        depth = max(ahead * cos - up * sin, NEAR)
-        drop = -up * cos - ahead * sin
-        return self.width / 2 + self.focal * side / depth, self.height / 2 + self.focal * drop / depth
+        depth = ahead * cos - up * sin
+        scale = self.focal / (depth if depth > NEAR else NEAR)
+        right = self.width / 2 + scale * (dx * fz - dz * fx)
+        return right, self.height / 2 - scale * (up * cos + ahead * sin)
 
     def ground(self) -> tuple[int, F32, F32, F32]:
         """First row that shows the ground, then each pixel's world x, z and distance from it down."""

@@ -12,7 +12,7 @@ U8 = NDArray[np.uint8]
 Ink = tuple[int, int, int]
 
 SCALE = 2  # things are drawn this much larger and averaged down
-_LIMIT = 20000.0  # pixels; keeps coordinates of things beside the camera within what a rasteriser takes
+_LIMIT = 10000.0  # pixels; keeps coordinates of things beside the camera within what a rasteriser takes
 _SHIFT = 20001
 
 
@@ -90,6 +90,7 @@ class Canvas:
 
 def _place(point: Point) -> tuple[int, int]:
     """Round half up to half pixels; the shift keeps truncation on the positive side."""
-    x = min(max(point[0] * SCALE, -_LIMIT), _LIMIT)
-    y = min(max(point[1] * SCALE, -_LIMIT), _LIMIT)
-    return int(x + _SHIFT + 0.5) - _SHIFT, int(y + _SHIFT + 0.5) - _SHIFT
+    x, y = point
+    if not (-_LIMIT < x < _LIMIT and -_LIMIT < y < _LIMIT):
+        x, y = min(max(x, -_LIMIT), _LIMIT), min(max(y, -_LIMIT), _LIMIT)
+    return int(x * SCALE + _SHIFT + 0.5) - _SHIFT, int(y * SCALE + _SHIFT + 0.5) - _SHIFT

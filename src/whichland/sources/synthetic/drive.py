@@ -243,7 +243,7 @@ def _trees(
 ) -> list[Thing]:
     """Trees and bushes; `fullness` is the same draw for every country, the species are the country's."""
     plants = country.plants
-    total = {"open": 34, "wooded": 90, "village": 40}[setting] * plants.density * (0.6 + 0.8 * fullness)
+    total = {"open": 32, "wooded": 74, "village": 34}[setting] * plants.density * (0.6 + 0.8 * fullness)
     season = _between(rng, 0.88, 1.1)
     found: list[Thing] = []
     for _ in range(int(total)):
@@ -265,7 +265,7 @@ def _trees(
     if plants.hedges and float(rng.random()) < plants.hedges and setting != "village":
         for sign in (-1, 1):
             lateral = sign * (near + _between(rng, 1.9, 3.2))
-            found += [_tree(rng, "hedge", lateral, 8 + 1.9 * index, season) for index in range(64)]
+            found += [_tree(rng, "hedge", lateral, 8 + 2.1 * index, season) for index in range(44)]
     return found
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 U8 = NDArray[np.uint8]
 
 QUALITY = (68, 92)  # lowest and highest
-BYTES_A_PIXEL = (0.60, 0.75)  # drawn size of the file; no scene needs so much at the highest quality
+BYTES_A_PIXEL = (0.52, 0.66)  # drawn size of the file; no scene needs so much at the highest quality
 _LONGEST = 65_535 - 2  # bytes of comment in one segment
 
 

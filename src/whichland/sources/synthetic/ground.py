@@ -128,7 +128,7 @@ def _land(x: F32, z: F32, e: F32, along: F32, surface: Surface) -> tuple[F32, U8
     )
     edge = np.float32(surface.half_width + surface.shoulder)
     green *= np.clip((side - edge + (middle - np.float32(0.5)) * np.float32(1.2)) * 2 + np.float32(0.5), 0, 1)
-    colour = soil + (grass - soil) * green[..., None]
+    colour: F32 = soil + (grass - soil) * green[..., None]
     labels = np.where(green > 0.5, np.uint8(CLUES["grass"]), np.uint8(CLUES["soil"]))
     if surface.pavement:
         colour, labels = _pavement(
@@ -175,7 +175,7 @@ def _asphalt(
     for name, line, offset in _lines(e, surface):
         covered = _band(offset, 0.075, across) * _dashes(z, line, along)
         colour = _mix(colour, line.colour, covered * paint * np.float32(0.94))
-        labels = np.where(covered > 0.4, np.uint8(CLUES[name]), labels)
+        labels = np.where(covered * paint > 0.3, np.uint8(CLUES[name]), labels)
     return colour, labels
 
 

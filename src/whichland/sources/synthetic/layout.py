@@ -1,7 +1,8 @@
 """Which drive and which of its frames a scene's number means, without looking at any other scene.
 
-Scenes come in blocks. In a block every country has one drive of each length (2 to 6 frames for a mean of 4), in
-an order of its own, so classes stay balanced however many scenes are asked for.
+Scenes come in blocks of several rounds. Each round has one drive of every country, in an order of its own, and
+over a block every country has one drive of each length (2 to 6 frames for a mean of 4); so classes stay balanced
+however many scenes are asked for.
 """
 
 from dataclasses import dataclass
@@ -24,14 +25,20 @@ class Place:
 @lru_cache(maxsize=64)
 def _block(seed: int, block: int, countries: tuple[str, ...], mean: int) -> tuple[Place, ...]:
     """All scenes of a block, in order."""
-    spread = min(2, mean - 1)
-    lengths = range(mean - spread, mean + spread + 1)
-    drives = [(country, length) for length in lengths for country in countries]
-    order = np.random.Generator(np.random.PCG64([seed, 1_000_003, block])).permutation(len(drives))
+    lengths = range(mean - min(2, mean - 1), mean + min(2, mean - 1) + 1)
+    rng = np.random.Generator(np.random.PCG64([seed, 1_000_003, block]))
+    shuffled = {
+        country: [lengths[i] for i in rng.permutation(len(lengths)).tolist()] for country in countries
+    }
+    drives = [
+        (countries[chosen], shuffled[countries[chosen]][turn])
+        for turn in range(len(lengths))
+        for chosen in rng.permutation(len(countries)).tolist()
+    ]
     return tuple(
-        Place(*(drives[chosen][0], block, number, frame, drives[chosen][1]))
-        for number, chosen in enumerate(order.tolist())
-        for frame in range(drives[chosen][1])
+        Place(country, block, number, frame, length)
+        for number, (country, length) in enumerate(drives)
+        for frame in range(length)
     )
 
 

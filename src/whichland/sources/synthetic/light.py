@@ -50,12 +50,12 @@ class Light:
     ) -> tuple[int, int, int]:
         """Return the 0..255 colour of a surface; `lit` is 0 in shadow and 1 facing the sun."""
         haze = self.fade(depth)
-        mixed = [
-            a * (amb + sun * lit) * (1 - haze) + h * haze
-            for a, amb, sun, h in zip(albedo, self.ambient, self.sun, self.haze, strict=True)
-        ]
-        red, green, blue = (min(max(int(value + 0.5), 0), 255) for value in mixed)
-        return red, green, blue
+        clear = 1 - haze
+        (r, g, b), (ar, ag, ab), (sr, sg, sb), (hr, hg, hb) = albedo, self.ambient, self.sun, self.haze
+        red = int(r * (ar + sr * lit) * clear + hr * haze + 0.5)
+        green = int(g * (ag + sg * lit) * clear + hg * haze + 0.5)
+        blue = int(b * (ab + sb * lit) * clear + hb * haze + 0.5)
+        return min(red, 255), min(green, 255), min(blue, 255)
 
 
 def pick(rng: np.random.Generator, choices: tuple[tuple[str, float], ...]) -> str:

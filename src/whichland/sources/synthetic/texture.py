@@ -42,5 +42,5 @@ def sample(tile: F32, x: F32, y: F32, scale: float) -> F32:
     """Look the tile up at `scale` cells a unit of `x` and `y`, wrapping round."""
     column = np.floor(x * np.float32(scale)).astype(np.int32) & (SIZE - 1)
     row = np.floor(y * np.float32(scale)).astype(np.int32) & (SIZE - 1)
-    found: F32 = tile[row, column]
+    found: F32 = tile.ravel().take(row * SIZE + column)
     return found
