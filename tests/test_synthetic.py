@@ -302,6 +302,7 @@ def test_an_origin_string_sets_everything() -> None:
         ("synthetic:scenes=many", "whole numbers"),
         ("synthetic:scenes=-3", "whole numbers"),
         ("synthetic:scenes=0", "at least 1"),
+        ("synthetic:frames_per_drive=13", "1 to 12"),
         ("synthetic:size=300", "whole numbers"),
         ("synthetic:size=9x9", "64x64"),
         ("synthetic:countries=JP+XX", "no country 'XX'"),
