@@ -60,10 +60,10 @@ class WorldConfig:
             raise UserError(
                 f"synthetic world: countries must be named once each, not {'+'.join(self.countries)!r}"
             )
-        if self.scenes < 1 or self.seed < 0 or self.frames_per_drive < 1:
-            raise UserError(
-                "synthetic world: scenes and frames_per_drive must be at least 1, seed at least 0"
-            )
+        if self.scenes < 1 or self.seed < 0:
+            raise UserError("synthetic world: scenes must be at least 1, seed at least 0")
+        if not 1 <= self.frames_per_drive <= 12:
+            raise UserError(f"synthetic world: frames_per_drive is 1 to 12, not {self.frames_per_drive}")
         if not (64 <= self.width <= 2048 and 64 <= self.height <= 2048):
             raise UserError(
                 f"synthetic world: size {self.width}x{self.height} is not within 64x64 and 2048x2048"
