@@ -22,19 +22,17 @@ class Road:
     """The centre line of a road: lateral offset and slope by the metre, from a few changes of curvature."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        knots = (rng.random(24) - 0.5) * 2 * (0.0002 + 0.0016 * float(rng.random()))
-        offset = np.zeros(ROAD_LENGTH + 1)
-        slopes = np.zeros(ROAD_LENGTH + 1)
+        bend = 0.0002 + 0.0016 * float(rng.random())
+        knots = [(float(value) - 0.5) * 2 * bend for value in rng.random(24)]
+        self._offsets, self._slopes = [0.0], [0.0]
         slope, lateral = 0.0, 0.0
         for metre in range(1, ROAD_LENGTH + 1):
             knot, part = divmod(metre, 64)
-            curvature = knots[knot] + (knots[knot + 1] - knots[knot]) * (part / 64)
-            slope = min(max(slope + float(curvature), -0.4), 0.4)
+            slope = min(max(slope + knots[knot] + (knots[knot + 1] - knots[knot]) * (part / 64), -0.4), 0.4)
             lateral += slope
-            offset[metre], slopes[metre] = lateral, slope
-        self.offset = offset.astype(np.float32)
-        self._offsets: list[float] = self.offset.tolist()
-        self._slopes: list[float] = slopes.tolist()
+            self._offsets.append(lateral)
+            self._slopes.append(slope)
+        self.offset: F32 = np.asarray(self._offsets, dtype=np.float32)
 
     def centre(self, s: float) -> float:
         """Lateral position of the centre line, `s` metres along."""

@@ -25,12 +25,15 @@ class Sprite:
             colour, alpha = colour.reduce(2), alpha.reduce(2)
             self.levels.append((colour, alpha))
 
-    def sized(self, wide: int, tall: int) -> tuple[Image.Image, Image.Image]:
-        """Colours and alpha at a size, from the smallest level that is not smaller."""
+    def sized(self, wide: int, tall: int, part: tuple[int, int, int, int]) -> tuple[Image.Image, Image.Image]:
+        """Colours and alpha of a part (left, top, right, bottom) of the sprite as it is at wide × tall pixels."""
         fit = [level for level in self.levels if level[0].width >= wide and level[0].height >= tall]
         colour, alpha = (fit or self.levels[:1])[-1]
-        size, kind = (wide, tall), Image.Resampling.BILINEAR
-        return colour.resize(size, kind), alpha.resize(size, kind)
+        left, top, right, bottom = part
+        across, down = colour.width / wide, colour.height / tall
+        box = (left * across, top * down, right * across, bottom * down)
+        size, kind = (right - left, bottom - top), Image.Resampling.BILINEAR
+        return colour.resize(size, kind, box), alpha.resize(size, kind, box)
 
 
 class Canvas:
@@ -72,9 +75,12 @@ class Canvas:
         """Paste a sprite of `size` pixels standing on `foot`, mixed with a share of the haze's colour."""
         wide, tall = max(int(size[0] * SCALE + 0.5), 1), max(int(size[1] * SCALE + 0.5), 1)
         left, top = _place((foot[0] - size[0] / 2, foot[1] - size[1]))
-        if left + wide <= 0 or left >= self.image.width or top >= self.image.height or top + tall <= 0:
+        x0, y0 = max(-left, 0), max(-top, 0)
+        x1, y1 = min(wide, self.image.width - left), min(tall, self.image.height - top)
+        if x0 >= x1 or y0 >= y1:
             return
-        colour, alpha = sprite.sized(wide, tall)
+        colour, alpha = sprite.sized(wide, tall, (x0, y0, x1, y1))
+        left, top = left + x0, top + y0
         ink, share = haze
         if share > 0.02:
             colour = Image.blend(colour, Image.new("RGB", colour.size, ink), share)

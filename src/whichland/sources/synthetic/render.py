@@ -60,7 +60,7 @@ def _vehicles(drive: Drive, frame: int, camera: Camera) -> list[Vehicle]:
             if not mover.oncoming
             else mover.start + (mover.pace - drive.step) * frame
         )
-        if gap < 4.5:
+        if gap < 6.5:
             continue
         lateral = -drive.lane if mover.oncoming else drive.lane
         taken = any(v.oncoming == mover.oncoming and abs(v.s - camera.z - gap) < 11 for v in found)

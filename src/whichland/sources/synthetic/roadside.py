@@ -106,14 +106,15 @@ class PoleWithWires:
         ink = stage.light.shade(WIRE, depth + self.span * 0.4, 0.2)
         width = 0.045 * stage.scale(depth + 6)
         rows = max(self.style.crossarms, 1)
+        steps = 8 if depth < 50 else 4
         for wire in range(self.style.wires):
             row = wire % (rows + (1 if self.style.wires > 5 else 0))
             place = wire // max(rows, 1)
             x = (-0.95, 0.95, -0.45, 0.45, 0.0)[place % 5] if self.style.crossarms else 0.1
             y = self.height - 0.25 - row * 0.9 - (0.0 if self.style.crossarms else wire * 0.45)
             points = []
-            for step in range(9):
-                t = step / 8
+            for step in range(steps + 1):
+                t = step / steps
                 sag = 0.9 * 4 * t * (1 - t)
                 s = self.s + self.span * t
                 points.append(stage.at(self.lateral + x, y - sag, s))

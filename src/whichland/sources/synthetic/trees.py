@@ -12,6 +12,7 @@ from whichland.sources.synthetic.canvas import Sprite
 from whichland.sources.synthetic.texture import F32, noise
 
 RGB = tuple[int, int, int]
+U8 = NDArray[np.uint8]
 
 WIDTH, HEIGHT = 160, 208
 VARIANTS = 4
@@ -175,14 +176,15 @@ def _round(point: tuple[float, float]) -> tuple[int, int]:
 
 
 @cache
-def _grown(name: str, variant: int) -> tuple[F32, NDArray[np.uint8]]:
+def _grown(name: str, variant: int) -> tuple[U8, U8]:
     """Unlit colours (H×W×3) and alpha (H×W) of one tree."""
     species = SPECIES[name]
     rng = np.random.Generator(np.random.PCG64([sorted(SPECIES).index(name), variant]))
     if species.crown == "fronds":
         picture = np.asarray(_fronds(species, rng))
         colour, alpha = picture[..., :3].astype(np.float32), picture[..., 3].copy()
-        return np.where(alpha[..., None] > 0, colour, np.asarray(species.leaf, dtype=np.float32)), alpha
+        colour = np.where(alpha[..., None] > 0, colour, np.asarray(species.leaf, dtype=np.float32))
+        return colour.astype(np.uint8), alpha
     trunk = np.asarray(_trunk(species, rng))
     shade, alpha = _foliage(species, rng)
     green = np.asarray(species.leaf, dtype=np.float32) * (np.float32(0.45) + shade)[..., None]
@@ -192,18 +194,19 @@ def _grown(name: str, variant: int) -> tuple[F32, NDArray[np.uint8]]:
     )  # shows in the blend at leaves' edges
     wood = np.where(trunk[..., 3:] > 0, trunk[..., :3].astype(np.float32), behind)
     colour = np.where(crown[..., None], green, wood)
-    return colour, np.where(crown, np.uint8(255), trunk[..., 3])
+    return np.clip(colour, 0, 255).astype(np.uint8), np.where(crown, np.uint8(255), trunk[..., 3])
 
 
 @lru_cache(maxsize=64)
 def sprite(name: str, variant: int, shine: tuple[float, float, float], flip: bool, snow: float) -> Sprite:
     """Return a tree under a drive's light (a multiplier a channel); `flip` puts the lit side right."""
-    colour, alpha = _grown(name, variant)
-    lit = colour * np.asarray(shine, dtype=np.float32)
-    if snow:
-        bright = np.clip((colour[..., 1:2] / np.float32(SPECIES[name].leaf[1]) - np.float32(1.15)) * 4, 0, 1)
-        lit = lit + (np.float32(235) - lit) * bright * np.float32(snow * 0.8)
-    packed = np.clip(lit + np.float32(0.5), 0, 255).astype(np.uint8)
+    albedo, coverage = _grown(name, variant)
+    colour, alpha = Image.fromarray(albedo), Image.fromarray(coverage)
     if flip:
-        packed, alpha = np.ascontiguousarray(packed[:, ::-1]), np.ascontiguousarray(alpha[:, ::-1])
-    return Sprite(Image.fromarray(packed), Image.fromarray(alpha))
+        colour, alpha = (part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for part in (colour, alpha))
+    lit = colour.point([min(int(value * part + 0.5), 255) for part in shine for value in range(256)])
+    if snow:
+        bright = SPECIES[name].leaf[1]
+        settles = [min(max(int((value / bright - 1.15) * 816 * snow), 0), 255) for value in range(256)]
+        lit.paste((235, 238, 242), (0, 0), colour.getchannel("G").point(settles))
+    return Sprite(lit, alpha)
