@@ -296,3 +296,13 @@ def test_a_curve_of_one_epoch_and_of_equal_ends_draws() -> None:
     )
     heights = {text: y for text, _, y, _ in placed if text in "ab"}
     assert abs(heights["a"] - heights["b"]) >= 12
+
+
+def test_a_faultless_result_is_not_said_to_be_sure(report: Report, tmp_path: Path) -> None:
+    right = report.predictions.frame.filter(pl.Series(report.outcomes.truth == report.outcomes.guess))
+    assert not right.is_empty()
+    frame = report.manifest.frame.filter(pl.col("image_id").is_in(right["image_id"].to_list()))
+    faultless = evaluate(make_bundle(tmp_path / "bundle"), Manifest(frame))
+    assert faultless.scores["top1"].low == faultless.scores["top1"].high == 1
+    assert "rule of three" in faultless.html.read_text()
+    assert "rule of three" not in report.html.read_text()

@@ -20,6 +20,7 @@ NUMBERED = 26  # up to so many countries the cells carry their percentages, and 
 TOOLTIPS = 60
 SHRINK = 0.85  # a narrow page scales a matrix down so far, then scrolls
 PHONE_PX = 318
+LEGEND_PX = 280
 
 _STYLE = (
     "<style>.wl{font-family:system-ui,sans-serif;fill:currentColor}"
@@ -54,7 +55,8 @@ def confusion_svg(counts_KK: NDArray[np.int64], codes: Sequence[str], *, phone: 
     counts = counts_KK[np.ix_(at, at)]
     grid = _phone_grid(len(order)) if phone else _grid(order)
     side = grid.cell * len(order)
-    width, height = grid.left + side + grid.right, grid.top + side + 34
+    width = grid.left + max(side + grid.right, LEGEND_PX)
+    height = grid.top + side + 34
     title = "Confusion matrix: rows true, columns guessed, shade the share of the row"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="wl" viewBox="0 0 {width} {height}" width="{width}" '
@@ -71,7 +73,8 @@ def confusion_svg(counts_KK: NDArray[np.int64], codes: Sequence[str], *, phone: 
 
 def _grid(order: Sequence[str]) -> Grid:
     many = len(order)
-    cell, font = (24, 11) if many <= NUMBERED else (13, 10) if many <= TOOLTIPS else (10, 8)
+    sizes = ((12, 34, 12), (NUMBERED, 24, 11), (TOOLTIPS, 13, 10), (len(COUNTRIES), 10, 8))
+    cell, font = next((cell, font) for up_to, cell, font in sizes if many <= up_to)
     longest = max(len(country_name(code)) + 3 for code in order)
     regions = max(len(COUNTRIES[code].region) for code in order)
     wide = 0.58 * font
@@ -87,7 +90,7 @@ def _grid(order: Sequence[str]) -> Grid:
 
 
 def _phone_grid(many: int) -> Grid:
-    cell = min(24, (PHONE_PX - 24) // many)
+    cell = min(28, (PHONE_PX - 24) // many)
     return Grid(cell=cell, font=9, left=22, top=36, right=2, turned=cell < 16, numbers=False)
 
 
