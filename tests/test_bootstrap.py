@@ -55,6 +55,22 @@ def test_coverage_is_near_nominal_over_groups_and_falls_short_over_photos() -> N
     assert coverage(by_group=False) < 0.80
 
 
+def test_coverage_of_balanced_accuracy_holds_up_where_countries_have_one_group() -> None:
+    sizes = np.array([1] * 7 + [3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 25, 30, 35, 40])  # groups of a country
+    truth = np.repeat(np.arange(22), sizes)
+    recall_K = np.random.default_rng(99).uniform(0.2, 0.9, 22)
+    held = 0
+    for simulation in range(200):
+        random = np.random.default_rng(simulation)
+        hit = random.uniform(size=len(truth)) < recall_K[truth]
+        guess = np.where(hit, truth, (truth + 1) % 22)
+        outcomes = Outcomes(truth=truth, guess=guess, in_top5=hit, labels=22)
+        drawn = replicate(lambda w, o=outcomes: scores(o, w), np.arange(len(truth)), replicates=200)
+        low, high = interval(drawn)
+        held += bool(low[3] <= recall_K.mean() <= high[3])
+    assert held / 200 > 0.8  # keeping a missing country's own score instead would hold it 0.6 of the time
+
+
 def test_two_thousand_replicates_of_a_small_test_take_seconds_at_most() -> None:
     random = np.random.default_rng(0)
     truth = random.integers(22, size=600)
