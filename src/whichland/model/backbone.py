@@ -17,6 +17,7 @@ from torch import Tensor, nn  # noqa: E402
 
 from whichland.errors import UserError  # noqa: E402
 from whichland.model.head import classifier_name, replace_head  # noqa: E402
+from whichland.model.hub import WEIGHTS, check_reachable  # noqa: E402
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +120,15 @@ def _create(arch: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Mod
     if arch.split(".")[0] not in timm.list_models():
         near = timm.list_models(f"*{arch.split('_')[0]}*")[:5]
         raise UserError(f"timm has no model {arch!r}" + (f"; near: {', '.join(near)}" if near else ""))
+    overlay = {}
     try:
-        return timm.create_model(arch, pretrained=pretrained, **arguments)
+        if pretrained and (repository := _repository(arch)):
+            check_reachable(repository)
+            overlay["hf_hub_filename"] = WEIGHTS  # else timm falls back to a pickled file
+        return timm.create_model(arch, pretrained=pretrained, pretrained_cfg_overlay=overlay, **arguments)
     except (TypeError, AssertionError) as error:
         raise UserError(f"{arch} cannot be made with {dict(arguments)}: {error}") from None
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # the hub's client lets its transport's errors through, whichever that is
         if not pretrained:
             raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -131,6 +136,12 @@ def _create(arch: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Mod
             f"pretrained weights of {arch} could not be fetched from the hub ({reason}); "
             "pass --weights FILE.safetensors, or --weights none to start at random"
         ) from None
+
+
+def _repository(arch: str) -> str | None:
+    """The hub's repository of an architecture's weights, where they are an ordinary file there."""
+    cfg = timm.get_pretrained_cfg(arch, allow_unregistered=True)
+    return cfg.hf_hub_id if cfg and not cfg.custom_load else None
 
 
 def _fixed_size(arch: str) -> bool:

@@ -1,0 +1,30 @@
+"""A quick look at the hub before timm downloads from it: its client waits for minutes on a silent host."""
+
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError
+
+from whichland.errors import UserError
+
+WEIGHTS = "model.safetensors"
+PATIENCE_S = 10.0
+
+
+def check_reachable(repository: str, filename: str = WEIGHTS) -> None:
+    """Ask the hub once for a file that its cache does not hold; raise UserError when there is no answer at all.
+
+    An answer that is an error is left to the download, which knows what is worth another try.
+    """
+    name, _, revision = repository.partition("@")
+    if isinstance(try_to_load_from_cache(name, filename, revision=revision or None), str):
+        return
+    url = hf_hub_url(name, filename, revision=revision or None)
+    try:
+        get_hf_file_metadata(url, timeout=PATIENCE_S, retry_on_errors=False)
+    except HfHubHTTPError:
+        return
+    except Exception as error:  # the hub's client lets its transport's errors through, whichever that is
+        raise UserError(f"no answer ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,199 @@
+"""Weights from a file and from the hub: all there, or one line that says what is not."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save, save_file
+from torch import nn
+
+from misbehaving_hub import serve
+from whichland.errors import UserError
+from whichland.model.backbone import create, load_weights, timm
+from whichland.model.head import classifier_name, get_head
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "weights"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the weights in ../shared/weights")
+
+
+def tiny(classes: int = 1000) -> nn.Module:
+    torch.manual_seed(7)
+    return timm.create_model("test_resnet", num_classes=classes)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.safetensors"
+    save_file(tiny().state_dict(), path)
+    return path
+
+
+def test_a_whole_file_fills_the_backbone_and_leaves_the_head_fresh(weights: Path) -> None:
+    made = create("test_resnet", 3, weights=str(weights))
+    assert made.report is not None
+    assert (made.report.missing, made.report.unexpected) == ((), ())
+    wanted, found = tiny().state_dict(), made.model.state_dict()
+    head = classifier_name(made.model) + "."
+    for name, tensor in wanted.items():
+        assert name.startswith(head) or torch.equal(found[name], tensor), name
+    assert found[f"{head}weight"].shape == (3, 96)
+    assert float(found[f"{head}bias"].abs().max()) == 0
+
+
+def test_missing_tensors_are_listed_and_refused_unless_accepted(weights: Path, tmp_path: Path) -> None:
+    state = {name: t for name, t in tiny().state_dict().items() if not name.startswith("layer4.")}
+    lost = [name for name in tiny().state_dict() if name.startswith("layer4.") and "num_batches" not in name]
+    save_file(state, weights)
+    with pytest.raises(UserError, match=r"layer4\.0\.conv1\.weight.*--partial") as raised:
+        create("test_resnet", 3, weights=str(weights))
+    assert f"{len(lost)} backbone tensors" in str(raised.value)
+    made = create("test_resnet", 3, weights=str(weights), partial=True)
+    assert made.report is not None
+    assert list(made.report.missing) == lost
+    assert torch.equal(made.model.state_dict()["conv1.0.weight"], state["conv1.0.weight"])
+
+
+def test_unexpected_tensors_are_listed(weights: Path) -> None:
+    save_file(tiny().state_dict() | {"neck.weight": torch.zeros(2)}, weights)
+    report = create("test_resnet", 3, weights=str(weights)).report
+    assert report is not None
+    assert report.unexpected == ("neck.weight",)
+    assert "unexpected: neck.weight" in str(report)
+
+
+def test_tensors_of_another_shape_are_refused_with_both_shapes(weights: Path) -> None:
+    state = tiny().state_dict()
+    save_file(state | {"conv1.0.weight": torch.zeros(1, 3, 3, 3)}, weights)
+    with pytest.raises(UserError, match=r"conv1\.0\.weight.*\(1, 3, 3, 3\) in the file"):
+        create("test_resnet", 3, weights=str(weights), partial=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", b"{}" * 100], ids=["empty", "pickle", "text"])
+def test_what_is_no_safetensors_file_is_never_unpickled(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="never read") as raised:
+        load_weights(tiny(), path)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such weights"):
+        create("test_resnet", 3, weights=str(tmp_path / "none.safetensors"))
+
+
+def test_an_unknown_architecture_names_neighbours() -> None:
+    with pytest.raises(UserError, match=r"timm has no model 'resnet_18'.*resnet"):
+        create("resnet_18", 3, weights="none")
+
+
+def test_arguments_that_a_model_does_not_take() -> None:
+    with pytest.raises(UserError, match="cannot be made with"):
+        create("test_resnet", 3, weights="none", model_args={"wings": 2})
+
+
+@pytest.mark.parametrize("arch", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])
+@pytest.mark.parametrize("head", [(), (8, 4)], ids=["plain", "hidden"])
+def test_any_head_on_any_family(arch: str, head: tuple[int, ...]) -> None:
+    made = create(arch, 3, weights="none", head=head, size=64)
+    assert made.model.eval()(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
+    linears = [m.out_features for m in get_head(made.model).modules() if isinstance(m, nn.Linear)]
+    assert linears == [*head, 3]
+    assert made.pretrained_cfg["input_size"] == (3, 64, 64)
+
+
+def test_the_file_beside_the_weights_says_how_to_prepare_photos(weights: Path) -> None:
+    note = {
+        "preprocessing": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]},
+        "timm_kwargs": {"output_stride": 16},
+    }
+    weights.with_suffix(".json").write_text(json.dumps(note), encoding="utf-8")
+    made = create("test_resnet", 3, weights=str(weights))
+    assert made.pretrained_cfg["mean"] == [0.1, 0.2, 0.3]
+    assert made.model_args == {"output_stride": 16}
+    assert made.model.forward_features(torch.zeros(1, 3, 64, 64)).shape[-1] == 4
+
+
+@needs_shared
+def test_real_weights_are_complete() -> None:
+    report = create("mobilenetv2_100", 3, weights=str(SHARED / "mobilenetv2_100.safetensors")).report
+    assert report is not None
+    assert (report.missing, report.unexpected) == ((), ())
+
+
+@needs_shared
+def test_real_partial_weights_are_refused_and_can_be_accepted() -> None:
+    file = str(SHARED / "tf_efficientnet_b0_partial.safetensors")
+    with pytest.raises(UserError, match=r"conv_head\.weight.*--partial"):
+        create("tf_efficientnet_b0", 3, weights=file)
+    report = create("tf_efficientnet_b0", 3, weights=file, partial=True).report
+    assert report is not None
+    assert {name.split(".")[0] for name in report.missing} == {"conv_head", "bn2"}
+
+
+# Asks for the weights of one model in every mood of the hub; each answer is a line of JSON.
+ASK = """
+import json, shutil, sys, time, urllib.request
+from pathlib import Path
+from whichland.errors import UserError
+from whichland.model import hub
+from whichland.model.backbone import create
+hub.PATIENCE_S = 2.0
+address, cache, *moods = sys.argv[1:]
+sleep, time.sleep = time.sleep, lambda seconds: sleep(min(seconds, 0.01))  # between the hub client's retries
+for mood in moods:
+    urllib.request.urlopen(f"{address}/mood/{mood}").read()
+    shutil.rmtree(cache, ignore_errors=True)
+    start = time.monotonic()
+    try:
+        model = create("test_resnet", 3).model
+        answer = {"sum": float(model.state_dict()["layer4.0.conv1.weight"].double().sum())}
+    except UserError as error:
+        answer = {"error": str(error)}
+    print(json.dumps(answer | {"mood": mood, "seconds": time.monotonic() - start}), flush=True)
+"""
+MOODS = ("good", "404", "401", "429", "503", "drops", "garbage", "pickle", "hangs")
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    cache = tmp_path_factory.mktemp("hub")
+    with serve(save(tiny().state_dict())) as hub:
+        environment = os.environ | {
+            "HF_ENDPOINT": hub.address,
+            "HF_HUB_CACHE": str(cache),
+            "HF_TOKEN": "hf_thisMustNeverBeShown",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "NO_PROXY": "127.0.0.1",
+        }
+        for name in ("HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY"):
+            environment.pop(name, None)
+        command = [sys.executable, "-c", ASK, hub.address, str(cache), *MOODS]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, timeout=240
+        )
+    assert done.returncode == 0, done.stderr
+    assert "hf_thisMustNeverBeShown" not in done.stdout + done.stderr
+    found = {line["mood"]: line for line in map(json.loads, done.stdout.splitlines())}
+    print(json.dumps(found, indent=1), done.stderr, *hub.asked, sep="\n")  # shown when a test fails
+    assert not [asked for asked in hub.asked if asked.endswith(".bin")], "a pickled file was asked for"
+    return found
+
+
+def test_weights_come_from_the_hub(answers: dict[str, dict[str, object]]) -> None:
+    wanted = float(tiny().state_dict()["layer4.0.conv1.weight"].double().sum())
+    assert answers["good"]["sum"] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("mood", [mood for mood in MOODS if mood != "good"])
+def test_a_hub_that_misbehaves_is_one_clear_line(answers: dict[str, dict[str, object]], mood: str) -> None:
+    message = answers[mood].get("error")
+    assert isinstance(message, str), f"no error, although the hub {mood}: {answers[mood]}"
+    assert "test_resnet" in message
+    assert "--weights FILE.safetensors" in message
+    assert "\n" not in message
+    assert float(str(answers[mood]["seconds"])) < 20
