@@ -146,7 +146,8 @@ def stats(
         return
     print(f"{found.rows:,} rows, {found.kept:,} kept")
     for title, table in found.tables().items():
-        print_table(f"By {title}", table.columns, table.rows())
+        if table.height:
+            print_table(f"By {title}", table.columns, table.rows())
 
 
 def check(

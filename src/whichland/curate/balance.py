@@ -42,7 +42,7 @@ def balance(manifest: Manifest, config: BalanceConfig | None = None) -> Manifest
     frame = manifest.frame.drop("rank", "weight", strict=False).with_row_index("_row")
     train = frame.filter((pl.col("split") == "train") & pl.col("drop_reason").is_null())
     ranked = _ranked(train, config.seed)
-    used = pl.lit(True) if config.cap is None else pl.col("rank") < config.cap
+    used = pl.col("rank") < (train.height if config.cap is None else config.cap)
     count = used.sum().over("country").cast(pl.Float64)
     raw = pl.when(used).then(count.pow(-config.power)).otherwise(0.0)
     weighed = ranked.with_columns(weight=raw).with_columns(

@@ -151,7 +151,7 @@ def _balance(manifest: Manifest) -> Iterator[str]:
             yield f"{stray} rows outside train have a {column}"
         if missing := frame.filter(train & pl.col(column).is_null()).height:
             yield f"{missing} train rows have no {column}"
-    ranks = frame.filter(train).group_by("country").agg(pl.col("rank").sort())
+    ranks = frame.filter(train).drop_nulls("country").group_by("country").agg(pl.col("rank").sort())
     gaps = sorted(code for code, rank in ranks.iter_rows() if rank != list(range(len(rank))))
     if gaps:
         yield f"ranks do not count from 0 without gaps in {', '.join(gaps[:10])}"

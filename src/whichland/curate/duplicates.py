@@ -59,16 +59,19 @@ def _near(hashes: Hashes, rows: Rows, free_bits: list[int], max_distance: int) -
     """Pairs among `rows`, which agree on every bit that is not in `free_bits`."""
     if rows.size <= BLOCK or len(free_bits) <= max_distance:
         return _all_pairs(hashes, rows, max_distance)
+    bands = np.array_split(np.array(free_bits, dtype=np.uint64), max_distance + 1)
+    masks = [np.bitwise_or.reduce(np.uint64(1) << band) for band in bands]
+    sizes = [np.unique(hashes[rows] & mask, return_counts=True)[1] for mask in masks]
+    if sum(int(np.square(size).sum()) for size in sizes) >= rows.size**2:
+        return _all_pairs(hashes, rows, max_distance)  # they are all alike: cutting only adds comparisons
     found = [NO_PAIRS]
-    for band in np.array_split(np.array(free_bits, dtype=np.uint64), max_distance + 1):
-        keys = hashes[rows] & np.bitwise_or.reduce(np.uint64(1) << band)
-        order = np.argsort(keys, kind="stable")
-        _, starts, sizes = np.unique(keys[order], return_index=True, return_counts=True)
-        crowded, members = sizes > BLOCK, rows[order]
-        found.append(_within_buckets(hashes, members, starts[~crowded], sizes[~crowded], max_distance))
+    for band, mask, size in zip(bands, masks, sizes, strict=True):
+        members = rows[np.argsort(hashes[rows] & mask, kind="stable")]
+        starts, crowded = np.cumsum(size) - size, size > BLOCK
+        found.append(_within_buckets(hashes, members, starts[~crowded], size[~crowded], max_distance))
         rest = sorted(set(free_bits) - set(band.tolist()))
-        for start, size in zip(starts[crowded], sizes[crowded], strict=True):
-            found.append(_near(hashes, members[start : start + size], rest, max_distance))
+        for start, end in zip(starts[crowded], (starts + size)[crowded], strict=True):
+            found.append(_near(hashes, members[start:end], rest, max_distance))
     return _sorted(np.concatenate(found), hashes.size)
 
 
@@ -101,4 +104,5 @@ def _within_buckets(hashes: Hashes, members: Rows, starts: Rows, sizes: Rows, ma
 def _sorted(pairs: Pairs, rows: int) -> Pairs:
     """Each pair once, the smaller row first, in order."""
     low, high = pairs.min(axis=1, initial=rows), pairs.max(axis=1, initial=-1)
-    return np.column_stack(np.divmod(np.unique(low * rows + high), max(rows, 1)))
+    codes = np.sort(low * rows + high)  # np.unique hashes whole numbers, which is 50 times slower here
+    return np.column_stack(np.divmod(codes[np.diff(codes, prepend=-1) > 0], max(rows, 1)))

@@ -84,11 +84,21 @@ def split_of(group: str, config: SplitConfig) -> str:
     return "val" if position < config.test + config.val else "train"
 
 
-def sequence_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
-    """Link each image of a sequence (drive, panorama, capture session) to the sequence's first, in any source."""
-    rows = frame.select("sequence", row=pl.int_range(pl.len())).drop_nulls()
-    rows = rows.with_columns(first=pl.col("row").min().over("sequence"))
+def _links_by(column: str, frame: pl.DataFrame) -> Pairs:
+    """Link each row to the first row that has the same value; rows without one are linked to none."""
+    rows = frame.select(pl.col(column).alias("key"), row=pl.int_range(pl.len())).drop_nulls()
+    rows = rows.with_columns(first=pl.col("row").min().over("key"))
     return rows.filter(pl.col("row") != pl.col("first")).select("first", "row").to_numpy().astype(np.int64)
+
+
+def sequence_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
+    """Link the images of a sequence (drive, panorama, capture session), whatever source they come from."""
+    return _links_by("sequence", frame)
+
+
+def same_bytes_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
+    """Link rows that hold the same bytes: the dropped copy hands on what it is tied to."""
+    return _links_by("sha256", frame)
 
 
 def near_duplicate_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
@@ -101,7 +111,11 @@ def near_duplicate_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
     )
 
 
-LINK_RULES: tuple[Callable[[pl.DataFrame, SplitConfig], Pairs], ...] = (sequence_links, near_duplicate_links)
+LINK_RULES: tuple[Callable[[pl.DataFrame, SplitConfig], Pairs], ...] = (
+    sequence_links,
+    same_bytes_links,
+    near_duplicate_links,
+)
 """Each gives pairs of rows that must not be torn apart. A new kind of tie is a new function here."""
 
 
@@ -144,13 +158,10 @@ def _names(kept: pl.DataFrame, config: SplitConfig) -> pl.Series:
 
 
 def _warn_of_gaps(kept: pl.DataFrame, config: SplitConfig) -> None:
-    wanted = [name for name, share in (("val", config.val), ("test", config.test)) if share > 0]
-    for part in wanted:
+    for part, share in (("val", config.val), ("test", config.test)):
         present = kept.filter(pl.col("split") == part)["country"].unique()
         missing = sorted(set(kept["country"].unique()) - set(present))
-        if missing:
+        if share > 0 and missing:
+            what = f"{len(missing)} of {kept['country'].n_unique()} countries have no {part} photo"
             listed = ", ".join(missing[:12]) + (" …" if len(missing) > 12 else "")
-            print(
-                f"warning: {len(missing)} countries have too few groups for a {part} photo: {listed}",
-                file=sys.stderr,
-            )
+            print(f"warning: {what}, having too few groups: {listed}", file=sys.stderr)

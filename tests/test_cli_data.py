@@ -1,0 +1,149 @@
+"""The data commands as a user runs them: real processes, results on stdout, the rest on stderr."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from curated import photo, save
+from whichland import manifest
+from whichland.cli.main import main
+from whichland.cli.tables import print_table
+from whichland.curate import measure as measuring
+from whichland.progress import Progress, track
+
+KAGGLE = Path(__file__).parents[2] / "shared/data/compressed_dataset"
+
+
+def run(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "whichland", "data", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    for country, first in (("France", 0), ("Namibia", 20), ("Japan", 40)):
+        for seed in range(first, first + 14):
+            save(photo(seed, size=(160, 120)), folder / country / f"{seed}.jpg")
+    save(photo(0, size=(160, 120)), folder / "France" / "twice.jpg")
+    (folder / "Japan" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing more")
+    return folder
+
+
+def test_step_by_step_equals_prepare(photos: Path, tmp_path: Path) -> None:
+    table, whole = tmp_path / "steps.parquet", tmp_path / "whole.parquet"
+    assert run("ingest", photos, "-o", table).stdout == ""
+    said = run("measure", table, "-o", table, "-j", 1).stderr
+    assert "measure: 44 rows, 1 unreadable" in said
+    said = run("clean", table, "-o", table).stderr
+    assert said.startswith("clean: 44 rows, 42 kept, ")
+    assert set(said.strip().split(", ")[2:]) == {"1 duplicate", "1 unreadable"}
+    assert "42 groups: train" in run("split", table, "--seed", 3, "-o", table).stderr
+    run("balance", table, "--cap", 5, "--seed", 3, "-o", table)
+    run("prepare", photos, "-o", whole, "--seed", 3, "--cap", 5, "-j", 1)
+    steps, prepared = manifest.read(table), manifest.read(whole)
+    assert steps.frame.equals(prepared.frame)
+    assert [line.step for line in steps.history] == ["ingest", "measure", "clean", "split", "balance"]
+    assert [line.params for line in steps.history[1:]] == [line.params for line in prepared.history[1:]]
+    assert "NA" in set(steps.kept["country"])
+    assert run("check", whole, "--files").stdout == "ok: 44 rows, 9 checks\n"
+
+
+def test_stats_and_check_speak_to_people_and_programs(photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "world.parquet"
+    summary = json.loads(run("prepare", photos, "-o", table, "--json").stdout)
+    assert (summary["rows"], summary["kept"]) == (44, 42)
+    assert summary["dropped"] == {"duplicate": 1, "unreadable": 1}
+    said = run("stats", table, "--chart", tmp_path / "chart.png")
+    assert "NA       Namibia    14" in said.stdout
+    assert (tmp_path / "chart.png").stat().st_size > 5000
+    assert json.loads(run("stats", table, "--json").stdout)["by_country"][0]["kept"] == 14
+    (photos / "Japan" / "40.jpg").rename(photos / "Japan" / "moved.jpg")
+    try:
+        found = run("check", table, "--files", code=2)
+        assert found.stdout.startswith("files: ")
+        assert found.stderr.splitlines()[-1] == f"whichland: {table}: 1 problem found"
+        told = json.loads(run("check", table, "--files", "--json", code=2).stdout)
+        assert len(told["problems"]) == 1
+    finally:
+        (photos / "Japan" / "moved.jpg").rename(photos / "Japan" / "40.jpg")
+
+
+def test_mistakes_are_one_line(photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "a.parquet"
+    assert "no such manifest" in run("clean", table, "-o", table, code=2).stderr
+    run("ingest", photos, "-o", table)
+    said = run("split", table, "-o", table, code=2).stderr
+    assert said.splitlines() == [
+        "whichland: the manifest has no column drop_reason, phash: run `whichland data clean` first"
+    ]
+    assert "shares" in run("split", table, "-o", table, "--val", 0.9, "--test", 0.2, code=2).stderr
+    run("clean", table, code=2)  # without -o
+    run("stats", table, "-o", "x", code=2)
+
+
+def test_prepare_goes_on_where_it_was_stopped(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, whole = tmp_path / "world.parquet", measuring.measure_batch
+    words = ["whichland", "data", "prepare", str(photos), "-o", str(table), "-j", "1"]
+
+    def stop_in_japan(uris: list[str]) -> list[measuring.Measures]:
+        if any("Japan" in uri for uri in uris):
+            raise KeyboardInterrupt
+        return whole(uris)
+
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(measuring, "BATCH", 4)
+    monkeypatch.setattr(measuring, "measure_batch", stop_in_japan)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 130
+    assert f"`whichland data measure {table} -o {table}` goes on" in capsys.readouterr().err
+    done = 44 - manifest.read(table).frame["sha256"].null_count()
+    assert 0 < done < 44
+    monkeypatch.setattr(measuring, "measure_batch", whole)
+    with pytest.raises(SystemExit) as finished:
+        main()
+    assert finished.value.code == 0
+    lines = [(line.step, line.params.get("measured")) for line in manifest.read(table).history]
+    assert lines[:4] == [("ingest", None), ("measure", done), ("measure", 44 - done), ("clean", None)]
+
+
+def test_tables_are_aligned_when_piped(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("By x", ["name", "largest_group", "share"], [("a", 1200, 0.5), ("long one", None, 0.25)])
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "By x",
+        "name      largest group  share",
+        "a                 1,200  50.0%",
+        "long one              –  25.0%",
+    ]
+
+
+def test_progress_says_lines_on_stderr_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whichland.progress.LINE_EVERY_S", 0.0)
+    assert list(track([1, 2], description="counting")) == [1, 2]
+    with Progress("silent", 3, show=False) as silent:
+        silent.advance(3)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("counting: 1 of 2 (50%)")
+    assert "silent" not in said.err
+
+
+@pytest.mark.skipif(not KAGGLE.is_dir(), reason=f"needs the street photos in {KAGGLE}, which are not here")
+def test_real_street_photos_pass_the_cleaning(tmp_path: Path) -> None:
+    for country in ("Turkey", "Portugal"):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / "photos" / country).symlink_to(KAGGLE / country)
+    summary = json.loads(run("prepare", tmp_path / "photos", "-o", tmp_path / "t.parquet", "--json").stdout)
+    assert (summary["rows"], summary["kept"]) == (71, 71)

@@ -1,0 +1,68 @@
+"""The banded search against comparing every pair, and what it does with crowds."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from whichland.curate import duplicates
+from whichland.curate.duplicates import near_duplicate_pairs
+
+
+def crowd(seed: int, centres: int, count: int, flips: int) -> np.ndarray:
+    """Hashes scattered around a few centres."""
+    random = np.random.default_rng(seed)
+    hashes = random.integers(0, 2**64, centres, dtype=np.uint64)[random.integers(0, centres, count)]
+    for _ in range(flips):
+        flipped = random.integers(0, 2, count, dtype=np.uint64)
+        hashes ^= flipped << random.integers(0, 64, count, dtype=np.uint64)
+    return hashes
+
+
+def every_pair(hashes: np.ndarray, distance: int, tones: np.ndarray, tone: float) -> set[tuple[int, int]]:
+    near = np.bitwise_count(hashes[:, None] ^ hashes[None]) <= distance
+    near &= np.all(np.abs(tones[:, None] - tones[None]) <= tone, axis=2)
+    return {(int(a), int(b)) for a, b in np.argwhere(near) if a < b}
+
+
+@pytest.mark.parametrize("distance", [0, 1, 5, 12])
+def test_finds_every_pair_even_where_buckets_are_cut_again(
+    distance: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "BLOCK", 8)
+    hashes = np.unique(crowd(distance, 6, 500, 1 + distance // 2))
+    found = near_duplicate_pairs(hashes, distance)
+    assert set(map(tuple, found.tolist())) == every_pair(hashes, distance, np.zeros((hashes.size, 1)), 1)
+    if distance:
+        assert len(found) > 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.01, 0.05, 0.3]))
+def test_tones_narrow_the_search_without_losing_a_pair(seed: int, tone: float) -> None:
+    hashes = np.unique(crowd(seed, 4, 120, 5))
+    tones = np.random.default_rng(seed).uniform(0, 1, (hashes.size, 2)).round(2)
+    found = near_duplicate_pairs(hashes, 8, tones, tone)
+    assert set(map(tuple, found.tolist())) == every_pair(hashes, 8, tones, tone)
+
+
+def test_equal_rows_are_linked_to_the_first() -> None:
+    hashes = np.array([7, 0, 7, 7, 6], dtype=np.uint64)
+    assert near_duplicate_pairs(hashes, 0).tolist() == [[0, 2], [0, 3]]
+    assert near_duplicate_pairs(hashes, 1).tolist() == [[0, 2], [0, 3], [0, 4]]
+    assert near_duplicate_pairs(hashes[:0], 4).shape == (0, 2)
+
+
+def test_a_hundred_thousand_blank_images_take_no_time() -> None:
+    start = time.monotonic()
+    assert len(near_duplicate_pairs(np.zeros(100_000, dtype=np.uint64), 12)) == 99_999
+    assert time.monotonic() - start < 2
+
+
+def test_a_dense_crowd_of_different_hashes_costs_no_more_than_comparing_all() -> None:
+    hashes = np.unique(crowd(0, 3, 4000, 6))
+    start = time.monotonic()
+    assert len(near_duplicate_pairs(hashes, 12)) > 1_000_000
+    assert time.monotonic() - start < 8

@@ -1,0 +1,186 @@
+"""No group across splits, whatever the data; splits that stay as the data grows."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curated import measured
+from whichland.curate.clean import clean
+from whichland.curate.split import SplitConfig, connected_components, split, split_of
+from whichland.errors import UserError
+from whichland.manifest import Manifest
+
+sequences = st.lists(st.sampled_from([None, "a", "b", "c", "d", "e"]), min_size=1, max_size=40)
+
+
+def assigned(manifest: Manifest) -> dict[str, tuple[str, str]]:
+    rows = manifest.frame.select("image_id", "group", "split").iter_rows()
+    return {name: (group, part) for name, group, part in rows}
+
+
+def head(manifest: Manifest, rows: int) -> Manifest:
+    return Manifest(manifest.frame.head(rows), manifest.history)
+
+
+def linked(drives: list[str | None], seed: int) -> Manifest:
+    """Photos of which some share a drive and some are near-duplicates."""
+    random = np.random.default_rng(seed)
+    scenes = random.integers(0, 2**64, len(drives), dtype=np.uint64)
+    scene = random.integers(0, len(drives), len(drives))
+    tone = random.uniform(0.3, 0.6, len(drives))[scene].tolist()
+    return clean(
+        measured(
+            len(drives),
+            sequences=drives,
+            phash=scenes[scene].tolist(),
+            brightness=tone,
+            contrast=[0.2],
+            seed=seed,
+        )
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(sequences, st.integers(0, 1000))
+def test_no_tie_crosses_a_split(drives: list[str | None], seed: int) -> None:
+    frame = split(linked(drives, seed), SplitConfig(seed=seed, val=0.3, test=0.3)).frame
+    for tie in ("group", "sequence", "phash"):
+        tied = frame.drop_nulls(tie).with_columns(tie=pl.col(tie)).group_by("tie")
+        parts = tied.agg(pl.col("split", "group").n_unique())
+        assert parts["split"].max() in (None, 1)
+        assert parts["group"].max() in (None, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(sequences, st.integers(0, 1000), st.integers(1, 39))
+def test_growing_moves_no_group_that_is_not_merged(drives: list[str | None], seed: int, before: int) -> None:
+    whole = linked(drives, seed)
+    old = split(head(whole, min(before, len(drives))))
+    groups = dict(old.frame.select("image_id", "group").iter_rows())
+    grown = whole.frame.with_columns(
+        group=pl.Series([groups.get(name) for name in whole.frame["image_id"]], dtype=pl.String)
+    )
+    new = assigned(split(Manifest(grown, old.history)))
+    merged: dict[str, set[str]] = {}
+    for name, group in groups.items():
+        merged.setdefault(new[name][0], set()).add(group)
+    for name, (group, part) in assigned(old).items():
+        if len(merged[new[name][0]]) == 1:
+            assert new[name] == (group, part)
+
+
+@settings(max_examples=40, deadline=None)
+@given(sequences, st.integers(0, 1000))
+def test_row_order_and_repetition_change_nothing(drives: list[str | None], seed: int) -> None:
+    table = linked(drives, seed)
+    once = split(table)
+    assert split(once).frame.equals(once.frame)
+    shuffled = Manifest(table.frame.sample(fraction=1, shuffle=True, seed=seed), table.history)
+    assert assigned(split(shuffled)) == assigned(once)
+
+
+def test_unrelated_photos_keep_their_split_when_others_join_from_scratch() -> None:
+    table = clean(measured(600))
+    few, many = assigned(split(head(table, 200))), assigned(split(table))
+    assert all(many[name] == found for name, found in few.items())
+
+
+def test_shares_are_near_the_wanted_ones() -> None:
+    config = SplitConfig(val=0.2, test=0.1, seed=3)
+    counts = dict(split(clean(measured(4000)), config).frame["split"].value_counts().iter_rows())
+    assert counts["val"] / 4000 == pytest.approx(0.2, abs=0.03)
+    assert counts["test"] / 4000 == pytest.approx(0.1, abs=0.03)
+    other = split(clean(measured(4000)), SplitConfig(val=0.2, test=0.1, seed=4)).frame
+    assert dict(other["split"].value_counts().iter_rows()) != counts
+
+
+def test_a_larger_val_takes_from_train_and_leaves_the_test_alone() -> None:
+    table = clean(measured(500))
+    small, large = (split(table, SplitConfig(val=share)).frame for share in (0.1, 0.3))
+    assert (small["split"] == "test").equals(large["split"] == "test")
+    assert set(large.filter(small["split"] == "val")["split"]) == {"val"}
+
+
+def test_a_sequence_names_its_group_and_dropped_rows_have_none() -> None:
+    table = clean(measured(4, sequences=["drive", None, None, "drive"], sharpness=[900.0, 900.0, 1.0, 900.0]))
+    groups = split(table).frame["group"].to_list()
+    assert groups == ["sequence/drive", "made/0-00001", None, "sequence/drive"]
+
+
+def test_a_dropped_duplicate_still_ties_its_sequence_to_the_other_copy() -> None:
+    table = clean(measured(4, countries=["FR"], sequences=["x", "x", "y", "y"], sha256=["1", "2", "2", "3"]))
+    assert table.frame["drop_reason"].to_list() == [None, None, "duplicate", None]
+    assert split(table).frame["group"].to_list() == ["sequence/x", "sequence/x", None, "sequence/x"]
+
+
+def test_near_duplicates_need_like_hash_and_like_tone() -> None:
+    two = {"phash": [0, 0b111], "contrast": [0.2]}
+    alike = clean(measured(2, brightness=[0.5, 0.505], **two))
+    unlike = clean(measured(2, brightness=[0.5, 0.6], **two))
+    assert split(alike).frame["group"].n_unique() == 1
+    assert split(unlike).frame["group"].n_unique() == 2
+    for config in (SplitConfig(near_duplicate_distance=2), SplitConfig(near_duplicate_distance=-1)):
+        assert split(alike, config).frame["group"].n_unique() == 2
+
+
+def test_when_groups_merge_train_wins() -> None:
+    config = SplitConfig(val=0.3, test=0.3)
+    names = [f"made/0-{row:05}" for row in range(60)]
+    train = next(row for row in range(60) if split_of(names[row], config) == "train")
+    test = next(row for row in range(60) if split_of(names[row], config) == "test")
+    table = split(clean(measured(60)), config)
+    tied = table.frame.with_columns(
+        sequence=pl.when(pl.col("image_id").is_in([names[train], names[test]]))
+        .then(pl.lit("a"))
+        .otherwise(None)
+    )
+    merged = split(Manifest(tied, table.history), config).frame
+    assert merged["group"][test] == merged["group"][train] == names[train]
+    assert merged["split"][test] == "train"
+
+
+def test_groups_come_apart_when_ties_are_taken_back() -> None:
+    table = clean(measured(2, phash=[0, 1], brightness=[0.5], contrast=[0.2]))
+    together = split(table)
+    apart = split(together, SplitConfig(near_duplicate_distance=-1)).frame
+    assert together.frame["group"].to_list() == ["made/0-00000"] * 2
+    assert apart["group"].to_list() == ["made/0-00000", "made/0-00001"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 1000))
+def test_components_are_those_of_a_search(count: int, ties: int, seed: int) -> None:
+    pairs = np.random.default_rng(seed).integers(0, count, (ties, 2))
+    near: dict[int, set[int]] = {row: set() for row in range(count)}
+    for a, b in pairs.tolist():
+        near[a].add(b)
+        near[b].add(a)
+    expected = [-1] * count
+    for row in range(count):
+        stack = [row] if expected[row] < 0 else []
+        while stack:
+            at = stack.pop()
+            if expected[at] < 0:
+                expected[at] = row
+                stack.extend(near[at])
+    assert connected_components(count, pairs).tolist() == expected
+
+
+def test_a_long_chain_is_one_component() -> None:
+    order = np.random.default_rng(0).permutation(100_000)
+    chain = np.column_stack([order[:-1], order[1:]])
+    assert not connected_components(100_000, chain).any()
+
+
+def test_countries_without_test_photos_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    split(clean(measured(4, countries=["FR", "FR", "NA", "JP"])), SplitConfig(val=0, test=0.001))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["warning: 3 of 3 countries have no test photo, having too few groups: FR, JP, NA"]
+
+
+@pytest.mark.parametrize("wrong", [{"val": 0.6, "test": 0.4}, {"val": -0.1}, {"near_duplicate_distance": 33}])
+def test_senseless_settings_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=r"give|shares"):
+        SplitConfig(**wrong)
