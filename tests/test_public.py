@@ -21,7 +21,9 @@ def test_the_public_names() -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    code = "import whichland, sys; print([m for m in ('torch', 'timm', 'polars', 'numpy') if m in sys.modules])"
+    code = (
+        "import whichland, sys; print([m for m in ('torch', 'timm', 'polars', 'numpy') if m in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 

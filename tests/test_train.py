@@ -22,7 +22,14 @@ from whichland.train.config import TrainConfig
 from whichland.train.run import train
 
 COLOURS = {"FR": (200, 60, 60), "JP": (60, 200, 60), "NA": (60, 60, 200)}
-QUICK = {"arch": "test_resnet", "weights": "none", "size": 64, "test_size": 64, "batch_size": 8, "precision": "fp32"}
+QUICK = {
+    "arch": "test_resnet",
+    "weights": "none",
+    "size": 64,
+    "test_size": 64,
+    "batch_size": 8,
+    "precision": "fp32",
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +45,9 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / f"{i:03d}.jpg"
         Image.fromarray(pixels).save(path, quality=90)
         split = "val" if i % 8 == 7 else "test" if i % 8 == 6 else "train"
-        rows.append({"image_id": f"t/{i:03d}", "uri": str(path), "source": "t", "country": code, "split": split})
+        rows.append(
+            {"image_id": f"t/{i:03d}", "uri": str(path), "source": "t", "country": code, "split": split}
+        )
     frame = pl.DataFrame(rows).with_columns(drop_reason=pl.lit(None, dtype=pl.String))
     return write(Manifest(frame), folder / "m.parquet")
 
@@ -53,7 +62,18 @@ def log(run: Path, kind: str = "step") -> list[dict[str, float]]:
 
 
 def command(manifest: Path, out: Path, *more: str) -> list[str]:
-    flags = ["--arch", "test_resnet", "--weights", "none", "--size", "64", "--test-size", "64", "--precision", "fp32"]
+    flags = [
+        "--arch",
+        "test_resnet",
+        "--weights",
+        "none",
+        "--size",
+        "64",
+        "--test-size",
+        "64",
+        "--precision",
+        "fp32",
+    ]
     return [sys.executable, "-m", "whichland", "train", str(manifest), *flags, "--out", str(out), *more]
 
 

@@ -1,0 +1,42 @@
+"""Preprocessing: what is cut, and that numbers come from the bundle's configuration."""
+
+import numpy as np
+import pytest
+
+from whichland.images.preprocess import Preprocess
+
+PLAIN = Preprocess(size=(32, 32), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+def test_test_time_settings_win_over_training_settings() -> None:
+    cfg = {"input_size": (3, 224, 224), "test_input_size": (3, 288, 256), "crop_pct": 0.9, "test_crop_pct": 0.95,
+           "mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "interpolation": "bicubic"}  # fmt: skip
+    found = Preprocess.from_config(cfg)
+    assert (found.size, found.crop_pct, found.interpolation) == ((288, 256), 0.95, "bicubic")
+    assert found.mean == (0.1, 0.2, 0.3)
+    assert found.short_side == round(288 / 0.95)
+
+
+def test_the_crop_is_centred_and_of_the_target_shape() -> None:
+    assert PLAIN.crop_box(100, 200) == (50.0, 0.0, 150.0, 100.0)
+    left, top, right, bottom = Preprocess(size=(50, 100), mean=PLAIN.mean, std=PLAIN.std).crop_box(100, 100)
+    assert (left, right) == (0, 100)
+    assert (top, bottom) == (25, 75)
+    squashed = Preprocess(size=(32, 32), mean=PLAIN.mean, std=PLAIN.std, crop_mode="squash")
+    assert squashed.crop_box(100, 200) == (0, 0, 200, 100)
+
+
+def test_cropping_a_wide_photo_keeps_its_middle() -> None:
+    photo = np.zeros((64, 192, 3), np.uint8)
+    photo[:, 64:128] = 200
+    cut = PLAIN.crop(photo)
+    np.testing.assert_array_equal(cut[:, 1:-1], 200)  # the filter reaches one pixel over the edge
+    assert cut.min() > 150
+
+
+def test_normalising_matches_the_definition() -> None:
+    batch = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
+    x = PLAIN.normalise(batch)
+    assert x.shape == (2, 3, 4, 5)
+    assert x.dtype == np.float32
+    assert x[1, 2, 3, 4] == pytest.approx((batch[1, 3, 4, 2] / 255 - 0.5) / 0.5)

@@ -1,0 +1,127 @@
+"""The parts of training: order and sampling, rates, averaged weights, the head's start, synchronised norms."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from whichland.images.augment import Augment
+from whichland.model.backbone import create
+from whichland.train.data import Loader, Photos, epoch_order
+from whichland.train.schedule import Average, one_cycle, parameter_groups
+from whichland.train.warm_head import fit_head
+
+
+def photos(count: int, weights: np.ndarray | None = None) -> Photos:
+    weights = np.ones(count) if weights is None else weights
+    return Photos([str(i) for i in range(count)], np.zeros(count, np.int64), weights / weights.mean())
+
+
+def test_an_epoch_without_weights_shows_every_photo_once() -> None:
+    order = epoch_order(photos(100), seed=0, epoch=1, weighting="none")
+    assert sorted(order) == list(range(100))
+    assert list(order) == list(epoch_order(photos(100), 0, 1, "none"))
+    assert list(order) != list(epoch_order(photos(100), 0, 2, "none"))
+
+
+def test_sampling_follows_the_weights_with_few_repetitions() -> None:
+    weights = np.where(np.arange(100) < 20, 4.0, 0.25)
+    seen = Counter(epoch_order(photos(100, weights), 0, 0, "sample").tolist())
+    heavy = sum(seen[i] for i in range(20))
+    assert heavy == pytest.approx(80, abs=1)
+    assert max(seen.values()) <= 5
+    assert sorted(epoch_order(photos(50), 0, 0, "sample")) == list(range(50))
+
+
+def test_processes_share_the_photos_of_every_step(tmp_path: Path) -> None:
+    for i in range(20):
+        Image.new("RGB", (12, 12), (i * 10, 0, 0)).save(tmp_path / f"{i}.png")
+    files = Photos([str(tmp_path / f"{i}.png") for i in range(20)], np.arange(20), np.ones(20))
+
+    def steps(rank: int, world: int, start: int = 0) -> list[tuple[list[int], list[int]]]:
+        loader = Loader(
+            photos=files,
+            augment=Augment(size=(8, 8)),
+            batch_size=4,
+            seed=3,
+            weighting="none",
+            rank=rank,
+            world=world,
+        )
+        batches = loader.epoch(0, start)
+        return [(b.targets.tolist(), (b.images[:, 4, 4, 0] / 10).round().int().tolist()) for b in batches]
+
+    whole, first, second = steps(0, 1), steps(0, 2), steps(1, 2)
+    assert sorted(target for targets, _ in whole for target in targets) == list(range(20))
+    assert all(targets == pixels for targets, pixels in whole)  # a photo keeps its target
+    for step in range(5):
+        assert sorted(first[step][0] + second[step][0]) == sorted(whole[step][0])
+    assert steps(0, 1, start=3) == whole[3:]
+
+
+def test_the_cycle_rises_to_one_and_falls_to_nothing() -> None:
+    assert one_cycle(0.0, 0.25) == pytest.approx(1 / 25)
+    assert one_cycle(0.25, 0.25) == pytest.approx(1)
+    assert one_cycle(1.0, 0.25) == pytest.approx(1e-5)
+    rates = [one_cycle(p / 100, 0.25) for p in range(101)]
+    assert rates[:26] == sorted(rates[:26])
+    assert rates[25:] == sorted(rates[25:], reverse=True)
+
+
+def test_the_body_learns_slower_and_vectors_do_not_decay() -> None:
+    model = create("test_resnet", 3, weights="none").model
+    groups = parameter_groups(model, lr=1.0, body_lr=0.1, weight_decay=0.05)
+    assert {(g["peak"], g["weight_decay"]) for g in groups} == {
+        (1.0, 0.05),
+        (1.0, 0.0),
+        (0.1, 0.05),
+        (0.1, 0.0),
+    }
+    assert sum(p.numel() for g in groups for p in g["params"]) == sum(p.numel() for p in model.parameters())
+    assert all(p.ndim == 1 for g in groups if not g["weight_decay"] for p in g["params"])
+
+
+def test_the_average_follows_the_weights() -> None:
+    layer = nn.BatchNorm1d(2)
+    average = Average(layer, decay=0.5)
+    with torch.no_grad():
+        layer.weight.fill_(3.0)
+        layer.num_batches_tracked += 7
+    average.update(layer, step=1000)
+    torch.testing.assert_close(average.state["weight"], torch.full((2,), 2.0))
+    assert int(average.state["num_batches_tracked"]) == 7
+    early = Average(layer, decay=0.999)
+    with torch.no_grad():
+        layer.weight.fill_(13.0)
+    early.update(layer, step=0)
+    torch.testing.assert_close(early.state["weight"], torch.full((2,), 12.0))  # 0.1 of the past, not 0.999
+
+
+def test_the_heads_start_is_logistic_regression() -> None:
+    generator = np.random.default_rng(0)
+    targets = generator.integers(0, 3, 400)
+    model = create("test_resnet", 3, weights="none").model
+    width = model.get_classifier().in_features
+    features = generator.normal(size=(400, width)) * generator.uniform(0.1, 10, width) + 3
+    features[np.arange(400), targets] += 4
+    decay = 0.05
+    fit_head(
+        model,
+        torch.from_numpy(features).float(),
+        torch.from_numpy(targets),
+        torch.ones(400),
+        decay=decay,
+        steps=200,
+    )
+    logits = model.get_classifier()(torch.from_numpy(features).float()).detach().numpy()
+    standard = (features - features.mean(0)) / features.std(0, ddof=1)
+    # scikit-learn minimises C·Σ loss + ½|w|²; ours mean loss + ½·decay·|w|²
+    peer = LogisticRegression(C=1 / (decay * 400), max_iter=2000).fit(standard, targets)
+    ours = torch.softmax(torch.from_numpy(logits), 1).numpy()
+    np.testing.assert_allclose(ours, peer.predict_proba(standard), atol=0.01)
+    assert all(p.grad is None for p in model.parameters())
