@@ -81,17 +81,22 @@ def load(folder: str | Path) -> Bundle:
     folder = Path(folder)
     config = read_json(folder, "config.json")
     info = read_json(folder, "whichland.json")
-    labels = tuple(config["label_names"])
-    model = timm.create_model(config["architecture"], num_classes=len(labels), **config.get("model_args", {}))
-    if info.get("head"):
-        replace_head(model, info["head"], len(labels))
+    try:
+        labels = tuple(config["label_names"])
+        preprocess = Preprocess.from_config(config["pretrained_cfg"])
+        arguments = config.get("model_args", {})
+        model = timm.create_model(config["architecture"], num_classes=len(labels), **arguments)
+        if info.get("head"):
+            replace_head(model, info["head"], len(labels))
+    except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{folder}/config.json: describes no model of a bundle ({reason})") from None
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UserError(
             f"{folder}/model.safetensors: {str(error).splitlines()[0]}; train or copy it anew"
         ) from None
-    preprocess = Preprocess.from_config(config["pretrained_cfg"])
     return Bundle(folder=folder, model=model.eval(), labels=labels, preprocess=preprocess, info=info)
 
 
