@@ -95,7 +95,9 @@ def balance(config: BalanceConfig, manifest: In, out: Out, json: Json = False) -
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareConfig(CleanConfig, SplitConfig, BalanceConfig):
-    """The settings of all steps; `seed` is the split's and the order's."""
+    """The settings of all steps."""
+
+    seed: Annotated[int, "which of the possible splits, and orders within a country"] = 0
 
     def part(self, kind: type[Config]) -> Config:
         """Return the settings of one step."""
