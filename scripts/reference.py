@@ -26,6 +26,7 @@ MADE = "<!-- Made by `make docs` from the code; edits are lost. -->"
 
 # The configuration classes, in the order in which the data meets them.
 CONFIGS = (
+    "whichland.sources.synthetic.world:WorldConfig",
     "whichland.curate.clean:CleanConfig",
     "whichland.curate.split:SplitConfig",
     "whichland.curate.balance:BalanceConfig",

@@ -113,6 +113,20 @@ def test_the_map_is_of_the_target_and_stays_inside_the_crop(folder: Path, tmp_pa
     assert top.map.shape == top.photo.shape[:2]
 
 
+def test_the_sheet_shows_what_was_asked_about(folder: Path, tmp_path: Path) -> None:
+    (photo,) = make_photos(tmp_path, 1)
+    bundle = bundles.load(folder)
+    top = explain(bundle, photo)
+    assert top.shown == top.guesses
+    last, before = (code for code in LABELS if code not in dict(top.guesses))
+    assert [code for code, _ in explain(bundle, photo, last).shown] == [*list(dict(top.guesses))[:4], last]
+    both = explain(bundle, photo, (last, before))
+    assert set(dict(both.shown)) == {*list(dict(top.guesses))[:3], last, before}
+    assert both.guesses == top.guesses
+    second = top.guesses[1][0]
+    assert explain(bundle, photo, second).shown == top.guesses
+
+
 def test_large_photos_are_reduced_to_be_shown(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     Image.fromarray(pixels(0, 1900, 2500)).save(path)

@@ -31,6 +31,7 @@ class Explanation:
     map: Map  # H×W, on the photo; in [0, 1], zero outside `box`
     box: Box  # the part of the photo that the model saw
     guesses: tuple[Guess, ...]  # the top five, likeliest first
+    shown: tuple[Guess, ...]  # what the sheet shows: the top five, the target's in the last places if need be
     target: Answer  # what the map is about
 
     def overlay(self) -> Pixels:
@@ -39,7 +40,7 @@ class Explanation:
 
     def figure(self) -> Pixels:
         """Photo, overlay and odds on one sheet."""
-        return figure(self.photo, self.map, self.guesses, box=self.box, target=self.target)
+        return figure(self.photo, self.map, self.shown, box=self.box, target=self.target)
 
     def save(self, path: str | Path, *, plain: bool = False) -> Path:
         """Write the sheet, or with `plain` the overlay alone, as PNG, JPEG or WebP by the suffix."""
@@ -59,7 +60,9 @@ def explain(bundle: Bundle, uri: str | Path, target: Answer | None = None) -> Ex
     map_BHW, logits_BK = gradcam_and_logits(bundle.model, x_BCHW, _index(bundle, target))
     temperature = float(bundle.info.get("temperature", 1.0))
     odds = torch.softmax(logits_BK[0].float() / temperature, dim=0).cpu().numpy()
-    best = (-odds).argsort(kind="stable")[:TOP]
+    ranked = [(bundle.labels[at], float(odds[at])) for at in (-odds).argsort(kind="stable")]
+    answer = target or ranked[0][0]
+    asked = answer if isinstance(answer, tuple) else (answer,)
     photo = _reduced(decode(data, short_side=SHORT_SIDE))
     height, width = photo.shape[:2]
     return Explanation(
@@ -67,8 +70,9 @@ def explain(bundle: Bundle, uri: str | Path, target: Answer | None = None) -> Ex
         photo=photo,
         map=on_photo(map_BHW[0].cpu().numpy(), prepare, height, width),
         box=prepare.crop_box(height, width),
-        guesses=tuple((bundle.labels[at], float(odds[at])) for at in best),
-        target=target or bundle.labels[best[0]],
+        guesses=tuple(ranked[:TOP]),
+        shown=_with(ranked, asked),
+        target=answer,
     )
 
 
@@ -76,6 +80,14 @@ def _index(bundle: Bundle, target: Answer | None) -> int | tuple[int, int] | Non
     if isinstance(target, tuple):
         return bundle.labels.index(target[0]), bundle.labels.index(target[1])
     return None if target is None else bundle.labels.index(target)
+
+
+def _with(ranked: list[Guess], asked: tuple[str, ...]) -> tuple[Guess, ...]:
+    """The top five; those that were asked about and are not among them take the last places."""
+    late = [guess for guess in ranked[TOP:] if guess[0] in asked]
+    kept = [guess for guess in ranked[:TOP] if guess[0] in asked]
+    others = [guess for guess in ranked[:TOP] if guess[0] not in asked][: TOP - len(late) - len(kept)]
+    return tuple(sorted([*kept, *others], key=lambda guess: -guess[1]) + late)
 
 
 def _reduced(photo: Pixels) -> Pixels:
