@@ -5,8 +5,8 @@
     .venv/bin/python benchmarks/accuracy.py ours     runs/NAME/bundle MANIFEST
 
 `logistic` is scikit-learn's logistic regression on the frozen MobileNetV2's pooled features at 320 px. `fastai`
-is its `fine_tune`: 1 epoch of the head, then N of all layers, at the rate that its own `lr_find` suggests, with
-RandomResizedCrop 224, brightness and contrast. fastai needs `make bench` once (its lock is requirements.lock
+is its `fine_tune`: 1 epoch of the head, then N of all layers, at its default rate or, with --find-rate, at the
+one that its `lr_find` suggests, with RandomResizedCrop 224, brightness and contrast. fastai needs `make bench` once (its lock is requirements.lock
 here). Each prints the scores on the test split with 95 % intervals from a bootstrap over groups, and the seconds
 spent on training, finding the rate not counted.
 """
@@ -32,7 +32,9 @@ from whichland.train.data import choose_labels, select
 ARCH = "mobilenetv2_100"
 
 
-def report(name: str, truth: np.ndarray, odds: np.ndarray, groups: list, seconds: float, out: Path | None) -> None:
+def report(
+    name: str, truth: np.ndarray, odds: np.ndarray, groups: list, seconds: float, out: Path | None
+) -> None:
     """Print one line of scores with intervals; keep the odds when a folder is given."""
     outcomes = Outcomes.from_probabilities(truth, odds)
     values = scores(outcomes)
@@ -52,7 +54,9 @@ def photos_of(args: argparse.Namespace) -> tuple:
     labels = choose_labels(table, tuple(c for c in args.countries.split(",") if c))
     train = select(table, "train", labels, photos=args.photos)
     test = select(table, "test", labels)
-    frame = table.kept.filter(pl.col("split") == "test", pl.col("country").is_in(list(labels))).sort("image_id")
+    frame = table.kept.filter(pl.col("split") == "test", pl.col("country").is_in(list(labels))).sort(
+        "image_id"
+    )
     return labels, train, select(table, "val", labels), test, frame["group"].to_list()
 
 
@@ -61,7 +65,9 @@ def features(model: torch.nn.Module, uris: list[str], preprocess: Preprocess) ->
     parts = []
     for start in range(0, len(uris), 32):
         crops = [preprocess.crop(load(uri)) for uri in uris[start : start + 32]]
-        x = torch.from_numpy(preprocess.normalise(np.stack(crops))).contiguous(memory_format=torch.channels_last)
+        x = torch.from_numpy(preprocess.normalise(np.stack(crops))).contiguous(
+            memory_format=torch.channels_last
+        )
         parts.append(features_before_head(model, x).numpy())
     return np.concatenate(parts)
 
@@ -74,7 +80,9 @@ def logistic(args: argparse.Namespace) -> None:
     labels, train, val, test, groups = photos_of(args)
     made = backbone.create(ARCH, len(labels), weights=args.weights)
     model = made.model.eval().to(memory_format=torch.channels_last)
-    preprocess = Preprocess.from_config(made.pretrained_cfg | {"test_input_size": (3, 320, 320), "crop_pct": 1.0})
+    preprocess = Preprocess.from_config(
+        made.pretrained_cfg | {"test_input_size": (3, 320, 320), "crop_pct": 1.0}
+    )
     started = time.perf_counter()
     x, x_val = features(model, train.uris, preprocess), features(model, val.uris, preprocess)
     best, best_score = None, -1.0
@@ -97,10 +105,11 @@ def fastai(args: argparse.Namespace) -> None:
 
     set_seed(0)
     labels, train, val, test, groups = photos_of(args)
-    items = [(u, labels[t]) for s in (train, val) for u, t in zip(s.uris, s.targets, strict=True)]
+    items = train.uris + val.uris
+    label_of = dict(zip(items, [labels[t] for part in (train, val) for t in part.targets], strict=True))
     block = DataBlock(
         blocks=(ImageBlock, CategoryBlock(vocab=list(labels))),
-        get_x=lambda item: item[0], get_y=lambda item: item[1],
+        get_y=lambda uri: label_of[uri],
         splitter=IndexSplitter(list(range(len(train), len(items)))),
         item_tfms=RandomResizedCrop(224, min_scale=0.35),
         batch_tfms=[Brightness(), Contrast(), Normalize.from_stats([0.5] * 3, [0.5] * 3)],
@@ -113,8 +122,7 @@ def fastai(args: argparse.Namespace) -> None:
     assert not missing, missing
     learner = Learner(data, model, splitter=default_split, metrics=accuracy)
     learner.freeze()
-    rate = learner.lr_find(show_plot=False).valley
-    print(f"lr_find suggests {rate:.2e}")
+    rate = learner.lr_find(show_plot=False).valley if args.find_rate else 2e-3
     started = time.perf_counter()
     learner.fine_tune(args.epochs, base_lr=rate, freeze_epochs=1)
     seconds = time.perf_counter() - started
@@ -150,6 +158,7 @@ def main() -> None:
         command.add_argument("--countries", default="", help="ISO codes with commas; all when empty")
         command.add_argument("--photos", type=int, help="first N training photos of each country, by rank")
         command.add_argument("--epochs", type=int, default=8)
+        command.add_argument("--find-rate", action="store_true", help="fastai: ask lr_find first")
         command.add_argument("--out", type=Path)
         command.set_defaults(function=function)
     args = parser.parse_args()

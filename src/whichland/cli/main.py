@@ -24,22 +24,33 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "demo": Entry("whichland.cli.demo", "demo", "The whole way on the synthetic world: photos to report."),
-    "doctor": Entry("whichland.cli.doctor", "doctor", "What is installed, what is missing, what the machine has."),
+    "doctor": Entry(
+        "whichland.cli.doctor", "doctor", "What is installed, what is missing, what the machine has."
+    ),
     "train": Entry("whichland.cli.train", "train", "Train a model on a manifest; out comes a bundle."),
-    "evaluate": Entry("whichland.cli.evaluate", "evaluate", "Judge a bundle on a split, with intervals and a report."),
+    "evaluate": Entry(
+        "whichland.cli.evaluate", "evaluate", "Judge a bundle on a split, with intervals and a report."
+    ),
     "predict": Entry("whichland.cli.predict", "predict", "The likeliest countries of photos and folders."),
     "explain": Entry("whichland.cli.explain", "explain", "Show where in a photo the model found its answer."),
 }
 DATA_COMMANDS = {
-    "ingest": Entry("whichland.cli.data", "ingest", "A manifest from photos, shards, a table or the synthetic world."),
-    "measure": Entry("whichland.cli.data", "measure", "Size, hashes, brightness, contrast, sharpness of each image."),
+    "ingest": Entry(
+        "whichland.cli.data", "ingest", "A manifest from photos, shards, a table or the synthetic world."
+    ),
+    "measure": Entry(
+        "whichland.cli.data", "measure", "Size, hashes, brightness, contrast, sharpness of each image."
+    ),
     "clean": Entry("whichland.cli.data", "clean", "Give bad and duplicate images a drop reason."),
     "split": Entry("whichland.cli.data", "split", "Put groups of related images into train, val and test."),
     "balance": Entry("whichland.cli.data", "balance", "Cap and rank the training images of each country."),
     "prepare": Entry("whichland.cli.data", "prepare", "Ingest, measure, clean, split and balance in one go."),
     "stats": Entry("whichland.cli.data", "stats", "Count by country, split, source and drop reason."),
-    "check": Entry("whichland.cli.data", "check", "Re-derive the manifest's invariants; fail when one is broken."),
+    "check": Entry(
+        "whichland.cli.data", "check", "Re-derive the manifest's invariants; fail when one is broken."
+    ),
 }
+
 
 class LazyGroup(TyperGroup):
     """A group whose commands are imported when called; the list in --help needs only the table."""
@@ -102,7 +113,9 @@ def root() -> Any:
 def require_extra(extra: str, module: str) -> None:
     """Raise UserError naming the extra to install when a module of it is missing."""
     if find_spec(module) is None:
-        raise UserError(f"this needs the extra {extra!r} ({module} is missing): pip install 'whichland[{extra}]'")
+        raise UserError(
+            f"this needs the extra {extra!r} ({module} is missing): pip install 'whichland[{extra}]'"
+        )
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 
 import whichland
+from whichland.allocator import keep_freed_memory
 from whichland.config import to_toml
 from whichland.errors import UserError
 from whichland.images.augment import Augment
@@ -47,6 +48,7 @@ def train(manifest: Manifest | str | Path, config: TrainConfig, out: Path, *, re
     Raises UserError for what the user can mend, and `fit.Interrupted` when stopped by Ctrl-C or SIGTERM: the
     checkpoint is then written, and the same call with `resume=True` ends as the uninterrupted run would have.
     """
+    keep_freed_memory()
     accelerator = _accelerator(config.precision)
     table = manifest if isinstance(manifest, Manifest) else read(manifest)
     labels = choose_labels(table, config.countries)
