@@ -1,4 +1,4 @@
-"""Let plain `import torchvision` and `import timm` work in .venv where torch is a CPU build and torchvision is not.
+"""Let plain `import torchvision` and `import timm` work in .venv where only torch is a CPU build.
 
 PyPI's torchvision for Linux is compiled against CUDA; beside a CPU build of torch its compiled operators do not
 load, and importing it fails on the missing operator `nms`. `whichland.torchvision_ops` declares that operator;

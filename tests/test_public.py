@@ -1,4 +1,4 @@
-"""The public face: its names, that they stay lazy, and that verbs are callable though packages bear their names."""
+"""The public face: its names, that they stay lazy, and that verbs are callable beside packages of their name."""
 
 import subprocess
 import sys

@@ -6,6 +6,7 @@
 import sys
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import getdoc
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import typer
@@ -79,7 +80,8 @@ class DataGroup(LazyGroup):
 def load(name: str, entry: Entry) -> Any:
     """Import a command's function and turn it into a command. Raises UserError when its extra is missing."""
     command = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    command.command(name, help=entry.help)(getattr(import_module(entry.module), entry.function))
+    function = getattr(import_module(entry.module), entry.function)
+    command.command(name, help=getdoc(function) or entry.help)(function)
     return typer.main.get_command(command)
 
 

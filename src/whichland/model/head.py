@@ -5,6 +5,8 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from whichland.errors import UserError
+
 
 def make_head(features: int, widths: Sequence[int], labels: int, dropout: float = 0.0) -> nn.Module:
     """Build the head: a plain Linear without `widths`, else Linear, ReLU, Dropout, … Linear.
@@ -28,11 +30,19 @@ def classifier_name(model: nn.Module) -> str:
 
 
 def replace_head(model: nn.Module, widths: Sequence[int], labels: int, dropout: float = 0.0) -> nn.Module:
-    """Put a fresh head for `labels` classes on a timm model, in place; return the head."""
+    """Put a fresh head for `labels` classes on a timm model, in place; return the head.
+
+    A few families (ResNetV2, DLA, DPN) classify by a 1×1 convolution: they keep it, and raise UserError when
+    hidden layers are asked for.
+    """
     model.reset_classifier(labels)  # type: ignore[operator]
     parent_name, _, name = classifier_name(model).rpartition(".")
     parent = model.get_submodule(parent_name)
     old = getattr(parent, name)
+    if not isinstance(old, nn.Linear):
+        if widths:
+            raise UserError("this architecture's classifier is no linear layer; train it without --head")
+        return cast(nn.Module, old)
     head = make_head(old.in_features, widths, labels, dropout)
     setattr(parent, name, head)
     return head

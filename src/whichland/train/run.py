@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 import whichland
 from whichland.allocator import keep_freed_memory
@@ -24,6 +25,7 @@ from whichland.manifest import Manifest, read
 from whichland.model import bundle
 from whichland.model.backbone import Backbone, create
 from whichland.model.freezing import freeze, train_mode
+from whichland.model.head import get_head
 from whichland.train.card import card
 from whichland.train.config import TrainConfig
 from whichland.train.curve import draw_curve
@@ -82,7 +84,8 @@ def train(manifest: Manifest | str | Path, config: TrainConfig, out: Path, *, re
     say(f"{len(photos)} training and {len(validation)} validation photos of {len(labels)} countries")
     if made.report:
         say(f"{config.weights}: {made.report}")
-    if config.head_first and config.weights != "none" and not resuming:
+    linear = any(isinstance(module, nn.Linear) for module in get_head(made.model).modules())
+    if config.head_first and linear and config.weights != "none" and not resuming:
         _fit_head_first(made, photos, preprocess, accelerator, config)
         say("head fitted on the pretrained features")
     freeze(made.model, config.freeze)
