@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from whichland.allocator import keep_freed_memory
 from whichland.evaluate.bootstrap import group_numbers, interval, replicate
 from whichland.evaluate.metrics import SCORES, Outcomes, scores
 from whichland.images.decode import load
@@ -174,6 +175,7 @@ def main() -> None:
         command.add_argument("--out", type=Path)
         command.set_defaults(function=function)
     args = parser.parse_args()
+    keep_freed_memory()  # ours does so when training; the peers get the same
     args.function(args)
 
 
