@@ -13,6 +13,7 @@ and contrast; it needs the peers of benchmarks/requirements.lock. Each prints th
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -95,6 +96,7 @@ def logistic(args: argparse.Namespace) -> None:
         if score > best_score:
             best, best_score = fitted, score
     seconds = time.perf_counter() - started
+    print(f"validation top-1 {best_score:.3f}", file=sys.stderr)
     odds = best.predict_proba(features(model, test.uris, preprocess))
     report("logistic regression on frozen features", test.targets, odds, groups, seconds, args.out)
 

@@ -18,6 +18,7 @@ class Position:
 
     epoch: int = 0
     step: int = 0
+    loss_sum: float = 0.0  # of the epoch's steps so far
     log_lines: int = 0  # lines of log.jsonl that belong to what has been done
     seconds: float = 0.0  # spent so far: the head's start, training and validation
 

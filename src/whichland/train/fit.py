@@ -1,6 +1,7 @@
 """The loop: predict, loss, backward, step."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,6 @@ from pathlib import Path
 from signal import SIGINT, SIGTERM, getsignal, signal
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from sklearn.metrics import f1_score
@@ -71,7 +71,6 @@ class Fit:
         with _stop_signal() as stopped:
             for epoch in range(self.position.epoch, self.config.epochs):
                 train_mode(self.model)
-                losses: list[float] = []
                 first = self.position.step
                 batches = self.loader.epoch(epoch, first)
                 name = f"epoch {epoch + 1}/{self.config.epochs}"
@@ -86,12 +85,13 @@ class Fit:
                     self.optimizer.zero_grad()
                     if self.average:
                         self.average.update(self.model, number)
-                    losses.append(self._mean(loss))
-                    self._write(kind="step", epoch=epoch, step=step, loss=losses[-1], lr=self._head_rate())
+                    value = self._mean(loss)
+                    self.position.loss_sum += value
+                    self._write(kind="step", epoch=epoch, step=step, loss=value, lr=self._head_rate())
                     if self._any(stopped()):
                         self._keep(epoch, step + 1)
                         raise Interrupted
-                scores = self._end_of_epoch(epoch, losses)
+                scores = self._end_of_epoch(epoch)
         return scores
 
     def _loss(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -105,21 +105,22 @@ class Fit:
         )
         return (losses * batch.weights.to(device)).mean()
 
-    def _end_of_epoch(self, epoch: int, losses: list[float]) -> dict[str, float]:
+    def _end_of_epoch(self, epoch: int) -> dict[str, float]:
         last = epoch + 1 == self.config.epochs
         scores: dict[str, float] = {}
         if len(self.validation) and (last or (epoch + 1) % self.config.validate_every == 0):
             with self.averaged_weights():
                 scores = self.validate()
         self._tick()
-        train_loss = float(np.mean(losses)) if losses else None
+        train_loss = self.position.loss_sum / self.loader.steps
+        self.position.loss_sum = 0.0
         self._write(
             kind="epoch", epoch=epoch + 1, train_loss=train_loss, seconds=self.position.seconds, **scores
         )
         if self.accelerator.is_main_process:
             text = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
-            loss = f"train_loss {train_loss:.3f}" if train_loss is not None else ""
-            self.accelerator.print(f"epoch {epoch + 1}/{self.config.epochs}  {loss}  {text}", file=_stderr())
+            line = f"epoch {epoch + 1}/{self.config.epochs}  train_loss {train_loss:.3f}  {text}"
+            print(line.rstrip(), file=sys.stderr)
         self._keep(epoch + 1, 0)
         return scores
 
@@ -181,12 +182,6 @@ class Fit:
             yield from track(batches, steps, name)
         else:
             yield from batches
-
-
-def _stderr() -> Any:
-    import sys
-
-    return sys.stderr
 
 
 @contextmanager
