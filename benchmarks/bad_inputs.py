@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/bad_inputs.py FOLDER BUNDLE --out docs/bad-inputs.csv
 
 A line a file: how decoding ended (size, or the one line why not), whether measure and predict agree with that,
-and the peak memory of the process that decoded it. Fails when a file crashes, prints more than one line, disagrees,
+and the peak memory of the process that decoded it. Fails when a file crashes, prints more than a line, disagrees,
 or takes more than 1 GB.
 """
 

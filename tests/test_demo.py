@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-
 from whichland.study.demo import SETTINGS, run
 
 SMALL = replace(SETTINGS, arch="test_resnet", epochs=1, size=64, test_size=64)
