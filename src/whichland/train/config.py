@@ -26,14 +26,15 @@ class TrainConfig:
     head_first: Annotated[bool, "fit the head alone on the pretrained features before all layers learn"] = (
         True
     )
+    head_decay: Annotated[float, "L2 penalty on the head's weights in that fit"] = 0.3
     epochs: Annotated[int, "passes over the training photos"] = 12
     size: Annotated[int, "side of the training crops, pixels"] = 224
     test_size: Annotated[
         int | None, "side of the crop when predicting; a quarter more than size when unset"
     ] = None
     batch_size: Annotated[int, "photos a step, over all processes together"] = 32
-    lr: Annotated[float, "peak learning rate of the head"] = 2e-3
-    body_lr: Annotated[float, "peak learning rate of the backbone as a share of the head's"] = 0.3
+    lr: Annotated[float, "peak learning rate of the head"] = 1e-3
+    body_lr: Annotated[float, "peak learning rate of the backbone as a share of the head's"] = 0.6
     weight_decay: Annotated[float, "decoupled weight decay, not on norms and biases"] = 0.05
     warmup: Annotated[float, "share of the steps in which the one-cycle rate rises"] = 0.25
     smoothing: Annotated[float, "label smoothing"] = 0.1
@@ -42,7 +43,7 @@ class TrainConfig:
         "how the manifest's weights act: photos drawn by them, or the loss scaled",
     ] = "sample"
     ema: Annotated[float, "decay a step of the averaged weights that are kept; 0 switches averaging off"] = (
-        0.99
+        0.995
     )
     min_area: Annotated[float, "smallest crop, as a share of the largest that fits"] = 0.35
     brightness: Annotated[float, "brightness varies by this share"] = 0.2

@@ -155,7 +155,9 @@ def _fit_head_first(
     features, targets = features_of(made.model, photos, preprocess, accelerator)
     weights = torch.from_numpy(photos.weights if config.weighting != "none" else photos.weights * 0 + 1)
     made.model.to("cpu")
-    fit_head(made.model, features, targets, weights.float(), smoothing=config.smoothing)
+    fit_head(
+        made.model, features, targets, weights.float(), decay=config.head_decay, smoothing=config.smoothing
+    )
 
 
 def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Loader:

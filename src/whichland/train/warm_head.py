@@ -13,7 +13,7 @@ def fit_head(
     targets_N: Tensor,
     weights_N: Tensor,
     *,
-    decay: float = 1e-2,
+    decay: float = 0.3,
     steps: int = 60,
     smoothing: float = 0.0,
 ) -> float:
