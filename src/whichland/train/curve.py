@@ -25,7 +25,8 @@ def draw_curve(log: Path, out: Path) -> None:
         linewidth=0.8,
         label="each step",
     )
-    left.plot([e["epoch"] for e in epochs], [e["train_loss"] for e in epochs], color="0.1", label="training")
+    middle = [line["epoch"] - 0.5 for line in epochs]  # a mean over the epoch, drawn at its middle
+    left.plot(middle, [line["train_loss"] for line in epochs], color="0.1", label="training, mean")
     if judged:
         at = [line["epoch"] for line in judged]
         left.plot(at, [line["val_loss"] for line in judged], "o--", color="#0072b2", label="validation")
@@ -34,7 +35,7 @@ def draw_curve(log: Path, out: Path) -> None:
         right.legend(frameon=False, loc="lower right")
     left.set(xlabel="epoch", ylabel="loss", title="Loss")
     left.legend(frameon=False)
-    right.set(xlabel="epoch", ylim=(0, 1), title="Validation scores")
+    right.set(xlabel="epoch", ylim=(0, 1), xlim=left.get_xlim(), title="Validation scores")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.92")
