@@ -30,5 +30,5 @@ docs: .venv/ready ## generate docs/reference from the code
 bench: .venv/ready ## peers and limits beside ours, in one run
 	@sh benchmarks/run.sh
 
-serve: .venv/ready ## the page, on the demo's bundle
-	@$(BIN)/whichland serve runs/demo/run/bundle
+serve: ## the page where anyone drops a photo (planned)
+	@echo "the page is not there yet; until then: .venv/bin/whichland predict runs/demo/run/bundle PHOTO…" >&2; exit 2
