@@ -124,6 +124,15 @@ def test_two_processes_are_one_with_the_doubled_batch(manifest: Path, tmp_path: 
     assert max(float((a[n].float() - b[n].float()).abs().max()) for n in a) < 0.05
 
 
+def test_runs_of_one_process_choose_their_precision_each(manifest: Path, tmp_path: Path) -> None:
+    losses = {}
+    for precision in ("bf16", "fp32"):
+        train(manifest, config(epochs=1, precision=precision), tmp_path / precision)
+        losses[precision] = [line["loss"] for line in log(tmp_path / precision)]
+    assert losses["bf16"] != losses["fp32"]
+    np.testing.assert_allclose(losses["bf16"], losses["fp32"], rtol=0.1)
+
+
 def test_existing_runs_are_never_overwritten(manifest: Path, tmp_path: Path) -> None:
     train(manifest, config(epochs=1), tmp_path / "run")
     with pytest.raises(UserError, match="finished run"):

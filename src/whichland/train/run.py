@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import nn
 
 import whichland
@@ -118,6 +119,7 @@ def _accelerator(precision: str) -> Accelerator:
             if torch.cuda.is_available()
             else torch.ops.mkldnn._is_mkldnn_bf16_supported()
         )
+    AcceleratorState._reset_state()  # else the precision of an earlier run in this process would be kept
     return Accelerator(mixed_precision="bf16" if use_bf16 else "no")
 
 
