@@ -2,8 +2,9 @@
 
     .venv/bin/python benchmarks/step.py --arch mobilenetv2_100 --size 224
 
-Photos a second of forward and backward, each variant in turns; with glibc's default allocator and with ours, each
-in a process of its own, in turns as well. The last line gives each variant's rate over plain fp32.
+Photos a second of forward and backward (with --forward, of prediction), each variant in turns; with glibc's
+default allocator and with ours, each in a process of its own, in turns as well. The last column is the rate over
+plain fp32's.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import time
 VARIANTS = {"fp32": (False, False), "fp32, channels last": (False, True), "bf16, channels last": (True, True)}
 
 
-def measure(arch: str, size: int, batch: int, turns: int) -> dict[str, float]:
+def measure(arch: str, size: int, batch: int, turns: int, forward: bool) -> dict[str, float]:
     """Median photos a second of each variant in this process."""
     import torch
 
@@ -33,10 +34,13 @@ def measure(arch: str, size: int, batch: int, turns: int) -> dict[str, float]:
         for name, (bf16, last) in VARIANTS.items():
             given = x.to(memory_format=torch.channels_last) if last else x
             started = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                loss = torch.nn.functional.cross_entropy(made[name](given).float(), targets)
-            loss.backward()
-            made[name].zero_grad()
+            with torch.inference_mode(forward), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = torch.nn.functional.cross_entropy(
+                    made[name].train(not forward)(given).float(), targets
+                )
+            if not forward:
+                loss.backward()
+                made[name].zero_grad()
             seconds[name].append(time.perf_counter() - started)
     return {name: batch / statistics.median(times[1:]) for name, times in seconds.items()}
 
@@ -49,6 +53,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument("--forward", action="store_true", help="prediction instead of training")
     parser.add_argument("--child", choices=("default", "kept"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -56,7 +61,7 @@ def main() -> None:
             from whichland.allocator import keep_freed_memory
 
             keep_freed_memory()
-        print(json.dumps(measure(args.arch, args.size, args.batch, args.turns)))
+        print(json.dumps(measure(args.arch, args.size, args.batch, args.turns, args.forward)))
         return
     rates: dict[str, list[float]] = {}
     for allocator in ("default", "kept", "default", "kept"):
@@ -71,6 +76,7 @@ def main() -> None:
             str(args.size),
         ]
         command += ["--batch", str(args.batch), "--turns", str(args.turns)]
+        command += ["--forward"] if args.forward else []
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         for name, rate in found.items():
             rates.setdefault(f"{name}, memory {'kept' if allocator == 'kept' else 'given back'}", []).append(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from whichland.allocator import keep_freed_memory
 from whichland.images.decode import ImageError, load
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.bundle import Bundle
@@ -34,7 +35,9 @@ def predict(
     Probabilities are float32 of the length of `bundle.labels` and sum to one; the bundle's calibration
     temperature is applied. The model runs where its parameters are: fp32 on a CPU, bf16 autocast on a GPU.
     `uris` may be endless: no more than a few batches are taken from it before their results are asked for.
+    The process keeps the memory it frees from then on (see `allocator`).
     """
+    keep_freed_memory()
     total = len(uris) if isinstance(uris, Sized) else None
     temperature = float(bundle.info.get("temperature", 1.0))
     bundle.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
