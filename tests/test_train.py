@@ -78,7 +78,7 @@ def command(manifest: Path, out: Path, *more: str) -> list[str]:
 
 
 def test_the_tints_are_learnt_and_the_bundle_knows_namibia(manifest: Path, tmp_path: Path) -> None:
-    run = train(manifest, config(epochs=8, ema=0.9), tmp_path / "run")
+    run = train(manifest, config(epochs=8, ema=0.9), str(tmp_path / "run"))
     assert run.scores["val_top1"] == 1.0
     loaded = bundle.load(run.bundle)
     assert loaded.labels == ("FR", "JP", "NA")

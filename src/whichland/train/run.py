@@ -45,12 +45,15 @@ class Run:
     scores: dict[str, float]  # on the validation split
 
 
-def train(manifest: Manifest | str | Path, config: TrainConfig, out: Path, *, resume: bool = False) -> Run:
+def train(
+    manifest: Manifest | str | Path, config: TrainConfig, out: str | Path, *, resume: bool = False
+) -> Run:
     """Train a model; write `out` with config, log, curve, checkpoint and bundle.
 
     Raises UserError for what the user can mend, and `fit.Interrupted` when stopped by Ctrl-C or SIGTERM: the
     checkpoint is then written, and the same call with `resume=True` ends as the uninterrupted run would have.
     """
+    out = Path(out)
     keep_freed_memory()
     accelerator = _accelerator(config.precision)
     table = manifest if isinstance(manifest, Manifest) else read(manifest)
