@@ -5,7 +5,6 @@ appends a `Step` that says what it did.
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from whichland.errors import UserError
+from whichland.whole_file import whole_file
 
 HISTORY_KEY = "whichland.history"
 
@@ -169,11 +169,7 @@ def write(manifest: Manifest, path: str | Path) -> Path:
     """Write the manifest to Parquet atomically: a temporary file beside it, then a rename."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     history = json.dumps([asdict(line) for line in manifest.history])
-    try:
+    with whole_file(path) as partial:
         manifest.frame.write_parquet(partial, metadata={HISTORY_KEY: history})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path

@@ -5,7 +5,6 @@ One row a photo: image_id, uri, country (the truth), group, probabilities in the
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from whichland.images.decode import ImageError
 from whichland.manifest import Manifest
 from whichland.model.bundle import Bundle
 from whichland.model.predict import best_device, predict
+from whichland.whole_file import whole_file
 
 FILE = "predictions.parquet"
 IDENTITY_KEY = "whichland.predictions"
@@ -168,9 +168,5 @@ def _write(found: Predictions, path: Path) -> None:
     }
     shape = pl.Array(pl.Float32, len(found.labels))
     table = found.frame.with_columns(pl.Series("probabilities", found.odds, dtype=shape))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as partial:
         table.write_parquet(partial, metadata={IDENTITY_KEY: json.dumps(written)})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

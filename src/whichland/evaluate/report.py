@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
 from whichland.model.bundle import Bundle
 from whichland.train.run import manifest_hash
+from whichland.whole_file import whole_file
 
 LOG = "evaluations.jsonl"  # beside the bundle: a line each time that a split was put to it
 FILES = ("metrics.json", "predictions.parquet", "confusion.csv", "confusion.svg", "report.html")
@@ -256,9 +256,5 @@ def _write(report: Report, explanations: Sequence[Explanation]) -> None:
         "report.html": lambda: page.render(report, explanations),
     }
     for name, make in writes.items():
-        partial = report.folder / f".{name}.{os.getpid()}.part"
-        try:
+        with whole_file(report.folder / name) as partial:
             partial.write_text(make(), encoding="utf-8")
-            partial.replace(report.folder / name)
-        finally:
-            partial.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """Heat over a photo: the map laid on what the model saw, strong where the map is high, clear where it is not."""
 
-import os
 from math import ceil, floor
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from PIL import Image
 
 from whichland.errors import UserError
 from whichland.images.preprocess import Pixels, Preprocess
+from whichland.whole_file import whole_file
 
 Map = NDArray[np.float32]  # H×W in [0, 1]
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
@@ -96,11 +96,7 @@ def save_picture(image: Pixels, path: Path) -> Path:
     """Write an H×W×3 picture as PNG, JPEG or WebP by its suffix, atomically and without any metadata."""
     check_picture_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     form = FORMATS[path.suffix.lower()]
-    try:
+    with whole_file(path) as partial:
         Image.fromarray(image).save(partial, form, **({} if form == "PNG" else {"quality": 90}))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path

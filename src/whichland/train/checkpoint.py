@@ -1,6 +1,5 @@
 """Where a run stands, written so that it can be taken up again to the same result."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from torch import nn
 
 from whichland.errors import UserError
 from whichland.train.schedule import Average
+from whichland.whole_file import whole_file
 
 
 @dataclass
@@ -32,18 +32,14 @@ def save(
 ) -> None:
     """Write a checkpoint atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.{os.getpid()}.part")
     state: dict[str, Any] = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "average": average.state if average else {},
         "position": vars(position),
     }
-    try:
+    with whole_file(file) as partial:
         torch.save(state, partial)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def restore(

@@ -1,8 +1,9 @@
 """The training curve: losses and validation scores over epochs, from log.jsonl."""
 
 import json
-import os
 from pathlib import Path
+
+from whichland.whole_file import whole_file
 
 
 def draw_curve(log: Path, out: Path) -> None:
@@ -40,7 +41,6 @@ def draw_curve(log: Path, out: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.92")
         axes.set_axisbelow(True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.part")
-    figure.savefig(partial, format="png", dpi=150)
+    with whole_file(out) as partial:
+        figure.savefig(partial, format="png", dpi=150)
     plt.close(figure)
-    partial.replace(out)

@@ -12,6 +12,7 @@ from PIL import Image
 from whichland.progress import Progress
 from whichland.sources.synthetic.encode import encode_jpeg
 from whichland.sources.synthetic.layout import place
+from whichland.whole_file import whole_file
 
 if TYPE_CHECKING:
     from whichland.sources.synthetic.world import WorldConfig
@@ -65,9 +66,8 @@ def _render_batch(job: tuple["WorldConfig", Path, list[tuple[int, str]]]) -> int
 
 def _put(path: Path, data: bytes) -> None:
     """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_bytes(data)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_bytes(data)
 
 
 def _leave_interrupts_to_the_parent() -> None:
