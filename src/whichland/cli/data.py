@@ -1,22 +1,20 @@
-"""whichland data ingest|measure|clean|split|balance|prepare|stats|check
+"""whichland data ingest|measure|clean|balance|prepare
 
 Each step reads one manifest and writes another; what was done is said in a line or two on stderr.
 """
 
-import json as json_format
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
 from whichland.cli.flags import flags
-from whichland.cli.tables import print_table
+from whichland.cli.manifests import In, Json, Out, finish
 from whichland.curate.balance import BalanceConfig
 from whichland.curate.clean import CleanConfig
 from whichland.curate.split import SplitConfig
-from whichland.errors import UserError
 from whichland.manifest import Manifest, read, write
 
 Config = TypeVar("Config")
@@ -26,13 +24,6 @@ Origin = Annotated[
     typer.Argument(
         help="A folder by country, parquet:GLOB_OR_FOLDER, table:FILE.csv|.parquet, or "
         "synthetic:scenes=2400,seed=0; a path alone is told by what lies there.",
-    ),
-]
-In = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest to read.")]
-Out = Annotated[
-    Path,
-    typer.Option(
-        "-o", "--out", dir_okay=False, help="The manifest to write; it may be the one that is read."
     ),
 ]
 Source = Annotated[
@@ -47,7 +38,6 @@ World = Annotated[
 Workers = Annotated[
     int | None, typer.Option("-j", "--workers", min=1, help="Processes. [default: one a core]")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
 def ingest(
@@ -61,12 +51,12 @@ def ingest(
     """Make a manifest of photos by country, shards, a table, or the synthetic world."""
     from whichland.sources.ingest import ingest as run
 
-    _finish(run(origin, source=source, skip_unknown=skip_unknown, folder=folder), out, json)
+    finish(run(origin, source=source, skip_unknown=skip_unknown, folder=folder), out, json)
 
 
 def measure(manifest: In, out: Out, workers: Workers = None, json: Json = False) -> None:
     """Fill in size, hashes, brightness, contrast and sharpness; only rows that have none are read."""
-    _finish(_measured(read(manifest), out, workers), out, json)
+    finish(_measured(read(manifest), out, workers), out, json)
 
 
 @flags(CleanConfig)
@@ -74,15 +64,7 @@ def clean(config: CleanConfig, manifest: In, out: Out, json: Json = False) -> No
     """Give bad images and repeated bytes a reason to be left out; no row is deleted."""
     from whichland.curate.clean import clean as run
 
-    _finish(run(read(manifest), config), out, json)
-
-
-@flags(SplitConfig)
-def split(config: SplitConfig, manifest: In, out: Out, json: Json = False) -> None:
-    """Tie related images into groups and put each whole group into train, val or test."""
-    from whichland.curate.split import split as run
-
-    _finish(run(read(manifest), config), out, json)
+    finish(run(read(manifest), config), out, json)
 
 
 @flags(BalanceConfig)
@@ -90,7 +72,7 @@ def balance(config: BalanceConfig, manifest: In, out: Out, json: Json = False) -
     """Rank, cap and weigh the training images of each country."""
     from whichland.curate.balance import balance as run
 
-    _finish(run(read(manifest), config), out, json)
+    finish(run(read(manifest), config), out, json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,50 +108,7 @@ def prepare(
         origin, source=source, skip_unknown=skip_unknown, folder=folder
     )
     measured = _measured(begun, out, workers)
-    _finish(balance(split(clean(measured, settings[0]), settings[1]), settings[2]), out, json)
-
-
-def stats(
-    manifest: In,
-    chart: Annotated[
-        Path | None,
-        typer.Option(dir_okay=False, help="Draw the photos by country and split (.png, .svg, .pdf)."),
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Count by country, split, source and drop reason."""
-    from whichland.curate import stats as counting
-
-    found = counting.stats(read(manifest))
-    if chart:
-        print(f"chart: {counting.chart(found, chart)}", file=sys.stderr)
-    if json:
-        print(json_format.dumps(found.as_dict(), ensure_ascii=False))
-        return
-    print(f"{found.rows:,} rows, {found.kept:,} kept")
-    for title, table in found.tables().items():
-        if table.height:
-            print_table(f"By {title}", table.columns, table.rows())
-
-
-def check(
-    manifest: In,
-    files: Annotated[
-        bool, typer.Option("--files", help="Read every file again, not only a sample of 64.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Re-derive what must hold of a manifest; print what does not and exit with 2."""
-    from whichland.curate.check import CHECKS
-    from whichland.curate.check import check as run
-
-    table = read(manifest)
-    problems = run(table, all_files=files)
-    result = {"rows": len(table), "checks": CHECKS, "problems": problems}
-    lines = problems or [f"ok: {len(table):,} rows, {CHECKS} checks"]
-    print(json_format.dumps(result, ensure_ascii=False) if json else "\n".join(lines))
-    if problems:
-        raise UserError(f"{manifest}: {len(problems)} problem{'s' if len(problems) > 1 else ''} found")
+    finish(balance(split(clean(measured, settings[0]), settings[1]), settings[2]), out, json)
 
 
 def _measured(manifest: Manifest, out: Path, workers: int | None) -> Manifest:
@@ -196,33 +135,3 @@ def _unfinished(out: Path, origin: str) -> Manifest | None:
     steps = {line.step: line.params for line in manifest.history}
     same = set(steps) == {"ingest", "measure"} and steps["ingest"].get("origin") == origin
     return manifest if same and steps["measure"]["waiting"] else None
-
-
-def _finish(manifest: Manifest, out: Path, json: bool) -> None:
-    """Write the manifest and say what it holds."""
-    write(manifest, out)
-    step = manifest.history[-1]
-    summary: dict[str, Any] = {"step": step.step, "out": str(out), "rows": len(manifest)}
-    summary |= {"kept": manifest.kept.height, "dropped": step.dropped}
-    print(_in_words(manifest), file=sys.stderr)
-    if json:
-        print(json_format.dumps(summary, ensure_ascii=False))
-
-
-def _in_words(manifest: Manifest) -> str:
-    frame, step = manifest.frame, manifest.history[-1]
-    words = [f"{len(manifest):,} rows"]
-    if step.step == "measure":
-        words.append(f"{frame['unreadable'].drop_nulls().len():,} unreadable")
-    if "drop_reason" in frame.columns:
-        words.append(f"{manifest.kept.height:,} kept")
-        words += [f"{count:,} {reason}" for reason, count in step.dropped.items()]
-    text = f"{step.step}: {', '.join(words)}"
-    if "split" in frame.columns:
-        counts = dict(frame["split"].drop_nulls().value_counts().iter_rows())
-        parts = ", ".join(f"{part} {counts.get(part, 0):,}" for part in ("train", "val", "test"))
-        text += f"\n{frame['group'].drop_nulls().n_unique():,} groups: {parts}"
-    if "weight" in frame.columns:
-        unused = frame.filter(frame["weight"] == 0).height
-        text += f"; {unused:,} of train over the cap" if unused else ""
-    return text

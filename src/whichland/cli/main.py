@@ -43,12 +43,12 @@ DATA_COMMANDS = {
         "whichland.cli.data", "measure", "Size, hashes, brightness, contrast, sharpness of each image."
     ),
     "clean": Entry("whichland.cli.data", "clean", "Give bad and duplicate images a drop reason."),
-    "split": Entry("whichland.cli.data", "split", "Put groups of related images into train, val and test."),
+    "split": Entry("whichland.cli.split", "split", "Put groups of related images into train, val and test."),
     "balance": Entry("whichland.cli.data", "balance", "Cap and rank the training images of each country."),
     "prepare": Entry("whichland.cli.data", "prepare", "Ingest, measure, clean, split and balance in one go."),
-    "stats": Entry("whichland.cli.data", "stats", "Count by country, split, source and drop reason."),
+    "stats": Entry("whichland.cli.stats", "stats", "Count by country, split, source and drop reason."),
     "check": Entry(
-        "whichland.cli.data", "check", "Re-derive the manifest's invariants; fail when one is broken."
+        "whichland.cli.split", "check", "Re-derive the manifest's invariants; fail when one is broken."
     ),
 }
 
