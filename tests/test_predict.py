@@ -11,7 +11,8 @@ import torch
 from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.images.decode import ImageError, load
 from whichland.model import bundle as bundles
-from whichland.model.predict import BATCHES_AHEAD, predict
+from whichland.model.batches import BATCHES_AHEAD
+from whichland.model.predict import predict
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 """Many photos through a bundle: decoded ahead by threads while the model runs, in batches, in order."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from whichland.allocator import keep_freed_memory
-from whichland.images.decode import ImageError, load
-from whichland.images.preprocess import Pixels, Preprocess
+from whichland.images.decode import ImageError
+from whichland.images.preprocess import Pixels
+from whichland.model.batches import decoded_ahead
 from whichland.model.bundle import Bundle
 from whichland.progress import Progress
-
-DECODE_THREADS = 2
-BATCHES_AHEAD = 3  # decoded crops that wait, in batches; with the model's own batch this bounds the memory
 
 Odds = NDArray[np.float32]  # one probability a label, in the order of `bundle.labels`
 
@@ -41,45 +37,16 @@ def predict(
     total = len(uris) if isinstance(uris, Sized) else None
     temperature = float(bundle.info.get("temperature", 1.0))
     bundle.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    pool = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
-    try:
-        with Progress(description, total, show=progress) as shown:
-            for names, crops in _decoded(pool, bundle.preprocess, map(str, uris), batch_size):
-                yield from zip(names, _judge(bundle, crops, temperature), strict=True)
-                shown.advance(len(names))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    batches = decoded_ahead(map(str, uris), bundle.preprocess, batch_size)
+    with closing(batches), Progress(description, total, show=progress) as shown:
+        for names, crops in batches:
+            yield from zip(names, _judge(bundle, crops, temperature), strict=True)
+            shown.advance(len(names))
 
 
 def best_device() -> torch.device:
     """The first CUDA device where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _decoded(
-    pool: ThreadPoolExecutor, preprocess: Preprocess, uris: Iterator[str], batch_size: int
-) -> Iterator[tuple[list[str], list[Pixels | ImageError]]]:
-    """Yield batches of (uris, crops), while the next ones are already being decoded."""
-    waiting: deque[tuple[list[str], list[Future[Pixels | ImageError]]]] = deque()
-
-    def submit() -> None:
-        if names := list(islice(uris, batch_size)):
-            waiting.append((names, [pool.submit(_crop, preprocess, name) for name in names]))
-
-    for _ in range(BATCHES_AHEAD):
-        submit()
-    while waiting:
-        names, futures = waiting.popleft()
-        crops = [future.result() for future in futures]
-        submit()
-        yield names, crops
-
-
-def _crop(preprocess: Preprocess, uri: str) -> Pixels | ImageError:
-    try:
-        return preprocess.crop(load(uri, short_side=preprocess.short_side))
-    except ImageError as error:
-        return error
 
 
 def _judge(

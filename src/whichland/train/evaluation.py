@@ -1,15 +1,15 @@
 """Forward passes over plain photos, shared out over the processes: for validation and for the head's features."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from whichland.images.decode import load
-from whichland.images.preprocess import Preprocess
+from whichland.images.decode import ImageError
+from whichland.images.preprocess import Pixels, Preprocess
+from whichland.model.batches import decoded_ahead
 from whichland.model.head import features_before_head
 from whichland.train.data import Photos
 
@@ -57,12 +57,12 @@ def features_of(
     return outputs_of(lambda x: features_before_head(model, x), photos, preprocess, accelerator)
 
 
-def _crops(
-    uris: list[str], preprocess: Preprocess
-) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
-    def one(uri: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        return preprocess.crop(load(uri, short_side=preprocess.short_side))
-
-    with ThreadPoolExecutor(2) as pool:
-        for start in range(0, len(uris), BATCH):
-            yield np.stack(list(pool.map(one, uris[start : start + BATCH])))
+def _crops(uris: list[str], preprocess: Preprocess) -> Iterator[Pixels]:
+    """Batches of crops, B×H×W×3; the first photo that cannot be read stops everything."""
+    for _, crops in decoded_ahead(uris, preprocess, BATCH):
+        readable = []
+        for crop in crops:
+            if isinstance(crop, ImageError):
+                raise crop
+            readable.append(crop)
+        yield np.stack(readable)
