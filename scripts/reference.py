@@ -27,6 +27,8 @@ MADE = "<!-- Made by `make docs` from the code; edits are lost. -->"
 # The configuration classes, in the order in which the data meets them.
 CONFIGS = (
     "whichland.sources.synthetic.world:WorldConfig",
+    "whichland.curate.merge:MergeConfig",
+    "whichland.curate.harmonise:HarmoniseConfig",
     "whichland.curate.clean:CleanConfig",
     "whichland.curate.split:SplitConfig",
     "whichland.curate.balance:BalanceConfig",

@@ -42,6 +42,9 @@ DATA_COMMANDS = {
     "measure": Entry(
         "whichland.cli.data", "measure", "Size, hashes, brightness, contrast, sharpness of each image."
     ),
+    "merge": Entry(
+        "whichland.cli.merge", "merge", "Bring sources together: one table, one geometry, one encoding."
+    ),
     "clean": Entry("whichland.cli.data", "clean", "Give bad and duplicate images a drop reason."),
     "split": Entry("whichland.cli.split", "split", "Put groups of related images into train, val and test."),
     "balance": Entry("whichland.cli.data", "balance", "Cap and rank the training images of each country."),
