@@ -45,7 +45,7 @@ def cpu_builds() -> list[str]:
 
 
 def main() -> None:
-    everything = compile_lock(["pyproject.toml", "--extra", "train", "--extra", "dev"])
+    everything = compile_lock(["pyproject.toml", "--all-extras"])
     torch = next(head for head in everything if head.startswith("torch=="))
     known = [line.strip(" \\") for line in everything[torch].splitlines()]
     known += [f"--hash=sha256:{digest}" for digest in cpu_builds()]

@@ -29,10 +29,19 @@ def test_measures_are_what_they_say(tmp_path: Path) -> None:
     assert (found.width, found.height, found.bytes) == (200, 120, len(data))
     assert found.sha256 == hashlib.sha256(data).hexdigest()
     assert found.unreadable is None
-    rgb = np.asarray(Image.open(path), dtype=float)  # smaller than 256 px: measured as it stands
+    rgb = np.asarray(Image.open(path), dtype=float)  # smaller than 160 px: measured as it stands
     luma = rgb @ [0.299, 0.587, 0.114]
     assert found.brightness == pytest.approx(luma.mean() / 255, abs=0.003)
     assert found.contrast == pytest.approx(luma.std() / 255, abs=0.003)
+    share = np.bincount(np.rint(luma).astype(int).ravel(), minlength=256) / luma.size
+    bits = -sum(part * np.log2(part) for part in share if part)
+    assert found.entropy == pytest.approx(bits, abs=0.02)
+
+
+@pytest.mark.parametrize(("levels", "bits"), [([90], 0), ([0, 255], 1), ([10, 20, 30, 40], 2)])
+def test_entropy_of_even_shares(tmp_path: Path, levels: list[int], bits: float) -> None:
+    grey = np.repeat(np.array(levels, dtype=np.uint8), 64 * 64 // len(levels)).reshape(64, 64)
+    assert measure_image(str(save(Image.fromarray(grey), tmp_path / "a.png"))).entropy == bits
 
 
 def test_sharpness_is_the_variance_of_the_laplacian() -> None:
@@ -72,7 +81,7 @@ def test_hash_survives_size_quality_and_blur_but_not_another_scene(tmp_path: Pat
 
 
 def test_thumbnail_shrinks_the_short_side_only_down() -> None:
-    assert grey_thumbnail(np.zeros((600, 1200), dtype=np.uint8)).size == (512, 256)
+    assert grey_thumbnail(np.zeros((600, 1200), dtype=np.uint8)).size == (320, 160)
     assert grey_thumbnail(np.zeros((100, 300), dtype=np.uint8)).size == (300, 100)
     assert grey_thumbnail(np.zeros((1, 5000), dtype=np.uint8)).size == (5000, 1)
 
@@ -120,6 +129,15 @@ def test_interrupted_measuring_leaves_what_is_done(tmp_path: Path, monkeypatch: 
     monkeypatch.undo()
     finished = measure(kept[-1], workers=1, progress=False)
     assert finished.frame.equals(measure(manifest(paths), workers=1, progress=False).frame)
+
+
+def test_batches_are_made_when_asked_for() -> None:
+    names = [f"{number}.jpg" for number in range(2 * measuring.BATCH + 5)]
+    batches = measuring._Batches(pl.Series(names))
+    assert len(batches) == 3
+    assert [name for batch in batches for name in batch] == names
+    assert [name for batch in batches[1:] for name in batch] == names[measuring.BATCH :]
+    assert len(batches[3:]) == 0
 
 
 def deadly(batch: int) -> int:

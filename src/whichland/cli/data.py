@@ -38,6 +38,10 @@ World = Annotated[
 Workers = Annotated[
     int | None, typer.Option("-j", "--workers", min=1, help="Processes. [default: one a core]")
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Spread the work over a Ray cluster: its address, or auto."),
+]
 
 
 def ingest(
@@ -54,9 +58,9 @@ def ingest(
     finish(run(origin, source=source, skip_unknown=skip_unknown, folder=folder), out, json)
 
 
-def measure(manifest: In, out: Out, workers: Workers = None, json: Json = False) -> None:
+def measure(manifest: In, out: Out, workers: Workers = None, ray: Ray = None, json: Json = False) -> None:
     """Fill in size, hashes, brightness, contrast and sharpness; only rows that have none are read."""
-    finish(_measured(read(manifest), out, workers), out, json)
+    finish(_measured(read(manifest), out, workers, ray), out, json)
 
 
 @flags(CleanConfig)
@@ -95,6 +99,7 @@ def prepare(
     skip_unknown: SkipUnknown = False,
     folder: World = None,
     workers: Workers = None,
+    ray: Ray = None,
     json: Json = False,
 ) -> None:
     """Ingest, measure, clean, split and balance in one go; interrupted, the same command goes on measuring."""
@@ -107,11 +112,11 @@ def prepare(
     begun = _unfinished(out, origin) or ingest(
         origin, source=source, skip_unknown=skip_unknown, folder=folder
     )
-    measured = _measured(begun, out, workers)
+    measured = _measured(begun, out, workers, ray)
     finish(balance(split(clean(measured, settings[0]), settings[1]), settings[2]), out, json)
 
 
-def _measured(manifest: Manifest, out: Path, workers: int | None) -> Manifest:
+def _measured(manifest: Manifest, out: Path, workers: int | None, ray: str | None) -> Manifest:
     """Measure, keeping what is done in `out` so that an interrupted run can go on."""
     from whichland.curate.measure import measure as run
 
@@ -119,7 +124,7 @@ def _measured(manifest: Manifest, out: Path, workers: int | None) -> Manifest:
         write(so_far, out)
 
     try:
-        return run(manifest, workers=workers, checkpoint=checkpoint)
+        return run(manifest, workers=workers, ray=ray, checkpoint=checkpoint)
     except KeyboardInterrupt:
         print(
             f"what is measured is in {out}: `whichland data measure {out} -o {out}` goes on", file=sys.stderr

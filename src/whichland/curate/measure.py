@@ -1,13 +1,14 @@
 """Measure every image once: size, hashes, brightness, contrast, sharpness, or why it cannot be read.
 
-One read and one decode an image: the luma alone, at the smallest DCT scale whose short side is still 256 px.
-All four picture measures are taken from one thumbnail: Rec. 601 luma, 8 bits, shrunk to a short side of 256 px
-by area averaging (smaller images stay as they are).
+One read and one decode an image: the luma alone, at the smallest DCT scale whose short side is still 160 px.
+All picture measures are taken from one thumbnail: Rec. 601 luma, 8 bits, shrunk to a short side of 160 px
+by area averaging (smaller images stay as they are). docs/decisions/cleaning.md says why 160.
 
 - `brightness`: mean luma, 0 to 1.
 - `contrast`: standard deviation of luma, 0 to 1 (0.5 is the most there can be).
 - `sharpness`: variance of the 4-neighbour Laplacian over the inner pixels, on luma of 0 to 255, the scale of
   Pech-Pacheco et al. 2000 as everybody quotes it; few pixels wide images without an inside have 0.
+- `entropy`: Shannon entropy of the histogram of luma, 0 to 8 bits.
 - `phash`: 64 bits, see `perceptual_hash`.
 
 The numbers are whole-number sums up to the last division, so they are the same on any machine whose JPEG
@@ -16,20 +17,20 @@ decoder is the same.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, overload
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from whichland.curate.workers import cores, map_alone, map_in_processes
+from whichland.curate.workers import map_batches
 from whichland.images.decode import ImageError, decode_luma, probe, read_bytes
 from whichland.manifest import COLUMNS, Manifest
 from whichland.progress import Progress
 
-SHORT_SIDE = 256
+SHORT_SIDE = 160
 BATCH = 32
 CHECKPOINT_S = 60.0
 WORKER_DIED = "the process reading it died (out of memory?)"
@@ -50,48 +51,100 @@ class Measures(NamedTuple):
     brightness: float | None = None
     contrast: float | None = None
     sharpness: float | None = None
+    entropy: float | None = None
     unreadable: str | None = None
+
+
+SCHEMA = {name: COLUMNS[name].dtype for name in Measures._fields}
 
 
 def measure(
     manifest: Manifest,
     *,
     workers: int | None = None,
+    ray: str | None = None,
     progress: bool = True,
     checkpoint: Callable[[Manifest], None] | None = None,
 ) -> Manifest:
     """Fill the measure columns of every row that has no `sha256` yet, in parallel processes.
 
-    `workers` is the number of processes (default: the cores this process may use; 1: no other process). An
-    image that cannot be decoded gets a reason in `unreadable`; so does one that kills its process, and a file
-    that cannot be opened (which has no sha256 and is tried again next time). `checkpoint` is called about
-    every minute and when interrupted with the manifest as far as it is measured: measuring that one goes on
-    where this one stopped.
+    `workers` is the number of processes (default: the cores this process may use; 1: no other process). `ray`
+    spreads the work over a Ray cluster instead, see `workers.map_batches`; the result is the same. An image that
+    cannot be decoded gets a reason in `unreadable`; so does one that kills its process, and a file that cannot
+    be opened (which has no sha256 and is tried again next time). `checkpoint` is called about every minute and
+    when interrupted with the manifest as far as it is measured: measuring that one goes on where this one
+    stopped.
     """
     frame = _with_columns(manifest.frame)
-    waiting = frame["sha256"].is_null().arg_true().to_list()
-    uris = frame["uri"].gather(waiting).to_list()
-    batches = [uris[start : start + BATCH] for start in range(0, len(uris), BATCH)]
-    done: list[Measures] = []
+    waiting = frame["sha256"].is_null().arg_true()
+    uris = frame["uri"].gather(waiting)
+    done = _Done()
 
     def so_far() -> Manifest:
-        filled = _filled(frame, waiting[: len(done)], done)
-        return manifest.with_step("measure", filled, measured=len(done), waiting=len(waiting) - len(done))
+        filled = _filled(frame, waiting.head(len(done)), done.frame())
+        return manifest.with_step("measure", filled, measured=len(done), waiting=len(uris) - len(done))
 
-    saved = time.monotonic()
+    saved, pause = time.monotonic(), CHECKPOINT_S
     with Progress("measuring", len(uris), show=progress) as bar:
         try:
-            for batch in _measured(batches, workers):
+            for batch in _measured(_Batches(uris), workers, ray):
                 done.extend(batch)
                 bar.advance(len(batch))
-                if checkpoint and time.monotonic() - saved > CHECKPOINT_S:
+                if checkpoint and time.monotonic() - saved > pause:
+                    begun = time.monotonic()
                     checkpoint(so_far())
                     saved = time.monotonic()
+                    pause = max(CHECKPOINT_S, 20 * (saved - begun))  # saving a huge table takes its time
         except KeyboardInterrupt:
             if checkpoint:
                 checkpoint(so_far())
             raise
     return so_far()
+
+
+class _Batches(Sequence[list[str]]):
+    """The uris in lists of `BATCH`, made when asked for: millions of Python strings would fill the memory."""
+
+    def __init__(self, uris: pl.Series) -> None:
+        self._uris = uris
+
+    def __len__(self) -> int:
+        return -(-len(self._uris) // BATCH)
+
+    @overload
+    def __getitem__(self, at: int) -> list[str]: ...
+    @overload
+    def __getitem__(self, at: slice) -> "_Batches": ...
+    def __getitem__(self, at: int | slice) -> "list[str] | _Batches":
+        if isinstance(at, slice):
+            start, stop, _ = at.indices(len(self))
+            return _Batches(self._uris.slice(start * BATCH, max(0, stop - start) * BATCH))
+        if at >= len(self):
+            raise IndexError(at)
+        return self._uris.slice(at * BATCH, BATCH).to_list()
+
+
+class _Done:
+    """The measures so far, as a table: a million rows of Python objects would take a gigabyte."""
+
+    def __init__(self) -> None:
+        self._table = pl.DataFrame(schema=SCHEMA)
+        self._fresh: list[Measures] = []
+
+    def __len__(self) -> int:
+        return self._table.height + len(self._fresh)
+
+    def extend(self, measures: list[Measures]) -> None:
+        self._fresh += measures
+        if len(self._fresh) >= 20_000:
+            self.frame()
+
+    def frame(self) -> pl.DataFrame:
+        """All measures in order, one row an image."""
+        if self._fresh:
+            self._table.vstack(pl.DataFrame(self._fresh, schema=SCHEMA, orient="row"), in_place=True)
+            self._fresh = []
+        return self._table
 
 
 def measure_batch(uris: list[str]) -> list[Measures]:
@@ -111,7 +164,7 @@ def measure_image(uri: str) -> Measures:
         thumbnail = grey_thumbnail(decode_luma(data, short_side=SHORT_SIDE))
     except ImageError as error:
         return Measures(bytes=len(data), sha256=sha256, unreadable=str(error))
-    brightness, contrast = brightness_and_contrast(thumbnail)
+    brightness, contrast, entropy = tones(thumbnail)
     return Measures(
         width=width,
         height=height,
@@ -121,11 +174,12 @@ def measure_image(uri: str) -> Measures:
         brightness=brightness,
         contrast=contrast,
         sharpness=sharpness(np.asarray(thumbnail)),
+        entropy=entropy,
     )
 
 
 def grey_thumbnail(luma_HW: Grey) -> Image.Image:
-    """Return the luma of an image with its short side shrunk to at most 256 px."""
+    """Return the luma of an image with its short side shrunk to at most 160 px."""
     grey = Image.fromarray(luma_HW)
     scale = SHORT_SIDE / min(grey.size)
     if scale >= 1:
@@ -134,12 +188,14 @@ def grey_thumbnail(luma_HW: Grey) -> Image.Image:
     return grey.resize((width, height), Image.Resampling.BOX)
 
 
-def brightness_and_contrast(grey: Image.Image) -> tuple[float, float]:
-    """Return mean and standard deviation of luma, each over 255, from the histogram."""
+def tones(grey: Image.Image) -> tuple[float, float, float]:
+    """Return mean and standard deviation of luma, each over 255, and its entropy in bits, from the histogram."""
     counts = np.array(grey.histogram(), dtype=np.int64)
     pixels, total, squares = int(counts.sum()), int(counts @ LEVELS), int(counts @ LEVELS**2)
     variance = (pixels * squares - total**2) / pixels**2
-    return total / pixels / 255, float(variance**0.5 / 255)
+    share = counts[counts > 0] / pixels
+    entropy = round(abs(float((share * np.log2(share)).sum())), 4)  # a logarithm's last bits vary
+    return total / pixels / 255, float(variance**0.5 / 255), entropy
 
 
 def sharpness(grey_HW: Grey) -> float:
@@ -182,15 +238,14 @@ def perceptual_hash(grey: Image.Image) -> int:
     return int.from_bytes(np.packbits(coefficients > median).tobytes(), "big")
 
 
-def _measured(batches: list[list[str]], workers: int | None) -> Iterator[list[Measures]]:
+def _measured(batches: _Batches, workers: int | None, ray: str | None) -> Iterator[list[Measures]]:
     """Measure the batches in order; an image that kills its process is reported alone."""
-    workers = min(workers or cores(), len(batches))
-    if workers <= 1:
-        yield from map(measure_batch, batches)
-        return
-    for batch, result in zip(batches, map_in_processes(measure_batch, batches, workers=workers), strict=True):
+    mapped = map_batches(measure_batch, batches, workers=workers, ray=ray)
+    for batch, result in zip(batches, mapped, strict=True):
         if result is None:
-            singles = map_alone(measure_batch, [[uri] for uri in batch])
+            singles = map_batches(
+                measure_batch, [[uri] for uri in batch], workers=workers, ray=ray, alone=True
+            )
             result = [single[0] if single else Measures(unreadable=WORKER_DIED) for single in singles]
         yield result
 
@@ -200,12 +255,14 @@ def _with_columns(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.lit(None, dtype=COLUMNS[name].dtype).alias(name) for name in missing)
 
 
-def _filled(frame: pl.DataFrame, rows: list[int], measures: list[Measures]) -> pl.DataFrame:
+def _filled(frame: pl.DataFrame, rows: pl.Series, measures: pl.DataFrame) -> pl.DataFrame:
     """Return the frame with `measures` written into `rows`."""
-    columns = []
-    for position, name in enumerate(Measures._fields):
-        values = frame[name].to_list()
-        for row, found in zip(rows, measures, strict=True):
-            values[row] = found[position]
-        columns.append(pl.Series(name, values, dtype=COLUMNS[name].dtype))
-    return frame.with_columns(columns)
+    if rows.len() == frame.height:
+        return frame.with_columns(measures)
+    source = pl.Series(np.full(frame.height, -1))
+    source = source.scatter(rows, np.arange(rows.len()))
+    found = measures.select(pl.all().gather(source.replace(-1, None)))
+    return frame.with_columns(
+        pl.when(source >= 0).then(found[name]).otherwise(pl.col(name)).alias(name)
+        for name in Measures._fields
+    )

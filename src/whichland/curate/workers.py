@@ -1,4 +1,4 @@
-"""Map a function over batches in parallel processes, in order, surviving a process that is killed."""
+"""Map a function over batches in parallel, in order, surviving a worker that is killed: processes here, or Ray."""
 
 import multiprocessing
 import os
@@ -18,6 +18,30 @@ AHEAD = 4  # batches under way for each process: enough to keep it busy, few eno
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_batches(
+    function: Callable[[Batch], Result],
+    batches: Sequence[Batch],
+    *,
+    workers: int | None = None,
+    ray: str | None = None,
+    alone: bool = False,
+) -> Iterator[Result | None]:
+    """Yield `function(batch)` for each batch in order; None for a batch that kills its worker.
+
+    `workers` is the number of processes (default: one a core; 1: none but this one, where nothing can be
+    survived). With `ray`, the address of a Ray cluster or "auto", the batches go to its workers instead. `alone`
+    is for suspects: each runs in a process of its own, once. `function` must be importable by its name.
+    """
+    if ray is not None:
+        from whichland.curate.ray_cluster import map_on_ray
+
+        return map_on_ray(function, batches, address=ray, retries=0 if alone else 2)
+    workers = min(workers or cores(), len(batches))
+    if alone:
+        return map_alone(function, batches)
+    return map(function, batches) if workers <= 1 else map_in_processes(function, batches, workers=workers)
 
 
 def map_in_processes(
