@@ -32,6 +32,7 @@ CONFIGS = (
     "whichland.curate.clean:CleanConfig",
     "whichland.curate.split:SplitConfig",
     "whichland.curate.balance:BalanceConfig",
+    "whichland.evaluate.source_probe:ProbeConfig",
     "whichland.train.config:TrainConfig",
 )
 

@@ -37,11 +37,12 @@ COMMANDS = {
 }
 DATA_COMMANDS = {
     "ingest": Entry(
-        "whichland.cli.data", "ingest", "A manifest from photos, shards, a table or the synthetic world."
+        "whichland.cli.data", "ingest", "A manifest from photos anywhere: folders, shards, tables, the hub."
     ),
     "measure": Entry(
         "whichland.cli.data", "measure", "Size, hashes, brightness, contrast, sharpness of each image."
     ),
+    "probe": Entry("whichland.cli.probe", "probe", "Can the source of a photo be told from its file alone?"),
     "merge": Entry(
         "whichland.cli.merge", "merge", "Bring sources together: one table, one geometry, one encoding."
     ),

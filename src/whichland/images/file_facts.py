@@ -1,0 +1,107 @@
+"""What a file tells of itself before a pixel is decoded: size, encoder settings, order of its parts.
+
+None of it is about the scene, and any of it may give away which collection a photo came from.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+from whichland.images.decode import probe
+
+_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_SCAN, _QUANTISATION, _ICC, _EXIF = 0xDA, 0xDB, b"ICC_PROFILE\0", b"Exif\0\0"
+_SAMPLINGS = {(2, 2): "4:2:0", (2, 1): "4:2:2", (1, 1): "4:4:4", (1, 2): "4:4:0", (4, 1): "4:1:1"}
+
+_STARTS = (
+    (b"\x89PNG", "PNG"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"II", "TIFF"),
+    (b"MM", "TIFF"),
+    (b"RIFF", "WEBP"),
+)
+
+
+class FileFacts(NamedTuple):
+    """Facts of one encoded image; those of a JPEG's header are empty for other formats."""
+
+    width: int  # upright
+    height: int
+    aspect: float
+    megapixels: float
+    header_bytes: int  # all in front of the first scan: metadata and tables
+    format: str
+    progressive: bool
+    subsampling: str  # of the colours, such as 4:2:0
+    quantisation: str  # hash of the tables, in order
+    markers: str  # order of the segments up to the first scan, hexadecimal
+    exif: bool
+    icc: bool
+    bytes: int
+    bytes_per_pixel: float
+
+
+def file_facts(data: bytes) -> FileFacts:
+    """Read the facts of an encoded image. Raises ImageError when its header cannot be read."""
+    width, height = probe(data)
+    kind = next((name for start, name in _STARTS if data.startswith(start)), "other")
+    facts = FileFacts(
+        width=width,
+        height=height,
+        aspect=width / height,
+        megapixels=width * height / 1e6,
+        header_bytes=0,
+        format=kind,
+        progressive=False,
+        subsampling="",
+        quantisation="",
+        markers="",
+        exif=b"Exif" in data[:4096],
+        icc=b"iCCP" in data[:4096] or b"ICCP" in data[:4096],
+        bytes=len(data),
+        bytes_per_pixel=len(data) / (width * height),
+    )
+    return _with_jpeg_header(facts, data) if data.startswith(b"\xff\xd8") else facts
+
+
+def _with_jpeg_header(facts: FileFacts, data: bytes) -> FileFacts:
+    """Walk the segments of a JPEG up to its first scan (ITU-T T.81, annex B)."""
+    markers, tables = [], hashlib.sha256()
+    progressive, subsampling, exif, icc = False, "", False, False
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        body = data[at + 4 : at + 2 + length]
+        markers.append(f"{marker:02X}")
+        if marker == _QUANTISATION:
+            tables.update(body)
+        elif marker in _FRAMES:
+            progressive = marker in (0xC2, 0xC6, 0xCA, 0xCE)
+            subsampling = _subsampling(body)
+        exif |= marker == 0xE1 and body.startswith(_EXIF)
+        icc |= marker == 0xE2 and body.startswith(_ICC)
+        if marker == _SCAN or length < 2:
+            break
+        at += 2 + length
+    return facts._replace(
+        format="JPEG",
+        header_bytes=at,
+        progressive=progressive,
+        subsampling=subsampling,
+        quantisation=tables.hexdigest()[:8],
+        markers=" ".join(markers),
+        exif=exif,
+        icc=icc,
+    )
+
+
+def _subsampling(frame: bytes) -> str:
+    """Read how the colours are sampled from a frame header: luma's factors over those of the first colour."""
+    if len(frame) < 12 or frame[5] < 3:
+        return "grey"
+    luma, colour = frame[7], frame[10]
+    across, down = (luma >> 4) / max(colour >> 4, 1), (luma & 15) / max(colour & 15, 1)
+    return _SAMPLINGS.get((int(across), int(down)), f"{across:g}x{down:g}")
