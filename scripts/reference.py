@@ -27,6 +27,7 @@ MADE = "<!-- Made by `make docs` from the code; edits are lost. -->"
 # The configuration classes, in the order in which the data meets them.
 CONFIGS = (
     "whichland.sources.synthetic.world:WorldConfig",
+    "whichland.sources.mapillary.config:HarvestConfig",
     "whichland.curate.merge:MergeConfig",
     "whichland.curate.harmonise:HarmoniseConfig",
     "whichland.curate.clean:CleanConfig",

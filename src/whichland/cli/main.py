@@ -39,6 +39,7 @@ DATA_COMMANDS = {
     "ingest": Entry(
         "whichland.cli.data", "ingest", "A manifest from photos anywhere: folders, shards, tables, the hub."
     ),
+    "fetch": Entry("whichland.cli.fetch", "fetch", "Photos with coordinates from Mapillary, resumable."),
     "measure": Entry(
         "whichland.cli.data", "measure", "Size, hashes, brightness, contrast, sharpness of each image."
     ),
@@ -46,6 +47,7 @@ DATA_COMMANDS = {
     "merge": Entry(
         "whichland.cli.merge", "merge", "Bring sources together: one table, one geometry, one encoding."
     ),
+    "score": Entry("whichland.cli.score", "score", "How like a street outdoors each photo is, by ImageNet."),
     "clean": Entry("whichland.cli.data", "clean", "Give bad and duplicate images a drop reason."),
     "split": Entry("whichland.cli.split", "split", "Put groups of related images into train, val and test."),
     "balance": Entry("whichland.cli.data", "balance", "Cap and rank the training images of each country."),

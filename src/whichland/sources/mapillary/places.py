@@ -1,0 +1,228 @@
+"""Where to look: from `bbox=…`, `polygon=…`, `country=…`, `ids=…` or `sequence=…` to boxes and lists of ids.
+
+Mapillary's search wants boxes of less than 0.01 square degrees and gives at most 2,000 images without further
+pages. Boxes are (west, south, east, north) in degrees, rounded to 1e-7 (1 cm), so that the quarters of a box have
+exactly its edges.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from whichland.errors import UserError
+from whichland.geo.countries import COUNTRIES, find_country
+
+Box = tuple[float, float, float, float]
+
+KINDS = ("bbox", "polygon", "country", "ids", "sequence")
+CENSUS_SIDE = 0.09  # degrees; 0.0081 square degrees
+SAMPLE_SIDE = 0.05
+SMALLEST_SIDE = 0.0005  # about 50 m; a box that fails at this size is told and left
+DRAWS = 512  # points of a sample drawn at once
+BARREN_DRAWS = 20  # so many times `DRAWS` points without a new box: all boxes are known
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """An origin taken apart."""
+
+    kind: str
+    values: tuple[str, ...]
+    quota: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """A part of the world to search: all of it, or with a quota, boxes drawn from it."""
+
+    name: str
+    shape: Any  # a shapely geometry, lon and lat in degrees
+    quota: int | None
+    seed: int
+
+    def boxes(self) -> Iterator[Box]:
+        """Give the boxes to search, in the same order in every run."""
+        return _census(self.shape) if self.quota is None else _sample(self.shape, self.name, self.seed)
+
+    def holds(self, lon: float, lat: float) -> bool:
+        """Tell whether a point lies in the area or on its edge."""
+        return bool(shapely.intersects_xy(self.shape, lon, lat))
+
+
+def parse(origin: str) -> Place:
+    """Take `mapillary:KIND=VALUE,…` apart. Raises UserError."""
+    text = origin.removeprefix("mapillary:")
+    kind, equals, rest = text.partition("=")
+    if kind not in KINDS or not equals:
+        raise UserError(
+            f"{origin}: expected mapillary:bbox=WEST,SOUTH,EAST,NORTH, polygon=FILE.geojson, "
+            "country=NO,SE,quota=500, ids=FILE or sequence=ID"
+        )
+    values = [part.strip() for part in rest.split(",") if part.strip()]
+    quota = None
+    if values and values[-1].startswith("quota="):
+        number = values.pop().removeprefix("quota=")
+        if not number.isdecimal() or int(number) < 1:
+            raise UserError(f"{origin}: quota must be a number of photos, not {number!r}")
+        quota = int(number)
+    if kind in ("polygon", "ids"):
+        values = [",".join(values)]  # a file name may hold commas
+    if not values or not values[0]:
+        raise UserError(f"{origin}: nothing stands after {kind}=")
+    return Place(kind=kind, values=tuple(values), quota=quota)
+
+
+def areas(
+    place: Place, *, quota: int | None, seed: int, shape_of: Callable[[str], Any] | None = None
+) -> list[Area]:
+    """Turn a bbox, polygon or countries into areas. `shape_of` gives a country's polygon by its code."""
+    if place.kind == "bbox":
+        shapes = {"bbox": _box_shape(place.values)}
+    elif place.kind == "polygon":
+        shapes = {"polygon": _read_polygon(Path(place.values[0]))}
+    else:
+        if quota is None:
+            raise UserError("a country needs a quota, the number of photos: mapillary:country=NO,quota=500")
+        shapes = {code: (shape_of or _borders())(code) for code in _codes(place.values)}
+    for shape in shapes.values():
+        shapely.prepare(shape)
+    return [Area(name=name, shape=shape, quota=quota, seed=seed) for name, shape in shapes.items()]
+
+
+def _borders() -> Callable[[str], Any]:
+    from whichland.geo.borders import country_shape
+
+    return country_shape
+
+
+def _codes(names: Sequence[str]) -> list[str]:
+    codes = {name: find_country(name) for name in names}
+    unknown = [name for name, code in codes.items() if code is None]
+    if unknown:
+        raise UserError(f"not a country: {', '.join(unknown)}; give ISO codes such as NO or names")
+    return [code for code in dict.fromkeys(codes.values()) if code in COUNTRIES]
+
+
+def _box_shape(values: Sequence[str]) -> Any:
+    try:
+        west, south, east, north = (float(value) for value in values)
+    except ValueError:
+        raise UserError(f"bbox={','.join(values)}: expected four numbers, west,south,east,north") from None
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90 and west != east):
+        raise UserError(
+            f"bbox={','.join(values)}: expected west,south,east,north in degrees, longitudes of -180 to 180 first "
+            "and third, south below north"
+        )
+    if west > east:  # over the date line
+        return shapely.union_all(
+            [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
+        )
+    return shapely.box(west, south, east, north)
+
+
+def _read_polygon(file: Path) -> Any:
+    """Read the polygons of a GeoJSON file, whatever wraps them, as one shape."""
+    from shapely.geometry import shape
+
+    try:
+        polygons = [shape(geometry) for geometry in _geometries(json.loads(file.read_bytes()))]
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, KeyError, AttributeError, shapely.errors.ShapelyError) as error:
+        raise UserError(f"{file}: not GeoJSON ({type(error).__name__}: {error})") from None
+    merged = shapely.make_valid(shapely.union_all(polygons)) if polygons else shapely.Polygon()
+    west, south, east, north = merged.bounds if not merged.is_empty else (0.0, 0.0, 0.0, 0.0)
+    if merged.is_empty or not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
+        raise UserError(f"{file}: expected polygons with longitude and latitude in degrees, longitude first")
+    return merged
+
+
+def _geometries(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    kind = node["type"]
+    if kind == "FeatureCollection":
+        for feature in node["features"]:
+            yield from _geometries(feature)
+    elif kind == "Feature":
+        yield from _geometries(node["geometry"])
+    elif kind == "GeometryCollection":
+        for geometry in node["geometries"]:
+            yield from _geometries(geometry)
+    elif kind in ("Polygon", "MultiPolygon"):
+        yield node
+
+
+def _census(shape: Any) -> Iterator[Box]:
+    """Tile the shape from south to north and west to east, leaving out the tiles it does not touch."""
+    west, south, east, north = shape.bounds
+    columns, rows = _edges(west, east), _edges(south, north)
+    for low, high in zip(rows[:-1], rows[1:], strict=True):
+        touched = shapely.intersects(shape, shapely.box(columns[:-1], low, columns[1:], high))
+        for column in np.flatnonzero(touched):
+            yield float(columns[column]), float(low), float(columns[column + 1]), float(high)
+
+
+def _edges(first: float, last: float) -> Any:
+    count = max(1, int(np.ceil((last - first) / CENSUS_SIDE)))
+    return np.linspace(first, last, count + 1).round(7)
+
+
+def _sample(shape: Any, name: str, seed: int) -> Iterator[Box]:
+    """Draw boxes of a fixed grid by points that fall evenly on the area's surface; no box comes twice."""
+    random = np.random.default_rng(list(sha256(f"{seed}:{name}".encode()).digest()))
+    parts = shapely.get_parts(
+        shape
+    )  # of each its own bounds: islands far apart would hardly be hit within one box
+    west, south, east, north = shapely.bounds(parts).T
+    low, high = (
+        np.sin(np.radians(south)),
+        np.sin(np.radians(north)),
+    )  # equal heights on the sphere, equal surfaces
+    share = (east - west) * (high - low)
+    seen: set[tuple[int, int]] = set()
+    barren = 0
+    while barren < BARREN_DRAWS:
+        part = random.choice(len(parts), DRAWS, p=share / share.sum())
+        lon = random.uniform(west[part], east[part])
+        lat = np.degrees(np.arcsin(random.uniform(low[part], high[part])))
+        inside = shapely.contains_xy(parts[part], lon, lat)
+        before = len(seen)
+        for column, row in np.floor(np.c_[lon, lat][inside] / SAMPLE_SIDE).astype(int).tolist():
+            if (column, row) not in seen:
+                seen.add((column, row))
+                corner = (column, row, column + 1, row + 1)
+                box = tuple(round(edge * SAMPLE_SIDE, 7) for edge in corner)
+                yield max(box[0], -180.0), max(box[1], -90.0), min(box[2], 180.0), min(box[3], 90.0)
+        barren = barren + 1 if len(seen) == before else 0
+
+
+def quarters(box: Box) -> list[Box]:
+    """Cut a box in four; [] when it is too small to cut."""
+    west, south, east, north = box
+    if max(east - west, north - south) < 2 * SMALLEST_SIDE:
+        return []
+    x, y = round((west + east) / 2, 7), round((south + north) / 2, 7)
+    return [(west, south, x, y), (x, south, east, y), (west, y, x, north), (x, y, east, north)]
+
+
+def read_ids(file: Path) -> list[str]:
+    """Read image ids, one a line; empty lines and those that begin with # are not looked at."""
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot be read ({error})") from None
+    ids = [line for line in lines if line and not line.startswith("#")]
+    for number, native in enumerate(ids, 1):
+        if not (native.isascii() and native.isdecimal()):
+            raise UserError(
+                f"{file}: entry {number}, {native[:40]!r}, is not an image id of the Graph API (a number); the "
+                "22-character keys used until 2021 cannot be looked up any more"
+            )
+    if not ids:
+        raise UserError(f"{file}: no ids in it")
+    return list(dict.fromkeys(ids))

@@ -1,0 +1,150 @@
+"""What the Graph API says of an image, as a row of the manifest.
+
+Any field may be missing or null; only the id is always there.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypedDict
+
+import polars as pl
+
+from whichland.sources.columns import complete
+from whichland.sources.mapillary.config import HarvestConfig, milliseconds
+
+SOURCE = "mapillary"
+LICENSE = "CC-BY-SA-4.0"
+FIELDS = (
+    *("id", "geometry", "computed_geometry", "captured_at", "compass_angle", "sequence", "creator"),
+    *("camera_type", "is_pano", "width", "height"),
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Record(TypedDict):
+    """One image; degrees, milliseconds since 1970, pixels of the original."""
+
+    id: str
+    sequence: str | None
+    lat: float | None
+    lon: float | None
+    captured_ms: int | None
+    heading: float | None
+    projection: str | None
+    creator: str | None
+    width: int | None
+    height: int | None
+    url: str | None  # of the photo; expires
+
+
+ROW = pl.Struct(
+    {
+        **dict.fromkeys(("id", "sequence", "projection", "creator"), pl.String()),
+        **dict.fromkeys(("lat", "lon", "heading"), pl.Float64()),
+        "captured_ms": pl.Int64(),
+    }
+)
+
+
+def url_field(config: HarvestConfig) -> str:
+    """Name the field that holds the photo's address at the wanted size."""
+    return f"thumb_{config.size}_url"
+
+
+def to_record(image: Mapping[str, Any], field: str) -> Record | None:
+    """Read one image of an answer; None when it has no usable id."""
+    native = str(image.get("id") or "")
+    if not (native.isascii() and native.isdecimal()):
+        return None
+    lat, lon = _position(image.get("computed_geometry")) or _position(image.get("geometry")) or (None, None)
+    heading = _number(image.get("compass_angle"))
+    captured, creator = _number(image.get("captured_at")), image.get("creator")
+    width, height = _number(image.get("width")), _number(image.get("height"))
+    return Record(
+        id=native,
+        sequence=_text(image.get("sequence")),
+        lat=lat,
+        lon=lon,
+        captured_ms=None if captured is None else int(captured),
+        heading=None if heading is None else heading % 360,
+        projection=_projection(image),
+        creator=_text(creator.get("username")) if isinstance(creator, Mapping) else None,
+        width=None if width is None else int(width),
+        height=None if height is None else int(height),
+        url=_text(image.get(field)),
+    )
+
+
+def _position(geometry: Any) -> tuple[float, float] | None:
+    """Read (lat, lon) of a GeoJSON point, which has them the other way round; None when there is none."""
+    if not isinstance(geometry, Mapping) or not isinstance(geometry.get("coordinates"), list):
+        return None
+    lon, lat = ([_number(value) for value in geometry["coordinates"][:2]] + [None, None])[:2]
+    if lat is None or lon is None or not (-90 <= lat <= 90 and -180 <= lon <= 180):
+        return None
+    return lat, lon
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _projection(image: Mapping[str, Any]) -> str | None:
+    """A fisheye picture is none of the known projections, and neither is one of which nothing is said."""
+    camera = image.get("camera_type")
+    if image.get("is_pano") or camera in ("spherical", "equirectangular"):
+        return "equirectangular"
+    if camera == "perspective" or (camera is None and image.get("is_pano") is False):
+        return "perspective"
+    return None
+
+
+def left_out(record: Record, config: HarvestConfig) -> str | None:
+    """Say why the settings leave the image out; None when they do not."""
+    pano, taken = record["projection"] == "equirectangular", record["captured_ms"]
+    if pano if config.panoramas == "without" else (config.panoramas == "only" and not pano):
+        return "panorama" if pano else "no panorama"
+    if config.after and (taken is None or taken < milliseconds(config.after)):
+        return "taken too early or at no stated time"
+    if config.before and (taken is None or taken >= milliseconds(config.before)):
+        return "taken too late or at no stated time"
+    if config.min_size and min(record["width"] or 0, record["height"] or 0) < config.min_size:
+        return "too small or of no stated size"
+    return None
+
+
+def order(seed: int, native: str) -> bytes:
+    """Give the key by which a sample takes images: as good as random, the same in every run."""
+    return hashlib.sha256(f"{seed}:{native}".encode()).digest()
+
+
+def iso(captured_ms: int) -> str | None:
+    """Write milliseconds since 1970 as ISO 8601 in UTC; None for what no calendar holds."""
+    try:
+        time = _EPOCH + timedelta(milliseconds=captured_ms)
+    except OverflowError:
+        return None
+    return time.isoformat(timespec="milliseconds" if captured_ms % 1000 else "seconds").replace("+00:00", "Z")
+
+
+def to_frame(records: list[str], uris: list[str]) -> pl.DataFrame:
+    """Turn records, as JSON, and the places of their photos into rows with the source columns."""
+    rows = pl.DataFrame({"row": pl.Series(records, dtype=pl.String).str.json_decode(ROW)}).unnest("row")
+    name = pl.when(pl.col("creator").is_null()).then(pl.lit("")).otherwise(pl.format("© {}, ", "creator"))
+    times = rows["captured_ms"].map_elements(iso, return_dtype=pl.String)
+    return complete(
+        rows.with_columns(
+            pl.format("{}/{}", pl.lit(SOURCE), "id").alias("image_id"),
+            pl.Series("uri", uris, dtype=pl.String),
+            pl.lit(SOURCE).alias("source"),
+            times.alias("captured_at"),
+            pl.lit(LICENSE).alias("license"),
+            pl.concat_str(name, pl.lit("Mapillary, CC BY-SA 4.0")).alias("attribution"),
+        )
+    )

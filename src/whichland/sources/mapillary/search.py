@@ -1,0 +1,233 @@
+"""Which images are wanted: areas searched box by box, and chosen from in an order that no fault can change.
+
+Boxes are asked for out of order, but chosen from strictly in order, and only once everything in a box is known. So
+the choice depends on the settings and on what Mapillary holds, not on which answer came first or how often the
+harvest was killed.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from whichland.sources.mapillary.client import Client
+from whichland.sources.mapillary.config import PER_SEQUENCE_SAMPLED, HarvestConfig, milliseconds
+from whichland.sources.mapillary.journal import Frontier, Journal, Wanted
+from whichland.sources.mapillary.places import Area, Box, quarters
+from whichland.sources.mapillary.records import FIELDS, Record, iso, left_out, order, to_record, url_field
+
+LIMIT = 2000  # images in an answer; there are no further pages
+SAMPLE_LIMIT = 500
+SEARCH_TRIES = 3  # then the box is cut: a search that is too large times out every time
+MOST_IDLE = 300  # boxes without a new image in a row, after which an area is given up
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxJob:
+    """One search to do."""
+
+    area: int
+    cell: int
+    path: str
+    box: Box
+    limit: int  # images to ask for
+
+    def run(self, client: Client) -> list[Record]:
+        """Ask for the images in the box. Raises FullError when there may be more, Refused and GaveUp."""
+        config, field_name = client.config, url_field(client.config)
+        params = {
+            "bbox": ",".join(f"{edge:.7f}" for edge in self.box),
+            "fields": ",".join((*FIELDS, field_name)),
+            "limit": str(self.limit),
+        }
+        if config.panoramas != "with":
+            params["is_pano"] = "true" if config.panoramas == "only" else "false"
+        for name, bound in (("start_captured_at", config.after), ("end_captured_at", config.before)):
+            if bound:
+                params[name] = iso(milliseconds(bound)) or bound
+        data = client.api("images", params, tries=min(SEARCH_TRIES, config.tries)).get("data")
+        images = [image for image in data if isinstance(image, dict)] if isinstance(data, list) else []
+        records = [record for image in images if (record := to_record(image, field_name))]
+        if len(images) >= self.limit:
+            raise FullError(records)
+        return records
+
+
+class FullError(Exception):
+    """The box holds as many images as an answer can, so probably more."""
+
+    def __init__(self, records: list[Record]) -> None:
+        super().__init__("more images than one answer holds")
+        self.records = records
+
+
+@dataclass
+class _Cell:
+    """A box of the area, being searched."""
+
+    waiting: int = 0  # its searches that are not answered yet, under way or to be sent
+
+
+@dataclass
+class _Tally:
+    """What has been chosen from the area so far."""
+
+    images: int
+    by_sequence: Counter[str] = field(default_factory=Counter)
+
+
+class Search:
+    """The searches still to do, area after area, and the choice from what they find."""
+
+    def __init__(self, areas: list[Area], journal: Journal, config: HarvestConfig) -> None:
+        self.areas, self._journal, self._config = areas, journal, config
+        self._ahead = 2 * config.workers
+        self.at = -1
+        self.chosen: list[Wanted] = []  # for the caller to take away
+        self.told: list[str] = []  # what the user should know at the end
+        self._next_area()
+
+    @property
+    def finished(self) -> bool:
+        return self.at >= len(self.areas)
+
+    def _next_area(self) -> None:
+        """Go to the next area that is not done with, and to where it was left."""
+        self._cells: dict[int, _Cell] = {}
+        self._jobs: list[BoxJob] = []
+        self.at += 1
+        while not self.finished and self._journal.frontier(self.at).finished:
+            self.at += 1
+        if self.finished:
+            return
+        self._frontier = self._journal.frontier(self.at)
+        images, by_sequence = self._journal.counts(self.at)
+        self._tally = _Tally(images, Counter(by_sequence))
+        boxes = enumerate(self.areas[self.at].boxes())
+        self._boxes: Iterator[tuple[int, Box]] = islice(boxes, self._frontier.next_cell, None)
+        self._last: int | None = None  # the area's last box, once it has come
+
+    def next_job(self) -> BoxJob | None:
+        """Give a search to do; None when there is none before another is answered."""
+        while not self.finished:
+            while not self._jobs and len(self._cells) < self._ahead and self._last is None:
+                opened = next(self._boxes, None)
+                if opened is None:
+                    self._last = self._frontier.next_cell + len(self._cells)
+                else:
+                    self._open(*opened)
+            if self._jobs:
+                return self._jobs.pop()
+            if not self._advance():
+                return None
+        return None
+
+    def _open(self, cell: int, box: Box) -> None:
+        """Put what is not known yet of a box and its quarters among the jobs."""
+        outcomes = self._journal.outcomes(self.at, cell)
+        self._cells[cell] = _Cell()
+        todo = [("", box)]
+        while todo:
+            path, part = todo.pop()
+            outcome = outcomes.get(path)
+            if outcome is None:
+                self._add(cell, path, part)
+            elif outcome == "cut":
+                todo += [(f"{path}{at}", quarter) for at, quarter in enumerate(quarters(part))]
+            elif outcome == "shrunk":
+                todo.append((f"{path}0", quarters(part)[0]))
+
+    def _add(self, cell: int, path: str, box: Box) -> None:
+        self._cells[cell].waiting += 1
+        limit = LIMIT if self.areas[self.at].quota is None else SAMPLE_LIMIT
+        self._jobs.append(BoxJob(area=self.at, cell=cell, path=path, box=box, limit=limit))
+
+    def answer(self, job: BoxJob, result: list[Record] | Exception) -> None:
+        """Take in what a search brought: images, or FullError, Refused or GaveUp."""
+        if job.area != self.at:  # the area's quota was reached meanwhile
+            return
+        sampled = self.areas[self.at].quota is not None
+        if isinstance(result, FullError) and (sampled or not quarters(job.box)):
+            # a sample need not know all; of the smallest box there is no way to know all
+            if not sampled:
+                self.told.append(
+                    f"one box of 50 m holds more than {LIMIT} images; the rest cannot be asked for"
+                )
+            result = result.records
+        if isinstance(result, list):
+            self._note(job, "done", records=result)
+        elif not quarters(job.box):
+            self._note(job, "failed", reason=str(result))
+        else:
+            parts = quarters(job.box)[:1] if sampled else quarters(job.box)
+            self._note(job, "shrunk" if sampled else "cut")
+            for at, part in enumerate(parts):
+                self._add(job.cell, f"{job.path}{at}", part)
+        self._cells[job.cell].waiting -= 1
+        self._advance()
+
+    def _note(self, job: BoxJob, outcome: str, **what: Any) -> None:
+        self._journal.box(job.area, job.cell, job.path, outcome, **what)
+
+    def _advance(self) -> bool:
+        """Choose from the boxes that are wholly known and next in order; tell whether there was one."""
+        moved = False
+        while not self.finished:
+            cell = self._frontier.next_cell
+            if cell == self._last:
+                self._end(f"every box has been searched: {self._tally.images:,} images")
+            elif cell in self._cells and not self._cells[cell].waiting:
+                del self._cells[cell]
+                self._choose(cell)
+            else:
+                break
+            moved = True
+        return moved
+
+    def _choose(self, cell: int) -> None:
+        area, config, out = self.areas[self.at], self._config, Counter[str]()
+        per_sequence = config.per_sequence or (PER_SEQUENCE_SAMPLED if area.quota else None)
+        most = min(config.per_box, area.quota - self._tally.images) if area.quota else None
+        chosen: list[Record] = []
+        for record in sorted(self._journal.found(self.at, cell), key=lambda r: order(config.seed, r["id"])):
+            if most is not None and len(chosen) >= most:
+                break
+            drive = record["sequence"]
+            reason = _why_not(record, area, config)
+            if reason is None and drive and per_sequence and self._tally.by_sequence[drive] >= per_sequence:
+                reason = "more of one drive than per_sequence"
+            if reason:
+                out[reason] += 1
+            elif not self._journal.known(record["id"]):
+                chosen.append(record)
+                self._tally.by_sequence[drive or ""] += 1
+        self._tally.images += len(chosen)
+        idle = 0 if chosen else self._frontier.idle + 1
+        full = area.quota is not None and self._tally.images >= area.quota
+        self._frontier = Frontier(cell + 1, idle, full)
+        self._journal.choose(self.at, cell, chosen, self._frontier, out)
+        self.chosen += [Wanted(record["id"], record) for record in chosen]
+        if full:
+            self._next_area()
+        elif area.quota and idle >= MOST_IDLE:
+            self._end(f"{idle} boxes in a row had no new image: {self._tally.images:,} images")
+
+    def _end(self, why: str) -> None:
+        """Close an area that has no more to give."""
+        area = self.areas[self.at]
+        if area.quota:
+            self.told.append(f"{area.name}: {why} of the {area.quota:,} asked for")
+        self._journal.choose(
+            self.at, self._frontier.next_cell, [], self._frontier._replace(finished=True), {}
+        )
+        self._next_area()
+
+
+def _why_not(record: Record, area: Area, config: HarvestConfig) -> str | None:
+    lat, lon = record["lat"], record["lon"]
+    if lat is None or lon is None:
+        return "no coordinates"
+    if not area.holds(lon, lat):
+        return "outside the area"
+    return left_out(record, config)
