@@ -16,14 +16,16 @@ from whichland.curate.balance import BalanceConfig
 from whichland.curate.clean import CleanConfig
 from whichland.curate.split import SplitConfig
 from whichland.manifest import Manifest, read, write
+from whichland.sources.kinds import KINDS
 
 Config = TypeVar("Config")
 
 Origin = Annotated[
     str,
     typer.Argument(
-        help="A folder by country, parquet:GLOB_OR_FOLDER, table:FILE.csv|.parquet, or "
-        "synthetic:scenes=2400,seed=0; a path alone is told by what lies there.",
+        metavar="ORIGIN",
+        help="A path, told by what lies there, or "
+        + "; ".join(f"{name}:{kind.form} ({kind.meaning})" for name, kind in KINDS.items()),
     ),
 ]
 Source = Annotated[
@@ -31,6 +33,10 @@ Source = Annotated[
 ]
 SkipUnknown = Annotated[
     bool, typer.Option("--skip-unknown", help="Leave out what has no known country or no file.")
+]
+Exif = Annotated[
+    bool,
+    typer.Option("--exif/--no-exif", help="Read coordinates and times that cameras wrote into the photos."),
 ]
 World = Annotated[
     Path | None, typer.Option("--folder", help="Where a synthetic world is written. [default: world]")
@@ -49,13 +55,14 @@ def ingest(
     out: Out,
     source: Source = None,
     skip_unknown: SkipUnknown = False,
+    exif: Exif = True,
     folder: World = None,
     json: Json = False,
 ) -> None:
-    """Make a manifest of photos by country, shards, a table, or the synthetic world."""
+    """Make a manifest of photos from any origin."""
     from whichland.sources.ingest import ingest as run
 
-    finish(run(origin, source=source, skip_unknown=skip_unknown, folder=folder), out, json)
+    finish(run(origin, source=source, skip_unknown=skip_unknown, folder=folder, exif=exif), out, json)
 
 
 def measure(manifest: In, out: Out, workers: Workers = None, ray: Ray = None, json: Json = False) -> None:
@@ -97,6 +104,7 @@ def prepare(
     out: Out,
     source: Source = None,
     skip_unknown: SkipUnknown = False,
+    exif: Exif = True,
     folder: World = None,
     workers: Workers = None,
     ray: Ray = None,
@@ -110,7 +118,7 @@ def prepare(
 
     settings = config.part(CleanConfig), config.part(SplitConfig), config.part(BalanceConfig)
     begun = _unfinished(out, origin) or ingest(
-        origin, source=source, skip_unknown=skip_unknown, folder=folder
+        origin, source=source, skip_unknown=skip_unknown, folder=folder, exif=exif
     )
     measured = _measured(begun, out, workers, ray)
     finish(balance(split(clean(measured, settings[0]), settings[1]), settings[2]), out, json)

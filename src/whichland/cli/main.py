@@ -37,7 +37,7 @@ COMMANDS = {
 }
 DATA_COMMANDS = {
     "ingest": Entry(
-        "whichland.cli.data", "ingest", "A manifest from photos anywhere: folders, shards, tables, the hub."
+        "whichland.cli.data", "ingest", "A manifest of photos from folders, shards, tables, the hub, …"
     ),
     "fetch": Entry("whichland.cli.fetch", "fetch", "Photos with coordinates from Mapillary, resumable."),
     "measure": Entry(

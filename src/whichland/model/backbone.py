@@ -16,8 +16,10 @@ from safetensors.torch import load_file  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from whichland.errors import UserError  # noqa: E402
+from whichland.hub import check_reachable, first_line  # noqa: E402
 from whichland.model.head import classifier_name, replace_head  # noqa: E402
-from whichland.model.hub import WEIGHTS, check_reachable  # noqa: E402
+
+WEIGHTS = "model.safetensors"  # the hub's name for them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class LoadReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A model with a fresh head, and what must be known to make it again."""
+    """A timm model, with a fresh head or its own, and what must be known to make it again."""
 
     model: nn.Module
     arch: str
@@ -66,6 +68,22 @@ def create(
     fixed positions or windows are adapted through timm's `img_size`. Raises UserError for an unknown
     architecture, weights that cannot be had, and (unless `partial`) weights that leave backbone tensors random.
     """
+    loaded = pretrained(arch, weights, partial=partial, size=size, model_args=model_args)
+    if size:
+        loaded.pretrained_cfg["input_size"] = (3, size, size)
+    replace_head(loaded.model, head, labels, dropout)
+    return loaded
+
+
+def pretrained(
+    arch: str,
+    weights: str = "hub",
+    *,
+    partial: bool = False,
+    size: int | None = None,
+    model_args: Mapping[str, Any] | None = None,
+) -> Backbone:
+    """Create a timm model as it was trained, its classifier included; otherwise as `create`."""
     sidecar = _sidecar(weights)
     arguments = sidecar.get("timm_kwargs", {}) | dict(model_args or {})
     if size and _fixed_size(arch):
@@ -78,9 +96,6 @@ def create(
     for name in ("mean", "std", "interpolation"):
         if name in sidecar.get("preprocessing", {}):
             cfg[name] = sidecar["preprocessing"][name]
-    if size:
-        cfg["input_size"] = (3, size, size)
-    replace_head(model, head, labels, dropout)
     return Backbone(model=model, arch=arch, model_args=arguments, pretrained_cfg=cfg, report=report)
 
 
@@ -123,7 +138,7 @@ def _create(arch: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Mod
     overlay = {}
     try:
         if pretrained and (repository := _repository(arch)):
-            check_reachable(repository)
+            check_reachable(repository, WEIGHTS)
             overlay["hf_hub_filename"] = WEIGHTS  # else timm falls back to a pickled file
         return timm.create_model(arch, pretrained=pretrained, pretrained_cfg_overlay=overlay, **arguments)
     except (TypeError, AssertionError) as error:
@@ -131,9 +146,8 @@ def _create(arch: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Mod
     except Exception as error:  # the hub's client lets its transport's errors through, whichever that is
         if not pretrained:
             raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"pretrained weights of {arch} could not be fetched from the hub ({reason}); "
+            f"pretrained weights of {arch} could not be fetched from the hub ({first_line(error)}); "
             "pass --weights FILE.safetensors, or --weights none to start at random"
         ) from None
 

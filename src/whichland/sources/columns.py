@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -15,11 +15,11 @@ from whichland.manifest import SCHEMA
 SOURCE_COLUMNS = tuple(column for column in SCHEMA if column.writer == "sources")
 
 
-def complete(frame: pl.DataFrame) -> pl.DataFrame:
+def complete(frame: pl.DataFrame, extra: Sequence[str] = ()) -> pl.DataFrame:
     """Give a source's rows all source columns, in order and typed, and `country` from the label.
 
     A column that the source does not know is null. `country` is what there is to learn from until coordinates
-    are looked up.
+    are looked up. Columns in `extra`, which the manifest does not know, are kept as they are.
     """
     known = frame.with_columns(
         pl.lit(None, dtype=column.dtype).alias(column.name)
@@ -27,6 +27,7 @@ def complete(frame: pl.DataFrame) -> pl.DataFrame:
         if column.name not in frame.columns
     )
     typed = known.select(pl.col(column.name).cast(column.dtype) for column in SOURCE_COLUMNS)
+    typed = typed.with_columns(frame.select(extra))
     return typed.with_columns(pl.col("label_country").alias("country"))
 
 

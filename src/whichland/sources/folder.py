@@ -1,19 +1,21 @@
 """A folder of photos by country: `<folder>/<ISO code or English name>/**/*.jpg`.
 
 Kaggle's GeoGuessr screenshots (`<Country>/canvas_<unix time>.jpg`) are laid out like this, and so is any
-ImageFolder with country names. A folder that holds photos and no folders gives photos without a country.
+ImageFolder with country names. A folder that holds photos and no folders gives photos without a country; where
+a camera or phone wrote coordinates into them, geocoding finds it.
 """
 
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import polars as pl
 
 from whichland.errors import UserError
 from whichland.sources.columns import absolute, complete, country_codes, say, slug
+from whichland.sources.exif import read_exif
 
 # What a photo is called. Formats that cannot be decoded are here too, so that they are reported, not ignored.
 SUFFIXES = frozenset(
@@ -29,15 +31,18 @@ SESSION_S = 60
 _STAMP = re.compile(r"(?:^|[_-])(1\d{9})(?:\d{3})?$")  # unix time at the end of the stem, 2001 to 2033
 
 
-def read_folder(folder: Path, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
+def read_folder(
+    folder: Path, *, source: str | None = None, skip_unknown: bool = False, exif: bool = True
+) -> pl.DataFrame:
     """List the photos of a folder by country.
 
-    Photos are told by their extension; whether they can be decoded is measured later. With `skip_unknown`,
+    Photos are told by their extension; whether they can be decoded is measured later. With `exif`, coordinates,
+    heading and time of capture are read from the photos that state them. With `skip_unknown`,
     folders that are no country, and photos beside the country folders, are left out with a line on stderr.
     Raises UserError for unknown countries and for a folder without photos.
     """
     source = source or slug(absolute(folder).name)
-    photos, others = _walk(folder)
+    photos, others = walk(folder)
     if others:
         say(f"{folder}: {others:,} files are not images by their extension and are ignored")
     if not photos:
@@ -54,10 +59,11 @@ def read_folder(folder: Path, *, source: str | None = None, skip_unknown: bool =
         }
     )
     sequence = pl.Series(sessions(zip(photos, countries, strict=True), source), dtype=pl.String)
-    return complete(frame.with_columns(pl.lit(source).alias("source"), sequence.alias("sequence")))
+    frame = frame.with_columns(pl.lit(source).alias("source"), sequence.alias("sequence"))
+    return complete(frame.hstack(read_exif(frame["uri"])) if exif else frame)
 
 
-def _walk(folder: Path) -> tuple[list[str], int]:
+def walk(folder: Path, suffixes: Collection[str] = SUFFIXES) -> tuple[list[str], int]:
     """List the photos below `folder` as sorted relative paths with `/`, and count the other files.
 
     Links to folders are followed, each folder once; names that begin with a dot are not looked at.
@@ -72,7 +78,7 @@ def _walk(folder: Path) -> tuple[list[str], int]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = Path(at).relative_to(folder).as_posix()
         for name in files:
-            if name.startswith(".") or Path(name).suffix.lower() not in SUFFIXES:
+            if name.startswith(".") or Path(name).suffix.lower() not in suffixes:
                 others += 1
             else:
                 photos.append(_text(name if below == "." else f"{below}/{name}", folder))

@@ -1,27 +1,33 @@
 """Photos from anywhere to the manifest: tell the kind of origin and hand it to the source that reads it."""
 
+from importlib import import_module
 from pathlib import Path
 
 import polars as pl
 
 from whichland.errors import UserError
 from whichland.manifest import Manifest, problems
-
-KINDS = ("folder", "parquet", "table", "synthetic")
+from whichland.sources.country211 import PARTS
+from whichland.sources.kinds import KINDS, forms
 
 
 def ingest(
-    origin: str, *, source: str | None = None, skip_unknown: bool = False, folder: Path | None = None
+    origin: str,
+    *,
+    source: str | None = None,
+    skip_unknown: bool = False,
+    folder: Path | None = None,
+    exif: bool = True,
 ) -> Manifest:
     """Make a manifest of the photos at `origin`.
 
-    `origin` is a folder by country, `parquet:GLOB_OR_FOLDER`, `table:FILE.csv|.parquet`, or
-    `synthetic:scenes=2400,seed=0,…`; a path without a kind is told by what lies there. `source` names the
-    collection (default: after the folder or file). `skip_unknown` leaves out what has no known country, or no
-    file, instead of refusing. `folder` is where the synthetic world is written. Raises UserError.
+    `origin` is `kind:place`, the kinds being those of `sources.kinds`; a path without a kind is told by what lies
+    there. `source` names the collection (default: after the folder or file). `skip_unknown` leaves out what has no
+    known country, or no file, instead of refusing. `folder` is where the synthetic world is written. `exif` reads
+    the coordinates and times that cameras wrote into the photos of a folder. Raises UserError.
     """
     kind, place = _kind(origin)
-    frame = _read(kind, place, source, skip_unknown, folder)
+    frame = _read(kind, place, source, skip_unknown, {"folder": folder, "exif": exif})
     if not frame.height:
         raise UserError(f"{origin}: nothing is left to ingest")
     found = problems(frame)
@@ -32,24 +38,32 @@ def ingest(
     )
 
 
-def _read(kind: str, place: str, source: str | None, skip_unknown: bool, folder: Path | None) -> pl.DataFrame:
-    if kind == "synthetic":
-        from whichland.sources.synthetic.world import parse, write
+def _read(
+    kind: str, place: str, source: str | None, skip_unknown: bool, settings: dict[str, object]
+) -> pl.DataFrame:
+    """Call the reader of a kind with what lies at `place`."""
+    entry = KINDS[kind]
+    if entry.place == "folder" and not Path(place).is_dir():
+        raise UserError(f"{place}: no such folder")
+    if entry.place == "file" and not Path(place).is_file():
+        raise UserError(f"{place}: no such file")
+    module, _, function = entry.reader.partition(":")
+    options = {name: settings[name] for name in entry.options}
+    frame: pl.DataFrame = getattr(import_module(module), function)(
+        place if entry.place == "text" else Path(place), source=source, skip_unknown=skip_unknown, **options
+    )
+    return frame
 
-        made: pl.DataFrame = write(parse(f"synthetic:{place}"), folder or Path("world"))
-        named = pl.lit(source) if source else pl.col("source")
-        return made.with_columns(named.alias("source"), pl.col("label_country").alias("country"))
-    if kind == "parquet":
-        from whichland.sources.parquet import read_parquet
 
-        return read_parquet(place, source=source, skip_unknown=skip_unknown)
-    if kind == "table":
-        from whichland.sources.table import read_table
+def read_synthetic(
+    place: str, *, source: str | None = None, skip_unknown: bool = False, folder: Path | None = None
+) -> pl.DataFrame:
+    """Render the synthetic world below `folder`; all of its countries are known."""
+    from whichland.sources.synthetic.world import parse, write
 
-        return read_table(_file(place), source=source, skip_unknown=skip_unknown)
-    from whichland.sources.folder import read_folder
-
-    return read_folder(Path(place), source=source, skip_unknown=skip_unknown)
+    made: pl.DataFrame = write(parse(f"synthetic:{place}"), folder or Path("world"))
+    named = pl.lit(source) if source else pl.col("source")
+    return made.with_columns(named.alias("source"), pl.col("label_country").alias("country"))
 
 
 def _kind(origin: str) -> tuple[str, str]:
@@ -57,11 +71,11 @@ def _kind(origin: str) -> tuple[str, str]:
     kind, colon, place = origin.partition(":")
     if colon and kind in KINDS:
         return kind, place
-    if origin in ("synthetic", "synthetic:"):
+    if origin == "synthetic":
         return "synthetic", ""
     path = Path(origin)
     if path.is_dir():
-        return ("parquet" if _holds_shards(path) else "folder"), origin
+        return _kind_of_folder(path), origin
     if path.is_file() and path.suffix.lower() in (".csv", ".tsv"):
         return "table", origin
     if path.is_file() and path.suffix.lower() == ".parquet":
@@ -69,20 +83,17 @@ def _kind(origin: str) -> tuple[str, str]:
     if not path.exists() and any(sign in origin for sign in "*?["):
         return "parquet", origin
     if path.is_file():
-        raise UserError(
-            f"{origin}: not a folder, CSV or Parquet file; known origins are {', '.join(KINDS)}:…"
-        )
-    raise UserError(f"{origin}: no such folder or file; known origins are {', '.join(KINDS)}:…")
+        raise UserError(f"{origin}: not a folder, CSV or Parquet file; known origins are {forms()}")
+    raise UserError(f"{origin}: no such folder or file; known origins are {forms()}")
 
 
-def _file(place: str) -> Path:
-    if not Path(place).is_file():
-        raise UserError(f"{place}: no such file")
-    return Path(place)
-
-
-def _holds_shards(folder: Path) -> bool:
-    return any(next(folder.glob(pattern), None) for pattern in ("*.parquet", "data/*.parquet"))
+def _kind_of_folder(folder: Path) -> str:
+    if any((folder / "images" / part).is_dir() and (folder / f"{part}.csv").is_file() for part in PARTS):
+        return "osv5m"
+    if any(next(folder.glob(pattern), None) for pattern in ("*.parquet", "data/*.parquet")):
+        return "parquet"
+    inside = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+    return "country211" if len(inside) > 1 and inside <= set(PARTS) else "folder"
 
 
 def _embeds_images(file: Path) -> bool:

@@ -7,19 +7,21 @@ Only the small columns are read here; the images stay in the shard and are read 
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.sources.columns import absolute, complete, country_codes, say, slug
-from whichland.sources.roles import find_columns
+from whichland.sources.cells import blank_to_null, details, good_degrees, labels
+from whichland.sources.columns import absolute, complete, say, slug
+from whichland.sources.roles import ROLES, find_columns
 
 _SHARD = re.compile(r"(?P<split>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})(?:-[0-9a-f]+)?\.parquet")
 
 ROWS_AT_ONCE = 256  # Polars reads the image bytes along with their path; this bounds what it holds
 
-SMALL = ("country", "lat", "lon", "sequence", "image_id", "captured_at", "creator", "license", "attribution")
+SMALL = tuple(role for role in ROLES if role != "path")
 
 
 def read_parquet(pattern: str, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
@@ -32,19 +34,34 @@ def read_parquet(pattern: str, *, source: str | None = None, skip_unknown: bool 
     """
     shards = find_shards(pattern)
     source = source or slug(_common_name(shards))
-    rows = pl.concat([_read_shard(shard) for shard in shards], how="diagonal")
-    rows = _coordinates(rows, pattern)
-    if "country" in rows.columns:
-        names = rows["country"].drop_nulls().unique(maintain_order=True)
-        codes = country_codes(names, where=pattern, skip_unknown=skip_unknown)
-        unknown = pl.col("country").is_not_null() & ~pl.col("country").is_in(list(codes))
-        left_out = rows.filter(unknown)
-        if left_out.height:
-            say(f"{pattern}: {left_out.height:,} rows of unknown countries left out")
-        rows = rows.filter(~unknown).with_columns(
-            pl.col("country").replace_strict(codes, return_dtype=pl.String).alias("label_country")
-        )
-    return complete(_identify(rows, source))
+    return read_shards(shards, pattern, source=source, skip_unknown=skip_unknown)
+
+
+def read_shards(
+    shards: Sequence[Path],
+    where: str,
+    *,
+    source: str,
+    skip_unknown: bool,
+    splits: Sequence[str | None] = (),
+) -> pl.DataFrame:
+    """List the images inside one set of shards; messages begin with `where`.
+
+    The split of each shard, from `splits` or else its name, is kept in the extra column `official_split`.
+    """
+    splits = splits or [_split(shard) for shard in shards]
+    frames = [
+        _read_shard(shard).with_columns(pl.lit(split, dtype=pl.String).alias("official_split"))
+        for shard, split in zip(shards, splits, strict=True)
+    ]
+    rows = blank_to_null(pl.concat(frames, how="diagonal"))
+    rows = details(labels(_coordinates(rows, where), where, skip_unknown), where)
+    return complete(_identify(rows, source), extra=("official_split",) if any(splits) else ())
+
+
+def _split(shard: Path) -> str | None:
+    named = _SHARD.fullmatch(shard.name)
+    return named["split"] if named else None
 
 
 def find_shards(pattern: str) -> list[Path]:
@@ -128,9 +145,9 @@ def _coordinates(rows: pl.DataFrame, where: str) -> pl.DataFrame:
     """Turn `lat` and `lon` from text to degrees; a pair of which one is bad becomes null."""
     if not {"lat", "lon"} <= set(rows.columns):
         return rows
-    lat, lon = (pl.col(name).str.strip_chars().cast(pl.Float64, strict=False) for name in ("lat", "lon"))
-    good = lat.is_between(-90, 90) & lon.is_between(-180, 180)
-    stated = rows.select(pl.any_horizontal(pl.col("lat", "lon").str.strip_chars() != "")).to_series()
+    lat, lon = (pl.col(name).cast(pl.Float64, strict=False) for name in ("lat", "lon"))
+    good = good_degrees(lat, lon)
+    stated = rows.select(pl.any_horizontal(pl.col("lat", "lon").is_not_null())).to_series()
     rows = rows.with_columns(pl.when(good).then(lat).alias("lat"), pl.when(good).then(lon).alias("lon"))
     bad = int((stated & rows["lat"].is_null()).sum())
     if bad:

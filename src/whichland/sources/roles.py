@@ -24,10 +24,13 @@ ROLES: dict[str, tuple[str, ...]] = {
     "lat": ("lat", "latitude", "gps_lat", "gpslatitude"),
     "lon": ("lon", "lng", "long", "longitude", "gps_lon", "gpslongitude"),
     "sequence": ("sequence", "sequence_id", "sequence_key", "sequence_uuid", "drive", "pano_id", "panoid"),
+    "heading": ("heading", "compass_angle", "bearing", "gpsimgdirection"),
+    "projection": ("projection", "camera_type", "projection_type"),
     "captured_at": ("captured_at", "capture_time", "timestamp", "datetime", "date_taken"),
     "creator": ("creator", "creator_username", "username", "author", "photographer"),
     "license": ("license", "licence"),
     "attribution": ("attribution", "credit"),
+    "source": ("source", "collection", "provider"),
     "image_id": ("image_id", "id", "key", "img_id", "photo_id"),
 }
 

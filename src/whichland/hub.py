@@ -1,15 +1,17 @@
-"""A quick look at the hub before timm downloads from it: its client waits for minutes on a silent host."""
+"""What weights and data sets from the Hugging Face hub share: a look whether it answers, and one line when not.
+
+The hub's own client waits for minutes on a silent host, so it is asked once, quickly, before anything is fetched.
+"""
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
 
 from whichland.errors import UserError
 
-WEIGHTS = "model.safetensors"
 PATIENCE_S = 10.0
 
 
-def check_reachable(repository: str, filename: str = WEIGHTS) -> None:
+def check_reachable(repository: str, filename: str) -> None:
     """Ask the hub once for a file that its cache does not hold; raise UserError when there is no answer at all.
 
     An answer that is an error is left to the download, which knows what is worth another try.
@@ -23,8 +25,9 @@ def check_reachable(repository: str, filename: str = WEIGHTS) -> None:
     except HfHubHTTPError:
         return
     except Exception as error:  # the hub's client lets its transport's errors through, whichever that is
-        raise UserError(f"no answer ({_first_line(error)})") from None
+        raise UserError(f"no answer ({first_line(error)})") from None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what an error says, without the advice that the hub's client puts below."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

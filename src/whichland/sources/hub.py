@@ -1,0 +1,184 @@
+"""Data sets on the Hugging Face hub, as Parquet shards in the hub's own cache: `OWNER/NAME[@REVISION][:SPLIT]`.
+
+Of several sets of shards one is chosen (`sources.shards`). HF_ENDPOINT names a mirror, HF_HUB_CACHE where the
+shards are kept, HF_TOKEN who asks for a private set.
+"""
+
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from whichland.errors import UserError
+from whichland.sources.columns import say, slug
+from whichland.sources.parquet import read_shards
+from whichland.sources.shards import Shard, ambiguous, choose, tell_shards
+
+_ORIGIN = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:\s]+))?(?::(?P<split>[\w./-]+))?")
+ATTEMPTS = 5  # each goes on where the one before broke off
+
+
+def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
+    """List the images of a data set, after fetching the shards that the cache lacks.
+
+    What has to be fetched is said before. Without a network the cache answers, when it holds a whole set. Raises
+    UserError for an unknown data set, one without Parquet shards, a full disk, and a hub that does not answer.
+    """
+    asked = _ORIGIN.fullmatch(place)
+    if asked is None:
+        raise UserError(
+            f"hub:{place}: expected hub:OWNER/NAME, hub:OWNER/NAME@REVISION or hub:OWNER/NAME:SPLIT"
+        )
+    name, revision, split = asked["name"], asked["revision"] or "main", asked["split"]
+    client = _client()
+    listed = _list(client, name, revision)
+    if listed is None:
+        folder, shards = _cached(client, name, revision)
+        chosen = choose(shards, split, f"hub:{place}", {}, whole=True)
+    else:
+        commit, shards = listed
+        dates = _dates(client, name, commit, shards) if ambiguous(shards) else {}
+        chosen = choose(shards, split, f"hub:{place}", dates)
+        folder = _fetch(client, name, revision, commit, chosen)
+    paths = [folder / shard.path for shard in chosen]
+    return read_shards(
+        paths,
+        f"hub:{place}",
+        source=source or slug(name.partition("/")[2]),
+        skip_unknown=skip_unknown,
+        splits=[shard.split for shard in chosen],
+    )
+
+
+def _client() -> Any:
+    """Import the hub's client, whose bars are for terminals only."""
+    try:
+        client: Any = import_module("huggingface_hub")
+    except ModuleNotFoundError:
+        raise UserError(
+            "data sets of the hub need the package huggingface-hub: pip install huggingface-hub"
+        ) from None
+    if not sys.stderr.isatty():
+        client.utils.disable_progress_bars()
+    return client
+
+
+def _list(client: Any, name: str, revision: str) -> tuple[str, list[Shard]] | None:
+    """Return the commit and the Parquet files of a revision; None when there is no way to the hub.
+
+    Raises UserError when the hub answers that there is no such data set, or that it holds no Parquet files.
+    """
+    from whichland.hub import PATIENCE_S, first_line
+
+    errors = client.errors
+    try:
+        info = client.HfApi().dataset_info(name, revision=revision, files_metadata=True, timeout=PATIENCE_S)
+    except errors.GatedRepoError:
+        raise UserError(
+            f"hub:{name}: the data set is gated: accept its terms on its page and set HF_TOKEN"
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise UserError(f"hub:{name}: the data set has no revision {revision!r}") from None
+    except (errors.RepositoryNotFoundError, errors.HFValidationError):
+        raise UserError(
+            f"hub:{name}: no such data set on the hub, or a private one for which HF_TOKEN gives no right"
+        ) from None
+    except Exception as error:  # the hub's client lets its transport's errors through, whichever that is
+        say(f"hub:{name}: the hub cannot be asked ({first_line(error)}); looking in its cache")
+        return None
+    files = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    shards = tell_shards(files)
+    if not shards:
+        kinds = sorted({Path(file).suffix for file in files} - {""})
+        raise UserError(
+            f"hub:{name}: no Parquet files among its {len(files):,} ({', '.join(kinds[:6])}); the hub's own "
+            f"conversion may be at hub:{name}@refs/convert/parquet, else fetch the files and ingest their folder"
+        )
+    return str(info.sha), shards
+
+
+def _dates(client: Any, name: str, commit: str, shards: Sequence[Shard]) -> dict[str, datetime]:
+    """Ask when each shard was last written."""
+    paths = [shard.path for shard in shards]
+    try:
+        found = client.HfApi().get_paths_info(name, paths, expand=True, revision=commit, repo_type="dataset")
+    except Exception as error:  # as above
+        from whichland.hub import first_line
+
+        raise UserError(
+            f"hub:{name}: the hub does not say how old its shards are ({first_line(error)})"
+        ) from None
+    return {file.path: file.last_commit.date for file in found if getattr(file, "last_commit", None)}
+
+
+def _fetch(client: Any, name: str, revision: str, commit: str, shards: Sequence[Shard]) -> Path:
+    """Fetch what the cache lacks and return the folder of the commit there."""
+    from whichland.hub import first_line
+
+    missing = [shard for shard in shards if not _in_cache(client, name, commit, shard.path)]
+    _say_size(client, name, shards, missing)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            folder = client.snapshot_download(
+                name, repo_type="dataset", revision=revision, allow_patterns=[shard.path for shard in shards]
+            )
+        except Exception as error:  # as above
+            if attempt == ATTEMPTS:
+                raise UserError(
+                    f"hub:{name}: not all could be fetched ({first_line(error)}); the same command goes on where "
+                    "this one stopped"
+                ) from None
+            continue
+        return Path(folder)
+    raise AssertionError
+
+
+def _in_cache(client: Any, name: str, commit: str, path: str) -> bool:
+    found = client.try_to_load_from_cache(name, path, revision=commit, repo_type="dataset")
+    return isinstance(found, str)
+
+
+def _say_size(client: Any, name: str, shards: Sequence[Shard], missing: Sequence[Shard]) -> None:
+    """Say how much will be fetched, and refuse when the disk cannot hold it."""
+    if not missing:
+        return
+    cache = Path(client.constants.HF_HUB_CACHE)
+    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    size, free = sum(shard.size for shard in missing), shutil.disk_usage(there).free
+    say(
+        f"hub:{name}: fetching {len(missing)} of {len(shards)} shards, {_bytes(size)}, to {cache} "
+        f"({_bytes(free)} free)"
+    )
+    if size > free:
+        raise UserError(
+            f"{cache}: {_bytes(size)} of hub:{name} do not fit into {_bytes(free)}; set HF_HUB_CACHE elsewhere"
+        )
+
+
+def _bytes(count: int) -> str:
+    unit = next((unit for unit in ("GB", "MB") if count >= {"GB": 1e9, "MB": 1e6}[unit]), "kB")
+    return f"{count / {'GB': 1e9, 'MB': 1e6, 'kB': 1e3}[unit]:.1f} {unit}"
+
+
+def _cached(client: Any, name: str, revision: str) -> tuple[Path, list[Shard]]:
+    """Return the folder of a revision in the cache and its Parquet files. Raises UserError when there is none."""
+    try:
+        repositories = client.scan_cache_dir().repos
+    except client.errors.CacheNotFound:
+        repositories = frozenset()
+    for repository in repositories:
+        if (repository.repo_id, repository.repo_type) != (name, "dataset"):
+            continue
+        for snapshot in repository.revisions:
+            if revision in snapshot.refs or snapshot.commit_hash.startswith(revision):
+                folder = Path(snapshot.snapshot_path)
+                files = {path.relative_to(folder).as_posix(): 0 for path in folder.rglob("*.parquet")}
+                if files:
+                    return folder, tell_shards(files)
+    raise UserError(f"hub:{name}: not in the hub's cache, and the hub cannot be asked; connect and try again")
