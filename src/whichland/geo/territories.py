@@ -1,0 +1,81 @@
+"""Which country is answered for each polygon: one table, and a user's own changes to it.
+
+`territories.csv` has a row a polygon: its id, name, the ISO code answered, the sovereign state, and why where that
+is not plain. The rule: a polygon's own ISO code, else that of the territory it is a part of, else the state's.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from whichland.config import read_toml
+from whichland.errors import UserError
+from whichland.geo.countries import COUNTRIES
+
+ISO, SOVEREIGN = "iso", "sovereign"
+
+
+class Territory(NamedTuple):
+    """One polygon of the borders."""
+
+    id: str  # country-coder's ISO code or Wikidata id
+    name: str
+    code: str  # what is answered; empty: nothing
+    sovereign: str
+    why: str
+
+
+@cache
+def territories() -> tuple[Territory, ...]:
+    """Read the table, in the order of the polygons."""
+    with Path(__file__).with_name("territories.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(Territory(**row) for row in csv.DictReader(file))
+
+
+def answers(choice: str | Mapping[str, str] = ISO) -> tuple[str, ...]:
+    """The code answered for each polygon.
+
+    `choice` is "iso"; "sovereign", by which a dependency is its state (PR is US, HK is CN, AX is FI); a mapping;
+    or the path of a file of one: TOML (`PR = "US"`) or CSV (columns id and code). Its keys are ids of polygons, or
+    codes, for all polygons that answer one; an id goes before a code, and an empty value answers nothing. Raises
+    UserError for unknown keys and for values that are no country.
+    """
+    table = territories()
+    if choice == ISO:
+        return tuple(row.code for row in table)
+    if choice == SOVEREIGN:
+        return tuple(row.sovereign for row in table)
+    where = "territories" if isinstance(choice, Mapping) else str(choice)
+    changes = dict(choice) if isinstance(choice, Mapping) else _read(Path(choice))
+    known = {row.id for row in table} | {row.code for row in table}
+    for key, code in changes.items():
+        if key not in known:
+            raise UserError(f"{where}: {key!r} is no code or id in whichland/geo/territories.csv")
+        if code and code not in COUNTRIES:
+            raise UserError(f"{where}: {key} = {code!r} is no ISO 3166-1 alpha-2 code, nor empty")
+    return tuple(changes.get(row.id, changes.get(row.code, row.code)) for row in table)
+
+
+def _read(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise UserError(f"territories: {str(path)!r} is not {ISO}, {SOVEREIGN} or a .toml or .csv file")
+    if path.suffix.lower() == ".toml":
+        return _texts(path, read_toml(path).items())
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        if not {"id", "code"} <= set(rows.fieldnames or ()):
+            raise UserError(
+                f"{path}: the columns id and code are needed, as in whichland/geo/territories.csv"
+            )
+        return _texts(path, ((row["id"], row["code"]) for row in rows))
+
+
+def _texts(path: Path, pairs: Iterable[tuple[str, object]]) -> dict[str, str]:
+    changes = {}
+    for key, code in pairs:
+        if not isinstance(code, str):
+            raise UserError(f"{path}: {key} has no text as its code")
+        changes[key.strip()] = code.strip().upper()
+    return changes
