@@ -1,160 +1,145 @@
-"""Tie related images into groups and put each whole group into train, val or test."""
+"""Tie related images into groups, put each whole group into train, val or test, and certify it."""
 
-import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from whichland.curate.duplicates import NO_PAIRS, Pairs, near_duplicate_pairs
+from whichland.curate.certificate import SPLITS, certify, plain
+from whichland.curate.components import connected_components
+from whichland.curate.links import LinkConfig, links
+from whichland.curate.stratify import position_of, split_at, stratify
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 
-SPLITS = ("train", "val", "test")
+REPEATED = ("duplicate", "near_duplicate")
+LARGE_SHARE, LARGE_COUNTRY = 0.1, 100  # a group this large a part of a country of so many photos is told of
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitConfig:
+class SplitConfig(LinkConfig):
     """How the images are tied together and divided."""
 
     seed: Annotated[int, "which of the possible splits"] = 0
-    val: Annotated[float, "share of the groups for validation"] = 0.15
-    test: Annotated[float, "share of the groups for the test"] = 0.15
-    near_duplicate_distance: Annotated[
-        int, "hashes at most this many of 64 bits apart may be one scene; -1: do not look"
-    ] = 12
-    near_duplicate_tone: Annotated[
-        float, "…and are, when brightness and contrast differ by at most this much"
-    ] = 0.01
+    val: Annotated[float, "share of each country's groups for validation"] = 0.15
+    test: Annotated[float, "share of each country's groups for the test"] = 0.15
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.val < 0 or self.test < 0 or self.val + self.test >= 1:
             raise UserError(f"val {self.val}, test {self.test}: shares are at least 0 and together below 1")
-        if not -1 <= self.near_duplicate_distance <= 32:
-            raise UserError(f"near_duplicate_distance {self.near_duplicate_distance}: give -1 (off) to 32")
-        if not 0 < self.near_duplicate_tone <= 1:
-            raise UserError(f"near_duplicate_tone {self.near_duplicate_tone}: give more than 0, at most 1")
 
 
 def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
     """Write `group` and `split` of the kept rows; dropped rows have neither.
 
-    A group is a connected component over `LINK_RULES`. Its split is a hash of (seed, group name), so it depends
-    neither on the order of the rows nor on the other groups. The name is the smallest sequence key in the
-    group, else its smallest image_id; a group that was named in an earlier split keeps its name. When a new
-    image ties two named groups together, the name that goes to train wins, then val: a model trained on the
+    A group is a connected component over `links.LINK_RULES`. Its name is the smallest sequence key in it, else
+    its smallest image_id; a group that was named in an earlier split keeps its name. Its split is where the hash
+    of (seed, name) falls, repaired for countries that would be far from their shares (`stratify`); it does not
+    depend on the order of the rows. A group that has a split by an earlier run with the same seed and shares
+    keeps it; where a new image ties two such groups together, train wins, then val: a model trained on the
     earlier split is never tested on what it has seen.
 
-    `weight` and `rank` of an earlier run are removed. Warns on stderr of countries without test or val photos.
+    The certificate stands in the step's parameters. `weight` and `rank` of an earlier run are removed. Warns on
+    stderr of countries without test or val photos and of groups that are a large part of a country.
     """
     config = config or SplitConfig()
     manifest.require("drop_reason", "phash", hint="run `whichland data clean` first")
     frame = manifest.frame.drop("weight", "rank", strict=False)
-    # An exact duplicate is left out itself, but its sequence still tells which images belong together.
+    # A repeated photo is left out itself, but its sequence still tells which images belong together.
     linked = frame.with_row_index("_row").filter(
-        pl.col("drop_reason").is_null() | (pl.col("drop_reason") == "duplicate")
+        pl.col("drop_reason").is_null() | pl.col("drop_reason").is_in(REPEATED)
     )
-    pairs = np.concatenate([rule(linked, config) for rule in LINK_RULES])
-    component = connected_components(linked.height, pairs)
+    component = connected_components(linked.height, links(linked, config))
     kept = linked.with_columns(pl.Series("_component", component)).filter(pl.col("drop_reason").is_null())
-    names = _names(kept, config)
-    part = pl.Series([split_of(name, config) for name in names], dtype=pl.String)
-    assigned = pl.DataFrame({"_row": kept["_row"], "group": names, "split": part})
+    kept = _with_earlier(kept, manifest, config)
+    kept = kept.with_columns(_names(kept))
+    groups = _groups(kept, config)
+    kept = kept.drop("split", strict=False).join(
+        groups.select("_component", "split"), on="_component", how="left", maintain_order="left"
+    )
     frame = (
         frame.drop("group", "split", strict=False)
         .with_row_index("_row")
-        .join(assigned, on="_row", how="left", maintain_order="left")
+        .join(kept.select("_row", "group", "split"), on="_row", how="left", maintain_order="left")
         .drop("_row")
     )
-    result = manifest.with_step("split", frame, **asdict(config))
-    _warn_of_gaps(result.kept, config)
-    return result
+    _warn_of_gaps(kept, config)
+    _warn_of_large_groups(kept)
+    return manifest.with_step("split", frame, **_parameters(kept, groups, config, linked.height))
 
 
-def split_of(group: str, config: SplitConfig) -> str:
-    """Return the split of a group: where the hash of (seed, name) falls, test first, then val, then train."""
-    digest = hashlib.sha256(f"{config.seed}:{group}".encode()).digest()
-    position = int.from_bytes(digest[:8], "big") / 2**64
-    if position < config.test:
-        return "test"
-    return "val" if position < config.test + config.val else "train"
-
-
-def _links_by(column: str, frame: pl.DataFrame) -> Pairs:
-    """Link each row to the first row that has the same value; rows without one are linked to none."""
-    rows = frame.select(pl.col(column).alias("key"), row=pl.int_range(pl.len())).drop_nulls()
-    rows = rows.with_columns(first=pl.col("row").min().over("key"))
-    return rows.filter(pl.col("row") != pl.col("first")).select("first", "row").to_numpy().astype(np.int64)
-
-
-def sequence_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
-    """Link the images of a sequence (drive, panorama, capture session), whatever source they come from."""
-    return _links_by("sequence", frame)
-
-
-def same_bytes_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
-    """Link rows that hold the same bytes: the dropped copy hands on what it is tied to."""
-    return _links_by("sha256", frame)
-
-
-def near_duplicate_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
-    """Link images whose perceptual hashes, brightness and contrast are alike."""
-    if config.near_duplicate_distance < 0:
-        return NO_PAIRS
-    tones = frame.select("brightness", "contrast").to_numpy()
-    return near_duplicate_pairs(
-        frame["phash"].to_numpy(), config.near_duplicate_distance, tones, config.near_duplicate_tone
+def _with_earlier(kept: pl.DataFrame, manifest: Manifest, config: SplitConfig) -> pl.DataFrame:
+    """Add `_group` and `_earlier`, the name and the split of the last run; the split only where it still binds."""
+    nothing = pl.lit(None, dtype=pl.String)
+    group = pl.col("group") if "group" in kept.columns else nothing
+    kept = kept.with_columns(group.alias("_group"), nothing.alias("_earlier"))
+    last: dict[str, Any] = next(
+        (line.params for line in reversed(manifest.history) if line.step == "split"), {}
     )
+    same = all(last.get(name) == getattr(config, name) for name in ("seed", "val", "test"))
+    return kept.with_columns(_earlier=pl.col("split")) if same and "split" in kept.columns else kept
 
 
-LINK_RULES: tuple[Callable[[pl.DataFrame, SplitConfig], Pairs], ...] = (
-    sequence_links,
-    same_bytes_links,
-    near_duplicate_links,
-)
-"""Each gives pairs of rows that must not be torn apart. A new kind of tie is a new function here."""
+def _groups(kept: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
+    """A row a group: `_component`, `group`, `country` (that of most of its photos), `position`, `split`."""
+    countries = kept.group_by("_component", "country").len().sort("len", "country", descending=[True, False])
+    first = countries.unique("_component", keep="first", maintain_order=True).select("_component", "country")
+    order = pl.col("_earlier").replace_strict(list(SPLITS), [0, 1, 2], default=None, return_dtype=pl.Int64)
+    groups = (
+        kept.group_by("_component", "group")
+        .agg(_order=order.min())
+        .join(first, on="_component")
+        .sort("group")
+        .with_columns(
+            earlier=pl.col("_order").replace_strict(
+                [0, 1, 2], list(SPLITS), default=None, return_dtype=pl.String
+            )
+        )
+    )
+    positions = [position_of(name, config.seed) for name in groups["group"]]
+    groups = groups.with_columns(pl.Series("position", positions, dtype=pl.Float64))
+    return groups.with_columns(stratify(groups, val=config.val, test=config.test).alias("split"))
 
 
-def connected_components(count: int, pairs: Pairs) -> NDArray[np.int64]:
-    """Return for each of `count` rows the smallest row it is connected to, shape (count,).
-
-    The smaller label wins along all pairs at once and pointers are followed to their end, until nothing changes.
-    """
-    label = np.arange(count)
-    left, right = pairs[:, 0], pairs[:, 1]
-    while True:
-        low = np.minimum(label[left], label[right])
-        hooked = label.copy()
-        np.minimum.at(hooked, label[left], low)
-        np.minimum.at(hooked, label[right], low)
-        while not np.array_equal(hooked, hooked[hooked]):
-            hooked = hooked[hooked]
-        if np.array_equal(hooked, label):
-            return label
-        label = hooked
-
-
-def _names(kept: pl.DataFrame, config: SplitConfig) -> pl.Series:
-    """Return the group name of each row of `kept`, which has its `_component`."""
+def _names(kept: pl.DataFrame) -> pl.Series:
+    """Return the `group` name of each row of `kept`, which has its `_component`, `_group` and `_earlier`."""
     key = pl.lit("sequence/") + pl.col("sequence")
     fresh = pl.coalesce(key.min().over("_component"), pl.col("image_id").min().over("_component"))
     kept = kept.with_columns(fresh.alias("_fresh"))
-    if "group" not in kept.columns:
-        return kept["_fresh"].alias("group")
-    old = kept.filter(pl.col("group").is_not_null()).group_by("_component", "group").len().drop("len")
-    order = [SPLITS.index(split_of(name, config)) for name in old["group"]]
-    old = old.with_columns(pl.Series("_order", order, dtype=pl.Int64)).sort("_order", "group")
-    old = old.unique("_component", keep="first", maintain_order=True).select("_component", _old="group")
+    order = pl.col("_earlier").replace_strict(list(SPLITS), [0, 1, 2], default=None, return_dtype=pl.Int64)
+    old = (
+        kept.filter(pl.col("_group").is_not_null())
+        .group_by("_component", "_group")
+        .agg(_order=order.min())
+        .sort("_order", "_group", nulls_last=True)
+        .unique("_component", keep="first", maintain_order=True)
+        .select("_component", _old="_group")
+    )
     # Two components can claim one old name when ties are fewer than before: only the one that holds its key may.
     kept = kept.join(old, on="_component", how="left", maintain_order="left")
     claims = kept.select("_component", "_fresh", "_old").unique().filter(pl.col("_old").is_not_null())
     torn = claims.filter(pl.col("_old").is_duplicated() & (pl.col("_old") != pl.col("_fresh")))["_component"]
     keep_old = ~pl.col("_component").is_in(torn.implode())
-    return kept.select(pl.coalesce(pl.when(keep_old).then("_old"), "_fresh").alias("group"))["group"]
+    named = kept.select(pl.coalesce(pl.when(keep_old).then("_old"), "_fresh").alias("group"))
+    return named["group"]
+
+
+def _parameters(kept: pl.DataFrame, groups: pl.DataFrame, config: SplitConfig, rows: int) -> dict[str, Any]:
+    """What the history says of the step: the settings as they were used, and the certificate."""
+    used = asdict(config) | {"near_duplicate_distance": config.distance_for(rows)}
+    off = [
+        (group, part)
+        for group, position, part in groups.select("group", "position", "split").iter_rows()
+        if split_at(position, config.val, config.test) != part
+    ]
+    shares = {"val": config.val, "test": config.test}
+    rules: dict[str, Any] = dict.fromkeys(("sequence", "panorama", "same_bytes"), True)
+    rules |= {name: used[name] for name in ("radius_m", "near_duplicate_distance", "near_duplicate_tone")}
+    certificate = certify(kept, seed=config.seed, shares=shares, rules=rules, moved=dict(off))
+    return used | {"certificate": plain(certificate)}
 
 
 def _warn_of_gaps(kept: pl.DataFrame, config: SplitConfig) -> None:
@@ -163,5 +148,24 @@ def _warn_of_gaps(kept: pl.DataFrame, config: SplitConfig) -> None:
         missing = sorted(set(kept["country"].unique()) - set(present))
         if share > 0 and missing:
             what = f"{len(missing)} of {kept['country'].n_unique()} countries have no {part} photo"
-            listed = ", ".join(missing[:12]) + (" …" if len(missing) > 12 else "")
-            print(f"warning: {what}, having too few groups: {listed}", file=sys.stderr)
+            print(f"warning: {what}, having too few groups: {_some(missing)}", file=sys.stderr)
+
+
+def _warn_of_large_groups(kept: pl.DataFrame) -> None:
+    """Tell of groups that decide alone what a country is trained or judged on: chains of near places do that."""
+    large = (
+        kept.group_by("country", "group")
+        .len()
+        .with_columns(share=pl.col("len") / pl.col("len").sum().over("country"))
+        .filter(pl.col("share") > LARGE_SHARE, pl.col("len").sum().over("country") >= LARGE_COUNTRY)
+        .sort("share", "country", descending=[True, False])
+        .unique("country", keep="first", maintain_order=True)
+    )
+    if large.height:
+        listed = [f"{row['country']} {row['share']:.0%}" for row in large.iter_rows(named=True)]
+        what = f"one group holds more than {LARGE_SHARE:.0%} of the photos of {large.height} countries"
+        print(f"warning: {what}; a smaller --radius-m makes smaller groups: {_some(listed)}", file=sys.stderr)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (" …" if len(names) > 12 else "")

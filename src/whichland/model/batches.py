@@ -14,7 +14,9 @@ BATCHES_AHEAD = 3  # decoded crops that wait, in batches; with the model's own b
 Batch = tuple[list[str], list[Pixels | ImageError]]
 
 
-def decoded_ahead(uris: Iterable[str], preprocess: Preprocess, batch_size: int) -> Generator[Batch, None, None]:
+def decoded_ahead(
+    uris: Iterable[str], preprocess: Preprocess, batch_size: int
+) -> Generator[Batch, None, None]:
     """Yield batches of (uris, crops) in input order; an unreadable photo's crop is its error.
 
     `uris` may be endless: no more than `BATCHES_AHEAD` + 1 batches are taken before their crops are asked for.
