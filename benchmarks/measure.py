@@ -2,9 +2,12 @@
 
     python benchmarks/measure.py [FOLDER] [--rounds 5]
 
-For photos of two sizes made here, or those of FOLDER: each is decoded to RGB with `decode(short_side=256)` and
-measured with `measure_image`, in turns within one process, so that a busy machine slows both alike. Prints images
-a second of processor time on one core (the best round), and measuring as a share of bare decoding.
+For photos of three sizes made here, or those of FOLDER: each is decoded to RGB as a whole, decoded at the DCT
+scale that training loads it at (short side 256), decoded at the one that measuring uses, and measured with
+`measure_image`, in turns within one process, so that a busy machine slows all alike. Prints images a second of
+processor time on one core (the best round), and measuring as a share of each decode. Then all photos go through
+all cores twice, once decoded as a whole and once measured, by the same pool of processes: images a second of wall
+time.
 """
 
 import argparse
@@ -16,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from whichland.curate.measure import SHORT_SIDE, measure_image
+from whichland.curate.measure import BATCH, SHORT_SIDE, measure_batch, measure_image
+from whichland.curate.workers import cores, map_batches
 from whichland.images.decode import decode, read_bytes
 
 SIZES = ((448, 448), (1024, 768), (1536, 662))
@@ -34,7 +38,15 @@ def photo(seed: int, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray((pixels + 128).clip(0, 255).astype(np.uint8))
 
 
-def bare(path: str) -> None:
+def whole(path: str) -> None:
+    decode(read_bytes(path))
+
+
+def for_training(path: str) -> None:
+    decode(read_bytes(path), short_side=256)
+
+
+def same_scale(path: str) -> None:
     decode(read_bytes(path), short_side=SHORT_SIDE)
 
 
@@ -42,19 +54,53 @@ def measured(path: str) -> None:
     measure_image(path)
 
 
+def decode_batch(paths: list[str]) -> int:
+    for path in paths:
+        whole(path)
+    return len(paths)
+
+
+WAYS: dict[str, Callable[[str], None]] = {
+    "whole": whole,
+    "for training": for_training,
+    "same scale": same_scale,
+    "measure": measured,
+}
+
+
 def compare(name: str, paths: list[str], rounds: int) -> None:
-    ways: tuple[Callable[[str], None], ...] = (bare, measured)
-    best = [float("inf")] * len(ways)
+    """One core: processor time of each way, in turns photo by photo."""
+    best = dict.fromkeys(WAYS, float("inf"))
     for _ in range(rounds):
-        spent = [0.0] * len(ways)
+        spent = dict.fromkeys(WAYS, 0.0)
         for path in paths:
-            for at, way in enumerate(ways):
+            for way, function in WAYS.items():
                 start = time.process_time()
-                way(path)
-                spent[at] += time.process_time() - start
-        best = [min(pair) for pair in zip(best, spent, strict=True)]
-    decoding, measuring = (len(paths) / seconds for seconds in best)
-    print(f"{name:24} decode {decoding:7.0f}/s   measure {measuring:7.0f}/s   {measuring / decoding:5.0%}")
+                function(path)
+                spent[way] += time.process_time() - start
+        best = {way: min(best[way], spent[way]) for way in WAYS}
+    rate = {way: len(paths) / seconds for way, seconds in best.items()}
+    for way in WAYS:
+        share = rate["measure"] / rate[way]
+        print(
+            f"{name:20} {way:14} {rate[way]:7.0f}/s"
+            + ("" if way == "measure" else f"   measure: {share:4.0%} of it")
+        )
+
+
+def on_all_cores(name: str, paths: list[str], rounds: int) -> None:
+    """Wall time of whole batches through the pool, decoding and measuring in turns."""
+    batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)] * 4
+    best = dict.fromkeys(("decode", "measure"), float("inf"))
+    for _ in range(rounds):
+        for way, function in {"decode": decode_batch, "measure": measure_batch}.items():
+            start = time.perf_counter()
+            for _ in map_batches(function, batches, workers=cores()):
+                pass
+            best[way] = min(best[way], time.perf_counter() - start)
+    decoding, measuring = (4 * len(paths) / best[way] for way in ("decode", "measure"))
+    share = measuring / decoding
+    print(f"{name:20} on {cores()} cores: decode {decoding:.0f}/s, measure {measuring:.0f}/s, {share:.0%}")
 
 
 def main() -> None:
@@ -64,7 +110,9 @@ def main() -> None:
     given = arguments.parse_args()
     if given.folder:
         found = sorted(map(str, given.folder.rglob("*.jpg")))
-        compare(given.folder.name, found[:: max(1, len(found) // 200)], given.rounds)
+        some = found[:: max(1, len(found) // 200)]
+        compare(given.folder.name, some, given.rounds)
+        on_all_cores(given.folder.name, some, 2)
         return
     with tempfile.TemporaryDirectory() as folder:
         for size in SIZES:
@@ -74,6 +122,7 @@ def main() -> None:
                 photo(seed, size).save(path, quality=87)
                 paths.append(str(path))
             compare(f"{size[0]}×{size[1]}", paths, given.rounds)
+            on_all_cores(f"{size[0]}×{size[1]}", paths, 2)
 
 
 if __name__ == "__main__":

@@ -211,16 +211,11 @@ def sharpness(grey_HW: Grey) -> float:
     return (flat.size * float(flat @ flat) - float(flat.sum()) ** 2) / flat.size**2
 
 
-def _dct_rows() -> NDArray[np.int64]:
-    """The first 8 rows of the 32-point DCT-II, times 4096 and rounded: whole numbers hash alike everywhere."""
-    frequency, position = np.arange(8)[:, None], np.arange(32)[None, :]
-    rows: NDArray[np.int64] = np.rint(4096 * np.cos(np.pi * (2 * position + 1) * frequency / 64)).astype(
-        np.int64
-    )
-    return rows
-
-
-DCT_8x32 = _dct_rows()
+# The first 8 rows of the 32-point DCT-II, times 4096 and rounded. Whole numbers below 2**53 are exact in float64,
+# whatever the order of the sums, so the hash is the same everywhere.
+DCT_8x32: NDArray[np.float64] = np.rint(
+    4096 * np.cos(np.pi * (2 * np.arange(32)[None, :] + 1) * np.arange(8)[:, None] / 64)
+)
 
 
 def perceptual_hash(grey: Image.Image) -> int:
@@ -232,7 +227,7 @@ def perceptual_hash(grey: Image.Image) -> int:
     gives 0 or the mean term's bit alone. Source: Zauner, Implementation and Benchmarking of Perceptual Image
     Hash Functions, 2010, with whole-number arithmetic.
     """
-    pixels = np.asarray(grey.resize((32, 32), Image.Resampling.BOX), dtype=np.int64)
+    pixels = np.asarray(grey.resize((32, 32), Image.Resampling.BOX), dtype=np.float64)
     coefficients = (DCT_8x32 @ pixels @ DCT_8x32.T).ravel()
     median = np.partition(coefficients[1:], 31)[31]
     return int.from_bytes(np.packbits(coefficients > median).tobytes(), "big")
