@@ -45,5 +45,5 @@ def _in_words(manifest: Manifest) -> str:
         text += f"\n{frame['group'].drop_nulls().n_unique():,} groups: {parts}"
     if "weight" in frame.columns:
         unused = frame.filter(frame["weight"] == 0).height
-        text += f"; {unused:,} of train over the cap" if unused else ""
+        text += f"; {unused:,} of train not used" if unused else ""
     return text

@@ -1,52 +1,86 @@
-"""Order the training images of each country, cap them, and weigh the countries against each other."""
+"""Order the training images of each country, thin them out, and weigh the countries against each other."""
 
 import hashlib
+import sys
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 
+Counts = NDArray[np.int64]  # a number for each country
+
+QUALITY = ("brightness", "sharpness", "entropy")
+THIRDS = 3  # of a country, from south to north
+HALVINGS = 200  # of the scale that is sought, far more than a float has bits
+
 
 @dataclass(frozen=True, kw_only=True)
 class BalanceConfig:
-    """How many training images a country gives, and how loudly it speaks."""
+    """How many training images a country gives, which ones go first, and how loudly it speaks."""
 
     cap: Annotated[
         int | None, "most training images of a country; the rest stay in the file with weight 0"
     ] = None
+    total: Annotated[int | None, "most training images of all countries together"] = None
+    temper: Annotated[
+        float, "a country of N images is thinned to a share of N to this: 1 as in nature, 0 all alike"
+    ] = 0.0
+    floor: Annotated[int, "…but not below so many, where a country has them"] = 1
+    min_photos: Annotated[int, "a country with fewer training images is left out, with weight 0"] = 1
+    poorest: Annotated[
+        float, "share of a country's images, the darkest, most blurred and plainest, that come a round later"
+    ] = 0.1
     seed: Annotated[int, "which of the possible orders"] = 0
     power: Annotated[float, "weight of an image is its country's count to the minus this: 0 none, 1 full"] = (
         0.5
     )
 
     def __post_init__(self) -> None:
-        if self.cap is not None and self.cap < 1:
-            raise UserError(f"cap {self.cap}: a country gives at least one image")
-        if not 0 <= self.power <= 1:
-            raise UserError(f"power {self.power}: give 0 (every image alike) to 1 (every country alike)")
+        for name in ("cap", "total", "floor", "min_photos"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} {value}: give 1 or more")
+        if self.cap is not None and self.cap < self.floor:
+            raise UserError(f"cap {self.cap} is below floor {self.floor}: no country can keep to both")
+        for name in ("temper", "power", "poorest"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} {getattr(self, name)}: give 0 to 1")
+        if self.temper and self.cap is None and self.total is None:
+            raise UserError(f"temper {self.temper}: say how many images are wanted, by total or cap")
 
 
 def balance(manifest: Manifest, config: BalanceConfig | None = None) -> Manifest:
-    """Write `rank` and `weight` of the training rows; validation and test are never rebalanced and have neither.
+    """Write `rank` and `weight` of the training rows; validation and test are never touched and have neither.
 
     `rank` counts from 0 within a country: the rows with rank < n are its n-photo subset, and a smaller subset
-    lies within a larger one. Every group gives one image before any gives a second, so small subsets are
-    diverse; within a round the order is a hash of (seed, image). Rows from `cap` on have weight 0: they stay in
-    the file but are not trained on. The others have `count(country) ** -power`, scaled to a mean of 1.
+    lies within a larger one, whatever the settings of thinning are. Every group gives one image before any gives
+    a second, its best one first; see `ranked`. Of a country the first `quota` rows are used; the others have
+    weight 0: they stay in the file but are not trained on. The used ones have `count(country) ** -power`, scaled
+    to a mean of 1.
     """
     config = config or BalanceConfig()
     manifest.require("split", "group", hint="run `whichland data split` first")
     frame = manifest.frame.drop("rank", "weight", strict=False).with_row_index("_row")
     train = frame.filter((pl.col("split") == "train") & pl.col("drop_reason").is_null())
-    ranked = _ranked(train, config.seed)
-    used = pl.col("rank") < (train.height if config.cap is None else config.cap)
-    count = used.sum().over("country").cast(pl.Float64)
-    raw = pl.when(used).then(count.pow(-config.power)).otherwise(0.0)
-    weighed = ranked.with_columns(weight=raw).with_columns(
-        weight=pl.col("weight") / pl.col("weight").filter(pl.col("weight") > 0).mean()
+    counts = train["country"].value_counts().sort("country")
+    used = quotas(counts["count"].to_numpy().astype(np.int64), config)
+    if train.height and not used.any():
+        raise UserError(f"min_photos {config.min_photos}: no country has so many training photos")
+    _say_left_out(counts["country"].filter(pl.Series(used == 0)).to_list(), config)
+    weighed = (
+        ranked(train, config)
+        .join(counts.select("country", _used=pl.Series(used)), on="country", nulls_equal=True)
+        .with_columns(
+            weight=pl.when(pl.col("rank") < pl.col("_used"))
+            .then(pl.col("_used").cast(pl.Float64).pow(-config.power))
+            .otherwise(0.0)
+        )
+        .with_columns(weight=pl.col("weight") / pl.col("weight").filter(pl.col("weight") > 0).mean())
     )
     result = frame.join(
         weighed.select("_row", "rank", "weight"), on="_row", how="left", maintain_order="left"
@@ -54,17 +88,106 @@ def balance(manifest: Manifest, config: BalanceConfig | None = None) -> Manifest
     return manifest.with_step("balance", result, **asdict(config))
 
 
-def _ranked(train: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Add `rank`: by round over the groups of the country, then by hash, then by image_id."""
-    content = pl.coalesce("sha256", "image_id") if "sha256" in train.columns else pl.col("image_id")
-    hashes = [
-        hashlib.sha256(f"{seed}:{text}".encode()).hexdigest() for text in train.select(content).to_series()
-    ]
-    within_group = pl.int_range(pl.len()).over("country", "group")
+def quotas(counts: Counts, config: BalanceConfig) -> Counts:
+    """How many of its images each country gives; 0 for one that has fewer than `min_photos`.
+
+    Country c gives `scale * counts[c] ** temper`, but at most `cap` and what it has, and at least `floor` of
+    what it has. The scale is the largest that keeps the sum within `total`; without a total, the one at which the
+    largest country gives `cap` images. Both grow with total and cap, and so does each number: a thinner set lies
+    within a fuller one.
+    """
+    kept = counts >= config.min_photos
+    most = np.where(kept, np.minimum(counts, config.cap or counts.max(initial=0)), 0)
+    least = np.minimum(most, config.floor)
+    share = np.where(kept, counts.astype(np.float64), 0.0) ** config.temper
+    largest = share.max(initial=1.0)
+    # Countries of one size would all step up at once and miss the total; each steps at a point of its own.
+    offset = (np.arange(counts.size) + 0.5) / max(counts.size, 1)
+
+    def at(scale: float) -> Counts:
+        found: Counts = np.clip(np.floor(scale * share / largest + offset).astype(np.int64), least, most)
+        return found
+
+    if config.total is None:
+        wanted: Counts = np.rint(most.max(initial=0) * share / largest).astype(np.int64)
+        return np.clip(wanted, least, most)
+    if least.sum() > config.total:
+        raise UserError(
+            f"total {config.total:,}: {int(kept.sum())} countries with at least {config.floor} images each"
+            f" make {int(least.sum()):,}; raise it, or lower floor, or leave countries out with min_photos"
+        )
+    low, high = 0.0, float(largest) * (float(counts.max(initial=0)) + 1)
+    if at(high).sum() <= config.total:
+        return at(high)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if at(middle).sum() <= config.total else (low, middle)
+    return at(low)
+
+
+def ranked(train: pl.DataFrame, config: BalanceConfig) -> pl.DataFrame:
+    """Add `rank`: by round over the groups of the country, then by a hash of (seed, image), then by image_id.
+
+    Within a group the best image comes first (`quality`), so what is redundant goes before what is not, and of
+    what is redundant the dark and blurred first. The `poorest` share of a country wait a round longer: they stand
+    behind the first images of all groups. Which are poor is told apart within a third of the country, from south
+    to north, where coordinates are known, so that each third loses the same share.
+    """
+    cells = train.with_columns(_key=keys(train, config.seed), _quality=quality(train))
+    place = (pl.col("country"), pl.col("_third"))
+    rows = cells.with_columns(_third=_third(train)).with_columns(
+        _poor=pl.struct("_quality", "_key").rank("ordinal").over(place)
+        <= config.poorest * pl.len().over(place)
+    )
     return (
-        train.with_columns(pl.Series("_hash", hashes, dtype=pl.String))
-        .sort("_hash", "image_id")
-        .with_columns(within_group.alias("_round"))
-        .sort("_round", "_hash", "image_id")
+        rows.sort("_poor", pl.col("_quality").neg(), "_key", "image_id")
+        .with_columns(_round=pl.int_range(pl.len()).over("country", "group") + pl.col("_poor"))
+        .sort("_round", "_key", "image_id")
         .with_columns(rank=pl.int_range(pl.len(), dtype=pl.Int64).over("country"))
     )
+
+
+def quality(train: pl.DataFrame) -> pl.Series:
+    """How good an image is among those of its country, 0 to 1: the least of its places by each of `QUALITY`.
+
+    A place is the share of the country's images that are no better, so equal ones all have the highest. An image
+    that is good in all is better than one that is excellent in one and the worst in another.
+    """
+    places = [
+        pl.col(name).rank("max").over("country") / pl.col(name).count().over("country")
+        for name in QUALITY
+        if name in train.columns
+    ]
+    return train.select(_quality=pl.min_horizontal(pl.lit(1.0), *places).fill_null(1.0))["_quality"]
+
+
+def _third(train: pl.DataFrame) -> pl.Series:
+    """0, 1 or 2 from the south to the north of the country's images; null where there is no latitude."""
+    if "lat" not in train.columns:
+        return pl.Series("_third", [None], dtype=pl.Int64).new_from_index(0, train.height)
+    place = (pl.col("lat").rank("ordinal") - 1).over("country")
+    third = (place * THIRDS).floordiv(pl.col("lat").count().over("country"))
+    return train.select(_third=third.cast(pl.Int64))["_third"]
+
+
+def keys(frame: pl.DataFrame, seed: int) -> pl.Series:
+    """A number for each row that follows from its bytes and the seed alone: the same on every machine, for ever.
+
+    The head of `sha256` (of image_id where there is none), mixed with the seed by the finaliser of SplitMix64
+    (Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, 2014).
+    """
+    digest = frame["sha256"] if "sha256" in frame.columns else pl.Series([None], dtype=pl.String)
+    if digest.null_count():
+        names = [hashlib.sha256(name.encode()).hexdigest() for name in frame["image_id"]]
+        digest = pl.select(pl.coalesce(digest, pl.Series(names, dtype=pl.String))).to_series()
+    head = digest.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64)
+    mixed = head.to_numpy() + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return pl.Series("_key", mixed ^ (mixed >> np.uint64(31)))
+
+
+def _say_left_out(codes: list[str], config: BalanceConfig) -> None:
+    if codes:
+        listed = ", ".join(codes[:12]) + (f" and {len(codes) - 12} more" if len(codes) > 12 else "")
+        print(f"warning: {listed}: fewer than {config.min_photos} training photos, left out", file=sys.stderr)

@@ -1,14 +1,26 @@
-"""Give bad and duplicate images a reason to be left out; no row is deleted."""
+"""Give bad, misplaced and repeated images a reason to be left out; no row is deleted."""
 
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from whichland.manifest import Manifest
+from whichland.curate.components import connected_components
+from whichland.curate.duplicates import Rows, near_duplicate_pairs
+from whichland.errors import UserError
+from whichland.manifest import COLUMNS, Manifest
 
-OWN_FAULTS = ("unreadable", "tiny", "dark", "blank", "blurred", "no_country")
-REASONS = (*OWN_FAULTS, "conflicting_label", "duplicate")  # a row gets the first that is true of it
+OWN_FAULTS = (
+    *("unreadable", "tiny", "dark", "blank", "placeholder", "blurred", "low_information"),
+    *("no_country", "wrong_country", "off_street"),
+)
+REPEATS = ("conflicting_label", "duplicate", "near_duplicate")
+REASONS = (*OWN_FAULTS, *REPEATS)  # a row gets the first that is true of it
+
+PLACEHOLDER_TONE = 0.01  # brightness and contrast of one picture, encoded anew, stay within it
+NEAR_TONE = 0.01  # as `split` has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,45 +30,140 @@ class CleanConfig:
     min_side: Annotated[int, "shortest side in pixels; a smaller image is `tiny`"] = 64
     min_brightness: Annotated[float, "mean luma, 0 to 1; below it an image is `dark`"] = 0.06
     min_contrast: Annotated[float, "standard deviation of luma, 0 to 1; below it an image is `blank`"] = 0.02
-    min_sharpness: Annotated[float, "variance of the Laplacian at 256 px; below it an image is `blurred`"] = (
+    min_sharpness: Annotated[float, "variance of the Laplacian at 160 px; below it an image is `blurred`"] = (
         10.0
     )
+    min_entropy: Annotated[float, "bits of luma, 0 to 8; below it an image is `low_information`"] = 3.5
+    min_street: Annotated[
+        float, "score of `whichland data score`, 0 to 1; below it an image is `off_street`"
+    ] = 0.1
+    placeholder_countries: Annotated[
+        int, "one picture under so many countries is a `placeholder`; 0: do not look"
+    ] = 3
+    placeholder_sequences: Annotated[int, "…or in so many sequences; 0: do not look"] = 10
+    border_tolerance: Annotated[
+        float, "a label that disagrees with the coordinates is a `wrong_country` farther from a border, km"
+    ] = 1.0
     drop_duplicates: Annotated[bool, "keep only one of the rows that hold the same bytes"] = True
+    drop_near_duplicates: Annotated[
+        bool, "of images of one country that are nearly the same, keep only the best"
+    ] = False
+    near_duplicate_bits: Annotated[int, "…whose hashes are at most so many of 64 bits apart"] = 8
+
+    def __post_init__(self) -> None:
+        if self.placeholder_countries == 1 or self.placeholder_sequences == 1:
+            raise UserError("placeholder: every picture has one country and sequence; give 2 or more, or 0")
+        if self.border_tolerance < 0:
+            raise UserError(f"border_tolerance {self.border_tolerance}: give 0 km or more")
+        if not 0 <= self.near_duplicate_bits <= 32:
+            raise UserError(f"near_duplicate_bits {self.near_duplicate_bits}: give 0 to 32")
+
+
+class Threshold(NamedTuple):
+    """A reason that is one number beyond a setting."""
+
+    setting: str  # the field of `CleanConfig`
+    value: pl.Expr
+    unit: str
+    needs: tuple[str, ...]  # columns
+    above: bool = False  # beyond is above the setting, else below
+    only: pl.Expr = pl.lit(True)  # the rows it can be true of
+
+    def beyond(self, config: CleanConfig) -> pl.Expr:
+        """Tell the rows of which the reason is true; null where the value is not known."""
+        limit: float = getattr(config, self.setting)
+        return self.only & (self.value > limit if self.above else self.value < limit)
+
+
+THRESHOLDS = {
+    "tiny": Threshold("min_side", pl.min_horizontal("width", "height"), "px", ("width", "height")),
+    "dark": Threshold("min_brightness", pl.col("brightness"), "brightness", ("brightness",)),
+    "blank": Threshold("min_contrast", pl.col("contrast"), "contrast", ("contrast",)),
+    "blurred": Threshold("min_sharpness", pl.col("sharpness"), "sharpness", ("sharpness",)),
+    "low_information": Threshold("min_entropy", pl.col("entropy"), "bits", ("entropy",)),
+    "off_street": Threshold("min_street", pl.col("street"), "street score", ("street",)),
+    "wrong_country": Threshold(
+        "border_tolerance",
+        pl.col("border_km").fill_null(float("inf")),
+        "km from a border",
+        ("border_km", "country_conflict"),
+        above=True,
+        only=pl.col("country_conflict").fill_null(False),
+    ),
+}
 
 
 def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
     """Write `drop_reason`, afresh for all rows; null means the row is kept.
 
-    Of rows with the same bytes (`sha256`) one is kept, the others are `duplicate`: a row with a sequence goes
-    before one without, then one with coordinates, then the smallest image_id. Where they name different
-    countries none is kept: `conflicting_label`. Near-duplicates are kept; `split` holds them together. `weight`
-    and `rank` of an earlier run are removed, and dropped rows leave their split. Raises UserError when the
-    manifest is not measured.
+    A row gets the first of `REASONS` that is true of it. What no step has written yet (`entropy`, `street`,
+    `country_conflict`) speaks against no row. Of rows with the same bytes (`sha256`) one is kept, the others are
+    `duplicate`: a row with a sequence goes before one without, then one with coordinates, then the smallest
+    image_id. Where they name different countries none is kept: `conflicting_label`. Near-duplicates are kept
+    unless asked for; `split` holds them together. `weight` and `rank` of an earlier run are removed, and
+    dropped rows leave their split. Raises UserError when the manifest is not measured.
     """
     config = config or CleanConfig()
     manifest.require("sha256", "country", hint="run `whichland data measure` first")
     frame = manifest.frame.drop("weight", "rank", strict=False).with_columns(
-        _own_faults(config).alias("drop_reason")
+        own_fault(manifest.frame, config).alias("drop_reason")
     )
     if config.drop_duplicates:
         frame = _with_duplicates(frame)
+    if config.drop_near_duplicates:
+        frame = _with_near_duplicates(frame, config.near_duplicate_bits)
     dropped = pl.col("drop_reason").is_not_null()
     stale = [name for name in ("group", "split") if name in frame.columns]
     frame = frame.with_columns(pl.when(~dropped).then(pl.col(name)).alias(name) for name in stale)
     return manifest.with_step("clean", frame, **asdict(config))
 
 
-def _own_faults(config: CleanConfig) -> pl.Expr:
-    """The first of `OWN_FAULTS` that is true of a row, judged by that row alone."""
-    faults = {
+def own_fault(frame: pl.DataFrame, config: CleanConfig) -> pl.Series:
+    """The first of `OWN_FAULTS` that is true of each row, null where none is."""
+    frame = with_all_columns(frame)
+    faults: dict[str, pl.Expr] = {
         "unreadable": pl.col("unreadable").is_not_null() | pl.col("sha256").is_null(),
-        "tiny": pl.min_horizontal("width", "height") < config.min_side,
-        "dark": pl.col("brightness") < config.min_brightness,
-        "blank": pl.col("contrast") < config.min_contrast,
-        "blurred": pl.col("sharpness") < config.min_sharpness,
+        "placeholder": pl.lit(pl.Series(is_placeholder(frame, config))),
         "no_country": pl.col("country").is_null(),
+        **{reason: rule.beyond(config) for reason, rule in THRESHOLDS.items()},
     }
-    return pl.coalesce(pl.when(faults[reason]).then(pl.lit(reason)) for reason in OWN_FAULTS)
+    first = pl.coalesce(pl.when(faults[reason]).then(pl.lit(reason)) for reason in OWN_FAULTS)
+    return frame.select(first.alias("drop_reason"))["drop_reason"]
+
+
+def with_all_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add the columns that the rules look at and no step has written, empty."""
+    wanted = {name for rule in THRESHOLDS.values() for name in rule.needs} - set(frame.columns)
+    return frame.with_columns(pl.lit(None, dtype=COLUMNS[name].dtype).alias(name) for name in sorted(wanted))
+
+
+def is_placeholder(frame: pl.DataFrame, config: CleanConfig) -> NDArray[np.bool_]:
+    """Tell which rows show a picture that stands for a missing one, such as "no imagery here".
+
+    No street is in three countries: a picture (equal `phash`, brightness and contrast within
+    `PLACEHOLDER_TONE` of the copies' median) that stands under `placeholder_countries` countries or in
+    `placeholder_sequences` sequences is no photo of any of them.
+    """
+    countries, sequences = config.placeholder_countries, config.placeholder_sequences
+    least = min((n for n in (countries, sequences) if n), default=0)
+    found = np.zeros(frame.height, dtype=np.bool_)
+    if not least:
+        return found
+    tones = ("brightness", "contrast")
+    rows = frame.select("phash", *tones, "country", "sequence", row=pl.int_range(pl.len())).drop_nulls(
+        "phash"
+    )
+    often = rows["phash"].value_counts().filter(pl.col("count") >= least).select("phash")
+    same = rows.join(often, on="phash", how="semi").filter(
+        *((pl.col(tone) - pl.col(tone).median().over("phash")).abs() <= PLACEHOLDER_TONE for tone in tones)
+    )
+    spread = pl.lit(False)
+    if countries:
+        spread |= pl.col("country").drop_nulls().n_unique().over("phash") >= countries
+    if sequences:
+        spread |= pl.col("sequence").drop_nulls().n_unique().over("phash") >= sequences
+    found[same.filter(spread)["row"].to_numpy()] = True
+    return found
 
 
 def _with_duplicates(frame: pl.DataFrame) -> pl.DataFrame:
@@ -77,3 +184,47 @@ def _with_duplicates(frame: pl.DataFrame) -> pl.DataFrame:
         .with_columns(pl.coalesce("drop_reason", "_reason").alias("drop_reason"))
         .drop("_row", "_reason")
     )
+
+
+def _with_near_duplicates(frame: pl.DataFrame, bits: int) -> pl.DataFrame:
+    """Drop each row that is nearly the same as a better one of its country that is kept."""
+    kept = (
+        frame.with_row_index("_row")
+        .filter(pl.col("drop_reason").is_null())
+        .sort(
+            pl.col("sequence").is_null(),
+            pl.col("lat").is_null(),
+            -(pl.col("width") * pl.col("height")),
+            -pl.col("sharpness"),
+            "image_id",
+        )
+    )
+    worse = [_beaten(rows, bits) for _, rows in kept.group_by("country", maintain_order=True)]
+    if not worse:
+        return frame
+    near = np.zeros(frame.height, dtype=np.bool_)
+    near[np.concatenate(worse)] = True
+    return frame.with_columns(
+        pl.when(pl.Series(near)).then(pl.lit("near_duplicate")).otherwise("drop_reason").alias("drop_reason")
+    )
+
+
+def _beaten(rows: pl.DataFrame, bits: int) -> Rows:
+    """The `_row` of those that have a better one nearby that is kept; `rows` stand best first.
+
+    Of each connected component the best is kept and what is near to it goes; what hung together with it through
+    others alone is looked at again. So of a slow drive, a chain of near-duplicates, more than one photo stays.
+    """
+    phash, tones = rows["phash"].to_numpy(), rows.select("brightness", "contrast").to_numpy()
+    beaten = np.zeros(rows.height, dtype=np.bool_)
+    pairs = near_duplicate_pairs(phash, bits, tones, NEAR_TONE)
+    while pairs.size:
+        best = connected_components(rows.height, pairs)
+        tied = np.unique(pairs)
+        near = np.bitwise_count(phash[tied] ^ phash[best[tied]]) <= bits
+        near &= np.all(np.abs(tones[tied] - tones[best[tied]]) <= NEAR_TONE, axis=1)
+        beaten[tied[near & (tied != best[tied])]] = True
+        undecided = np.zeros(rows.height, dtype=np.bool_)
+        undecided[tied[~near]] = True
+        pairs = pairs[undecided[pairs].all(axis=1)]
+    return rows["_row"].to_numpy()[beaten].astype(np.int64)
