@@ -30,6 +30,7 @@ CONFIGS = (
     "whichland.sources.mapillary.config:HarvestConfig",
     "whichland.curate.merge:MergeConfig",
     "whichland.curate.harmonise:HarmoniseConfig",
+    "whichland.curate.geocode:GeocodeConfig",
     "whichland.curate.clean:CleanConfig",
     "whichland.curate.split:SplitConfig",
     "whichland.curate.balance:BalanceConfig",

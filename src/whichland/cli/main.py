@@ -40,6 +40,7 @@ DATA_COMMANDS = {
         "whichland.cli.data", "ingest", "A manifest of photos from folders, shards, tables, the hub, …"
     ),
     "fetch": Entry("whichland.cli.fetch", "fetch", "Photos with coordinates from Mapillary, resumable."),
+    "geocode": Entry("whichland.cli.geocode", "geocode", "Country by coordinates; labels that disagree."),
     "measure": Entry(
         "whichland.cli.data", "measure", "Size, hashes, brightness, contrast, sharpness of each image."
     ),

@@ -55,7 +55,7 @@ class Grid:
         column_N = np.minimum(x_N.astype(np.int32), COLUMNS - 1)
         row_N = np.minimum(y_N.astype(np.int32), ROWS - 1)
         cell_N = row_N * COLUMNS + column_N
-        feature_N = self.feature[cell_N]
+        feature_N: NDArray[np.int16] = self.feature[cell_N]
         near = np.flatnonzero(feature_N < NOTHING)
         if len(near):
             at_reference = _marked(feature_N[near])

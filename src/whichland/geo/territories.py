@@ -58,6 +58,20 @@ def answers(choice: str | Mapping[str, str] = ISO) -> tuple[str, ...]:
     return tuple(changes.get(row.id, changes.get(row.code, row.code)) for row in table)
 
 
+def folded(choice: str | Mapping[str, str] = ISO) -> dict[str, str]:
+    """The codes that no polygon answers any more under `choice`, each with the code that stands for it."""
+    code_of = answers(choice)
+    left = set(code_of)
+    now = {row.code: code for row, code in zip(territories(), code_of, strict=True) if code}
+    return {code: instead for code, instead in now.items() if code not in left}
+
+
+@cache
+def sovereigns() -> dict[str, str]:
+    """The state that each code belongs to; a state's own is itself."""
+    return {row.code: row.sovereign for row in territories() if row.code}
+
+
 def _read(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise UserError(f"territories: {str(path)!r} is not {ISO}, {SOVEREIGN} or a .toml or .csv file")

@@ -1,0 +1,129 @@
+"""Look up the country at each photo's coordinates, and hold the source's label against it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from whichland.errors import UserError
+from whichland.geo.borders import COAST_KM, Borders, borders, on_globe
+from whichland.geo.territories import ISO, folded, sovereigns
+from whichland.manifest import Manifest
+from whichland.progress import Progress
+
+BATCH = 1 << 18
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeocodeConfig:
+    """What is believed where label and coordinates differ, and how countries are counted."""
+
+    trust: Annotated[
+        Literal["coordinates", "label"], "which of the two `country` is taken from where both are given"
+    ] = "coordinates"
+    territories: Annotated[
+        str, "iso: by ISO code; sovereign: dependencies are their state (PR is US); or a .toml or .csv file"
+    ] = ISO
+    coast_km: Annotated[float, "how far off every country a point may lie and still be in the nearest"] = (
+        COAST_KM
+    )
+    tolerance_km: Annotated[
+        float, "this near to the border between the two, the label is right; the lines are that coarse"
+    ] = 2.5
+
+    def __post_init__(self) -> None:
+        if self.coast_km < 0 or self.tolerance_km < 0:
+            raise UserError("coast_km and tolerance_km are kilometres, 0 or more")
+
+
+def geocode(manifest: Manifest, config: GeocodeConfig | None = None) -> Manifest:
+    """Write `country`, `border_km`, `country_conflict` and `swapped_country`, afresh for all rows.
+
+    `country` is by coordinates, else by label; with `trust="label"` the other way round. Two labels are believed
+    against the coordinates: one within `tolerance_km` of its own border with the country looked up, and one whose
+    country is found when latitude and longitude change places. `country_conflict` is null where either is missing.
+    It is false within the tolerance, and where the label names the state that a dependency belongs to: then the
+    label is only less exact. The history counts what was found.
+    """
+    config = config or GeocodeConfig()
+    manifest.require("lat", "lon", "label_country", hint="make it with `whichland data ingest` first")
+    land, fold = borders(config.territories), folded(config.territories)
+    parts = []
+    with Progress("geocoding", len(manifest)) as progress:
+        for rows in manifest.frame.select("lat", "lon", "label_country").iter_slices(BATCH):
+            parts.append(_looked_up(rows, land, fold, config))
+            progress.advance(rows.height)
+    found = pl.concat(parts)
+    frame = manifest.frame.with_columns(found.drop("near", "here"))
+    return manifest.with_step("geocode", frame, **asdict(config), found=_counts(manifest.frame, found))
+
+
+def _looked_up(
+    rows: pl.DataFrame, land: Borders, fold: Mapping[str, str], config: GeocodeConfig
+) -> pl.DataFrame:
+    """The four columns of some rows, and `here`, the country by coordinates, and `near`, at the label's border."""
+    lat_N, lon_N = rows["lat"].to_numpy(), rows["lon"].to_numpy()
+    here = _names(land, land.country_index(lat_N, lon_N, coast_km=config.coast_km))
+    km_N, pair_N2 = land.nearest_border(lat_N, lon_N)
+    table = pl.DataFrame(
+        {
+            "label": rows["label_country"].replace(fold),
+            "here": here,
+            "border_km": pl.Series(km_N, nan_to_null=True),
+            "one": _names(land, pair_N2[:, 0]),
+            "other": _names(land, pair_N2[:, 1]),
+        }
+    )
+    label, here_ = pl.col("label"), pl.col("here")
+    at_their_border = ((here_ == pl.col("one")) & (label == pl.col("other"))) | (
+        (here_ == pl.col("other")) & (label == pl.col("one"))
+    )
+    near = (pl.col("border_km") <= config.tolerance_km) & at_their_border
+    table = table.with_columns(near.fill_null(value=False).alias("near"))
+    state = here_.replace_strict(sovereigns(), default=None, return_dtype=pl.String)
+    conflict = (label != here_) & ~pl.col("near") & (label != state)
+    table = table.with_columns(conflict.alias("country_conflict"))
+    table = table.with_columns(_swapped(table, lat_N, lon_N, land, config).alias("swapped_country"))
+    believed = pl.when(pl.col("near") | pl.col("swapped_country").is_not_null()).then(label)
+    country = pl.coalesce(label, here_) if config.trust == "label" else pl.coalesce(believed, here_, label)
+    return table.select(
+        country.alias("country"), "border_km", "country_conflict", "swapped_country", "near", "here"
+    )
+
+
+def _swapped(
+    table: pl.DataFrame, lat_N: NDArray[Any], lon_N: NDArray[Any], land: Borders, config: GeocodeConfig
+) -> pl.Series:
+    """The label, where it is not found at (lat, lon) but is at (lon, lat)."""
+    odd = table["label"].is_not_null() & (table["country_conflict"] | table["here"].is_null()).fill_null(
+        value=False
+    )
+    rows = np.flatnonzero(odd.to_numpy() & on_globe(lon_N, lat_N))
+    there = _names(land, land.country_index(lon_N[rows], lat_N[rows], coast_km=config.coast_km))
+    label = table["label"].gather(rows)
+    swapped = np.full(table.height, -1, dtype=np.int64)
+    same = (there == label).fill_null(value=False).to_numpy()
+    swapped[rows[same]] = rows[same]
+    return table["label"].gather(pl.Series(swapped).replace(-1, None))
+
+
+def _names(land: Borders, index_N: NDArray[np.int16]) -> pl.Series:
+    """Countries by their index as text; null for none."""
+    index = pl.Series(index_N).cast(pl.Int64)
+    return pl.Series(land.codes[:-1], dtype=pl.String).gather(index.replace(-1, None))
+
+
+def _counts(before: pl.DataFrame, found: pl.DataFrame) -> dict[str, int]:
+    """What the user is told."""
+    placed = before["lat"].is_not_null() & before["lon"].is_not_null()
+    return {
+        "with_coordinates": int(placed.sum()),
+        "in_no_country": int((placed & found["here"].is_null()).sum()),
+        "conflicts": int(found["country_conflict"].sum()),
+        "near_their_border": int(found["near"].sum()),
+        "look_swapped": found["swapped_country"].drop_nulls().len(),
+        "without_country": found["country"].null_count(),
+    }
