@@ -1,5 +1,6 @@
 """Each invariant, broken on purpose, is found; a sound manifest has no problem."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -86,6 +87,82 @@ def test_a_photo_moved_to_another_split_is_found(sound: Manifest) -> None:
     assert any(
         line.startswith("split: 1 groups are not where the hash of seed 2 puts them") for line in found
     )
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_the_certificate_rejects_one_changed_split(sound: Manifest, part: str) -> None:
+    other = "val" if part == "test" else "test"
+    found = broken(sound, kept_in(sound, part), split=other)
+    assert any(line.startswith("certificate: the hash of the assignment differs") for line in found), found
+    assert any(line.startswith("certificate: it states") and "photos of" in line for line in found), found
+
+
+def forged(manifest: Manifest, **values: object) -> list[str]:
+    """The problems found once fields of the certificate are changed."""
+    history = list(manifest.history)
+    at = next(row for row, line in enumerate(history) if line.step == "split")
+    certificate = history[at].params["certificate"] | values
+    history[at] = replace(history[at], params=history[at].params | {"certificate": certificate})
+    return check(Manifest(manifest.frame, tuple(history)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("groups", 7, "certificate: it states 7 groups"),
+        ("seed", 9, "certificate: it names another seed"),
+        ("largest_group", {"name": "x", "photos": 12}, "the largest of 12 photos; the rows give 11 and 2"),
+        ("photos", 13, "certificate: 1 of its 13 photos have been left out since"),
+        ("nearest_km", {"train-val": 1.0, "train-test": None, "val-test": None}, "states 1 km between train"),
+    ],
+)
+def test_a_forged_field_of_the_certificate_is_found(
+    sound: Manifest, field: str, value: object, said: str
+) -> None:
+    found = forged(sound, **{field: value})
+    assert len(found) == 1
+    assert said in found[0]
+
+
+def test_a_split_without_a_certificate_is_told(sound: Manifest) -> None:
+    history = tuple(
+        replace(line, params={k: v for k, v in line.params.items() if k != "certificate"})
+        for line in sound.history
+    )
+    found = check(Manifest(sound.frame, history))
+    assert any(line.startswith("certificate: the split has none; run") for line in found)
+
+
+def test_cleaning_after_the_split_asks_for_another_split_which_moves_nothing(sound: Manifest) -> None:
+    worse = sound.frame.with_columns(
+        sharpness=pl.when(pl.int_range(pl.len()) == 5).then(0.5).otherwise("sharpness")
+    )
+    cleaned = clean(Manifest(worse, sound.history))
+    (problem,) = check(cleaned)
+    assert problem.startswith("certificate: 1 of its 12 photos have been left out since; run `whichland")
+    again = split(cleaned, SplitConfig(val=0.3, test=0.3, seed=2))
+    assert check(again) == []
+    moved = (
+        again.frame["split"].drop_nulls().ne(sound.frame.filter(again.frame["split"].is_not_null())["split"])
+    )
+    assert moved.sum() == 0
+
+
+def test_places_are_derived_anew() -> None:
+    """Forty places a kilometre apart, two photos 30 m apart at each; then one photo stands where another does."""
+    lat = [row // 2 * 0.01 + row % 2 * 0.0003 for row in range(80)]
+    table = split(clean(measured(80, countries=["FR"], lat=lat, lon=[2.0])))
+    assert table.frame["group"].n_unique() == 40
+    assert [line for line in check(table) if not line.startswith("files: ")] == []
+    stated = table.history[-1].params["certificate"]["nearest_km"]
+    assert stated["train-test"] == pytest.approx((0.01 - 0.0003) * 111.195, abs=1e-3)
+    test = table.frame.filter(pl.col("split") == "test")["lat"][0]
+    row = kept_in(table, "train")
+    found = broken(table, row, lat=test + 0.0001)
+    assert any(
+        line.startswith("certificate: a photo of train and one of test are 0.011") for line in found
+    ), found
+    assert any("certificate: it states 1.07" in line for line in found), found
 
 
 def test_torn_sequences_groups_and_near_duplicates_are_found(sound: Manifest) -> None:

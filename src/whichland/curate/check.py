@@ -4,17 +4,15 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from whichland.curate.duplicates import near_duplicate_pairs
+from whichland.curate.check_split import SPLIT_RULES
 from whichland.geo.countries import COUNTRIES
 from whichland.images.decode import ImageError, read_bytes
 from whichland.manifest import Manifest, problems
 from whichland.progress import track
 
 SAMPLE = 64  # files that are opened unless all are asked for
-PLAIN_SEARCH = 40_000  # up to so many kept rows, near-duplicates are sought by comparing every pair
 
 
 def check(manifest: Manifest, *, all_files: bool = False) -> list[str]:
@@ -67,80 +65,6 @@ def _duplicates(manifest: Manifest) -> Iterator[str]:
         yield f"{repeated.height} kept rows hold the bytes of another kept row, such as {' and '.join(example)}"
 
 
-def _groups(manifest: Manifest) -> Iterator[str]:
-    if _last(manifest, "split") is None:
-        return
-    frame = manifest.frame
-    dropped = pl.col("drop_reason").is_not_null()
-    for column in ("group", "split"):
-        if missing := frame.filter(~dropped & pl.col(column).is_null()).height:
-            yield f"{missing} kept rows have no {column}"
-        if stray := frame.filter(dropped & pl.col(column).is_not_null()).height:
-            yield f"{stray} dropped rows have a {column}"
-    for column in ("group", "sequence"):
-        parts = (
-            manifest.kept.drop_nulls([column, "split"]).group_by(column).agg(pl.col("split").unique().sort())
-        )
-        torn = parts.filter(pl.col("split").list.len() > 1).sort(column)
-        if torn.height:
-            name, where = torn.row(0)
-            yield f"{torn.height} {column}s stand in several splits, such as {name} in {' and '.join(where)}"
-
-
-def _near_duplicates(manifest: Manifest) -> Iterator[str]:
-    split = _last(manifest, "split")
-    if split is None or split["near_duplicate_distance"] < 0:
-        return
-    kept = manifest.kept.drop_nulls("split")
-    pairs = _similar(kept, split["near_duplicate_distance"], split["near_duplicate_tone"])
-    part, names = kept["split"].to_numpy(), kept["image_id"]
-    torn = pairs[part[pairs[:, 0]] != part[pairs[:, 1]]]
-    if len(torn):
-        left, right = (names[int(row)] for row in torn[0])
-        yield f"{len(torn)} pairs of near-duplicates stand in different splits, such as {left} and {right}"
-
-
-def _similar(kept: pl.DataFrame, distance: int, tone: float) -> np.ndarray[Any, Any]:
-    """All near-duplicate pairs; by plain comparison, which owes nothing to the search of `split`, where it can."""
-    phash, tones = kept["phash"].to_numpy(), kept.select("brightness", "contrast").to_numpy()
-    if kept.height > PLAIN_SEARCH:
-        return near_duplicate_pairs(phash, distance, tones, tone)
-    found = [np.empty((0, 2), dtype=np.int64)]
-    for row in range(kept.height - 1):
-        near = np.bitwise_count(phash[row + 1 :] ^ phash[row]) <= distance
-        others = row + 1 + np.flatnonzero(near)
-        others = others[np.all(np.abs(tones[others] - tones[row]) <= tone, axis=1)]
-        found.append(np.column_stack([np.full(others.size, row), others]))
-    return np.concatenate(found)
-
-
-def _split_rule(manifest: Manifest) -> Iterator[str]:
-    split = _last(manifest, "split")
-    if split is None:
-        return
-    wrong = []
-    for group, part in (
-        manifest.kept.drop_nulls(["group", "split"]).select("group", "split").unique().iter_rows()
-    ):
-        digest = hashlib.sha256(f"{split['seed']}:{group}".encode()).digest()
-        position = int.from_bytes(digest[:8], "big") / 2**64
-        expected = (
-            "test"
-            if position < split["test"]
-            else "val"
-            if position < split["test"] + split["val"]
-            else "train"
-        )
-        if part != expected:
-            wrong.append((group, part, expected))
-    if wrong:
-        group, part, expected = min(wrong)
-        yield (
-            f"{len(wrong)} groups are not where the hash of seed {split['seed']} puts them,"
-            f" such as {group}: {part}, not {expected}"
-        )
-
-
 def _balance(manifest: Manifest) -> Iterator[str]:
     if _last(manifest, "balance") is None or not {"rank", "weight"} <= set(manifest.frame.columns):
         return
@@ -191,9 +115,7 @@ RULES: dict[str, Callable[[Manifest], Iterator[str]]] = {
     "history": _history,
     "countries": _countries,
     "duplicates": _duplicates,
-    "groups": _groups,
-    "near-duplicates": _near_duplicates,
-    "split": _split_rule,
+    **SPLIT_RULES,
     "balance": _balance,
 }
 CHECKS = len(RULES) + 2  # and the schema and the files

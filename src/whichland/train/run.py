@@ -19,6 +19,7 @@ from torch import nn
 import whichland
 from whichland.allocator import keep_freed_memory
 from whichland.config import to_toml
+from whichland.curate.certificate import certificate_of
 from whichland.errors import UserError
 from whichland.images.augment import Augment
 from whichland.images.preprocess import Preprocess
@@ -208,6 +209,7 @@ def _write_bundle(
         "train": settings,
         "photos": photos,
         "manifest_sha256": digest,
+        "split_certificate": certificate_of(table),
         "history": [asdict(step) for step in table.history],
         "packages": {name: version(name) for name in ("torch", "timm", "numpy", "pillow", "polars")},
         "seed": config.seed,
