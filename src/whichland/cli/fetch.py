@@ -46,7 +46,7 @@ def fetch(
     MAPILLARY_API in the environment names another address of the same API, such as a mirror.
     """
     from whichland.manifest import write
-    from whichland.sources.mapillary.harvest import API
+    from whichland.sources.mapillary.client import API
     from whichland.sources.mapillary.harvest import fetch as run
 
     folder = folder or out.with_name(f"{out.stem}-photos")

@@ -222,8 +222,10 @@ class Client:
 def _too_many(answer: _Answer) -> bool:
     if answer.status == 429:
         return True
-    found = answer.status in (400, 403) and re.search(rb'"code"\s*:\s*(\d+)', answer.body[:2000])
-    return bool(found) and int(found[1]) in _TOO_MANY
+    if answer.status not in (400, 403):
+        return False
+    found = re.search(rb'"code"\s*:\s*(\d+)', answer.body[:2000])
+    return found is not None and int(found[1]) in _TOO_MANY
 
 
 def _in_words(error: httpx.HTTPError) -> str:

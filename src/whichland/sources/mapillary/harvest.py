@@ -2,8 +2,8 @@
 
     fetch("mapillary:bbox=10.7,59.9,10.8,59.95", Path("oslo"), HarvestConfig(budget=2000), token=token)
 
-The coordinating thread alone chooses and notes; `workers` threads send requests and write photos. They are daemons:
-an interrupted harvest ends at once, as a killed one does, and the journal holds what was done.
+The coordinating thread alone chooses and notes; `workers` threads send requests and write photos. They are
+daemons: an interrupted harvest ends at once, as a killed one does, and the journal holds what was done.
 """
 
 import json
@@ -280,8 +280,8 @@ class _Run:
         if self._failures >= MOST_FAILURES:
             last = result.reason if isinstance(result, _Settled) else result
             raise UserError(
-                f"{self._failures} requests in a row were given up, the last with: {last}; go on later with the same "
-                "command"
+                f"{self._failures} requests in a row were given up, the last with: {last}; go on later "
+                "with the same command"
             )
 
     def _take_chosen(self) -> None:

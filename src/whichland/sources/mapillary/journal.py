@@ -1,11 +1,11 @@
 """What has been asked, found and stored, so that a harvest can be killed at any moment and gone on with.
 
 One SQLite file in the harvest's folder. A transaction that has been committed outlives the process (SIGKILL
-included); a loss of power may cost the last few, never the file (WAL, synchronous=NORMAL). The file is locked while
-a harvest runs: two of them cannot spend one budget twice.
+included); a loss of power may cost the last few, never the file (WAL, synchronous=NORMAL). The file is locked
+while a harvest runs: two of them cannot spend one budget twice.
 
-An area is worked through box by box in a fixed order (`cell` counts them), a box that is cut up is told by the path
-of its quarters ("": the whole, "02": quarter 2 of quarter 0). The token is never written here.
+An area is worked through box by box in a fixed order (`cell` counts them), a box that is cut up is told by the
+path of its quarters ("": the whole, "02": quarter 2 of quarter 0). The token is never written here.
 """
 
 import json
@@ -32,6 +32,9 @@ CREATE TABLE IF NOT EXISTS image (id TEXT PRIMARY KEY, area INTEGER, sequence TE
     bytes INTEGER, reason TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS left_out (reason TEXT PRIMARY KEY, images INTEGER) WITHOUT ROWID;
 """
+
+
+_Row = tuple[str, int, str | None, str | None]  # id, area, sequence, record as JSON
 
 
 class BudgetSpentError(UserError):
@@ -86,8 +89,8 @@ class Journal:
         if known and known != wanted:
             differing = [name for name in wanted if known.get(name) != wanted[name]]
             raise UserError(
-                f"{folder} holds another harvest (its {', '.join(differing)} differ): give the same settings to go "
-                "on with it, or another --folder"
+                f"{folder} holds another harvest (its {', '.join(differing)} differ): give the same settings "
+                "to go on with it, or another --folder"
             )
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO harvest VALUES (?, ?)", wanted.items())
@@ -147,7 +150,7 @@ class Journal:
         self, area: int, cell: int, chosen: list[Record], frontier: Frontier, left_out: dict[str, int]
     ) -> None:
         """Note which images of a box are wanted, and that the box is done with."""
-        rows = [(r["id"], area, r["sequence"], json.dumps(r)) for r in chosen]
+        rows: list[_Row] = [(r["id"], area, r["sequence"], json.dumps(r)) for r in chosen]
         with self._transaction():
             self._want(rows)
             self._db.execute("INSERT OR REPLACE INTO area VALUES (?, ?, ?, ?)", (area, *frontier))
@@ -164,7 +167,7 @@ class Journal:
             if done:
                 self._db.execute("INSERT OR REPLACE INTO area VALUES (?, 1, 0, 1)", (area,))
 
-    def _want(self, rows: list[tuple[str, int, str | None, str | None]]) -> None:
+    def _want(self, rows: list[_Row]) -> None:
         self._db.executemany(
             "INSERT OR IGNORE INTO image (id, area, sequence, record, state) VALUES (?, ?, ?, ?, 'wanted')",
             rows,
@@ -231,7 +234,8 @@ class Journal:
 
     def _count(self, left_out: dict[str, int]) -> None:
         self._db.executemany(
-            "INSERT INTO left_out VALUES (?, ?) ON CONFLICT (reason) DO UPDATE SET images = images + excluded.images",
+            "INSERT INTO left_out VALUES (?, ?) "
+            "ON CONFLICT (reason) DO UPDATE SET images = images + excluded.images",
             left_out.items(),
         )
 

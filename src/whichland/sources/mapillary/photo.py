@@ -33,31 +33,31 @@ def without_metadata(data: bytes) -> bytes:
     if data[:2] != SOI:
         raise ImageError(f"not a JPEG, it starts with {data[:8]!r}")
     kept, at = [SOI], 2
-    orientation = jpeg_orientation(data)
-    while at + 2 <= len(data) and data[at] == 0xFF:
+    orientation, scanned = jpeg_orientation(data), False
+    while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
             continue
-        if marker == 0xD9:
-            return b"".join((*kept, EOI))
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         segment = data[at:end]
-        if len(segment) < 4 or end > len(data):
+        if marker == 0xD9 or end > len(data):
             break
-        if segment[:2] == b"\xff\xe1" and segment[4:10] == b"Exif\0\0":
+        if segment[:2] == b"\xff\xe1" and segment[4:10] == b"Exif\0\0" and not scanned:
             if orientation != 1:
                 kept.append(_orientation_segment(orientation))
                 orientation = 1  # once
-        elif _describes_pixels(segment):
+        elif scanned or _describes_pixels(segment):  # between scans all is kept, for the decoder to judge
             kept.append(segment)
         at = end
         if marker == 0xDA:
-            found = _SCAN_END.search(data, at)
+            scanned, found = True, _SCAN_END.search(data, at)
             if found is None:
                 break
             kept.append(data[at : found.start()])
             at = found.start()
+    if scanned and data[at : at + 2] == EOI:
+        return b"".join((*kept, EOI))
     raise ImageError("truncated JPEG: the end marker is missing")
 
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import shapely
 
 from whichland.errors import UserError
-from whichland.geo.countries import COUNTRIES, find_country
+from whichland.geo.countries import find_country
 
 Box = tuple[float, float, float, float]
 
@@ -106,7 +107,7 @@ def _codes(names: Sequence[str]) -> list[str]:
     unknown = [name for name, code in codes.items() if code is None]
     if unknown:
         raise UserError(f"not a country: {', '.join(unknown)}; give ISO codes such as NO or names")
-    return [code for code in dict.fromkeys(codes.values()) if code in COUNTRIES]
+    return [code for code in dict.fromkeys(codes.values()) if code is not None]
 
 
 def _box_shape(values: Sequence[str]) -> Any:
@@ -161,7 +162,7 @@ def _census(shape: Any) -> Iterator[Box]:
     """Tile the shape from south to north and west to east, leaving out the tiles it does not touch."""
     west, south, east, north = shape.bounds
     columns, rows = _edges(west, east), _edges(south, north)
-    for low, high in zip(rows[:-1], rows[1:], strict=True):
+    for low, high in pairwise(rows):
         touched = shapely.intersects(shape, shapely.box(columns[:-1], low, columns[1:], high))
         for column in np.flatnonzero(touched):
             yield float(columns[column]), float(low), float(columns[column + 1]), float(high)

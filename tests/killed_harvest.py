@@ -1,0 +1,89 @@
+"""Run the real command against the misbehaving Mapillary, kill it again and again, and look at what is left."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from misbehaving_mapillary import BOX, TOKEN, Mapillary
+
+ORIGIN = f"mapillary:bbox={','.join(map(str, BOX))}"
+
+
+@dataclass
+class Harvest:
+    """What a harvest left behind, and what it took."""
+
+    files: dict[str, bytes]  # by path below its folder
+    manifest: bytes
+    kills: int = 0
+    over_budget: int = 0  # times the servers had seen more requests than the budget of the moment
+    budget_ends: int = 0  # times the command ended because the budget was spent
+    budget: int = 0
+    longest_life_s: float = 0.0
+    said: list[str] = field(default_factory=list)
+
+
+def command(folder: Path, server: Mapillary, budget: int, rate: int) -> subprocess.Popen[str]:
+    """Start `whichland data fetch`, which writes to `folder`."""
+    words = [sys.executable, "-m", "whichland", "data", "fetch", ORIGIN, "-o", str(folder / "m.parquet")]
+    words += ["--per-sequence", "25", "--budget", str(budget), "--rate", str(rate), "--workers", "8"]
+    words += ["--timeout-s", "1", "--backoff-s", "0.02", "--json"]
+    hidden = ("http_proxy", "https_proxy", "all_proxy")
+    environment = {name: value for name, value in os.environ.items() if name.lower() not in hidden}
+    environment |= {"MAPILLARY_TOKEN": TOKEN, "MAPILLARY_API": server.api.address, "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def harvest(
+    folder: Path,
+    server: Mapillary,
+    *,
+    kills: int = 0,
+    seed: int = 0,
+    budget: int = 100_000,
+    rate: int = 60_000,
+    life_s: tuple[float, float] = (0.3, 2.4),
+) -> Harvest:
+    """Harvest the server's world to its end, killed `kills` times at random moments before.
+
+    A budget that is spent is raised by its first amount, so that it binds again and again. While there are kills to
+    come the rate is `rate`, then as fast as it goes. The folder is emptied before.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    moments, step = random.Random(seed), budget
+    left = Harvest({}, b"", budget=budget)
+    while True:
+        killing = left.kills < kills
+        begun = time.monotonic()
+        process = command(folder, server, left.budget, rate if killing else 60_000)
+        try:
+            out, err = process.communicate(timeout=moments.uniform(*life_s) if killing else 300)
+        except subprocess.TimeoutExpired:
+            if not killing:
+                process.kill()
+                raise
+            process.send_signal(signal.SIGKILL)
+            out, err = process.communicate()
+            left.kills += 1
+        left.longest_life_s = max(left.longest_life_s, time.monotonic() - begun)
+        left.said += [out, err]
+        left.over_budget += sum(server.asked.values()) > left.budget
+        if process.returncode == 2 and "budget" in err:
+            left.budget_ends += 1
+            left.budget += step
+        elif process.returncode == 0:
+            break
+        elif process.returncode != -signal.SIGKILL:
+            raise RuntimeError(f"exit code {process.returncode}: {err}")
+    photos = folder / "m-photos"
+    left.files = {str(path.relative_to(photos)): path.read_bytes() for path in sorted(photos.glob("*/*"))}
+    left.manifest = (folder / "m.parquet").read_bytes()
+    return left
