@@ -21,7 +21,6 @@ from whichland.sources.parquet import read_shards
 from whichland.sources.shards import Shard, ambiguous, choose, tell_shards
 
 _ORIGIN = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:\s]+))?(?::(?P<split>[\w./-]+))?")
-ATTEMPTS = 5  # each goes on where the one before broke off
 
 
 def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
@@ -123,20 +122,16 @@ def _fetch(client: Any, name: str, revision: str, commit: str, shards: Sequence[
 
     missing = [shard for shard in shards if not _in_cache(client, name, commit, shard.path)]
     _say_size(client, name, shards, missing)
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            folder = client.snapshot_download(
-                name, repo_type="dataset", revision=revision, allow_patterns=[shard.path for shard in shards]
-            )
-        except Exception as error:  # as above
-            if attempt == ATTEMPTS:
-                raise UserError(
-                    f"hub:{name}: not all could be fetched ({first_line(error)}); the same command goes on where "
-                    "this one stopped"
-                ) from None
-            continue
-        return Path(folder)
-    raise AssertionError
+    try:
+        folder = client.snapshot_download(
+            name, repo_type="dataset", revision=revision, allow_patterns=[shard.path for shard in shards]
+        )
+    except Exception as error:  # as above; the client has tried several times, each from where it stopped
+        raise UserError(
+            f"hub:{name}: not all could be fetched ({first_line(error)}); the same command goes on where this one "
+            "stopped"
+        ) from None
+    return Path(folder)
 
 
 def _in_cache(client: Any, name: str, commit: str, path: str) -> bool:
