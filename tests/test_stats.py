@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from curated import measured
+from whichland.curate.charts import chart
 from whichland.curate.clean import clean
 from whichland.curate.split import split
-from whichland.curate.stats import chart, stats
+from whichland.curate.stats import stats
 from whichland.errors import UserError
 
 
@@ -36,7 +37,16 @@ def test_a_manifest_that_is_only_ingested_can_be_counted() -> None:
     assert (found.rows, found.kept) == (4, 4)
     assert set(found.by_country["name"]) == {"France", "(none)"}
     assert found.by_split.height == found.by_drop_reason.height == 0
-    assert set(found.as_dict()) == {"rows", "kept", "by_country", "by_split", "by_source", "by_drop_reason"}
+    assert set(found.as_dict()) == {
+        "rows",
+        "kept",
+        "by_country",
+        "by_split",
+        "by_source",
+        "by_drop_reason",
+        "drop_rates",
+        "excesses",
+    }
 
 
 @pytest.mark.parametrize("steps", ["kept", "split"])

@@ -72,18 +72,39 @@ def measure(manifest: In, out: Out, workers: Workers = None, ray: Ray = None, js
 
 @flags(CleanConfig)
 def clean(config: CleanConfig, manifest: In, out: Out, json: Json = False) -> None:
-    """Give bad images and repeated bytes a reason to be left out; no row is deleted."""
+    """Give bad, misplaced and repeated images a reason to be left out; no row is deleted.
+
+    `whichland data stats --examples` then shows what each threshold took, and what it just kept.
+    """
     from whichland.curate.clean import clean as run
 
     finish(run(read(manifest), config), out, json)
 
 
 @flags(BalanceConfig)
-def balance(config: BalanceConfig, manifest: In, out: Out, json: Json = False) -> None:
-    """Rank, cap and weigh the training images of each country."""
+def balance(
+    config: BalanceConfig,
+    manifest: In,
+    out: Out,
+    chart: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Draw the training photos before and after (.png, .svg, .pdf)."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Rank, thin out and weigh the training images of each country; validation and test stay as they are."""
     from whichland.curate.balance import balance as run
 
-    finish(run(read(manifest), config), out, json)
+    balanced = run(read(manifest), config)
+    finish(balanced, out, json)
+    if chart:
+        from whichland.curate import charts
+
+        before = charts.in_use(Manifest(balanced.frame.drop("weight")), "train")
+        drawn = charts.before_and_after(
+            before, charts.in_use(balanced, "train"), chart, what="Training photos"
+        )
+        print(f"chart: {drawn}", file=sys.stderr)
 
 
 @dataclass(frozen=True, kw_only=True)

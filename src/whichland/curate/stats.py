@@ -1,25 +1,17 @@
-"""Count a manifest by country, split, source and drop reason, as tables and as a chart."""
+"""Count a manifest by country, split, source and drop reason, and tell where cleaning took far more."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
 
-from whichland.errors import UserError
+from whichland.curate.drop_rates import Excess, drop_rates, excesses
 from whichland.geo.countries import country_name
 from whichland.manifest import Manifest
 
 SPLITS = ("train", "val", "test")
 KEPT = pl.col("drop_reason").is_null()
-
-# Dark to light, so that the order survives a black-and-white print; the hues are told apart by colour-blind eyes.
-BARS: dict[str, dict[str, Any]] = {
-    "train": {"color": "#1f4e79", "hatch": ""},
-    "val": {"color": "#56b4e9", "hatch": "////"},
-    "test": {"color": "#f0c36d", "hatch": ""},
-    "kept": {"color": "#1f4e79", "hatch": ""},
-}
+PLACES = ("country", "region", "latitude")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +20,12 @@ class Stats:
 
     rows: int
     kept: int
-    by_country: pl.DataFrame  # country, name, kept, train, val, test, groups, dropped
+    by_country: pl.DataFrame  # country, name, kept, train, val, test, groups, dropped, drop_rate
     by_split: pl.DataFrame  # split, photos, groups, countries, largest_group
     by_source: pl.DataFrame  # source, photos, kept, countries
     by_drop_reason: pl.DataFrame  # drop_reason, photos, share
+    drop_rates: dict[str, pl.DataFrame]  # by country, region and latitude, as far as known; see `drop_rates`
+    excesses: list[Excess]  # the places that a reason has taken far more of than of the rest
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """The tables by title, in order of printing."""
@@ -45,7 +39,14 @@ class Stats:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         tables = {f"by_{title.replace(' ', '_')}": table.to_dicts() for title, table in self.tables().items()}
-        return {"rows": self.rows, "kept": self.kept, **tables}
+        rates = {kind: table.to_dicts() for kind, table in self.drop_rates.items()}
+        return {
+            "rows": self.rows,
+            "kept": self.kept,
+            **tables,
+            "drop_rates": rates,
+            "excesses": [asdict(line) for line in self.excesses],
+        }
 
 
 def stats(manifest: Manifest) -> Stats:
@@ -74,6 +75,8 @@ def stats(manifest: Manifest) -> Stats:
         .group_by("drop_reason")
         .agg(photos=pl.len(), share=pl.len() / max(frame.height, 1))
         .sort("photos", "drop_reason", descending=[True, False]),
+        drop_rates={kind: table for kind in PLACES if (table := drop_rates(manifest, kind)).height},
+        excesses=[line for kind in PLACES for line in excesses(manifest, kind)],
     )
 
 
@@ -83,6 +86,7 @@ def _by_country(frame: pl.DataFrame) -> pl.DataFrame:
         *[(KEPT & (pl.col("split") == part)).sum().alias(part) for part in SPLITS],
         pl.col("group").filter(KEPT).drop_nulls().n_unique().alias("groups"),
         (~KEPT).sum().alias("dropped"),
+        (~KEPT).mean().alias("drop_rate"),
     )
     names = [country_name(code) if code else "(none)" for code in counts["country"]]
     return counts.insert_column(1, pl.Series("name", names, dtype=pl.String)).sort(
@@ -105,48 +109,3 @@ def _by_split(kept: pl.DataFrame) -> pl.DataFrame:
     )
     order = pl.DataFrame({"split": SPLITS, "_order": range(len(SPLITS))})
     return table.join(order, on="split", how="left").sort("_order").drop("_order")
-
-
-def chart(found: Stats, path: str | Path) -> Path:
-    """Draw the kept photos of each country as horizontal bars, stacked by split, the largest on top.
-
-    Raises UserError when there is nothing to draw or matplotlib (extra `train`) is missing.
-    """
-    table = found.by_country.filter((pl.col("kept") > 0) & pl.col("country").is_not_null())
-    if not table.height:
-        raise UserError("no photo has a country: there is nothing to draw")
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("a chart needs matplotlib: pip install 'whichland[train]'") from None
-    figure = Figure(figsize=(8, 1.4 + 0.24 * table.height), layout="constrained", dpi=150)
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    parts = [part for part in SPLITS if table[part].sum()] or ["kept"]
-    left = [0] * table.height
-    for part in parts:
-        counts = table[part].to_list()
-        axes.barh(
-            table["name"].to_list(),
-            counts,
-            left=left,
-            label=part,
-            **BARS[part],
-            edgecolor="white",
-            linewidth=0.4,
-        )
-        left = [so_far + count for so_far, count in zip(left, counts, strict=True)]
-    for row, total in enumerate(left):
-        axes.text(total, row, f" {total:,}", va="center", fontsize=8, color="#333333")
-    axes.invert_yaxis()
-    axes.margins(x=0.08, y=0.01)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0, labelsize=8)
-    axes.tick_params(axis="x", labelsize=8)
-    axes.set_xlabel("photos", fontsize=9)
-    axes.set_title(f"{sum(left):,} photos of {table.height} countries", loc="left", fontsize=10)
-    if len(parts) > 1:
-        axes.legend(loc="lower right", frameon=False, fontsize=9)
-    figure.savefig(path)
-    return Path(path)

@@ -1,0 +1,219 @@
+"""Contact sheets: what each drop reason took, and what it just kept, so that a person can look before believing.
+
+For every reason there is a picture `dropped-REASON.jpg`, for every threshold also `kept-REASON.jpg`; `index.html`
+shows them all and needs no other file. Borderline photos come first, as there one can judge the threshold.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from whichland.curate.clean import (
+    NEAR_TONE,
+    REASONS,
+    THRESHOLDS,
+    CleanConfig,
+    is_placeholder,
+    with_all_columns,
+)
+from whichland.curate.contact_page import THUMBNAIL, Example, Sheet, page, sheet
+from whichland.errors import UserError
+from whichland.geo.countries import country_name
+from whichland.images.decode import ImageError, load
+from whichland.manifest import Manifest
+from whichland.progress import track
+from whichland.whole_file import whole_file
+
+PER_SHEET = 24
+LISTED = 200  # unreadable ones, which are text
+SAMPLED = 400  # near-duplicates whose better copy is looked for
+
+
+def contact_sheets(manifest: Manifest, folder: str | Path, *, per_sheet: int = PER_SHEET) -> Path:
+    """Write the sheets of a cleaned manifest into `folder`; return the path of its index.html.
+
+    Raises UserError when the manifest has not been cleaned.
+    """
+    manifest.require("drop_reason", hint="run `whichland data clean` first")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    found = [with_pictures(made) for made in track(sheets(manifest, per_sheet), description="drawing sheets")]
+    for reason in REASONS:  # sheets of an earlier run that this one does not have would mislead
+        for kind in ("dropped", "kept"):
+            (folder / f"{kind}-{reason}.jpg").unlink(missing_ok=True)
+    for made in found:
+        if any(example.picture for example in made.examples):
+            with whole_file(folder / f"{made.name}.jpg") as partial:
+                sheet(made).save(partial, format="JPEG", quality=85)
+    index = folder / "index.html"
+    with whole_file(index) as partial:
+        partial.write_text(page(found, len(manifest), manifest.kept.height), encoding="utf-8")
+    return index
+
+
+def sheets(manifest: Manifest, per_sheet: int = PER_SHEET) -> list[Sheet]:
+    """Choose the examples of every reason that dropped a row, and of every threshold that can be judged."""
+    config = last_config(manifest)
+    frame = with_all_columns(manifest.frame)
+    counts = dict(frame["drop_reason"].drop_nulls().value_counts().iter_rows())
+    made = []
+    for reason in [*REASONS, *sorted(set(counts) - set(REASONS))]:
+        if reason in counts:
+            rows = _dropped(frame, reason, config, per_sheet)
+            made.append(_sheet(rows, reason, "dropped", counts[reason], config))
+        if reason in THRESHOLDS:
+            rows, count = _kept(frame, reason, per_sheet)
+            if count:
+                made.append(_sheet(rows, reason, "kept", count, config))
+    return made
+
+
+def last_config(manifest: Manifest) -> CleanConfig:
+    """The settings of the last cleaning; those that an older version did not have are at their defaults."""
+    steps = [step.params for step in manifest.history if step.step == "clean"]
+    if not steps:
+        raise UserError("the manifest's history has no cleaning; run `whichland data clean` on it")
+    known = {name: value for name, value in steps[-1].items() if name in CleanConfig.__dataclass_fields__}
+    return CleanConfig(**known)
+
+
+def _dropped(frame: pl.DataFrame, reason: str, config: CleanConfig, count: int) -> pl.DataFrame:
+    """The examples of what a reason took, with `_value` in words, the borderline first."""
+    rows = frame.filter(pl.col("drop_reason") == reason)
+    if reason in THRESHOLDS:
+        rule = THRESHOLDS[reason]
+        rows = rows.with_columns(_number=rule.value.cast(pl.Float64)).sort(
+            "_number", "image_id", descending=[not rule.above, False]
+        )
+        return rows.head(count).with_columns(_value=_in_words("_number", rule.unit))
+    if reason == "unreadable":
+        return rows.sort("image_id").head(LISTED).with_columns(_value=pl.col("unreadable"))
+    if reason == "placeholder":
+        return _placeholders(frame, rows, config).head(count)
+    if reason in ("duplicate", "conflicting_label"):
+        return _same_bytes(frame, rows).head(count)
+    if reason == "near_duplicate":
+        return _beside_their_better(frame, rows, count)
+    return rows.sort("image_id").head(count).with_columns(_value=pl.lit(""))
+
+
+def _kept(frame: pl.DataFrame, reason: str, count: int) -> tuple[pl.DataFrame, int]:
+    """The kept rows that a threshold came nearest to, the nearest first, and how many it could have taken."""
+    rule = THRESHOLDS[reason]
+    rows = frame.filter(pl.col("drop_reason").is_null() & rule.only).with_columns(
+        _number=rule.value.cast(pl.Float64)
+    )
+    rows = rows.filter(pl.col("_number").is_finite())
+    nearest = rows.sort("_number", "image_id", descending=[rule.above, False]).head(count)
+    return nearest.with_columns(_value=_in_words("_number", rule.unit)), rows.height
+
+
+def _in_words(column: str, unit: str) -> pl.Expr:
+    return pl.col(column).map_elements(lambda value: f"{value:.4g} {unit}", return_dtype=pl.String)
+
+
+def _placeholders(frame: pl.DataFrame, rows: pl.DataFrame, config: CleanConfig) -> pl.DataFrame:
+    """One row for each picture, the one in the fewest countries first."""
+    every = frame.filter(pl.Series(is_placeholder(frame, config))).group_by("phash")
+    spread = every.agg(
+        _rows=pl.len(), _countries=pl.col("country").n_unique(), _sequences=pl.col("sequence").n_unique()
+    )
+    text = pl.format("{} times, {} countries", "_rows", "_countries")
+    return (
+        rows.sort("image_id")
+        .unique("phash", keep="first", maintain_order=True)
+        .join(spread, on="phash")
+        .sort("_countries", "_sequences", "image_id")
+        .with_columns(_value=text)
+    )
+
+
+def _same_bytes(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Copies stand side by side, each told the countries under which its bytes stand."""
+    copies = frame.filter(pl.col("sha256").is_in(rows["sha256"].unique().implode()))
+    told = copies.group_by("sha256").agg(
+        _copies=pl.len(), _named=pl.col("country").drop_nulls().unique().sort().str.join(", ")
+    )
+    return (
+        rows.join(told, on="sha256", how="left")
+        .with_columns(_value=pl.format("{} copies: {}", "_copies", "_named"))
+        .sort("sha256", "image_id")
+    )
+
+
+def _beside_their_better(frame: pl.DataFrame, rows: pl.DataFrame, count: int) -> pl.DataFrame:
+    """Pairs: a near-duplicate and the kept photo nearest to it; the farthest pairs first."""
+    sampled = rows.sort("sha256").head(SAMPLED)
+    kept = frame.filter(
+        pl.col("drop_reason").is_null(), pl.col("country").is_in(sampled["country"].implode())
+    )
+    by_country = {key[0]: part for key, part in kept.partition_by("country", as_dict=True).items()}
+    pairs = []
+    for at, row in enumerate(sampled.iter_rows(named=True)):
+        others = by_country.get(row["country"], kept.head(0)).filter(
+            *((pl.col(tone) - row[tone]).abs() <= NEAR_TONE for tone in ("brightness", "contrast"))
+        )
+        if others.height:
+            apart = np.bitwise_count(others["phash"].to_numpy() ^ np.uint64(row["phash"]))
+            pairs.append((int(apart.min()), at, others[int(apart.argmin())]))
+    shown = []
+    for bits, at, better in sorted(pairs, key=lambda pair: (-pair[0], pair[1]))[: count // 2]:
+        shown.append(sampled[at].with_columns(_value=pl.lit(f"left out, {bits} bits from the next")))
+        shown.append(better.with_columns(_value=pl.lit("kept")))
+    return pl.concat(shown) if shown else rows.head(0).with_columns(_value=pl.lit(""))
+
+
+def _sheet(rows: pl.DataFrame, reason: str, kind: str, count: int, config: CleanConfig) -> Sheet:
+    examples = []
+    for row in rows.iter_rows(named=True):
+        stated = row.get("label_country")
+        country = country_name(row["country"]) if row["country"] else "no country"
+        if stated and stated != row["country"]:
+            country += f", label {country_name(stated)}"
+        examples.append(
+            Example(
+                image_id=row["image_id"],
+                uri=row["uri"],
+                country=country,
+                value=row["_value"] or "",
+                credit=row.get("attribution") or row.get("creator") or "",
+            )
+        )
+    return Sheet(reason=reason, kind=kind, rule=_rule(reason, kind, config), rows=count, examples=examples)
+
+
+def _rule(reason: str, kind: str, config: CleanConfig) -> str:
+    if reason not in THRESHOLDS:
+        return RULES.get(reason, "")
+    rule = THRESHOLDS[reason]
+    sides = {"dropped": ("below", "above"), "kept": ("at least", "at most")}
+    limit = f"{getattr(config, rule.setting):g} {rule.unit}"
+    return f"{sides[kind][rule.above]} {limit} (--{rule.setting.replace('_', '-')})"
+
+
+RULES = {
+    "unreadable": "no pixels could be had",
+    "placeholder": "one picture in many countries or sequences",
+    "no_country": "neither a label nor coordinates name a country",
+    "conflicting_label": "the same bytes under several countries: nobody can tell which is right",
+    "duplicate": "the bytes of another row, which is kept",
+    "near_duplicate": "nearly the same as a better photo of its country, which is kept and stands beside it",
+}
+
+
+def with_pictures(made: Sheet) -> Sheet:
+    """Decode the thumbnails; what cannot be read any more says so in its place."""
+    examples = []
+    for example in made.examples:
+        picture, trouble = None, ""
+        if made.reason != "unreadable":
+            try:
+                picture = Image.fromarray(load(example.uri, short_side=min(THUMBNAIL)))
+                picture.thumbnail(THUMBNAIL, Image.Resampling.BICUBIC)
+            except ImageError as error:
+                trouble = str(error)
+        examples.append(replace(example, picture=picture, trouble=trouble))
+    return replace(made, examples=examples)
