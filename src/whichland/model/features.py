@@ -1,0 +1,117 @@
+"""What a pretrained backbone makes of photos: one vector each, kept on disk so that no photo is seen twice."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from whichland.allocator import keep_freed_memory
+from whichland.errors import UserError
+from whichland.images.decode import ImageError
+from whichland.images.preprocess import Preprocess
+from whichland.model import backbone
+from whichland.model.batches import decoded_ahead
+from whichland.model.head import features_before_head
+from whichland.model.predict import best_device
+from whichland.progress import Progress
+from whichland.whole_file import whole_file
+
+BATCH = 32
+
+Features = NDArray[np.float32]  # N×F
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """Which frozen backbone looks at the photos, and how closely."""
+
+    arch: Annotated[str, "timm's name of a pretrained model"] = "mobilenetv2_100.ra_in1k"
+    weights: Annotated[str, "`hub`, or a .safetensors file of the model's weights"] = "hub"
+    size: Annotated[int, "side in pixels that photos are cropped and resized to"] = 224
+
+    def __post_init__(self) -> None:
+        if self.size < 32:
+            raise UserError(f"size {self.size}: give 32 pixels or more")
+
+
+def features(
+    uris: Sequence[str], keys: Sequence[str], config: BackboneConfig, cache: Path | None = None
+) -> Features:
+    """Return what the backbone's head would see of each photo, N×F; rows of NaN where one cannot be read.
+
+    `keys` tell photos apart by their bytes (sha256). With the folder `cache`, vectors are kept there in half
+    precision and photos known from an earlier run are not seen again; an interrupted run keeps what it has.
+    """
+    file = cache / f"{_name(config)}.npz" if cache else None
+    known = _read(file) if file else {}
+    waiting = [(uri, key) for key, uri in zip(keys, uris, strict=True) if key not in known]
+    if waiting:
+        try:
+            _see(waiting, config, known)
+        finally:
+            if file:
+                _write(file, known)
+    return np.stack([known[key] for key in keys]).astype(np.float32)
+
+
+def _see(
+    photos: list[tuple[str, str]], config: BackboneConfig, known: dict[str, NDArray[np.float16]]
+) -> None:
+    """Put photos, as (uri, key), through the backbone, and their vectors into `known`."""
+    keep_freed_memory()
+    made = backbone.create(config.arch, 2, weights=config.weights, size=config.size)
+    device = best_device()
+    model = made.model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    crop = {"test_input_size": (3, config.size, config.size), "test_crop_pct": 1.0, "crop_mode": "center"}
+    preprocess = Preprocess.from_config(made.pretrained_cfg | crop)
+    keys = iter(key for _, key in photos)
+    unread: list[str] = []
+    width = 0
+    with torch.inference_mode(), Progress("looking at photos", total=len(photos)) as shown:
+        for names, crops in decoded_ahead([uri for uri, _ in photos], preprocess, BATCH):
+            batch = [next(keys) for _ in names]
+            readable = [
+                key for key, crop in zip(batch, crops, strict=True) if not isinstance(crop, ImageError)
+            ]
+            unread += [key for key, crop in zip(batch, crops, strict=True) if isinstance(crop, ImageError)]
+            if readable:
+                pixels = np.stack([crop for crop in crops if not isinstance(crop, ImageError)])
+                x_BCHW = torch.from_numpy(preprocess.normalise(pixels)).to(device)
+                vectors = features_before_head(model, x_BCHW).float().cpu().numpy().astype(np.float16)
+                known.update(zip(readable, vectors, strict=True))
+                width = vectors.shape[1]
+            shown.advance(len(names))
+    if not width:
+        raise UserError(f"none of {len(photos)} photos can be read, such as {photos[0][0]}")
+    known.update(dict.fromkeys(unread, np.full(width, np.nan, np.float16)))
+
+
+def _name(config: BackboneConfig) -> str:
+    """Name of the cache file; weights are told apart by their bytes."""
+    given = "hub" if config.weights == "hub" else "none"
+    if Path(config.weights).is_file():
+        with Path(config.weights).open("rb") as file:
+            given = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    return f"{config.arch}-{given}-{config.size}"
+
+
+def _read(file: Path) -> dict[str, NDArray[np.float16]]:
+    if not file.is_file():
+        return {}
+    with np.load(file, allow_pickle=False) as held:
+        return dict(zip(held["keys"].tolist(), held["vectors"], strict=True))
+
+
+def _write(file: Path, known: dict[str, NDArray[np.float16]]) -> None:
+    """Write what is known, but for unreadable photos: they may be mended."""
+    seen = {key: vector for key, vector in known.items() if not np.isnan(vector[0])}
+    if not seen:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as partial, partial.open("wb") as stream:
+        np.savez(stream, keys=np.array(list(seen)), vectors=np.stack(list(seen.values())))
