@@ -84,7 +84,12 @@ def compare(killed: Harvest, calm: Harvest) -> dict[str, int]:
 
 def _leaks(killed: Harvest) -> int:
     secret = TOKEN.encode()
-    stored = (*killed.files.values(), killed.manifest, *(text.encode() for text in killed.said))
+    stored = (
+        *killed.files.values(),
+        killed.manifest,
+        killed.journal,
+        *(text.encode() for text in killed.said),
+    )
     return sum(secret in data for data in stored)
 
 

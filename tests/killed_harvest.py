@@ -21,6 +21,7 @@ class Harvest:
 
     files: dict[str, bytes]  # by path below its folder
     manifest: bytes
+    journal: bytes = b""
     kills: int = 0
     over_budget: int = 0  # times the servers had seen more requests than the budget of the moment
     budget_ends: int = 0  # times the command ended because the budget was spent
@@ -53,8 +54,8 @@ def harvest(
 ) -> Harvest:
     """Harvest the server's world to its end, killed `kills` times at random moments before.
 
-    A budget that is spent is raised by its first amount, so that it binds again and again. While there are kills to
-    come the rate is `rate`, then as fast as it goes. The folder is emptied before.
+    A budget that is spent is raised by its first amount, so that it binds again and again. While there are kills
+    to come the rate is `rate`, then as fast as it goes. The folder is emptied before.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -86,4 +87,5 @@ def harvest(
     photos = folder / "m-photos"
     left.files = {str(path.relative_to(photos)): path.read_bytes() for path in sorted(photos.glob("*/*"))}
     left.manifest = (folder / "m.parquet").read_bytes()
+    left.journal = b"".join(path.read_bytes() for path in photos.glob("*.sqlite3*"))
     return left

@@ -331,7 +331,7 @@ class _Photos(_Answer):
 def serve(
     world: World | None = None, *, faults: float = 0.0, seed: int = 0, lost: int = 0
 ) -> Iterator[Mapillary]:
-    """Serve until the block ends. `faults` is the chance that an answer is a fault, up to `MOST_FAULTS` in a row."""
+    """Serve until the block ends. `faults` is the chance of a fault, `lost` the number of images gone for good."""
     mapillary = Mapillary(world or World(), faults=faults, seed=seed, lost=lost)
     servers = mapillary.api, mapillary.photos
     for server in servers:

@@ -10,7 +10,7 @@ import json
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -131,13 +131,11 @@ def fetch(
     *,
     token: str,
     api: str = API,
-    shape_of: Callable[[str], Any] | None = None,
 ) -> Harvested:
     """Fetch the photos of `origin` into `folder` and return their manifest; goes on where it was left.
 
-    Photos lie in `folder` as `<last two digits>/<id>.jpg`. `shape_of` gives a country's polygon by its code
-    (default: the borders of `whichland.geo`). A budget that runs out ends the harvest early, with the manifest of
-    what is there. Raises UserError.
+    Photos lie in `folder` as `<last two digits>/<id>.jpg`. A budget that runs out ends the harvest
+    early, with the manifest of what is there. Raises UserError.
     """
     place = places.parse(origin)
     quota = config.quota or place.quota
@@ -150,7 +148,7 @@ def fetch(
     try:
         client = Client(api, token, config, journal)
         journal.bind(_settings(origin, place, config, api), folder)
-        run = _Run(place, quota, folder, config, journal, client, shape_of)
+        run = _Run(place, quota, folder, config, journal, client)
         unfinished = run.go()
         return _result(origin, config, folder, journal, unfinished, run.told)
     finally:
@@ -182,7 +180,6 @@ class _Run:
         config: HarvestConfig,
         journal: Journal,
         client: Client,
-        shape_of: Callable[[str], Any] | None,
     ) -> None:
         self._folder, self._config, self._journal, self._client = folder, config, journal, client
         self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -201,7 +198,7 @@ class _Run:
             open_lists = [at for at in range(len(place.values)) if not journal.frontier(at).finished]
             self._sequences.extend(SequenceJob(area=at, sequence=place.values[at]) for at in open_lists)
         else:
-            areas = places.areas(place, quota=quota, seed=config.seed, shape_of=shape_of)
+            areas = places.areas(place, quota=quota, seed=config.seed)
         self._search = Search(areas, journal, config)
         self._photos = deque(journal.wanted())
 

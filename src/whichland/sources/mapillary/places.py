@@ -8,6 +8,7 @@ exactly its edges.
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -15,17 +16,19 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from whichland.errors import UserError
 from whichland.geo.countries import find_country
 
 Box = tuple[float, float, float, float]
+Floats = NDArray[np.float64]
 
 KINDS = ("bbox", "polygon", "country", "ids", "sequence")
 CENSUS_SIDE = 0.09  # degrees; 0.0081 square degrees
 SAMPLE_SIDE = 0.05
 SMALLEST_SIDE = 0.0005  # about 50 m; a box that fails at this size is told and left
-DRAWS = 512  # points of a sample drawn at once
+DRAWS = 4096  # points of a sample drawn at once
 BARREN_DRAWS = 20  # so many times `DRAWS` points without a new box: all boxes are known
 
 
@@ -43,17 +46,15 @@ class Area:
     """A part of the world to search: all of it, or with a quota, boxes drawn from it."""
 
     name: str
-    shape: Any  # a shapely geometry, lon and lat in degrees
-    quota: int | None
-    seed: int
+    bounds: NDArray[np.float64]  # (parts, 4): west, south, east, north of each part, degrees; no two overlap
+    contains: Callable[[Floats, Floats], NDArray[np.bool_]]  # of longitudes and latitudes, degrees
+    shape: Any = None  # a shapely geometry, lon and lat in degrees; a country has none
+    quota: int | None = None
+    seed: int = 0
 
     def boxes(self) -> Iterator[Box]:
         """Give the boxes to search, in the same order in every run."""
-        return _census(self.shape) if self.quota is None else _sample(self.shape, self.name, self.seed)
-
-    def holds(self, lon: float, lat: float) -> bool:
-        """Tell whether a point lies in the area or on its edge."""
-        return bool(shapely.intersects_xy(self.shape, lon, lat))
+        return _census(self.shape) if self.quota is None else _sample(self)
 
 
 def parse(origin: str) -> Place:
@@ -79,27 +80,35 @@ def parse(origin: str) -> Place:
     return Place(kind=kind, values=tuple(values), quota=quota)
 
 
-def areas(
-    place: Place, *, quota: int | None, seed: int, shape_of: Callable[[str], Any] | None = None
-) -> list[Area]:
-    """Turn a bbox, polygon or countries into areas. `shape_of` gives a country's polygon by its code."""
-    if place.kind == "bbox":
-        shapes = {"bbox": _box_shape(place.values)}
-    elif place.kind == "polygon":
-        shapes = {"polygon": _read_polygon(Path(place.values[0]))}
-    else:
+def areas(place: Place, *, quota: int | None, seed: int) -> list[Area]:
+    """Turn a bbox, polygon or countries into areas. Raises UserError."""
+    if place.kind == "country":
         if quota is None:
             raise UserError("a country needs a quota, the number of photos: mapillary:country=NO,quota=500")
-        shapes = {code: (shape_of or _borders())(code) for code in _codes(place.values)}
-    for shape in shapes.values():
-        shapely.prepare(shape)
-    return [Area(name=name, shape=shape, quota=quota, seed=seed) for name, shape in shapes.items()]
+        return [_country(code, quota, seed) for code in _codes(place.values)]
+    shape = _box_shape(place.values) if place.kind == "bbox" else _read_polygon(Path(place.values[0]))
+    shapely.prepare(shape)
+    bounds = shapely.bounds(shapely.get_parts(shape))  # islands far apart would hardly be hit within one box
+    contains = partial(shapely.intersects_xy, shape)
+    return [Area(name=place.kind, bounds=bounds, contains=contains, shape=shape, quota=quota, seed=seed)]
 
 
-def _borders() -> Callable[[str], Any]:
-    from whichland.geo.borders import country_shape
+def _country(code: str, quota: int, seed: int) -> Area:
+    """The area of a country as `data geocode` has it, so that a photo's country is the one it was fetched for."""
+    from whichland.geo.borders import borders, country_of
+    from whichland.geo.rings import UNITS, edges
 
-    return country_shape
+    found, e = borders(), edges()
+    own = found.codes[found.country[e.feature]] == code
+    if not own.any():
+        raise UserError(f"{code} has no area of its own in the borders; give a polygon instead")
+    lon, lat = e.lon0[own] / UNITS, e.lat0[own] / UNITS
+    bounds = np.array([[lon.min(), lat.min(), lon.max(), lat.max()]])
+
+    def contains(lon_N: Floats, lat_N: Floats) -> NDArray[np.bool_]:
+        return np.asarray(country_of(lat_N, lon_N) == code)
+
+    return Area(name=code, bounds=bounds, contains=contains, quota=quota, seed=seed)
 
 
 def _codes(names: Sequence[str]) -> list[str]:
@@ -173,13 +182,10 @@ def _edges(first: float, last: float) -> Any:
     return np.linspace(first, last, count + 1).round(7)
 
 
-def _sample(shape: Any, name: str, seed: int) -> Iterator[Box]:
+def _sample(area: Area) -> Iterator[Box]:
     """Draw boxes of a fixed grid by points that fall evenly on the area's surface; no box comes twice."""
-    random = np.random.default_rng(list(sha256(f"{seed}:{name}".encode()).digest()))
-    parts = shapely.get_parts(
-        shape
-    )  # of each its own bounds: islands far apart would hardly be hit within one box
-    west, south, east, north = shapely.bounds(parts).T
+    random = np.random.default_rng(list(sha256(f"{area.seed}:{area.name}".encode()).digest()))
+    west, south, east, north = area.bounds.T
     low, high = (
         np.sin(np.radians(south)),
         np.sin(np.radians(north)),
@@ -188,10 +194,10 @@ def _sample(shape: Any, name: str, seed: int) -> Iterator[Box]:
     seen: set[tuple[int, int]] = set()
     barren = 0
     while barren < BARREN_DRAWS:
-        part = random.choice(len(parts), DRAWS, p=share / share.sum())
+        part = random.choice(len(share), DRAWS, p=share / share.sum())
         lon = random.uniform(west[part], east[part])
         lat = np.degrees(np.arcsin(random.uniform(low[part], high[part])))
-        inside = shapely.contains_xy(parts[part], lon, lat)
+        inside = area.contains(lon, lat)
         before = len(seen)
         for column, row in np.floor(np.c_[lon, lat][inside] / SAMPLE_SIDE).astype(int).tolist():
             if (column, row) not in seen:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from whichland.sources.mapillary.client import Client
 from whichland.sources.mapillary.config import PER_SEQUENCE_SAMPLED, HarvestConfig, milliseconds
 from whichland.sources.mapillary.journal import Frontier, Journal, Wanted
@@ -190,11 +192,12 @@ class Search:
         per_sequence = config.per_sequence or (PER_SEQUENCE_SAMPLED if area.quota else None)
         most = min(config.per_box, area.quota - self._tally.images) if area.quota else None
         chosen: list[Record] = []
-        for record in sorted(self._journal.found(self.at, cell), key=lambda r: order(config.seed, r["id"])):
+        found = sorted(self._journal.found(self.at, cell), key=lambda r: order(config.seed, r["id"]))
+        for record, inside in zip(found, _inside(found, area), strict=True):
             if most is not None and len(chosen) >= most:
                 break
             drive = record["sequence"]
-            reason = _why_not(record, area, config)
+            reason = left_out(record, config) if inside else "outside the area, or no coordinates"
             if reason is None and drive and per_sequence and self._tally.by_sequence[drive] >= per_sequence:
                 reason = "more of one drive than per_sequence"
             if reason:
@@ -224,10 +227,9 @@ class Search:
         self._next_area()
 
 
-def _why_not(record: Record, area: Area, config: HarvestConfig) -> str | None:
-    lat, lon = record["lat"], record["lon"]
-    if lat is None or lon is None:
-        return "no coordinates"
-    if not area.holds(lon, lat):
-        return "outside the area"
-    return left_out(record, config)
+def _inside(found: list[Record], area: Area) -> list[bool]:
+    """Tell which images lie in the area by the coordinates that are kept, not by those Mapillary searched by."""
+    lon = np.array([record["lon"] for record in found], dtype=float)  # None becomes NaN, which is nowhere
+    lat = np.array([record["lat"] for record in found], dtype=float)
+    inside: list[bool] = area.contains(lon, lat).tolist() if found else []
+    return inside

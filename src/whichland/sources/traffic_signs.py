@@ -1,0 +1,183 @@
+"""The Mapillary Traffic Sign Dataset: `splits/*.txt`, `images/[<split>/]<key>.jpg`, `annotations/<key>.json`.
+
+    FOLDER/splits/{train,val,test}.txt         a key on each line
+    FOLDER/images/train/<key>.jpg              or all in images/
+    FOLDER/annotations/<key>.json              {"width", "height", "ispano", "objects": […]}; none of the test part
+
+It says nothing about place or country. Its keys are those of 22 characters that Mapillary used until 2021, and no
+public call turns them into the numbers of today's API, so the user's own table must: key and id, key and lat and
+lon, or key and country. The set's own split is not kept: it knows of signs, not of drives, and whichland splits by
+group. It is free for academic research; its terms: https://www.mapillary.com/dataset/trafficsign.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import polars as pl
+
+from whichland.errors import UserError
+from whichland.sources.columns import absolute, complete, country_codes, say
+from whichland.sources.roles import find_columns
+
+SPLITS = ("train", "val", "test")
+
+_KEY = re.compile(r"[A-Za-z0-9_-]{22}")
+_KEY_NAMES = ("key", "image_key", "mapillary_key", "old_key", "image_id", "id")
+_ID_NAMES = ("mapillary_id", "new_id", "id", "image_id")
+
+
+def is_traffic_signs(folder: Path) -> bool:
+    """Tell whether a folder has the data set's layout."""
+    return (folder / "images").is_dir() and any(
+        (folder / "splits" / f"{name}.txt").is_file() for name in SPLITS
+    )
+
+
+def read_traffic_signs(
+    folder: Path, *, source: str | None = None, skip_unknown: bool = False, keys: Path | None = None
+) -> pl.DataFrame:
+    """List the photos that the split lists name; `keys` is a table that says where they were taken.
+
+    Photos that are listed and not there raise UserError, or with `skip_unknown` are left out and counted, as are
+    unknown countries in the table. Without coordinates or a country the rows have neither, and a line on stderr
+    says so. What is no key is refused.
+    """
+    source = source or "traffic-signs"
+    listed = _read_lists(folder)
+    photos = _photos(folder)
+    missing = [key for key in listed if key not in photos]
+    if missing and not skip_unknown:
+        raise UserError(
+            f"{folder}: {len(missing):,} of {len(listed):,} listed photos are not in images/, {missing[0]}.jpg "
+            "first; the set comes in several archives: unpack all, or leave out what misses with --skip-unknown"
+        )
+    if missing:
+        say(f"{folder}: {len(missing):,} listed photos left out that are not in images/")
+    listed = [key for key in listed if key in photos]
+    frame = pl.DataFrame(
+        {
+            "key": pl.Series(listed, dtype=pl.String),
+            "uri": pl.Series([str(photos[key]) for key in listed], dtype=pl.String),
+            "projection": pl.Series([_projection(folder, key) for key in listed], dtype=pl.String),
+        }
+    ).with_columns(
+        pl.concat_str(pl.lit(f"{source}/"), "key").alias("image_id"),
+        pl.lit(source).alias("source"),
+        pl.lit("Mapillary Traffic Sign Dataset").alias("attribution"),
+    )
+    if keys is None:
+        say(
+            f"{folder}: the Traffic Sign Dataset has no GPS and no countries, and its 22-character keys cannot be "
+            "looked up any more; give a table of key and lat and lon, or key and country, with --keys TABLE.csv"
+        )
+        return complete(frame)
+    placed = _placed(frame, keys, skip_unknown)
+    return complete(placed, extra=("mapillary_id",) if "mapillary_id" in placed.columns else ())
+
+
+def _read_lists(folder: Path) -> list[str]:
+    """Give the keys of all lists, each once. Raises UserError for what is no key: it would become a path."""
+    lists = [folder / "splits" / f"{name}.txt" for name in SPLITS]
+    found: dict[str, None] = {}
+    for file in (file for file in lists if file.is_file()):
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{file}: cannot be read ({error})") from None
+        for number, line in enumerate(lines, 1):
+            key = line.strip()
+            if key and not _KEY.fullmatch(key):
+                raise UserError(
+                    f"{file}: line {number}: {key[:60]!r} is not a key of 22 letters, digits, - and _"
+                )
+            if key:
+                found[key] = None
+    if not found:
+        raise UserError(f"{folder}: no keys in splits/train.txt, val.txt or test.txt")
+    return list(found)
+
+
+def _photos(folder: Path) -> dict[str, Path]:
+    """Give the path of each photo by key, from images/ and images/<split>/, listed rather than asked for each."""
+    found: dict[str, Path] = {}
+    for at in (folder / "images", *(folder / "images" / name for name in SPLITS)):
+        if at.is_dir():
+            found |= {path.stem: absolute(path) for path in at.glob("*.jpg")}
+    return found
+
+
+def _projection(folder: Path, key: str) -> str | None:
+    """Read `ispano` of the annotation; null where there is none, as in the test part."""
+    file = folder / "annotations" / f"{key}.json"
+    try:
+        pano = json.loads(file.read_bytes())["ispano"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file}: not an annotation of the set ({type(error).__name__}: {error})") from None
+    return "equirectangular" if pano else "perspective"
+
+
+def _placed(frame: pl.DataFrame, table: Path, skip_unknown: bool) -> pl.DataFrame:
+    """Add what the user's table knows of each key."""
+    rows = _read_table(table)
+    joined = frame.join(rows, on="key", how="left", maintain_order="left")
+    columns = [name for name in ("lat", "lon", "label_country") if name in joined.columns]
+    if "label_country" in columns:
+        names = joined["label_country"].drop_nulls().unique(maintain_order=True)
+        codes = country_codes(names, where=str(table), skip_unknown=skip_unknown)
+        known = pl.col("label_country").replace_strict(codes, default=None, return_dtype=pl.String)
+        joined = joined.with_columns(known)
+    if columns:
+        without = joined.filter(pl.all_horizontal(pl.col(columns).is_null())).height
+        if without:
+            say(
+                f"{table}: {without:,} of {frame.height:,} photos have no row in it; they stay without a place"
+            )
+    else:
+        ids = joined["mapillary_id"].drop_nulls().len()
+        say(
+            f"{table}: it has ids of the Graph API for {ids:,} of {frame.height:,} photos and no coordinates; "
+            "whichland data fetch mapillary:ids=FILE gets photos and coordinates for a list of ids"
+        )
+    return joined
+
+
+def _read_table(file: Path) -> pl.DataFrame:
+    """Read key, and id, lat, lon, label_country where there are such columns. Raises UserError."""
+    try:
+        text = pl.read_csv(file, infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{file}: not a readable CSV table ({str(error).splitlines()[0]})") from None
+    by_name = {name.strip().casefold(): name for name in text.columns}
+    key = next((by_name[name] for name in _KEY_NAMES if name in by_name), None)
+    roles = find_columns([name for name in text.columns if name != key], ("lat", "lon", "country"))
+    others = {
+        "mapillary_id": next((by_name[n] for n in _ID_NAMES if n in by_name and by_name[n] != key), None)
+    }
+    others |= {"lat": roles.get("lat"), "lon": roles.get("lon"), "label_country": roles.get("country")}
+    taken = {role: name for role, name in others.items() if name is not None}
+    if key is None or not taken or ("lat" in taken) != ("lon" in taken):
+        raise UserError(
+            f"{file}: expected the columns key and id, key and lat and lon, or key and country; it has "
+            f"{', '.join(text.columns[:12])}"
+        )
+    rows = text.select(
+        pl.col(key).str.strip_chars().alias("key"),
+        *(pl.col(name).str.strip_chars().replace("", None).alias(role) for role, name in taken.items()),
+    )
+    repeated = rows.filter(pl.col("key").is_duplicated())
+    if repeated.height:
+        raise UserError(f"{file}: the key {repeated['key'][0]} stands more than once")
+    return _degrees(rows, file) if "lat" in taken else rows
+
+
+def _degrees(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
+    numbers = rows.with_columns(pl.col("lat", "lon").cast(pl.Float64, strict=False))
+    good = (pl.col("lat").is_between(-90, 90) & pl.col("lon").is_between(-180, 180)).fill_null(value=False)
+    empty = rows["lat"].is_null() & rows["lon"].is_null()
+    bad = numbers.select("key", good.alias("good")).filter(~pl.col("good") & ~empty)
+    if bad.height:
+        raise UserError(f"{file}: {bad['key'][0]} has no latitude of -90 to 90 and longitude of -180 to 180")
+    return numbers
