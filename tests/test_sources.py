@@ -1,12 +1,10 @@
-import io
 import os
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
 
+from origins import jpeg, put
 from whichland import manifest
 from whichland.errors import UserError
 from whichland.images.decode import load
@@ -14,19 +12,6 @@ from whichland.sources.folder import sessions
 from whichland.sources.ingest import ingest
 
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
-
-
-def jpeg(shade: int = 100) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((16, 24, 3), shade, np.uint8)).save(buffer, "JPEG")
-    return buffer.getvalue()
-
-
-def put(folder: Path, *names: str) -> Path:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(jpeg())
-    return folder
 
 
 def shard(path: Path, rows: list[dict[str, object]]) -> Path:
@@ -293,6 +278,8 @@ def test_origins_that_are_none(tmp_path: Path) -> None:
         ("nowhere", "no such"),
         (str(tmp_path / "a.txt"), "not a folder"),
         ("table:no.csv", "no such"),
+        ("osv5m:nowhere", "no such folder"),
+        ("nowhere:else", r"known origins are folder:FOLDER.*hub:OWNER/NAME"),
     ):
         with pytest.raises(UserError, match=says):
             ingest(origin)
@@ -352,4 +339,7 @@ def test_real_table(shared: Path) -> None:
     frame = ingest(str(shared / "mapillary_sample/images.csv")).frame
     assert (frame.height, frame["sequence"].n_unique(), frame["country"].null_count()) == (25, 11, 25)
     assert frame["source"][0] == "mapillary_sample"
+    assert dict(frame["projection"].value_counts().iter_rows()) == {"perspective": 16, "equirectangular": 9}
+    assert frame["license"].unique().to_list() == ["CC-BY-SA-4.0"]
+    assert frame["attribution"].unique().to_list() == ["Mapillary contributors"]
     assert load(frame["uri"][0]).ndim == 3

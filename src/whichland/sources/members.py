@@ -55,24 +55,33 @@ def attach(rows: pl.DataFrame, photos: pl.DataFrame, where: str, *, skip_unknown
     Raises UserError for a name that two photos have, and for rows without a photo; with `skip_unknown` those
     rows are left out and counted on stderr.
     """
-    twice = photos.join(rows, on="name", how="semi").filter(pl.col("name").is_duplicated())
+    wanted = photos.join(rows, on="name", how="semi")
+    check_unique(wanted, where)
+    joined = rows.join(wanted, on="name", how="left", maintain_order="left")
+    return with_photo(joined, "name", where, skip_unknown=skip_unknown)
+
+
+def check_unique(photos: pl.DataFrame, where: str) -> None:
+    """Raise UserError for a name that two photos have, as when an archive lies beside what was unpacked of it."""
+    twice = photos.filter(pl.col("name").is_duplicated())
     if twice.height:
         first, second = twice.filter(pl.col("name") == twice["name"][0])["uri"].head(2)
         raise UserError(
-            f"{where}: two photos are called {twice['name'][0]}, {first} and {second}: move one away"
+            f"{where}: {twice.height:,} photos share their name with another, {first} and {second} first: "
+            "move one of each away"
         )
-    joined = rows.join(photos, on="name", how="left", maintain_order="left")
-    return _with_photo(joined, where, skip_unknown)
 
 
-def _with_photo(rows: pl.DataFrame, where: str, skip_unknown: bool) -> pl.DataFrame:
+def with_photo(rows: pl.DataFrame, name: str, where: str, *, skip_unknown: bool) -> pl.DataFrame:
+    """Keep rows with a `uri`; one without raises UserError, telling its `name`, or is left out and counted."""
     missing = rows["uri"].null_count()
     if missing and not skip_unknown:
-        first = rows.filter(pl.col("uri").is_null())["name"][0]
+        first = rows.filter(pl.col("uri").is_null())[name][0]
         raise UserError(
             f"{where}: {missing:,} of {rows.height:,} photos are not there, {first} first; fetch them, or leave "
             "them out with --skip-unknown"
         )
     if missing:
         say(f"{where}: {missing:,} of {rows.height:,} rows left out whose photos are not there")
-    return rows.filter(pl.col("uri").is_not_null())
+        rows = rows.filter(pl.col("uri").is_not_null())
+    return rows

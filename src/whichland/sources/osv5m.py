@@ -7,27 +7,21 @@ The images come from Mapillary under CC-BY-SA-4.0, which asks for the creator's 
 images stand at least 1 km from every training image; the publishers' split is kept as `official_split`.
 """
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.sources.cells import details, good_degrees, labels
-from whichland.sources.columns import complete, say
-from whichland.sources.members import attach, find_photos
+from whichland.manifest import COLUMNS
+from whichland.sources.cells import good_degrees, utc
+from whichland.sources.columns import complete, country_codes, say
+from whichland.sources.members import check_unique, find_photos, with_photo
 
 PARTS = ("train", "test")
 LICENCE = "CC-BY-SA-4.0"
 
-OWN = {
-    "id": "id",
-    "latitude": "lat",
-    "longitude": "lon",
-    "country": "country",
-    "sequence": "sequence",
-    "captured_at": "captured_at",
-    "creator_username": "creator",
-}
+OWN = ("id", "latitude", "longitude", "country", "sequence", "captured_at", "creator_username")
 # Kept as `osv5m_<name>`. Left behind: thumb_original_url, which expires; cell, lon_bin and lat_bin, which follow
 # from the coordinates; unique_*, which repeat region, city and country.
 EXTRA: dict[str, type[pl.DataType]] = {
@@ -40,77 +34,95 @@ EXTRA: dict[str, type[pl.DataType]] = {
 def read_osv5m(folder: Path, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
     """List the photos of the parts that are there; either CSV may be missing.
 
-    5.1 million rows take about a minute and 4 GB (docs/decisions/origins.md). Raises UserError for rows whose
-    photo is not there (a zip that was not fetched); with `skip_unknown` they are left out and counted.
+    All 5.1 million rows take about two minutes and 3 GB (docs/decisions/origins.md). Raises UserError for rows
+    whose photo is not there (a zip that was not fetched); with `skip_unknown` they are left out and counted.
     """
     parts = [part for part in PARTS if (folder / f"{part}.csv").is_file()]
     if not parts:
         raise UserError(
             f"{folder}: neither train.csv nor test.csv is there, which OSV-5M has beside its folder images"
         )
-    return pl.concat(
-        [_read_part(folder, part, source or "osv5m", skip_unknown) for part in parts],
-        how="diagonal",
-        rechunk=False,
-    )
+    frames = [_read_part(folder, part, source or "osv5m", skip_unknown) for part in parts]
+    return pl.concat(frames, how="diagonal", rechunk=False)
 
 
 def _read_part(folder: Path, part: str, source: str, skip_unknown: bool) -> pl.DataFrame:
+    """Read one CSV in a stream, so that no column of it is held twice."""
     table, images = folder / f"{part}.csv", folder / "images" / part
     if not images.is_dir():
         raise UserError(f"{images}: no such folder; the zips of {table.name} belong there")
-    rows = attach(
-        _read_rows(table),
-        find_photos(images, skip_broken=skip_unknown),
-        str(table),
-        skip_unknown=skip_unknown,
-    )
-    rows = details(labels(rows, str(table), skip_unknown), str(table))
-    extra = [name for name in rows.columns if name.startswith("osv5m_")]
-    credit = pl.concat_str(
-        pl.when(pl.col("creator").is_not_null()).then(pl.col("creator") + ", ").otherwise(pl.lit("")),
-        pl.lit("Mapillary, CC BY-SA 4.0"),
-    )
-    rows = rows.with_columns(
-        pl.concat_str(pl.lit(f"{source}/"), "id").alias("image_id"),
-        pl.lit(source).alias("source"),
-        pl.lit(LICENCE).alias("license"),
-        credit.alias("attribution"),
-        pl.lit(part).alias("official_split"),
-    )
-    return complete(rows, extra=("official_split", *extra))
-
-
-def _read_rows(table: Path) -> pl.DataFrame:
-    """Read the columns that are kept; a CSV without one of `EXTRA` is as good."""
+    photos = find_photos(images, skip_broken=skip_unknown)
+    check_unique(photos, str(images))
     try:
         scan = pl.scan_csv(table, infer_schema=False)
         there = scan.collect_schema().names()
         missing = [name for name in OWN if name not in there]
         if missing:
             raise UserError(f"{table}: no column {missing[0]}; its columns are {', '.join(there[:12])}")
-        own = [pl.col(name).alias(role) for name, role in OWN.items()]
-        extra = [_typed(name, dtype) for name, dtype in EXTRA.items() if name in there]
-        rows = scan.select(*own, *extra).collect(engine="streaming")
+        names = scan.select(pl.col("country").drop_nulls().unique()).collect(engine="streaming")["country"]
+        codes = country_codes(sorted(names), where=str(table), skip_unknown=skip_unknown)
+        typed = scan.select(*_own(codes), *_extra(there)).with_columns(_credit(source, part))
+        joined = typed.join(photos.lazy(), on="name", how="left", maintain_order="left").drop("name")
+        rows = joined.collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{table}: not a readable table ({str(error).splitlines()[0]})") from None
-    lat, lon = (pl.col(name).cast(pl.Float64, strict=False) for name in ("lat", "lon"))
-    good = good_degrees(lat, lon)
-    rows = rows.with_columns(
-        pl.when(good).then(lat).alias("lat"),
-        pl.when(good).then(lon).alias("lon"),
+    rows = _counted(rows, str(table))
+    rows = with_photo(rows, "image_id", str(table), skip_unknown=skip_unknown)
+    return complete(rows, extra=[name for name in rows.columns if name not in COLUMNS])
+
+
+def _own(codes: Mapping[str, str]) -> list[pl.Expr]:
+    """Turn the columns that the manifest knows to its form, and flag what is not understood."""
+    lat, lon = (pl.col(name).cast(pl.Float64, strict=False) for name in ("latitude", "longitude"))
+    here = good_degrees(lat, lon)
+    country, captured_at = pl.col("country"), utc(pl.col("captured_at"))
+    return [
         pl.concat_str("id", pl.lit(".jpg")).alias("name"),
-    )
-    if rows["lat"].null_count():
-        say(f"{table}: {rows['lat'].null_count():,} rows have no coordinates; theirs are left empty")
-    return rows
+        pl.col("id").alias("image_id"),
+        pl.col("sequence"),
+        pl.when(here).then(lat).alias("lat"),
+        pl.when(here).then(lon).alias("lon"),
+        country.replace_strict(codes, default=None, return_dtype=pl.String).alias("label_country"),
+        captured_at.alias("captured_at"),
+        pl.col("creator_username").alias("creator"),
+        (country.is_not_null() & ~country.is_in(list(codes))).alias("no country"),
+        (~here).alias("no place"),
+        (pl.col("captured_at").is_not_null() & captured_at.is_null()).alias("no time"),
+    ]
 
 
-def _typed(name: str, dtype: type[pl.DataType]) -> pl.Expr:
-    """Whole numbers stand as "3.0" where pandas met an empty cell in the column."""
-    column = pl.col(name)
-    if dtype == pl.String:
-        column = column.str.strip_suffix(".0")
-    else:
-        column = column.cast(pl.Float64, strict=False).cast(dtype, strict=False)
-    return column.alias(f"osv5m_{name.replace('-', '_')}")
+def _extra(there: Collection[str]) -> list[pl.Expr]:
+    """Type the columns of `EXTRA`; whole numbers stand as "3.0" where pandas met an empty cell in the column."""
+    return [
+        (
+            pl.col(name).str.strip_suffix(".0")
+            if dtype == pl.String
+            else pl.col(name).cast(pl.Float64, strict=False).cast(dtype, strict=False)
+        ).alias(f"osv5m_{name.replace('-', '_')}")
+        for name, dtype in EXTRA.items()
+        if name in there
+    ]
+
+
+def _credit(source: str, part: str) -> list[pl.Expr]:
+    by = pl.coalesce(pl.col("creator") + ", ", pl.lit(""))
+    return [
+        pl.concat_str(pl.lit(f"{source}/"), "image_id").alias("image_id"),
+        pl.lit(source).alias("source"),
+        pl.lit(LICENCE).alias("license"),
+        pl.concat_str(by, pl.lit("Mapillary, CC BY-SA 4.0")).alias("attribution"),
+        pl.lit(part).alias("official_split"),
+    ]
+
+
+def _counted(rows: pl.DataFrame, where: str) -> pl.DataFrame:
+    """Leave out rows of unknown countries, and say how many rows have what flaw."""
+    unknown, nowhere, timeless = (int(rows[flag].sum()) for flag in ("no country", "no place", "no time"))
+    if unknown:
+        say(f"{where}: {unknown:,} rows of unknown countries left out")
+        rows = rows.filter(~pl.col("no country"))
+    if nowhere:
+        say(f"{where}: {nowhere:,} rows have no coordinates; theirs are left empty")
+    if timeless:
+        say(f"{where}: {timeless:,} rows have a time of capture that is not understood; theirs is left empty")
+    return rows.drop("no country", "no place", "no time")
