@@ -72,7 +72,7 @@ class Borders:
         index_N[~valid_N] = -1
         at_sea = np.flatnonzero(valid_N & (feature_N == NOTHING))
         at_sea = at_sea[grid().near_anything(lat_N[at_sea], lon_N[at_sea], coast_km)]
-        if len(at_sea):
+        if coast_km > 0:
             index_N[at_sea] = self._nearest_coast(lat_N[at_sea], lon_N[at_sea], coast_km)
         return index_N
 

@@ -1,6 +1,7 @@
 """The nearest of many line segments on the globe."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,9 @@ class Segments:
         segment_N = np.full(len(lat_N), -1, dtype=np.int64)
         km_N = np.full(len(lat_N), np.inf)
         band_N = np.clip(np.floor(lat_N), -90, 89).astype(np.int64)
-        order = np.argsort(band_N, kind="stable")
-        starts = np.flatnonzero(np.diff(band_N[order], prepend=-91))
-        for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
+        order = np.lexsort((lon_N, band_N))  # neighbours after each other, which finds them faster
+        bounds = np.append(np.flatnonzero(np.diff(band_N[order], prepend=-91)), len(order))
+        for start, stop in pairwise(bounds.tolist()):
             for first in range(start, stop, BATCH):
                 rows = order[first : min(first + BATCH, stop)]
                 band = int(band_N[rows[0]])

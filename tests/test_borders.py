@@ -1,0 +1,242 @@
+"""Countries by coordinates, against places known from the world and against a slow, independent way."""
+
+import csv
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from whichland.errors import UserError
+from whichland.geo import border_km, country_of, haversine_km
+from whichland.geo.borders import borders
+from whichland.geo.countries import COUNTRIES, find_country
+from whichland.geo.territories import answers, folded, sovereigns, territories
+
+PLACES = Path(__file__).with_name("tricky_places.csv")
+POINTS = Path(__file__).parent.parent.parent / "shared/data/points"
+
+# Where the borders' source draws the line otherwise than the world has it; docs/decisions/borders.md says more.
+KNOWN_WRONG = {
+    "Dahagram-Angarpota": "IN",
+    "Katzrin, Golan Heights": "IL",
+    "East Jerusalem, Sheikh Jarrah": "IL",
+    "Abyei, town": "SS",
+}
+
+
+def places() -> list[dict[str, str]]:
+    with PLACES.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("row", places(), ids=lambda row: row["place"])
+def test_tricky_places(row: dict[str, str]) -> None:
+    found = country_of(float(row["lat"]), float(row["lon"]))
+    assert found == KNOWN_WRONG.get(row["place"], row["expected"])
+
+
+@cache
+def polygons() -> shapely.STRtree:
+    """The polygons read straight from the file, without any of the code under test."""
+    file = Path(sys.modules["whichland.geo.territories"].__file__ or "").with_name("borders.npz")
+    with np.load(file) as data:
+        ends = np.cumsum(data["vertices"])
+        vertices = np.stack([np.cumsum(data["lon"]), np.cumsum(data["lat"])], axis=1) / 1e5
+        rings = [shapely.LinearRing(ring) for ring in np.split(vertices, ends[:-1])]
+        owner = data["feature"]
+    shapes = []
+    for feature in range(owner.max() + 1):
+        own = [shapely.Polygon(ring) for ring, of in zip(rings, owner, strict=True) if of == feature]
+        shapes.append(shapely.symmetric_difference_all(own))  # inside an odd number of rings
+    return shapely.STRtree(shapes)
+
+
+def slowly(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+    """The code of the polygon that each point lies in, by shapely alone."""
+    row, feature = polygons().query(shapely.points(lon, lat), predicate="within")
+    found = np.full(len(lat), "", dtype="<U2")
+    found[row] = np.array(answers())[feature]
+    return found
+
+
+def on_globe(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return np.degrees(np.arcsin(random.uniform(-1, 1, count))), random.uniform(-180, 180, count)
+
+
+def test_polygons_are_whole_and_do_not_overlap() -> None:
+    shapes = polygons().geometries
+    assert len(shapes) == len(territories())
+    assert shapely.is_valid(shapes).all()
+    assert sum(shape.area for shape in shapes) == pytest.approx(shapely.union_all(shapes).area, abs=1e-6)
+
+
+def test_grid_equals_the_slow_way_on_the_globe() -> None:
+    lat, lon = on_globe(100_000)
+    np.testing.assert_array_equal(country_of(lat, lon, coast_km=0), slowly(lat, lon))
+
+
+def test_grid_equals_the_slow_way_at_vertices_of_borders() -> None:
+    random = np.random.default_rng(1)
+    vertices = shapely.get_coordinates(polygons().geometries)
+    near = vertices[random.integers(0, len(vertices), 40_000)]
+    for spread in (0.03, 1e-4):
+        lon, lat = (near + random.normal(0, spread, near.shape)).T
+        inside = (np.abs(lat) < 90) & (np.abs(lon) < 180)
+        lat, lon = lat[inside], lon[inside]
+        np.testing.assert_array_equal(country_of(lat, lon, coast_km=0), slowly(lat, lon))
+
+
+@given(st.integers(0, 314))
+@settings(max_examples=60, deadline=None)
+def test_a_polygon_answers_its_own_code(feature: int) -> None:
+    inside = shapely.point_on_surface(polygons().geometries[feature])
+    assert country_of(inside.y, inside.x) == territories()[feature].code
+
+
+def test_shapes_of_input() -> None:
+    one = country_of(48.8566, 2.3522)
+    assert isinstance(one, str)
+    assert one == "FR"
+    assert country_of([[48.8566], [0.0]], [2.3522, 13.4]).shape == (2, 2)
+    assert country_of([], []).tolist() == []
+    assert border_km([], []).tolist() == []
+    assert country_of(pl.Series([48.8566, None]), pl.Series([2.3522, 2.3522])).tolist() == ["FR", ""]
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon"), [(np.nan, 2), (2, np.nan), (91, 0), (-90.1, 0), (0, 180.5), (0, -181), (np.inf, 0)]
+)
+def test_what_is_no_place_has_no_country(lat: float, lon: float) -> None:
+    assert country_of([lat, 48.8566], [lon, 2.3522]).tolist() == ["", "FR"]
+    assert np.isnan(border_km([lat, 48.8566], [lon, 2.3522])).tolist() == [True, False]
+
+
+def test_off_the_coast() -> None:
+    """France's polygon ends about 22 km west of Ushant; what is within `coast_km` of it is still France."""
+    west = -5.1 - np.arange(0, 2.5, 0.002)
+    lat = np.full(len(west), 48.46)
+    strict = country_of(lat, west, coast_km=0) == "FR"
+    edge = west[strict].min()
+    for km in (10, 25, 60):
+        found = country_of(lat, west, coast_km=km) == "FR"
+        reach = haversine_km(48.46, edge, 48.46, west[found].min())
+        assert found[strict].all()
+        assert km <= reach <= 1.5 * km  # the edge runs aslant
+
+
+def test_near_coast_equals_the_slow_way() -> None:
+    lat, lon = on_globe(400_000, seed=2)
+    sea = np.flatnonzero(slowly(lat, lon) == "")
+    lat, lon = lat[sea], lon[sea]
+    near = np.abs(lat) < 75
+    lat, lon = lat[near], lon[near]
+    found = country_of(lat, lon) != ""
+    shapes = shapely.unary_union(polygons().geometries)
+    for row in np.flatnonzero(found)[:50].tolist() + np.flatnonzero(~found)[:50].tolist():
+        place = shapely.affinity.scale(
+            shapes, xfact=np.cos(np.radians(lat[row])), origin=(lon[row], lat[row])
+        )
+        km = shapely.Point(lon[row], lat[row]).distance(place) * 111.195
+        assert found[row] == (km <= 25) or abs(km - 25) < 0.3
+
+
+def test_border_km_equals_brute_force() -> None:
+    """Against the great-circle distance to points every 200 m along all borders within the reach of the point."""
+    e = borders()._lines[0]
+    lat, lon = on_globe(300, seed=3)
+    land = slowly(lat, lon) != ""
+    lat, lon = lat[land], lon[land]
+    km = border_km(lat, lon)
+    lines = shapely.linestrings(np.stack([[e.lon0, e.lat0], [e.lon1, e.lat1]]).transpose(2, 0, 1))
+    dots = shapely.get_coordinates(shapely.segmentize(lines, 0.02))
+    errors = []
+    for y, x, said in zip(lat, lon, km, strict=True):
+        true = haversine_km(y, x, dots[:, 1], dots[:, 0]).min()
+        errors.append((said - true) / max(true, 10))
+        if true < 500:
+            assert said == pytest.approx(true, rel=0.02, abs=1.2)
+    assert np.max(np.abs(errors)) < 0.3
+
+
+def test_border_is_between_countries_and_not_a_coast() -> None:
+    assert border_km(50.75, 6.02) < 3  # Aachen, at Belgium and the Netherlands
+    assert border_km(53.55, 9.99) > 100  # Hamburg: 20 km from tidal water, 130 from Denmark
+    assert 100 < border_km(51.5, -0.12) < 140  # London: the line in the Strait of Dover, Dover is 105 away
+    assert border_km(-25.34, 131.03) > 700  # Uluru: no neighbour but across the sea
+    assert border_km(64.78, -141.15) < 10  # Alaska at Canada's
+
+
+def test_territories_by_state() -> None:
+    lat, lon = (
+        [18.465, 22.282, -20.88, 60.097, 78.22, 25.03],
+        [-66.106, 114.158, 55.45, 19.935, 15.65, 121.56],
+    )
+    assert country_of(lat, lon).tolist() == ["PR", "HK", "RE", "AX", "SJ", "TW"]
+    assert country_of(lat, lon, territories="sovereign").tolist() == ["US", "CN", "FR", "FI", "NO", "TW"]
+    assert border_km(22.53, 114.11) < 2
+    assert border_km(22.53, 114.11, territories="sovereign") > 300  # no border between Hong Kong and Shenzhen
+
+
+@pytest.mark.parametrize("name", ["own.csv", "own.toml"])
+def test_territories_of_the_user(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    if name == "own.csv":
+        file.write_text("id,code\nPR,us\nQ7835,RU\nEH-west,MA\nXK,\n", encoding="utf-8")
+    else:
+        file.write_text('PR = "us"\nQ7835 = "RU"\nEH-west = "MA"\nXK = ""\n', encoding="utf-8")
+    lat, lon = [18.465, 44.95, 27.153, 26.158, 42.663], [-66.106, 34.10, -13.203, -10.567, 21.165]
+    assert country_of(lat, lon).tolist() == ["PR", "UA", "EH", "EH", "XK"]
+    assert country_of(lat, lon, territories=str(file)).tolist() == ["US", "RU", "MA", "EH", ""]
+    assert folded(str(file)) == {"PR": "US"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("PR,US\n", "columns id and code"), ("id,code\nPQ,US\n", "'PQ'"), ("id,code\nPR,USA\n", "'USA'")],
+)
+def test_bad_territories(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "own.csv"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=said):
+        country_of(0, 0, territories=str(file))
+    with pytest.raises(UserError, match="is not iso"):
+        country_of(0, 0, territories=str(tmp_path / "none.csv"))
+
+
+def test_the_table_of_territories() -> None:
+    codes = set(answers()) - {""}
+    assert codes == set(COUNTRIES)  # every country has land, and every answer is one
+    assert set(answers("sovereign")) - {""} <= codes
+    assert all(row.why for row in territories() if row.code != row.sovereign)
+    assert sovereigns()["PR"] == "US"
+    assert folded() == {}
+
+
+@pytest.mark.skipif(not POINTS.is_dir(), reason="the labelled points of shared/ are not here")
+@pytest.mark.parametrize(
+    ("name", "column", "strict", "by_state"),
+    [
+        ("streetview_points.csv", "country", 0.998, 0.999),
+        ("mapillary_points.csv", "country_name", 0.997, 0.997),
+    ],
+)
+def test_agreement_with_street_level_points(name: str, column: str, strict: float, by_state: float) -> None:
+    table = pl.read_csv(POINTS / name, infer_schema=False)
+    label = np.array([find_country(text) for text in table[column]])
+    found = country_of(*(table[axis].cast(pl.Float64) for axis in ("lat", "lon")))
+    state = np.array([sovereigns()[code] for code in found.tolist()])
+    assert np.mean(found == label) >= strict
+    assert np.mean((found == label) | (state == label)) >= by_state
+
+
+def test_names_alone_load_neither_numpy_nor_shapely() -> None:
+    code = "import sys, whichland.geo.countries; sys.exit({'numpy', 'shapely'} & set(sys.modules) != set())"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
