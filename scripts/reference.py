@@ -31,6 +31,7 @@ CONFIGS = (
     "whichland.curate.merge:MergeConfig",
     "whichland.curate.harmonise:HarmoniseConfig",
     "whichland.curate.geocode:GeocodeConfig",
+    "whichland.model.street:ScoreConfig",
     "whichland.curate.clean:CleanConfig",
     "whichland.curate.split:SplitConfig",
     "whichland.curate.balance:BalanceConfig",

@@ -84,3 +84,94 @@ def test_an_unmeasured_manifest_is_refused() -> None:
     table = measured(1)
     with pytest.raises(UserError, match="whichland data measure"):
         clean(Manifest(table.frame.drop("sha256")))
+
+
+def test_a_picture_in_many_countries_is_a_placeholder() -> None:
+    said = {
+        "phash": [7] * 5 + [8] * 4,
+        "brightness": [0.9, 0.905, 0.9, 0.9, 0.5, *[0.9] * 4],
+        "contrast": [0.2],
+    }
+    table = measured(9, countries=["FR", "JP", "NA", "FR", "NA", "FR", "FR", "JP", "JP"], **said)
+    assert reasons(clean(table)) == ["placeholder"] * 4 + [None] * 5  # the fifth has other tones
+    assert reasons(clean(table, CleanConfig(placeholder_countries=4))) == [None] * 9
+    assert reasons(clean(table, CleanConfig(placeholder_countries=2)))[5:] == ["placeholder"] * 4
+    off = CleanConfig(placeholder_countries=0, placeholder_sequences=0)
+    assert reasons(clean(table, off)) == [None] * 9
+
+
+def test_a_picture_in_many_sequences_is_a_placeholder() -> None:
+    same = {"phash": [7], "brightness": [0.9], "contrast": [0.2]}
+    drives = [f"drive-{row}" for row in range(10)]
+    assert reasons(clean(measured(10, countries=["FR"], sequences=drives, **same))) == ["placeholder"] * 10
+    assert reasons(clean(measured(10, countries=["FR"], sequences=drives[:9], **same))) == [None] * 10
+    assert reasons(clean(measured(10, countries=["FR"], **same))) == [None] * 10
+
+
+def test_equal_placeholders_in_two_countries_are_no_duplicates_first() -> None:
+    table = measured(
+        4, countries=["FR", "JP", "NA", "NA"], sha256=["a"], phash=[7], brightness=[0.9], contrast=[0.2]
+    )
+    assert reasons(clean(table)) == ["placeholder"] * 4
+
+
+def test_what_no_step_has_written_speaks_against_nobody() -> None:
+    table = measured(2)
+    bare = Manifest(table.frame.drop("entropy", "border_km", "country_conflict", strict=False), table.history)
+    done = clean(bare)
+    assert reasons(done) == [None, None]
+    assert not {"entropy", "street", "border_km"} & set(done.frame.columns)
+
+
+def test_low_information_and_off_street() -> None:
+    scored = measured(3, entropy=[1.0, 7.0, 7.0])
+    scored = Manifest(scored.frame.with_columns(street=pl.Series([0.9, 0.2, None])), scored.history)
+    assert reasons(clean(scored)) == ["low_information", "off_street", None]
+    assert reasons(clean(scored, CleanConfig(min_entropy=0, min_street=0))) == [None] * 3
+
+
+def test_a_label_against_the_coordinates_is_wrong_away_from_borders() -> None:
+    table = measured(
+        5, country_conflict=[True, True, True, False, None], border_km=[0.5, 20.0, None, 20.0, 20.0]
+    )
+    assert reasons(clean(table)) == [None, "wrong_country", "wrong_country", None, None]
+    assert reasons(clean(table, CleanConfig(border_tolerance=30)))[1] is None
+
+
+def near(count: int, **columns: list[object]) -> Manifest:
+    return measured(count, **{"countries": ["FR"], "brightness": [0.5], "contrast": [0.2], **columns})
+
+
+NEAR = CleanConfig(drop_near_duplicates=True, near_duplicate_bits=2)
+
+
+def test_of_near_duplicates_the_best_is_kept() -> None:
+    table = near(3, phash=[0, 1, 3], width=[640, 1280, 640])
+    assert reasons(clean(table)) == [None] * 3
+    assert reasons(clean(table, NEAR)) == ["near_duplicate", None, "near_duplicate"]
+    table = near(2, phash=[0, 1], sharpness=[500.0, 800.0])
+    assert reasons(clean(table, NEAR)) == ["near_duplicate", None]
+
+
+def test_near_duplicates_of_two_countries_are_both_kept() -> None:
+    table = near(4, countries=["FR", "JP", "JP", "JP"], phash=[0, 0, 0, 1])
+    assert reasons(clean(table, NEAR)) == [None, None, "near_duplicate", "near_duplicate"]
+
+
+def test_other_tones_are_another_scene() -> None:
+    assert reasons(clean(near(2, phash=[0, 1], brightness=[0.5, 0.52]), NEAR)) == [None, None]
+
+
+def test_a_chain_of_near_duplicates_keeps_more_than_one() -> None:
+    chain = [2**n - 1 for n in range(12)]  # each a bit from the next, the ends eleven apart
+    table = near(12, phash=chain, width=[640 + 12 - n for n in range(12)])
+    kept = [row for row, reason in enumerate(reasons(clean(table, NEAR))) if reason is None]
+    assert kept == [0, 3, 6, 9]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"placeholder_countries": 1}, {"border_tolerance": -1.0}, {"near_duplicate_bits": 40}]
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UserError):
+        CleanConfig(**wrong)

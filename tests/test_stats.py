@@ -1,5 +1,6 @@
 """Counts against counting by hand, and a chart that is a picture."""
 
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,15 @@ import pytest
 from PIL import Image
 
 from curated import measured
-from whichland.curate.charts import chart
+from whichland.curate.balance import BalanceConfig, balance
+from whichland.curate.charts import before_and_after, chart, in_use
 from whichland.curate.clean import clean
+from whichland.curate.drop_rates import _tail, drop_rates, excesses
 from whichland.curate.split import split
 from whichland.curate.stats import stats
 from whichland.errors import UserError
+from whichland.geo.countries import COUNTRIES
+from whichland.manifest import Manifest
 
 
 def test_tables_count_what_is_there() -> None:
@@ -62,3 +67,77 @@ def test_the_chart_has_a_bar_for_each_country(tmp_path: Path, steps: str) -> Non
 def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing to draw"):
         chart(stats(measured(2, countries=[None])), tmp_path / "chart.png")
+
+
+def dropped(rates: dict[str, tuple[int, int]], **columns: list[object]) -> Manifest:
+    """A cleaned manifest with (dark, photos) of each country."""
+    countries = [code for code, (_, photos) in rates.items() for _ in range(photos)]
+    light = [0.01 if row < dark else 0.5 for dark, photos in rates.values() for row in range(photos)]
+    return clean(measured(len(countries), countries=countries, brightness=light, **columns))
+
+
+def test_a_country_that_loses_far_more_is_told() -> None:
+    table = dropped({"NO": (30, 100), "BR": (10, 500), "KE": (10, 500), "NA": (1, 3)})
+    (told,) = excesses(table, "country")
+    assert (told.place, told.reason, told.dropped, told.photos) == ("Norway", "dark", 30, 100)
+    assert told.rate == 0.3
+    assert told.elsewhere == 21 / 1003
+    assert told.p < 1e-12
+    assert str(told) == "Norway: 30 of 100 photos dark (30.0%), elsewhere 2.09%"
+    assert stats(table).as_dict()["excesses"][0]["place"] == "Norway"
+    assert excesses(dropped({"NO": (4, 100), "BR": (10, 500)}), "country") == []
+
+
+def test_the_tail_is_that_of_the_hypergeometric_distribution() -> None:
+    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, 31)))])
+    for here, of, total in ((0, 5, 9), (2, 10, 6), (6, 10, 6), (4, 28, 4), (3, 28, 4)):
+        ways = sum(comb(total, x) * comb(30 - total, of - x) for x in range(here, min(of, total) + 1))
+        assert _tail(factorials, here, of, total, 30) == pytest.approx(ways / comb(30, of))
+
+
+def test_chance_alone_is_hardly_ever_told() -> None:
+    random = np.random.default_rng(0)
+    codes = ["NO", "SE", "FR", "ES", "BR", "KE", "JP", "AU", "US", "CA"]
+    told = 0
+    for _ in range(40):
+        told += len(
+            excesses(dropped({code: (int(random.binomial(60, 0.05)), 60) for code in codes}), "country")
+        )
+    assert told <= 1
+
+
+def test_rates_by_region_and_latitude() -> None:
+    table = dropped(
+        {"NO": (2, 4), "SE": (1, 4), "NA": (0, 4)}, lat=[61.0, 70.0, 74.9, 75.0, *[60.0] * 4, *[-20.0] * 4]
+    )
+    regions = drop_rates(table, "region")
+    assert regions.select("region", "photos", "dropped", "rate", "dark").rows() == [
+        ("Northern Europe", 8, 3, 0.375, 0.375),
+        ("Southern Africa", 4, 0, 0.0, 0.0),
+    ]
+    bands = drop_rates(table, "latitude")
+    assert bands.select("latitude", "photos", "dropped").rows() == [
+        ("75–90° N", 1, 0), ("60–75° N", 7, 3), ("15–30° S", 4, 0),
+    ]  # fmt: skip
+    assert drop_rates(measured(3), "country").height == 0
+    assert excesses(measured(3), "latitude") == []
+
+
+def test_before_and_after_are_drawn(tmp_path: Path) -> None:
+    table = split(clean(measured(300, countries=["FR"] * 8 + ["JP", "NA"])))
+    balanced = balance(table, BalanceConfig(cap=20))
+    before, after = in_use(table, "train"), in_use(balanced, "train")
+    assert after == {code: min(20, count) for code, count in before.items()}
+    assert in_use(balanced)["FR"] == in_use(table)["FR"] - before["FR"] + 20
+    few = Image.open(before_and_after(before, after, tmp_path / "few.png", what="Photos"))
+    many = {code: 3**5 + at for at, code in enumerate(list(COUNTRIES)[:124])}
+    page = Image.open(before_and_after(many, dict.fromkeys(many, 100), tmp_path / "many.png", what="Photos"))
+    assert page.height > few.height
+    assert page.height < 1.6 * page.width  # so that it fits a sheet of paper
+    assert (
+        before_and_after(before, after, tmp_path / "few.svg", what="Photos").read_text().startswith("<?xml")
+    )
+    with pytest.raises(UserError, match=r"\.svg"):
+        before_and_after(before, after, tmp_path / "few.xlsx", what="Photos")
+    with pytest.raises(UserError, match="nothing to draw"):
+        before_and_after({}, {}, tmp_path / "none.png", what="Photos")

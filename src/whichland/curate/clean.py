@@ -36,7 +36,7 @@ class CleanConfig:
     min_entropy: Annotated[float, "bits of luma, 0 to 8; below it an image is `low_information`"] = 3.5
     min_street: Annotated[
         float, "score of `whichland data score`, 0 to 1; below it an image is `off_street`"
-    ] = 0.1
+    ] = 0.35
     placeholder_countries: Annotated[
         int, "one picture under so many countries is a `placeholder`; 0: do not look"
     ] = 3

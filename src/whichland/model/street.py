@@ -24,6 +24,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
 from torch import nn
 
 from whichland.allocator import keep_freed_memory
@@ -33,6 +34,7 @@ from whichland.images.preprocess import Pixels, Preprocess
 from whichland.manifest import Manifest
 from whichland.model import backbone
 from whichland.model.backbone import timm
+from whichland.model.head import classifier_name
 from whichland.model.predict import best_device
 from whichland.progress import Progress
 
@@ -149,9 +151,7 @@ def score(
 def classifier(config: ScoreConfig) -> Classifier:
     """Make the classifier, on the best device, in evaluation mode."""
     loaded = backbone.pretrained(config.arch, config.weights)
-    tensors = sum(not name.endswith(".num_batches_tracked") for name in loaded.model.state_dict())
-    headless = loaded.report is not None and loaded.report.loaded < tensors
-    if config.weights == "none" or headless or loaded.model.num_classes != CLASSES:
+    if loaded.model.num_classes != CLASSES or not _holds_classifier(config.weights, loaded.model):
         raise UserError(
             f"{config.arch} with weights {config.weights}: no classifier of the {CLASSES:,} classes of ImageNet;"
             " give --arch and --weights of one"
@@ -163,6 +163,20 @@ def classifier(config: ScoreConfig) -> Classifier:
         preprocess=replace(Preprocess.from_config(loaded.pretrained_cfg), crop_pct=1.0, crop_mode="center"),
         outdoors=[names.index(name) for name in _listed(OUTDOORS)],
         indoors=[names.index(name) for name in _listed(INDOORS)],
+    )
+
+
+def _holds_classifier(weights: str, model: nn.Module) -> bool:
+    """Tell whether the weights fill the last layer, too; `backbone` does without it."""
+    if weights in ("hub", "none"):
+        return weights == "hub"
+    head = classifier_name(model) + "."
+    with safe_open(weights, "pt") as file:
+        found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    return all(
+        found.get(name) == list(tensor.shape)
+        for name, tensor in model.state_dict().items()
+        if name.startswith(head)
     )
 
 
