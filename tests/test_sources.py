@@ -1,4 +1,6 @@
 import os
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +12,7 @@ from whichland.errors import UserError
 from whichland.images.decode import load
 from whichland.sources.folder import sessions
 from whichland.sources.ingest import ingest
+from whichland.sources.kinds import KINDS
 
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
 
@@ -279,10 +282,18 @@ def test_origins_that_are_none(tmp_path: Path) -> None:
         (str(tmp_path / "a.txt"), "not a folder"),
         ("table:no.csv", "no such"),
         ("osv5m:nowhere", "no such folder"),
+        ("mapillary:bbox=1,2,3,4", "whichland data fetch mapillary:bbox=1,2,3,4 -o FILE"),
         ("nowhere:else", r"known origins are folder:FOLDER.*hub:OWNER/NAME"),
     ):
         with pytest.raises(UserError, match=says):
             ingest(origin)
+
+
+def test_every_kind_has_its_reader() -> None:
+    for kind in KINDS.values():
+        module, _, function = kind.reader.partition(":")
+        taken = signature(getattr(import_module(module), function)).parameters
+        assert {"source", "skip_unknown", *kind.options} == set(taken) - {next(iter(taken))}
 
 
 def test_every_source_fills_every_column(tmp_path: Path) -> None:

@@ -38,6 +38,12 @@ Exif = Annotated[
     bool,
     typer.Option("--exif/--no-exif", help="Read coordinates and times that cameras wrote into the photos."),
 ]
+Keys = Annotated[
+    Path | None,
+    typer.Option(
+        help="Table that places the traffic sign set's photos: key and lat and lon, or key and country."
+    ),
+]
 World = Annotated[
     Path | None, typer.Option("--folder", help="Where a synthetic world is written. [default: world]")
 ]
@@ -56,13 +62,15 @@ def ingest(
     source: Source = None,
     skip_unknown: SkipUnknown = False,
     exif: Exif = True,
+    keys: Keys = None,
     folder: World = None,
     json: Json = False,
 ) -> None:
     """Make a manifest of photos from any origin."""
     from whichland.sources.ingest import ingest as run
 
-    finish(run(origin, source=source, skip_unknown=skip_unknown, folder=folder, exif=exif), out, json)
+    made = run(origin, source=source, skip_unknown=skip_unknown, folder=folder, exif=exif, keys=keys)
+    finish(made, out, json)
 
 
 def measure(manifest: In, out: Out, workers: Workers = None, ray: Ray = None, json: Json = False) -> None:
@@ -126,6 +134,7 @@ def prepare(
     source: Source = None,
     skip_unknown: SkipUnknown = False,
     exif: Exif = True,
+    keys: Keys = None,
     folder: World = None,
     workers: Workers = None,
     ray: Ray = None,
@@ -139,7 +148,7 @@ def prepare(
 
     settings = config.part(CleanConfig), config.part(SplitConfig), config.part(BalanceConfig)
     begun = _unfinished(out, origin) or ingest(
-        origin, source=source, skip_unknown=skip_unknown, folder=folder, exif=exif
+        origin, source=source, skip_unknown=skip_unknown, folder=folder, exif=exif, keys=keys
     )
     measured = _measured(begun, out, workers, ray)
     finish(balance(split(clean(measured, settings[0]), settings[1]), settings[2]), out, json)

@@ -9,6 +9,7 @@ from whichland.errors import UserError
 from whichland.manifest import Manifest, problems
 from whichland.sources.country211 import PARTS
 from whichland.sources.kinds import KINDS, forms
+from whichland.sources.traffic_signs import is_traffic_signs
 
 
 def ingest(
@@ -18,16 +19,18 @@ def ingest(
     skip_unknown: bool = False,
     folder: Path | None = None,
     exif: bool = True,
+    keys: Path | None = None,
 ) -> Manifest:
     """Make a manifest of the photos at `origin`.
 
     `origin` is `kind:place`, the kinds being those of `sources.kinds`; a path without a kind is told by what lies
     there. `source` names the collection (default: after the folder or file). `skip_unknown` leaves out what has no
     known country, or no file, instead of refusing. `folder` is where the synthetic world is written. `exif` reads
-    the coordinates and times that cameras wrote into the photos of a folder. Raises UserError.
+    the coordinates and times that cameras wrote into the photos of a folder. `keys` is a table that places the
+    photos of the traffic sign set. Raises UserError.
     """
     kind, place = _kind(origin)
-    frame = _read(kind, place, source, skip_unknown, {"folder": folder, "exif": exif})
+    frame = _read(kind, place, source, skip_unknown, {"folder": folder, "exif": exif, "keys": keys})
     if not frame.height:
         raise UserError(f"{origin}: nothing is left to ingest")
     found = problems(frame)
@@ -73,6 +76,10 @@ def _kind(origin: str) -> tuple[str, str]:
         return kind, place
     if origin == "synthetic":
         return "synthetic", ""
+    if kind == "mapillary":
+        raise UserError(
+            f"{origin}: photos of Mapillary are fetched first: whichland data fetch {origin} -o FILE"
+        )
     path = Path(origin)
     if path.is_dir():
         return _kind_of_folder(path), origin
@@ -90,6 +97,8 @@ def _kind(origin: str) -> tuple[str, str]:
 def _kind_of_folder(folder: Path) -> str:
     if any((folder / "images" / part).is_dir() and (folder / f"{part}.csv").is_file() for part in PARTS):
         return "osv5m"
+    if is_traffic_signs(folder):
+        return "traffic-signs"
     if any(next(folder.glob(pattern), None) for pattern in ("*.parquet", "data/*.parquet")):
         return "parquet"
     inside = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}

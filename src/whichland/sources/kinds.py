@@ -54,6 +54,13 @@ KINDS = {
         "answers of KartaView's API, the photos beside them by id",
         "file",
     ),
+    "traffic-signs": Kind(
+        "whichland.sources.traffic_signs:read_traffic_signs",
+        "FOLDER",
+        "the Mapillary Traffic Sign Dataset, which has no places: see --keys",
+        "folder",
+        ("keys",),
+    ),
     "points": Kind(
         "whichland.sources.points:read_points",
         "FILE.csv|.parquet",
