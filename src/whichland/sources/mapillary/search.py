@@ -7,7 +7,7 @@ harvest was killed.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -21,7 +21,9 @@ from whichland.sources.mapillary.records import FIELDS, Record, iso, left_out, o
 
 LIMIT = 2000  # images in an answer; there are no further pages
 SAMPLE_LIMIT = 500
-SEARCH_TRIES = 3  # then the box is cut: a search that is too large times out every time
+SEARCH_TRIES = (
+    3  # then the box is cut: a search that is too large times out every time, and a cut costs no image
+)
 MOST_IDLE = 300  # boxes without a new image in a row, after which an area is given up
 
 
@@ -34,6 +36,7 @@ class BoxJob:
     path: str
     box: Box
     limit: int  # images to ask for
+    tries: int
 
     def run(self, client: Client) -> list[Record]:
         """Ask for the images in the box. Raises FullError when there may be more, Refused and GaveUp."""
@@ -48,7 +51,7 @@ class BoxJob:
         for name, bound in (("start_captured_at", config.after), ("end_captured_at", config.before)):
             if bound:
                 params[name] = iso(milliseconds(bound)) or bound
-        data = client.api("images", params, tries=min(SEARCH_TRIES, config.tries)).get("data")
+        data = client.api("images", params, tries=self.tries).get("data")
         images = [image for image in data if isinstance(image, dict)] if isinstance(data, list) else []
         records = [record for image in images if (record := to_record(image, field_name))]
         if len(images) >= self.limit:
@@ -64,21 +67,6 @@ class FullError(Exception):
         self.records = records
 
 
-@dataclass
-class _Cell:
-    """A box of the area, being searched."""
-
-    waiting: int = 0  # its searches that are not answered yet, under way or to be sent
-
-
-@dataclass
-class _Tally:
-    """What has been chosen from the area so far."""
-
-    images: int
-    by_sequence: Counter[str] = field(default_factory=Counter)
-
-
 class Search:
     """The searches still to do, area after area, and the choice from what they find."""
 
@@ -87,7 +75,6 @@ class Search:
         self._ahead = 2 * config.workers
         self.at = -1
         self.chosen: list[Wanted] = []  # for the caller to take away
-        self.told: list[str] = []  # what the user should know at the end
         self._next_area()
 
     @property
@@ -96,7 +83,7 @@ class Search:
 
     def _next_area(self) -> None:
         """Go to the next area that is not done with, and to where it was left."""
-        self._cells: dict[int, _Cell] = {}
+        self._waiting: dict[int, int] = {}  # of each open box, the searches not answered yet
         self._jobs: list[BoxJob] = []
         self.at += 1
         while not self.finished and self._journal.frontier(self.at).finished:
@@ -104,8 +91,8 @@ class Search:
         if self.finished:
             return
         self._frontier = self._journal.frontier(self.at)
-        images, by_sequence = self._journal.counts(self.at)
-        self._tally = _Tally(images, Counter(by_sequence))
+        self._images, by_sequence = self._journal.counts(self.at)
+        self._by_sequence = Counter(by_sequence)
         boxes = enumerate(self.areas[self.at].boxes())
         self._boxes: Iterator[tuple[int, Box]] = islice(boxes, self._frontier.next_cell, None)
         self._last: int | None = None  # the area's last box, once it has come
@@ -113,10 +100,10 @@ class Search:
     def next_job(self) -> BoxJob | None:
         """Give a search to do; None when there is none before another is answered."""
         while not self.finished:
-            while not self._jobs and len(self._cells) < self._ahead and self._last is None:
+            while not self._jobs and len(self._waiting) < self._ahead and self._last is None:
                 opened = next(self._boxes, None)
                 if opened is None:
-                    self._last = self._frontier.next_cell + len(self._cells)
+                    self._last = self._frontier.next_cell + len(self._waiting)
                 else:
                     self._open(*opened)
             if self._jobs:
@@ -128,7 +115,7 @@ class Search:
     def _open(self, cell: int, box: Box) -> None:
         """Put what is not known yet of a box and its quarters among the jobs."""
         outcomes = self._journal.outcomes(self.at, cell)
-        self._cells[cell] = _Cell()
+        self._waiting[cell] = 0
         todo = [("", box)]
         while todo:
             path, part = todo.pop()
@@ -141,32 +128,31 @@ class Search:
                 todo.append((f"{path}0", quarters(part)[0]))
 
     def _add(self, cell: int, path: str, box: Box) -> None:
-        self._cells[cell].waiting += 1
-        limit = LIMIT if self.areas[self.at].quota is None else SAMPLE_LIMIT
-        self._jobs.append(BoxJob(area=self.at, cell=cell, path=path, box=box, limit=limit))
+        self._waiting[cell] += 1
+        if self.areas[self.at].quota is None:
+            limit, tries = LIMIT, min(SEARCH_TRIES, self._config.tries)
+        else:
+            limit, tries = SAMPLE_LIMIT, self._config.tries
+        self._jobs.append(BoxJob(area=self.at, cell=cell, path=path, box=box, limit=limit, tries=tries))
 
     def answer(self, job: BoxJob, result: list[Record] | Exception) -> None:
         """Take in what a search brought: images, or FullError, Refused or GaveUp."""
         if job.area != self.at:  # the area's quota was reached meanwhile
             return
         sampled = self.areas[self.at].quota is not None
-        if isinstance(result, FullError) and (sampled or not quarters(job.box)):
-            # a sample need not know all; of the smallest box there is no way to know all
-            if not sampled:
-                self.told.append(
-                    f"one box of 50 m holds more than {LIMIT} images; the rest cannot be asked for"
-                )
-            result = result.records
+        if isinstance(result, FullError) and sampled:
+            result = result.records  # a sample need not know all
         if isinstance(result, list):
             self._note(job, "done", records=result)
         elif not quarters(job.box):
-            self._note(job, "failed", reason=str(result))
+            records = result.records if isinstance(result, FullError) else []
+            self._note(job, "failed", records=records, reason=str(result))
         else:
             parts = quarters(job.box)[:1] if sampled else quarters(job.box)
             self._note(job, "shrunk" if sampled else "cut")
             for at, part in enumerate(parts):
                 self._add(job.cell, f"{job.path}{at}", part)
-        self._cells[job.cell].waiting -= 1
+        self._waiting[job.cell] -= 1
         self._advance()
 
     def _note(self, job: BoxJob, outcome: str, **what: Any) -> None:
@@ -178,9 +164,9 @@ class Search:
         while not self.finished:
             cell = self._frontier.next_cell
             if cell == self._last:
-                self._end(f"every box has been searched: {self._tally.images:,} images")
-            elif cell in self._cells and not self._cells[cell].waiting:
-                del self._cells[cell]
+                self._end()
+            elif self._waiting.get(cell) == 0:
+                del self._waiting[cell]
                 self._choose(cell)
             else:
                 break
@@ -190,7 +176,7 @@ class Search:
     def _choose(self, cell: int) -> None:
         area, config, out = self.areas[self.at], self._config, Counter[str]()
         per_sequence = config.per_sequence or (PER_SEQUENCE_SAMPLED if area.quota else None)
-        most = min(config.per_box, area.quota - self._tally.images) if area.quota else None
+        most = min(config.per_box, area.quota - self._images) if area.quota else None
         chosen: list[Record] = []
         found = sorted(self._journal.found(self.at, cell), key=lambda r: order(config.seed, r["id"]))
         for record, inside in zip(found, _inside(found, area), strict=True):
@@ -198,33 +184,35 @@ class Search:
                 break
             drive = record["sequence"]
             reason = left_out(record, config) if inside else "outside the area, or no coordinates"
-            if reason is None and drive and per_sequence and self._tally.by_sequence[drive] >= per_sequence:
+            if reason is None and drive and per_sequence and self._by_sequence[drive] >= per_sequence:
                 reason = "more of one drive than per_sequence"
             if reason:
                 out[reason] += 1
             elif not self._journal.known(record["id"]):
                 chosen.append(record)
-                self._tally.by_sequence[drive or ""] += 1
-        self._tally.images += len(chosen)
+                self._by_sequence[drive or ""] += 1
+        self._images += len(chosen)
         idle = 0 if chosen else self._frontier.idle + 1
-        full = area.quota is not None and self._tally.images >= area.quota
+        full = area.quota is not None and self._images >= area.quota
         self._frontier = Frontier(cell + 1, idle, full)
         self._journal.choose(self.at, cell, chosen, self._frontier, out)
         self.chosen += [Wanted(record["id"], record) for record in chosen]
         if full:
             self._next_area()
         elif area.quota and idle >= MOST_IDLE:
-            self._end(f"{idle} boxes in a row had no new image: {self._tally.images:,} images")
+            self._end()
 
-    def _end(self, why: str) -> None:
+    def _end(self) -> None:
         """Close an area that has no more to give."""
-        area = self.areas[self.at]
-        if area.quota:
-            self.told.append(f"{area.name}: {why} of the {area.quota:,} asked for")
-        self._journal.choose(
-            self.at, self._frontier.next_cell, [], self._frontier._replace(finished=True), {}
-        )
+        done = self._frontier._replace(finished=True)
+        self._journal.choose(self.at, done.next_cell, [], done, {})
         self._next_area()
+
+    def short(self) -> dict[str, int]:
+        """Give the areas that ended with fewer images than their quota, and how many they have."""
+        quotas = {at: area.quota for at, area in enumerate(self.areas) if area.quota}
+        counts = {at: self._journal.counts(at)[0] for at in quotas if self._journal.frontier(at).finished}
+        return {self.areas[at].name: count for at, count in counts.items() if count < (quotas[at] or 0)}
 
 
 def _inside(found: list[Record], area: Area) -> list[bool]:
