@@ -51,9 +51,10 @@ def geocode(manifest: Manifest, config: GeocodeConfig | None = None) -> Manifest
     config = config or GeocodeConfig()
     manifest.require("lat", "lon", "label_country", hint="make it with `whichland data ingest` first")
     land, fold = borders(config.territories), folded(config.territories)
-    parts = []
+    known = manifest.frame.select("lat", "lon", "label_country")
+    parts = [_looked_up(known.clear(), land, fold, config)]  # the columns' types, where there are no rows
     with Progress("geocoding", len(manifest)) as progress:
-        for rows in manifest.frame.select("lat", "lon", "label_country").iter_slices(BATCH):
+        for rows in known.iter_slices(BATCH):
             parts.append(_looked_up(rows, land, fold, config))
             progress.advance(rows.height)
     found = pl.concat(parts)
