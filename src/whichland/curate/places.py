@@ -46,7 +46,8 @@ def pairs_within(lat: Floats, lon: Floats, radius_m: float) -> Pairs:
             close = _chords(points, left, right) <= chord
             found.append(np.column_stack([left[close], right[close]]))
     found.append(_between_crowds(points, grid, np.concatenate(crowds), found, chord))
-    return placed[np.concatenate(found)]
+    tied: Pairs = placed[np.concatenate(found)]
+    return tied
 
 
 def nearest_km(lat: Floats, lon: Floats, here: NDArray[np.bool_], there: NDArray[np.bool_]) -> float | None:
@@ -120,25 +121,20 @@ class Cells:
         """Yield all (point of the one cell, point of the other), some millions at a time."""
         work = self.sizes[pairs[:, 0]] * self.sizes[pairs[:, 1]]
         for a, b in pairs[work > TOGETHER]:
-            yield from self.blocks(a, b)
+            yield from _blocks(self.members(a), self.members(b))
         pairs = pairs[work <= TOGETHER]
         share = np.cumsum(work[work <= TOGETHER]) // TOGETHER
         for part in np.split(pairs, np.flatnonzero(np.diff(share)) + 1):
             yield self._product(part[:, 0], part[:, 1])
 
+    def members(self, cell: int) -> Rows:
+        """The points of a cell."""
+        return self.order[self.starts[cell] : self.starts[cell] + self.sizes[cell]]
+
     def _product(self, a: Rows, b: Rows) -> tuple[Rows, Rows]:
         pair, left = _spread(self.starts[a], self.sizes[a])
         point, right = _spread(self.starts[b][pair], self.sizes[b][pair])
         return self.order[left[point]], self.order[right]
-
-    def blocks(self, a: int, b: int) -> Iterator[tuple[Rows, Rows]]:
-        """All (point, point) of two cells, a bounded number at a time."""
-        left = self.order[self.starts[a] : self.starts[a] + self.sizes[a]]
-        right = self.order[self.starts[b] : self.starts[b] + self.sizes[b]]
-        step = max(1, TOGETHER // right.size)
-        for start in range(0, left.size, step):
-            block = left[start : start + step]
-            yield np.repeat(block, right.size), np.tile(right, block.size)
 
 
 def _spread(starts: Rows, lengths: Rows) -> tuple[Rows, Rows]:
@@ -161,12 +157,39 @@ def _between_crowds(points: Floats, grid: Cells, crowds: Pairs, found: list[Pair
     label = connected_components(len(points), np.concatenate(found))[grid.order[grid.starts]]
     ties = [NO_PAIRS]
     for a, b in crowds[label[crowds[:, 0]] != label[crowds[:, 1]]]:
-        for left, right in grid.blocks(a, b):
+        for left, right in _blocks(*_in_reach(points, grid.members(a), grid.members(b), chord)):
             near = np.flatnonzero(_chords(points, left, right) <= chord)[:1]
             if near.size:
                 ties.append(np.column_stack([left[near], right[near]]))
                 break
     return np.concatenate(ties)
+
+
+def _in_reach(points: Floats, left: Rows, right: Rows, chord: float) -> tuple[Rows, Rows]:
+    """Leave out points that are too far from the box around the others; in turns, until none is left out."""
+    while left.size and right.size:
+        before = left.size + right.size
+        left = left[_to_box(points[left], points[right]) <= chord]
+        if left.size:
+            right = right[_to_box(points[right], points[left]) <= chord]
+        if left.size + right.size == before:
+            break
+    return left, right
+
+
+def _to_box(points: Floats, others: Floats) -> Floats:
+    """Distance of each point from the box around the others."""
+    outside = np.maximum(others.min(axis=0) - points, points - others.max(axis=0)).clip(min=0)
+    distance: Floats = np.sqrt((outside**2).sum(axis=1))
+    return distance
+
+
+def _blocks(left: Rows, right: Rows) -> Iterator[tuple[Rows, Rows]]:
+    """All pairs of two sets of points, a bounded number at a time."""
+    step = max(1, TOGETHER // max(right.size, 1))
+    for start in range(0, left.size, step):
+        block = left[start : start + step]
+        yield np.repeat(block, right.size), np.tile(right, block.size)
 
 
 def _bound(points: Floats, mine: NDArray[np.bool_]) -> float:

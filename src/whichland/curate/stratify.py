@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from whichland.curate.certificate import SPLITS
 
-SLACK = 1 / 3  # a country's share of groups may differ from the one asked for by this part of it
+SLACK = 0.1  # a country's share of groups may differ from the one asked for by this part of it
 TRAIN, VAL, TEST = range(len(SPLITS))
 
 Parts = NDArray[np.int64]  # index into SPLITS
