@@ -48,11 +48,14 @@ class HarmoniseConfig:
 
     harmonise: Annotated[bool, "bring every picture to one size and one encoding"] = False
     size: Annotated[
-        str | None, "WIDTHxHEIGHT in pixels, with --harmonise; unset: the largest that `keep` allows"
+        str | None, "WIDTHxHEIGHT in pixels, with --harmonise; unset: what `keep` and `shrink` give"
     ] = None
     keep: Annotated[
         float, "…the size is the largest that this share of each source's pictures has; nothing is enlarged"
     ] = 0.99
+    shrink: Annotated[
+        float, "…times this, so that no source keeps its pixels and the traces of its own encoding; 1: off"
+    ] = 0.75
     aspect: Annotated[
         str | None,
         "width to height, such as 16:9; what is over is cut off evenly, nothing is padded or stretched; "
@@ -77,6 +80,8 @@ class HarmoniseConfig:
             raise UserError(f"fov {self.fov:g}, pitch {self.pitch:g}: give 10 to 130 and -90 to 90 degrees")
         if not 0 < self.keep <= 1:
             raise UserError(f"keep {self.keep:g}: give more than 0, at most 1")
+        if not 0.05 <= self.shrink <= 1:
+            raise UserError(f"shrink {self.shrink:g}: give 0.05 to 1")
         if self.size and not self.harmonise:
             raise UserError("a size is for --harmonise; without it pictures keep as many pixels as they have")
         if self.size and self.aspect:
@@ -217,7 +222,7 @@ def _target(frame: pl.DataFrame, config: HarmoniseConfig) -> Target:
 def _common_size(
     frame: pl.DataFrame, aspect: float | None, config: HarmoniseConfig
 ) -> tuple[float, tuple[int, int]]:
-    """The ratio of the narrowest source, and the largest size that `keep` of each source's pictures fill.
+    """The ratio of the narrowest source, and the largest size that `keep` of each source's pictures fill, shrunk.
 
     A source's ratio is the median of its pictures, a strip's pictures each by itself; spheres have none of
     their own.
@@ -247,7 +252,7 @@ def _common_size(
         aspect = float(own["ratio"].min()) if own.height else 1.0  # type: ignore[arg-type]
     fits = pl.min_horizontal("width", pl.col("height") * aspect)
     by_source = pieces.group_by("source").agg(fits.quantile(1 - config.keep, "lower").alias("width"))
-    width = int(by_source["width"].min())  # type: ignore[arg-type]
+    width = max(1, int(min(by_source["width"].to_list()) * config.shrink))
     return aspect, (width, max(1, int(width / aspect + 1e-6)))
 
 

@@ -25,7 +25,7 @@ SIZE = ("bytes", "bytes_per_pixel")
 HEADER = tuple(name for name in FileFacts._fields if name not in SIZE)
 MEASURES = ("brightness", "contrast", "sharpness", "entropy")
 FOLDS = 5
-TREES = 100
+TREES = 50
 
 
 @dataclass(frozen=True, kw_only=True)
