@@ -87,8 +87,8 @@ class Borders:
 
     def _nearest_coast(self, lat_N: Floats, lon_N: Floats, coast_km: float) -> NDArray[np.int16]:
         segments, feature_S = _coasts()
-        segment_N, _ = segments.nearest(lat_N, lon_N, coast_km)
-        return np.where(segment_N >= 0, self.country[feature_S[segment_N]], -1).astype(np.int16)
+        segment_N, km_N = segments.nearest(lat_N, lon_N)
+        return np.where(km_N <= coast_km, self.country[feature_S[segment_N]], -1).astype(np.int16)
 
     @cached_property
     def _lines(self) -> tuple[Segments, NDArray[np.int16]]:
