@@ -54,6 +54,7 @@ def main() -> None:
     checks["token outside the API's header, or in any output"] = len(server.wrongs) + _leaks(killed)
     rows = {
         "kills": killed.kills,
+        "of them after a request had been sent": killed.kills_at_work,
         "faults injected": sum(server.injected.values()),
         "kinds of fault": len(server.injected),
         "photos": len(calm.files),

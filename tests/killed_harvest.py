@@ -23,6 +23,7 @@ class Harvest:
     manifest: bytes
     journal: bytes = b""
     kills: int = 0
+    kills_at_work: int = 0  # after the process had sent requests; the others hit it before
     over_budget: int = 0  # times the servers had seen more requests than the budget of the moment
     budget_ends: int = 0  # times the command ended because the budget was spent
     budget: int = 0
@@ -63,7 +64,7 @@ def harvest(
     left = Harvest({}, b"", budget=budget)
     while True:
         killing = left.kills < kills
-        begun = time.monotonic()
+        begun, asked = time.monotonic(), sum(server.asked.values())
         process = command(folder, server, left.budget, rate if killing else 60_000)
         try:
             out, err = process.communicate(timeout=moments.uniform(*life_s) if killing else 300)
@@ -74,6 +75,7 @@ def harvest(
             process.send_signal(signal.SIGKILL)
             out, err = process.communicate()
             left.kills += 1
+            left.kills_at_work += sum(server.asked.values()) > asked
         left.longest_life_s = max(left.longest_life_s, time.monotonic() - begun)
         left.said += [out, err]
         left.over_budget += sum(server.asked.values()) > left.budget

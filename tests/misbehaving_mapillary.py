@@ -24,7 +24,7 @@ import simplejpeg
 TOKEN = "MLY|1234567890|not-to-be-seen-anywhere"
 MOST_FAULTS = 3
 HANG_S = 30.0
-WEST, SOUTH, EAST, NORTH = BOX = (10.0, 59.0, 10.2, 59.12)
+WEST, SOUTH, _, _ = BOX = (10.0, 59.0, 10.2, 59.12)
 
 API_FAULTS = (
     *(
@@ -77,7 +77,16 @@ def _picture(number: int) -> bytes:
 class World:
     """Images along drives through a box of 0.2 by 0.12 degrees, one drive with more than an answer can hold."""
 
-    def __init__(self, drives: int = 24, frames: int = 25, long_drive: int = 2100, seed: int = 0) -> None:
+    def __init__(
+        self,
+        drives: int = 24,
+        frames: int = 25,
+        long_drive: int = 2100,
+        seed: int = 0,
+        west: float = WEST,
+        south: float = SOUTH,
+    ) -> None:
+        self.west, self.south = west, south
         self.images: dict[str, dict[str, Any]] = {}
         draw = random.Random(seed)
         for drive in range(drives):
@@ -88,7 +97,7 @@ class World:
         self.heavy = {"500": (10.02, 59.02), "hang": (10.1, 59.1), "400": (10.17, 59.03)}
 
     def _drive(self, name: str, frames: int, draw: random.Random, spread: float) -> None:
-        lon, lat = draw.uniform(WEST + 0.02, EAST - 0.02), draw.uniform(SOUTH + 0.02, NORTH - 0.02)
+        lon, lat = self.west + draw.uniform(0.02, 0.18), self.south + draw.uniform(0.02, 0.1)
         for frame in range(frames):
             native = str(10**14 + len(self.images) * 7919)
             at = [
@@ -137,6 +146,8 @@ class Mapillary:
         self.injected: Counter[str] = Counter()
         self.times: list[float] = []
         self.wrongs: list[str] = []
+        self.refuse = False  # every token
+        self.deny = False  # every search
         self.fresh: Counter[str] = Counter()  # addresses given out by an image's own entry
         self._hits: Counter[str] = Counter()
         draw = random.Random(seed)
@@ -261,6 +272,10 @@ class _Api(_Answer):
         name = parts.path.strip("/")
         if not query.get("fields") and name != "image_ids":
             here.wrongs.append(f"no fields asked for: {self.path}")
+        if here.refuse:
+            return self.send(400, b'{"error": {"message": "Invalid OAuth access token", "code": 190}}')
+        if here.deny and name == "images":
+            return self.send(400, b'{"error": {"message": "Unsupported get request", "code": 100}}')
         code, content = self._content(here, name, query)
         if fault := here.fault("api", self.path):
             return self.misbehave(fault, json.dumps(content).encode())

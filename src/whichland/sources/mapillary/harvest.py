@@ -26,7 +26,7 @@ from whichland.sources.mapillary.journal import BudgetSpentError, Journal, Wante
 from whichland.sources.mapillary.records import SOURCE, to_frame
 from whichland.sources.mapillary.search import BoxJob, FullError, Search
 
-MOST_FAILURES = 100  # things given up in a row, after which something is wrong with all
+MOST_FAILURES = 150  # things given up or boxes refused in a row, after which something is wrong with all
 LISTS = ("ids", "sequence")  # places that need no search
 MOST_WAITING = 5000  # photos known and not fetched, above which searches wait: their addresses expire
 
@@ -184,7 +184,8 @@ class _Run:
         if isinstance(result, Exception) and not isinstance(result, (FullError, Refused, GaveUp)):
             raise result
         gave_up = isinstance(result, GaveUp) or (isinstance(result, Settled) and result.state == "gave up")
-        self._failures = self._failures + 1 if gave_up else 0
+        refused = isinstance(job, BoxJob) and isinstance(result, Refused)
+        self._failures = self._failures + 1 if gave_up or refused else 0
         if isinstance(job, BoxJob):
             self.search.answer(job, result)
             self._take_chosen()
@@ -196,7 +197,7 @@ class _Run:
         if self._failures >= MOST_FAILURES:
             last = result.reason if isinstance(result, Settled) else result
             raise UserError(
-                f"{self._failures} things in a row were given up, the last with: {last}; go on later "
+                f"{self._failures} things in a row failed, the last with: {last}; go on later "
                 "with the same command"
             )
 
@@ -239,7 +240,7 @@ def _result(
     unfinished: str | None,
 ) -> Harvested:
     """Make the manifest, which depends on what was found alone, and the summary, which tells of this run too."""
-    rows = list(journal.stored())
+    rows = journal.stored()
     uris = [str(absolute(photo_path(folder, native))) for native, _, _ in rows]
     frame = to_frame([record for _, record, _ in rows], uris)
     reasons, states, boxes = journal.reasons(), journal.states(), journal.failed_boxes()

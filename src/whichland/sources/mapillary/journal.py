@@ -11,7 +11,7 @@ path of its quarters ("": the whole, "02": quarter 2 of quarter 0). The token is
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -201,10 +201,9 @@ class Journal:
         rows = self._do("SELECT id, record FROM image WHERE state = 'wanted' ORDER BY id")
         return [Wanted(native, json.loads(record) if record else None) for native, record in rows]
 
-    def stored(self) -> Iterator[tuple[str, str, int]]:
+    def stored(self) -> list[tuple[Any, ...]]:
         """Give (id, record as JSON, bytes of the file) of the photos stored, by id."""
-        rows = self._do("SELECT id, record, bytes FROM image WHERE state = 'stored' ORDER BY id")
-        yield from rows
+        return self._do("SELECT id, record, bytes FROM image WHERE state = 'stored' ORDER BY id")
 
     def settle(
         self, native: str, state: str, record: Record | None, size: int | None, reason: str | None

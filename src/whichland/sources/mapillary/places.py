@@ -66,15 +66,12 @@ def parse(origin: str) -> Place:
             f"{origin}: expected mapillary:bbox=WEST,SOUTH,EAST,NORTH, polygon=FILE.geojson, "
             "country=NO,SE,quota=500, ids=FILE or sequence=ID"
         )
-    values = [part.strip() for part in rest.split(",") if part.strip()]
-    quota = None
-    if values and values[-1].startswith("quota="):
-        number = values.pop().removeprefix("quota=")
-        if not number.isdecimal() or int(number) < 1:
-            raise UserError(f"{origin}: quota must be a number of photos, not {number!r}")
-        quota = int(number)
-    if kind in ("polygon", "ids"):
-        values = [",".join(values)]  # a file name may hold commas
+    rest, _, number = rest.partition(",quota=")
+    if number and (not number.isdecimal() or int(number) < 1):
+        raise UserError(f"{origin}: quota must be a number of photos, not {number!r}")
+    quota = int(number) if number else None
+    one_file = kind in ("polygon", "ids")  # the name of which may hold commas
+    values = [rest] if one_file else [part.strip() for part in rest.split(",") if part.strip()]
     if not values or not values[0]:
         raise UserError(f"{origin}: nothing stands after {kind}=")
     return Place(kind=kind, values=tuple(values), quota=quota)

@@ -1,0 +1,405 @@
+"""The harvester against a server on loopback that behaves, and one that misbehaves; killed, cut short, refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import shapely
+from PIL import Image
+
+from curated import photo as picture
+from killed_harvest import command, harvest
+from misbehaving_mapillary import BOX, TOKEN, Mapillary, World, jpeg, serve
+from whichland.errors import UserError
+from whichland.images.decode import ImageError, decode
+from whichland.manifest import problems
+from whichland.sources.mapillary import places
+from whichland.sources.mapillary.client import check_address, check_token
+from whichland.sources.mapillary.config import HarvestConfig
+from whichland.sources.mapillary.harvest import Harvested, fetch, photo_path
+from whichland.sources.mapillary.photo import verified, without_metadata
+from whichland.sources.mapillary.records import iso, to_frame, to_record
+
+QUICK = HarvestConfig(rate=120_000, timeout_s=1.0, backoff_s=0.01, budget=100_000)
+ALL = f"mapillary:bbox={','.join(map(str, BOX))}"
+
+
+def small() -> World:
+    return World(drives=6, frames=8, long_drive=0)
+
+
+@pytest.fixture
+def server() -> Iterator[Mapillary]:
+    with serve(small()) as mapillary:
+        yield mapillary
+
+
+@pytest.fixture
+def run(server: Mapillary, tmp_path: Path) -> Callable[..., Harvested]:
+    def run(origin: str = ALL, folder: str = "photos", **settings: Any) -> Harvested:
+        config = replace(QUICK, **settings)
+        return fetch(origin, tmp_path / folder, config, token=TOKEN, api=server.api.address)
+
+    return run
+
+
+# -- what comes ---------------------------------------------------------------------------------------------------
+
+
+def test_every_image_comes_with_its_coordinates_creator_and_licence(
+    run: Callable[..., Harvested], server: Mapillary
+) -> None:
+    frame = run().manifest.frame
+    assert frame["image_id"].to_list() == [f"mapillary/{native}" for native in sorted(server.world.images)]
+    assert problems(frame) == []
+    assert server.wrongs == []
+    for row in frame.iter_rows(named=True):
+        image = server.world.images[row["image_id"].removeprefix("mapillary/")]
+        lon, lat = (image.get("computed_geometry") or image["geometry"])["coordinates"]
+        assert (row["lat"], row["lon"]) == (lat, lon)
+        assert row["sequence"] == image["sequence"]
+        assert row["label_country"] is None
+        assert row["license"] == "CC-BY-SA-4.0"
+        name = (image.get("creator") or {}).get("username")
+        assert row["creator"] == name
+        assert row["attribution"] == (f"© {name}, " if name else "") + "Mapillary, CC BY-SA 4.0"
+        assert row["captured_at"] == (iso(image["captured_at"]) if image.get("captured_at") else None)
+        assert Path(row["uri"]).read_bytes() == verified(jpeg(image["id"]))
+
+
+def test_a_full_answer_and_a_refused_box_are_cut_up(tmp_path: Path) -> None:
+    world = World(drives=2, frames=5, long_drive=2100)
+    with serve(world) as server:
+        found = fetch(
+            "mapillary:bbox=9.5,58.5,10.7,59.5", tmp_path, replace(QUICK, per_sequence=10), token=TOKEN,
+            api=server.api.address,
+        )  # fmt: skip
+    assert found.summary["stored"] == 20
+    assert found.summary["left_out"] == {"more of one drive than per_sequence": 2090}
+
+
+def test_empty_places_are_no_error(run: Callable[..., Harvested]) -> None:
+    found = run("mapillary:bbox=-30,10,-29.95,10.05")
+    assert len(found.manifest) == 0
+    assert found.unfinished is None
+
+
+def test_polygon_ids_and_sequence(run: Callable[..., Harvested], server: Mapillary, tmp_path: Path) -> None:
+    images = server.world.images
+    lon, lat = next(iter(images.values()))["geometry"]["coordinates"]
+    triangle = [[lon - 0.004, lat - 0.004], [lon + 0.004, lat - 0.004], [lon, lat + 0.004]]
+    file = tmp_path / "area, small.geojson"
+    geometry = {"type": "Polygon", "coordinates": [[*triangle, triangle[0]]]}
+    file.write_text(
+        json.dumps({"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": geometry}]})
+    )
+    frame = run(f"mapillary:polygon={file}", "polygon").manifest.frame
+    inside = frame.filter(
+        (pl.col("lat") >= lat - 0.004)
+        & (pl.col("lat") <= lat + 0.004 - 2 * (pl.col("lon") - lon).abs() + 1e-9)
+    )
+    assert 0 < frame.height == inside.height < len(images)
+
+    wanted = sorted(images)[3:6]
+    (tmp_path / "ids.txt").write_text("# mine\n" + "\n".join([*wanted, "404404404", wanted[0]]) + "\n")
+    found = run(f"mapillary:ids={tmp_path / 'ids.txt'}", "ids")
+    assert found.manifest.frame["image_id"].to_list() == [f"mapillary/{native}" for native in wanted]
+    assert found.summary["reasons"] == {"Mapillary has it no more (HTTP 400)": 1}
+
+    found = run("mapillary:sequence=drive0001,drive0003", "sequence", per_sequence=4)
+    counts = dict(found.manifest.frame["sequence"].value_counts().iter_rows())
+    assert counts == {"drive0001": 4, "drive0003": 4}
+
+
+def test_a_country_is_sampled_with_few_photos_of_a_drive(tmp_path: Path) -> None:
+    world = World(drives=8, frames=12, long_drive=0, west=1.45, south=42.45)  # Andorra and around
+    with serve(world) as server:
+        origin = "mapillary:country=Andorra,quota=18"
+        config = replace(QUICK, per_sequence=3)
+        first, again = (
+            fetch(origin, tmp_path / name, config, token=TOKEN, api=server.api.address).manifest.frame
+            for name in ("first", "again")
+        )
+        other = fetch(
+            origin, tmp_path / "other", replace(config, seed=1), token=TOKEN, api=server.api.address
+        ).manifest.frame
+    from whichland.geo.borders import country_of
+
+    assert first.height == 18
+    assert set(country_of(first["lat"].to_numpy(), first["lon"].to_numpy())) == {"AD"}
+    assert max(count for _, count in first["sequence"].value_counts().iter_rows()) <= 3
+    assert first["image_id"].equals(again["image_id"])
+    assert not first["image_id"].equals(other["image_id"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "keep"),
+    [
+        ({"panoramas": "only"}, lambda i: bool(i.get("is_pano")) or i.get("camera_type") == "spherical"),
+        ({"after": "2017-09-01"}, lambda i: (i.get("captured_at") or 0) >= 1504224000000),
+        ({"before": "2017-09-01T00:00+02:00"}, lambda i: 0 < (i.get("captured_at") or 0) < 1504216800000),
+        ({"min_size": 3000}, lambda i: min(i.get("width") or 0, i.get("height") or 0) >= 3000),
+    ],
+)
+def test_what_the_settings_leave_out(
+    run: Callable[..., Harvested], server: Mapillary, settings: dict[str, Any], keep: Callable[[Any], bool]
+) -> None:
+    for image in server.world.images.values():  # the API filters panoramas by this field alone
+        image["is_pano"] = image.get("camera_type") == "spherical"
+    wanted = [f"mapillary/{native}" for native, image in sorted(server.world.images.items()) if keep(image)]
+    assert run(**settings).manifest.frame["image_id"].to_list() == wanted
+    assert 0 < len(wanted) < len(server.world.images)
+
+
+# -- faults -------------------------------------------------------------------------------------------------------
+
+
+def test_killed_and_lied_to_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    world = {"drives": 7, "frames": 10, "long_drive": 0}
+    with serve(World(**world), faults=0.3, lost=4, seed=3) as server:
+        killed = harvest(
+            tmp_path / "harvest", server, kills=5, budget=150, rate=2400, life_s=(0.4, 1.6), seed=1
+        )
+        assert sum(server.injected.values()) > 20
+    with serve(World(**world), lost=4, seed=3) as calm_server:
+        calm = harvest(tmp_path / "harvest", calm_server)
+    assert killed.kills == 5
+    assert killed.kills_at_work > 0
+    assert killed.files == calm.files
+    assert len(calm.files) == 66
+    assert killed.manifest == calm.manifest
+    assert killed.over_budget == 0
+    assert killed.budget_ends > 0
+    assert server.wrongs == []
+    secret = TOKEN.encode()
+    assert all(secret not in data for data in (killed.journal, killed.manifest, *killed.files.values()))
+    assert all(TOKEN not in text for text in killed.said)
+
+
+def test_the_budget_holds_over_runs_and_is_counted_as_the_server_does(
+    run: Callable[..., Harvested], server: Mapillary
+) -> None:
+    found = run(budget=20)
+    assert "budget of 20" in str(found.unfinished)
+    assert sum(server.asked.values()) == 20
+    assert run(budget=20).unfinished is not None
+    assert sum(server.asked.values()) == 20
+    assert 0 < len(found.manifest) < len(server.world.images)
+    found = run(budget=1000)
+    assert found.unfinished is None
+    assert len(found.manifest) == len(server.world.images)
+    assert sum(found.summary["requests"].values()) == sum(server.asked.values())
+    asked = sum(server.asked.values())
+    run(budget=1000)
+    assert sum(server.asked.values()) == asked, "nothing is asked for twice"
+
+
+def test_requests_are_evenly_spaced(run: Callable[..., Harvested], server: Mapillary) -> None:
+    run(rate=3000, budget=40)
+    times = np.diff(np.sort(server.times))
+    assert np.sum(times) >= 39 * 60 / 3000 * 0.95
+
+
+def test_photos_that_vanish_come_again(run: Callable[..., Harvested], tmp_path: Path) -> None:
+    frame = run().manifest.frame
+    gone, emptied = (Path(uri) for uri in frame["uri"][:2])
+    before = gone.read_bytes()
+    gone.unlink()
+    emptied.write_bytes(b"")
+    (gone.parent / f".{gone.name}.1.part").write_bytes(b"half")
+    assert run().manifest.frame.equals(frame)
+    assert gone.read_bytes() == before
+    assert emptied.stat().st_size > 0
+    assert not list((tmp_path / "photos").glob("*/.*.part"))
+
+
+def test_a_host_that_is_down_ends_the_harvest_with_a_way_on(tmp_path: Path) -> None:
+    with serve(small()) as server:
+        address = server.api.address
+    with pytest.raises(UserError, match=r"failed, the last with: no connection; go on later") as caught:
+        fetch("mapillary:bbox=10,59,14,61", tmp_path, replace(QUICK, tries=2), token=TOKEN, api=address)
+    assert TOKEN not in str(caught.value)
+
+
+def test_searches_that_are_all_refused_do_not_eat_the_budget(
+    run: Callable[..., Harvested], server: Mapillary
+) -> None:
+    server.deny = True
+    with pytest.raises(UserError, match="in a row failed, the last with: HTTP 400"):
+        run()
+    assert sum(server.asked.values()) < 250
+
+
+def test_another_harvest_may_not_use_the_folder(run: Callable[..., Harvested], server: Mapillary) -> None:
+    run(per_sequence=2)
+    with pytest.raises(UserError, match="per_sequence differ"):
+        run(per_sequence=3)
+
+
+def test_two_at_once_may_not_use_the_folder(server: Mapillary, tmp_path: Path) -> None:
+    slow = command(tmp_path, server, 1000, 60)
+    journal = tmp_path / "m-photos" / "harvest.sqlite3"
+    while not journal.exists() or not server.times:
+        time.sleep(0.05)
+    with pytest.raises(UserError, match="another harvest is using this folder"):
+        fetch(ALL, tmp_path / "m-photos", QUICK, token=TOKEN, api=server.api.address)
+    slow.send_signal(signal.SIGINT)
+    _, told = slow.communicate(timeout=10)
+    assert slow.returncode == 130
+    assert "the same command goes on" in told
+
+
+def test_a_refused_token_is_said_without_it(server: Mapillary, tmp_path: Path) -> None:
+    secret = "MLY|wrong|secret"
+    (tmp_path / "token").write_text(secret + "\n")
+    server.refuse = True
+    words = [sys.executable, "-m", "whichland", "data", "fetch", ALL, "-o", str(tmp_path / "m.parquet")]
+    environment = {**os.environ, "MAPILLARY_API": server.api.address}
+    done = subprocess.run(
+        [*words, "--token-file", str(tmp_path / "token")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "does not accept the token" in done.stderr
+    assert "secret" not in done.stderr + done.stdout
+    assert done.stderr.count("\n") == 1
+
+
+# -- the parts ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("token", ["", " ", "two words", "line\nbreak", "ünicode"])
+def test_what_cannot_be_a_token_is_not_repeated(token: str) -> None:
+    with pytest.raises(UserError, match="MAPILLARY_TOKEN") as caught:
+        check_token(token)
+    assert not token.strip() or token not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://example.org", "ftp://x", "https://me:pw@example.org", "graph", "file:///x"]
+)
+def test_the_token_goes_out_by_https_alone(address: str) -> None:
+    with pytest.raises(UserError, match="https://"):
+        check_address(address)
+    assert check_address("https://example.org/v4/") == "https://example.org/v4"
+
+
+def test_a_photo_is_stored_without_exif_and_with_the_same_pixels(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "the owner's camera", 6
+    file = tmp_path / "a.jpg"
+    picture(3).save(file, exif=exif, comment=b"my garden", icc_profile=b"icc" * 50, progressive=True)
+    data = file.read_bytes() + b"trailing secret"
+    stored = verified(data)
+    assert not any(word in stored for word in (b"owner", b"garden", b"secret"))
+    assert b"icc" * 50 in stored
+    assert decode(stored).shape == (320, 240, 3), "still turned"
+    np.testing.assert_array_equal(decode(stored), decode(data))
+    assert verified(stored) == stored
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 100, 5000])
+def test_a_photo_cut_short_by_even_a_byte_is_refused(tmp_path: Path, cut: int) -> None:
+    picture(4).save(tmp_path / "a.jpg")
+    whole = (tmp_path / "a.jpg").read_bytes()
+    assert without_metadata(whole)
+    with pytest.raises(ImageError):
+        verified(whole[:-cut])
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe0\xff"])
+def test_what_is_no_photo_is_refused(data: bytes) -> None:
+    with pytest.raises(ImageError):
+        verified(data)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        {},
+        {"id": "../../etc"},
+        {"id": "1", "geometry": None, "computed_geometry": {"coordinates": None}, "creator": None},
+        {"id": "1", "geometry": {"coordinates": []}, "creator": "x", "captured_at": "soon", "sequence": 5},
+        {"id": "1", "geometry": {"coordinates": [200, 95]}, "captured_at": 10**18, "compass_angle": None},
+        {"id": 1, "geometry": {"coordinates": ["10", "59"]}, "camera_type": "fisheye", "is_pano": False},
+    ],
+)
+def test_missing_and_odd_fields_become_null(image: dict[str, Any]) -> None:
+    record = to_record(image, "thumb_1024_url")
+    if record is None:
+        assert not str(image.get("id", "")).isdecimal()
+        return
+    row = to_frame([json.dumps(record)], ["/a.jpg"]).row(0, named=True)
+    assert row["image_id"] == "mapillary/1"
+    empty = ("lat", "lon", "captured_at", "creator", "heading", "projection", "sequence")
+    assert [row[name] for name in empty] == [None] * len(empty)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *(
+            "mapillary:",
+            "mapillary:bbox",
+            "mapillary:bbox=1,2,3",
+            "mapillary:bbox=1,5,2,4",
+            "mapillary:bbox=a,b,c,d",
+        ),
+        *(
+            "mapillary:bbox=0,0,1,95",
+            "mapillary:town=Oslo",
+            "mapillary:country=Narnia,quota=3",
+            "mapillary:country=NO",
+        ),
+        *("mapillary:country=NO,quota=0", "mapillary:polygon=nowhere.json", "mapillary:ids="),
+    ],
+)
+def test_origins_that_are_none(origin: str) -> None:
+    with pytest.raises(UserError):
+        _areas(origin)
+
+
+def _areas(origin: str) -> list[places.Area]:
+    place = places.parse(origin)
+    return places.areas(place, quota=place.quota, seed=0)
+
+
+def test_boxes_cover_the_area_and_are_small_enough_to_be_asked_for() -> None:
+    boxes = list(_areas("mapillary:bbox=10,59,10.5,59.2")[0].boxes())
+    assert sum((e - w) * (n - s) for w, s, e, n in boxes) == pytest.approx(0.5 * 0.2, abs=1e-5)
+    over_the_date_line = _areas("mapillary:bbox=178.95,-17,-179.9,-16.8")[0]
+    tiles = shapely.union_all([shapely.box(*box) for box in over_the_date_line.boxes()])
+    assert tiles.covers(over_the_date_line.shape)
+    assert tiles.area < 1.2 * over_the_date_line.shape.area
+    assert all((e - w) * (n - s) < 0.01 for w, s, e, n in (*boxes, *over_the_date_line.boxes()))
+
+
+def test_the_quarters_of_a_box_have_its_edges() -> None:
+    lower_left, lower_right, _, upper_right = places.quarters((10.0, 59.0, 10.0900001, 59.09))
+    assert (lower_left[:2], upper_right[2:]) == ((10.0, 59.0), (10.0900001, 59.09))
+    assert lower_left[2] == lower_right[0]
+    assert places.quarters((10.0, 59.0, 10.0004, 59.0004)) == []
+
+
+def test_old_keys_in_a_list_of_ids_are_explained(tmp_path: Path) -> None:
+    (tmp_path / "ids").write_text("0-_aB3kd83jfLq0dZxW1uA\n")
+    with pytest.raises(UserError, match="22-character keys"):
+        places.read_ids(tmp_path / "ids")
+
+
+def test_photos_lie_in_a_hundred_folders(tmp_path: Path) -> None:
+    assert photo_path(tmp_path, "123456789") == tmp_path / "89" / "123456789.jpg"
+    assert photo_path(tmp_path, "7") == tmp_path / "07" / "7.jpg"
