@@ -4,9 +4,10 @@
 
 Renders a world of drives, takes the sequence from every third drive and the coordinates from another third, so
 that only places or only sequences tie them, and plants altered copies of single scenes that have neither. Each
-kind of copy is counted: planted, found (in the group of its original), across (the two in different splits). Then one
-row's split is changed, in both ways for a sample of rows, and `check` must reject each file. One JSON line; fails
-when a kind listed in `MUST` is not found to the last pair, when a drive is torn, or when a changed file passes.
+kind of copy is counted: planted, found (in the group of its original), across (the two in different splits). Then
+one row's split is changed, in both ways for a sample of rows, and `check` must reject each file. One JSON line;
+fails when a kind listed in `MUST` is not found to the last pair, when a drive is torn, or when a changed file
+passes.
 """
 
 import argparse
