@@ -82,9 +82,10 @@ def balance(manifest: Manifest, config: BalanceConfig | None = None) -> Manifest
         )
         .with_columns(weight=pl.col("weight") / pl.col("weight").filter(pl.col("weight") > 0).mean())
     )
-    result = frame.join(
+    written = frame.select("_row").join(
         weighed.select("_row", "rank", "weight"), on="_row", how="left", maintain_order="left"
-    ).drop("_row")
+    )
+    result = frame.drop("_row").with_columns(written["rank"], written["weight"])
     return manifest.with_step("balance", result, **asdict(config))
 
 
@@ -133,17 +134,25 @@ def ranked(train: pl.DataFrame, config: BalanceConfig) -> pl.DataFrame:
     behind the first images of all groups. Which are poor is told apart within a third of the country, from south
     to north, where coordinates are known, so that each third loses the same share.
     """
-    cells = train.with_columns(_key=keys(train, config.seed), _quality=quality(train))
-    place = (pl.col("country"), pl.col("_third"))
-    rows = cells.with_columns(_third=_third(train)).with_columns(
-        _poor=pl.struct("_quality", "_key").rank("ordinal").over(place)
-        <= config.poorest * pl.len().over(place)
+    chance = pl.struct(keys(train, config.seed), "image_id").rank("ordinal")
+    rows = train.select(
+        "_row",
+        "country",
+        pl.col("group").cast(pl.Categorical).to_physical(),
+        _quality=quality(train),
+        _third=_third(train),
+        _chance=chance,
+    )
+    place = ("country", "_third")
+    poor = pl.struct("_quality", "_chance").rank("ordinal").over(place) <= config.poorest * pl.len().over(
+        place
     )
     return (
-        rows.sort("_poor", pl.col("_quality").neg(), "_key", "image_id")
+        rows.with_columns(_poor=poor)
+        .sort("_poor", -pl.col("_quality"), "_chance")
         .with_columns(_round=pl.int_range(pl.len()).over("country", "group") + pl.col("_poor"))
-        .sort("_round", "_key", "image_id")
-        .with_columns(rank=pl.int_range(pl.len(), dtype=pl.Int64).over("country"))
+        .sort("_round", "_chance")
+        .select("_row", "country", rank=pl.int_range(pl.len(), dtype=pl.Int64).over("country"))
     )
 
 

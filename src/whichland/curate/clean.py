@@ -169,7 +169,6 @@ def is_placeholder(frame: pl.DataFrame, config: CleanConfig) -> NDArray[np.bool_
 def _with_duplicates(frame: pl.DataFrame) -> pl.DataFrame:
     """Drop all but one of the rows of equal bytes that have no fault of their own."""
     rows = frame.with_row_index("_row")
-    best_first = (pl.col("sequence").is_null(), pl.col("lat").is_null(), pl.col("image_id"))
     reason = (
         pl.when(pl.col("country").n_unique().over("sha256") > 1)
         .then(pl.lit("conflicting_label"))
@@ -177,13 +176,20 @@ def _with_duplicates(frame: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("duplicate"))
     )
     good = (
-        rows.filter(pl.col("drop_reason").is_null()).sort(best_first).select("_row", reason.alias("_reason"))
+        rows.filter(pl.col("drop_reason").is_null())
+        .select(
+            "_row",
+            "sha256",
+            "country",
+            "image_id",
+            no_sequence=pl.col("sequence").is_null(),
+            no_place=pl.col("lat").is_null(),
+        )
+        .sort("no_sequence", "no_place", "image_id")
+        .select("_row", reason.alias("_reason"))
     )
-    return (
-        rows.join(good, on="_row", how="left", maintain_order="left")
-        .with_columns(pl.coalesce("drop_reason", "_reason").alias("drop_reason"))
-        .drop("_row", "_reason")
-    )
+    repeated = rows.select("_row").join(good, on="_row", how="left", maintain_order="left")["_reason"]
+    return frame.with_columns(pl.coalesce("drop_reason", repeated).alias("drop_reason"))
 
 
 def _with_near_duplicates(frame: pl.DataFrame, bits: int) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from whichland.curate.clean import (
     REASONS,
     THRESHOLDS,
     CleanConfig,
+    Threshold,
     is_placeholder,
     with_all_columns,
 )
@@ -82,13 +83,10 @@ def last_config(manifest: Manifest) -> CleanConfig:
 
 def _dropped(frame: pl.DataFrame, reason: str, config: CleanConfig, count: int) -> pl.DataFrame:
     """The examples of what a reason took, with `_value` in words, the borderline first."""
-    rows = frame.filter(pl.col("drop_reason") == reason)
+    taken = pl.col("drop_reason") == reason
     if reason in THRESHOLDS:
-        rule = THRESHOLDS[reason]
-        rows = rows.with_columns(_number=rule.value.cast(pl.Float64)).sort(
-            "_number", "image_id", descending=[not rule.above, False]
-        )
-        return rows.head(count).with_columns(_value=_in_words("_number", rule.unit))
+        return _nearest(frame, taken, THRESHOLDS[reason], count, from_above=THRESHOLDS[reason].above)
+    rows = frame.filter(taken)
     if reason == "unreadable":
         return rows.sort("image_id").head(LISTED).with_columns(_value=pl.col("unreadable"))
     if reason == "placeholder":
@@ -103,16 +101,27 @@ def _dropped(frame: pl.DataFrame, reason: str, config: CleanConfig, count: int) 
 def _kept(frame: pl.DataFrame, reason: str, count: int) -> tuple[pl.DataFrame, int]:
     """The kept rows that a threshold came nearest to, the nearest first, and how many it could have taken."""
     rule = THRESHOLDS[reason]
-    rows = frame.filter(pl.col("drop_reason").is_null() & rule.only).with_columns(
-        _number=rule.value.cast(pl.Float64)
+    could = pl.col("drop_reason").is_null() & rule.only & rule.value.cast(pl.Float64).is_finite()
+    nearest = _nearest(frame, could, rule, count, from_above=not rule.above)
+    return nearest, frame.select(could.fill_null(False).sum()).item()
+
+
+def _nearest(
+    frame: pl.DataFrame, which: pl.Expr, rule: Threshold, count: int, *, from_above: bool
+) -> pl.DataFrame:
+    """The rows nearest to a threshold, with `_value` in words; `from_above`: theirs lie above it."""
+    narrow = frame.select(
+        "image_id", _number=rule.value.cast(pl.Float64), _which=which, _row=pl.int_range(pl.len())
     )
-    rows = rows.filter(pl.col("_number").is_finite())
-    nearest = rows.sort("_number", "image_id", descending=[rule.above, False]).head(count)
-    return nearest.with_columns(_value=_in_words("_number", rule.unit)), rows.height
-
-
-def _in_words(column: str, unit: str) -> pl.Expr:
-    return pl.col(column).map_elements(lambda value: f"{value:.4g} {unit}", return_dtype=pl.String)
+    narrow = narrow.filter("_which")
+    # All that tie with the last are sorted, so that the choice does not depend on the order of the rows.
+    edge = (narrow["_number"].bottom_k(count) if from_above else narrow["_number"].top_k(count)).drop_nulls()
+    if edge.len():
+        last = edge.max() if from_above else edge.min()
+        narrow = narrow.filter(pl.col("_number") <= last if from_above else pl.col("_number") >= last)
+    chosen = narrow.sort("_number", "image_id", descending=[not from_above, False]).head(count)
+    words = pl.Series("_value", [f"{value:.4g} {rule.unit}" for value in chosen["_number"]], dtype=pl.String)
+    return frame[chosen["_row"]].with_columns(words)
 
 
 def _placeholders(frame: pl.DataFrame, rows: pl.DataFrame, config: CleanConfig) -> pl.DataFrame:
