@@ -12,6 +12,7 @@ from whichland.curate.clean import clean
 from whichland.curate.split import SplitConfig, split
 from whichland.errors import UserError
 from whichland.manifest import Manifest
+from whichland.train.data import choose_labels
 
 ALL_TRAIN = SplitConfig(val=0, test=0)
 
@@ -135,9 +136,16 @@ def test_ranks_are_the_same_under_every_setting_of_thinning() -> None:
 
 def test_a_country_with_too_few_photos_is_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
     table = ready(50, ALL_TRAIN, countries=["FR"] * 9 + ["JP"])
-    frame = balance(table, BalanceConfig(min_photos=6)).frame
+    few = BalanceConfig(min_photos=6)
+    frame = balance(table, few).frame
     assert set(frame.filter(pl.col("country") == "JP")["weight"]) == {0.0}
     assert "JP: fewer than 6 training photos, left out" in capsys.readouterr().err
+    assert choose_labels(
+        balance(ready(50, ALL_TRAIN, countries=["FR"] * 4 + ["DE"] * 5 + ["JP"]), few), ()
+    ) == (
+        "DE",
+        "FR",
+    )
     with pytest.raises(UserError, match="no country"):
         balance(table, BalanceConfig(min_photos=60))
 

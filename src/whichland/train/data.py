@@ -36,6 +36,8 @@ def choose_labels(manifest: Manifest, countries: Sequence[str]) -> tuple[str, ..
     """Sorted ISO codes to learn. Raises UserError when the manifest lacks one or is not split yet."""
     manifest.require("country", "split", hint="run `whichland data prepare` (or split) first")
     train = manifest.kept.filter(pl.col("split") == "train")
+    if "weight" in train.columns:  # a country that balancing left out is no label
+        train = train.filter(pl.col("weight") > 0)
     known = train["country"].drop_nulls().unique().sort().to_list()
     missing = sorted(set(countries) - set(known))
     if missing:
