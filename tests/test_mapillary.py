@@ -24,9 +24,10 @@ from whichland.errors import UserError
 from whichland.images.decode import ImageError, decode
 from whichland.manifest import problems
 from whichland.sources.mapillary import places
-from whichland.sources.mapillary.client import check_address, check_token
+from whichland.sources.mapillary.client import Client, Expired, check_address, check_token
 from whichland.sources.mapillary.config import HarvestConfig
 from whichland.sources.mapillary.harvest import Harvested, fetch, photo_path
+from whichland.sources.mapillary.journal import Journal
 from whichland.sources.mapillary.photo import verified, without_metadata
 from whichland.sources.mapillary.records import iso, to_frame, to_record
 
@@ -276,6 +277,19 @@ def test_a_refused_token_is_said_without_it(server: Mapillary, tmp_path: Path) -
     assert "does not accept the token" in done.stderr
     assert "secret" not in done.stderr + done.stdout
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::bad", "file:///etc/passwd", "not an address", "", "ftp://127.0.0.1/a.jpg"]
+)
+def test_what_is_no_address_of_a_photo_is_not_asked_for(server: Mapillary, tmp_path: Path, url: str) -> None:
+    journal = Journal(tmp_path)
+    client = Client(server.api.address, TOKEN, QUICK, journal)
+    with pytest.raises(Expired):
+        client.photo(url)
+    assert journal.spent() == {}
+    client.close()
+    journal.close()
 
 
 # -- the parts ----------------------------------------------------------------------------------------------------

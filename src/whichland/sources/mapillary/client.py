@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
@@ -140,9 +140,7 @@ class Client:
     def photo(self, url: str) -> bytes:
         """Fetch a photo, once. Raises Expired and Trouble."""
         for _ in range(MOST_REDIRECTS + 1):
-            if urlsplit(url).scheme not in self._schemes:
-                raise Expired("the photo's address is not one")
-            answer = self._send("photo", url)
+            answer = self._send("photo", self._photo_address(url))
             if answer.status == 200:
                 return answer.body
             if answer.status in (401, 403, 404, 410):
@@ -150,8 +148,18 @@ class Client:
             target = answer.headers.get("location")
             if answer.status not in (301, 302, 303, 307, 308) or not target:
                 raise Trouble(f"HTTP {answer.status}")
-            url = str(httpx.URL(url).join(target))
+            url = urljoin(url, target)
         raise Trouble("too many redirects")
+
+    def _photo_address(self, url: str) -> str:
+        """Return the address of a photo if it is one. Raises Expired, as a new one may be good."""
+        try:
+            good = httpx.URL(url).scheme in self._schemes
+        except httpx.InvalidURL:
+            good = False
+        if not good:
+            raise Expired("the photo's address is not one")
+        return url
 
     def back_off(self, attempt: int) -> None:
         """Wait before a further try: twice as long each time, and a random half of that less."""
@@ -167,8 +175,6 @@ class Client:
                 answer = self._receive(url, params, headers)
             except httpx.HTTPError as error:
                 raise Trouble(_in_words(error)) from None
-            except httpx.InvalidURL:
-                raise Expired("the photo's address is not one") from None
             if not _too_many(answer):
                 return answer
             self._wait_as_told(answer, wait)
