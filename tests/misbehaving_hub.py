@@ -31,7 +31,8 @@ class Hub(ThreadingHTTPServer):
     """Serves `file` for every path that ends in .safetensors, and data sets, in the mood set through /mood/NAME.
 
     In the mood "pickle" only paths that end in .bin are there; in the mood "drops" the connection breaks off in
-    the middle of a file, and in the mood "drops once" only the first time for each.
+    the middle of a file, and in the mood "drops once" only the first time for each; in the mood "gated" a data set
+    shows its names but not its files.
     """
 
     daemon_threads = True
@@ -95,6 +96,8 @@ class _Answer(BaseHTTPRequestHandler):
             return self._send_json({"id": asked["name"], "sha": COMMIT, "siblings": siblings}, body=body)
         if asked["what"] in ("tree", "paths-info"):
             return self._send_json([_entry(found, path) for path in found.files], body=body)
+        if self.server.mood == "gated":
+            return self._send(403, b"", **{"X-Error-Code": "GatedRepo"})
         self._send_file(asked["path"], found.files[asked["path"]], body=body)
 
     def _send_json(self, answer: object, *, body: bool) -> None:

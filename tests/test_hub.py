@@ -103,6 +103,7 @@ STEPS = [
     {"name": "drops once", "mood": "drops once", "origin": f"{STREETS}@main:train", "forget": True},
     {"name": "drops", "mood": "drops", "origin": STREETS, "forget": True},
     {"name": "resumed", "mood": "good", "origin": STREETS},
+    {"name": "gated", "mood": "gated", "origin": STREETS, "forget": True},
     {"name": "twice", "mood": "good", "origin": "hub:made/twice"},
     {"name": "silent", "mood": "hangs", "origin": "hub:made/zips"},
     {"name": "503", "mood": "503", "origin": "hub:made/zips"},
@@ -194,6 +195,7 @@ def test_the_newer_set_of_shards_is_read(answers: Answers) -> None:
     [
         ("silent", "not in the hub's cache, and the hub cannot be asked"),
         ("503", "not in the hub's cache, and the hub cannot be asked"),
+        ("gated", "accept its terms on its page and set HF_TOKEN"),
         ("zips", "no Parquet files among its 2 (.csv, .zip)"),
         ("two", "several configurations, en, fr"),
         ("unknown", "no such data set"),

@@ -13,6 +13,7 @@ from whichland.images.decode import load
 from whichland.sources.folder import sessions
 from whichland.sources.ingest import ingest
 from whichland.sources.kinds import KINDS
+from whichland.sources.roles import ROLES
 
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
 
@@ -294,6 +295,16 @@ def test_every_kind_has_its_reader() -> None:
         module, _, function = kind.reader.partition(":")
         taken = signature(getattr(import_module(module), function)).parameters
         assert {"source", "skip_unknown", *kind.options} == set(taken) - {next(iter(taken))}
+
+
+def test_the_page_of_origins_names_every_kind_and_column() -> None:
+    page = (Path(__file__).parent.parent / "docs/how-to/origins.md").read_text(encoding="utf-8")
+    for kind in set(KINDS) - {"folder"}:
+        assert f"`{kind}:" in page or f"'{kind}:" in page
+    table = page[page.index("## Columns of a table") :]
+    for role, names in ROLES.items():
+        if role != "source":
+            assert ", ".join(names) in table.replace(";", ",")
 
 
 def test_every_source_fills_every_column(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from whichland.sources.folder import read_folder
 PARTS = ("train", "valid", "val", "validation", "test")
 
 
-def read_country211(folder: Path, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
+def read_country211(
+    folder: Path, *, source: str | None = None, skip_unknown: bool = False, exif: bool = True
+) -> pl.DataFrame:
     """List the photos of all parts by country; the publishers' part is kept as `official_split`.
 
     Raises UserError when there is no part, and for what `read_folder` refuses.
@@ -31,8 +33,7 @@ def read_country211(folder: Path, *, source: str | None = None, skip_unknown: bo
     source = source or slug(folder.resolve().name)
     frames = []
     for part in parts:
-        # the photos are small and were stripped of EXIF by their publishers
-        rows = read_folder(folder / part, source=f"{source}/{part}", skip_unknown=skip_unknown, exif=False)
+        rows = read_folder(folder / part, source=f"{source}/{part}", skip_unknown=skip_unknown, exif=exif)
         rows = rows.with_columns(pl.lit(source).alias("source"), pl.lit(part).alias("official_split"))
         frames.append(complete(rows, extra=("official_split",)))
     return pl.concat(frames)

@@ -79,9 +79,7 @@ def _list(client: Any, name: str, revision: str) -> tuple[str, list[Shard]] | No
     try:
         info = client.HfApi().dataset_info(name, revision=revision, files_metadata=True, timeout=PATIENCE_S)
     except errors.GatedRepoError:
-        raise UserError(
-            f"hub:{name}: the data set is gated: accept its terms on its page and set HF_TOKEN"
-        ) from None
+        raise _gated(name) from None
     except errors.RevisionNotFoundError:
         raise UserError(f"hub:{name}: the data set has no revision {revision!r}") from None
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
@@ -126,12 +124,18 @@ def _fetch(client: Any, name: str, revision: str, commit: str, shards: Sequence[
         folder = client.snapshot_download(
             name, repo_type="dataset", revision=revision, allow_patterns=[shard.path for shard in shards]
         )
+    except client.errors.GatedRepoError:
+        raise _gated(name) from None
     except Exception as error:  # as above; the client has tried several times, each from where it stopped
         raise UserError(
             f"hub:{name}: not all could be fetched ({first_line(error)}); the same command goes on where this one "
             "stopped"
         ) from None
     return Path(folder)
+
+
+def _gated(name: str) -> UserError:
+    return UserError(f"hub:{name}: the data set is gated: accept its terms on its page and set HF_TOKEN")
 
 
 def _in_cache(client: Any, name: str, commit: str, path: str) -> bool:
@@ -157,8 +161,8 @@ def _say_size(client: Any, name: str, shards: Sequence[Shard], missing: Sequence
 
 
 def _bytes(count: int) -> str:
-    unit = next((unit for unit in ("GB", "MB") if count >= {"GB": 1e9, "MB": 1e6}[unit]), "kB")
-    return f"{count / {'GB': 1e9, 'MB': 1e6, 'kB': 1e3}[unit]:.1f} {unit}"
+    scale, unit = next((pair for pair in ((1e9, "GB"), (1e6, "MB")) if count >= pair[0]), (1e3, "kB"))
+    return f"{count / scale:.1f} {unit}"
 
 
 def _cached(client: Any, name: str, revision: str) -> tuple[Path, list[Shard]]:

@@ -44,6 +44,7 @@ KINDS = {
         "FOLDER",
         "Country211, or any train|valid|test folders of country folders",
         "folder",
+        ("exif",),
     ),
     "im2gps3k": Kind(
         "whichland.sources.im2gps3k:read_im2gps3k", "FOLDER", "Im2GPS3k: its table and its photos", "folder"

@@ -55,21 +55,25 @@ def attach(rows: pl.DataFrame, photos: pl.DataFrame, where: str, *, skip_unknown
     Raises UserError for a name that two photos have, and for rows without a photo; with `skip_unknown` those
     rows are left out and counted on stderr.
     """
-    wanted = photos.join(rows, on="name", how="semi")
-    check_unique(wanted, where)
-    joined = rows.join(wanted, on="name", how="left", maintain_order="left")
-    return with_photo(joined, "name", where, skip_unknown=skip_unknown)
+    located = rows.with_columns(locate(rows["name"], photos, where))
+    return with_photo(located, "name", where, skip_unknown=skip_unknown)
 
 
-def check_unique(photos: pl.DataFrame, where: str) -> None:
-    """Raise UserError for a name that two photos have, as when an archive lies beside what was unpacked of it."""
-    twice = photos.filter(pl.col("name").is_duplicated())
-    if twice.height:
-        first, second = twice.filter(pl.col("name") == twice["name"][0])["uri"].head(2)
+def locate(names: pl.Series, photos: pl.DataFrame, where: str) -> pl.Series:
+    """Look up the `uri` of each name, null where there is no such photo.
+
+    Raises UserError for a name that two photos have, as when an archive lies beside what was unpacked of it.
+    """
+    wanted = pl.DataFrame({"name": names})
+    found = wanted.join(photos, on="name", how="left", maintain_order="left")
+    if found.height > names.len():
+        several = photos.join(wanted, on="name", how="semi").filter(pl.col("name").is_duplicated())
+        first, second = several.filter(pl.col("name") == several["name"][0])["uri"].head(2)
         raise UserError(
-            f"{where}: {twice.height:,} photos share their name with another, {first} and {second} first: "
+            f"{where}: {several.height:,} photos share their name with another, {first} and {second} first: "
             "move one of each away"
         )
+    return found["uri"]
 
 
 def with_photo(rows: pl.DataFrame, name: str, where: str, *, skip_unknown: bool) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from whichland.errors import UserError
 from whichland.manifest import COLUMNS
 from whichland.sources.cells import good_degrees, utc
 from whichland.sources.columns import complete, country_codes, say
-from whichland.sources.members import check_unique, find_photos, with_photo
+from whichland.sources.members import find_photos, locate, with_photo
 
 PARTS = ("train", "test")
 LICENCE = "CC-BY-SA-4.0"
@@ -51,8 +51,6 @@ def _read_part(folder: Path, part: str, source: str, skip_unknown: bool) -> pl.D
     table, images = folder / f"{part}.csv", folder / "images" / part
     if not images.is_dir():
         raise UserError(f"{images}: no such folder; the zips of {table.name} belong there")
-    photos = find_photos(images, skip_broken=skip_unknown)
-    check_unique(photos, str(images))
     try:
         scan = pl.scan_csv(table, infer_schema=False)
         there = scan.collect_schema().names()
@@ -62,20 +60,22 @@ def _read_part(folder: Path, part: str, source: str, skip_unknown: bool) -> pl.D
         names = scan.select(pl.col("country").drop_nulls().unique()).collect(engine="streaming")["country"]
         codes = country_codes(sorted(names), where=str(table), skip_unknown=skip_unknown)
         typed = scan.select(*_own(codes), *_extra(there)).with_columns(_credit(source, part))
-        joined = typed.join(photos.lazy(), on="name", how="left", maintain_order="left").drop("name")
-        rows = joined.collect(engine="streaming")
+        rows = typed.collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{table}: not a readable table ({str(error).splitlines()[0]})") from None
-    rows = _counted(rows, str(table))
+    photos = find_photos(images, skip_broken=skip_unknown)
+    # looked up by themselves, as a join of all columns would hold them twice
+    uris = locate(rows["name"], photos, str(images))
+    rows = _counted(rows.drop("name").with_columns(uris), str(table))
     rows = with_photo(rows, "image_id", str(table), skip_unknown=skip_unknown)
     return complete(rows, extra=[name for name in rows.columns if name not in COLUMNS])
 
 
 def _own(codes: Mapping[str, str]) -> list[pl.Expr]:
-    """Turn the columns that the manifest knows to its form, and flag what is not understood."""
+    """Turn the columns that the manifest knows to its form, and flag what was stated."""
     lat, lon = (pl.col(name).cast(pl.Float64, strict=False) for name in ("latitude", "longitude"))
     here = good_degrees(lat, lon)
-    country, captured_at = pl.col("country"), utc(pl.col("captured_at"))
+    country, captured_at = pl.col("country"), pl.col("captured_at")
     return [
         pl.concat_str("id", pl.lit(".jpg")).alias("name"),
         pl.col("id").alias("image_id"),
@@ -83,11 +83,10 @@ def _own(codes: Mapping[str, str]) -> list[pl.Expr]:
         pl.when(here).then(lat).alias("lat"),
         pl.when(here).then(lon).alias("lon"),
         country.replace_strict(codes, default=None, return_dtype=pl.String).alias("label_country"),
-        captured_at.alias("captured_at"),
+        utc(captured_at).alias("captured_at"),
         pl.col("creator_username").alias("creator"),
-        (country.is_not_null() & ~country.is_in(list(codes))).alias("no country"),
-        (~here).alias("no place"),
-        (pl.col("captured_at").is_not_null() & captured_at.is_null()).alias("no time"),
+        country.is_not_null().alias("states country"),
+        captured_at.is_not_null().alias("states time"),
     ]
 
 
@@ -117,12 +116,12 @@ def _credit(source: str, part: str) -> list[pl.Expr]:
 
 def _counted(rows: pl.DataFrame, where: str) -> pl.DataFrame:
     """Leave out rows of unknown countries, and say how many rows have what flaw."""
-    unknown, nowhere, timeless = (int(rows[flag].sum()) for flag in ("no country", "no place", "no time"))
-    if unknown:
-        say(f"{where}: {unknown:,} rows of unknown countries left out")
-        rows = rows.filter(~pl.col("no country"))
-    if nowhere:
+    unknown = rows["states country"] & rows["label_country"].is_null()
+    if unknown.any():
+        say(f"{where}: {unknown.sum():,} rows of unknown countries left out")
+        rows = rows.filter(~unknown)
+    if nowhere := rows["lat"].null_count():
         say(f"{where}: {nowhere:,} rows have no coordinates; theirs are left empty")
-    if timeless:
+    if timeless := (rows["states time"] & rows["captured_at"].is_null()).sum():
         say(f"{where}: {timeless:,} rows have a time of capture that is not understood; theirs is left empty")
-    return rows.drop("no country", "no place", "no time")
+    return rows.drop("states country", "states time")
