@@ -1,5 +1,6 @@
 """Counts against counting by hand, and a chart that is a picture."""
 
+import sys
 from math import comb
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from curated import measured
+from whichland.cli.main import main
 from whichland.curate.balance import BalanceConfig, balance
 from whichland.curate.charts import before_and_after, chart, in_use
 from whichland.curate.clean import clean
@@ -16,7 +18,7 @@ from whichland.curate.split import split
 from whichland.curate.stats import stats
 from whichland.errors import UserError
 from whichland.geo.countries import COUNTRIES
-from whichland.manifest import Manifest
+from whichland.manifest import Manifest, write
 
 
 def test_tables_count_what_is_there() -> None:
@@ -141,3 +143,29 @@ def test_before_and_after_are_drawn(tmp_path: Path) -> None:
         before_and_after(before, after, tmp_path / "few.xlsx", what="Photos")
     with pytest.raises(UserError, match="nothing to draw"):
         before_and_after({}, {}, tmp_path / "none.png", what="Photos")
+
+
+def test_the_commands_draw_warn_and_show_examples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, thin = tmp_path / "world.parquet", tmp_path / "thin.parquet"
+    write(split(dropped({"NO": (30, 100), "BR": (2, 500)})), table)
+
+    def run(*words: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["whichland", "data", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        assert ended.value.code == (2 if "whichland: " in said.err else 0)
+        return said.out + said.err
+
+    said = run("balance", table, "-o", thin, "--cap", 20, "--chart", tmp_path / "balance.svg")
+    assert "of train not used" in said
+    assert "Norway" in (tmp_path / "balance.svg").read_text()
+    sheets, drawn = tmp_path / "sheets", tmp_path / "both.png"
+    said = run("stats", thin, "--before", table, "--chart", drawn, "--examples", sheets)
+    assert "warning: Norway: 30 of 100 photos dark (30.0%), elsewhere 0.40%" in said
+    assert "Dropped, by region" in said
+    assert Image.open(drawn).width > 500
+    assert "dark: 32 dropped" in (sheets / "index.html").read_text(encoding="utf-8")
+    assert "give both" in run("stats", thin, "--before", table)

@@ -1,6 +1,7 @@
 """Scores with a real, tiny classifier whose answer is set by hand, and with real weights where they are."""
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from curated import measured, photo, save
+from whichland.cli.main import main
+from whichland.curate.clean import CleanConfig, clean
 from whichland.errors import UserError
-from whichland.manifest import Manifest
+from whichland.manifest import Manifest, read, write
 from whichland.model import street
 from whichland.model.backbone import timm
 from whichland.model.street import INDOORS, OUTDOORS, ScoreConfig, class_names, classifier, pieces, score
@@ -114,6 +117,19 @@ def test_what_is_no_imagenet_classifier_is_refused(weights: Path, tmp_path: Path
     save_file(headless, tmp_path / "headless.safetensors")
     with pytest.raises(UserError, match="no classifier"):
         classifier(ScoreConfig(arch=ARCH, weights=str(tmp_path / "headless.safetensors")))
+
+
+def test_the_command_fills_the_column(
+    table: Manifest, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(table, tmp_path / "photos.parquet")
+    words = ["score", str(path), "-o", str(path), "--arch", ARCH, "--weights", str(weights)]
+    monkeypatch.setattr(sys, "argv", ["whichland", "data", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert read(path).frame["street"].null_count() == 2
+    assert clean(read(path), CleanConfig(min_street=0.9)).history[-1].dropped["off_street"] == 3
 
 
 @pytest.mark.skipif(not WEIGHTS.is_file(), reason=f"needs the ImageNet weights {WEIGHTS}, which are not here")

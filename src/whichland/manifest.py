@@ -77,7 +77,7 @@ SCHEMA: tuple[Column, ...] = (
     _column("phash", pl.UInt64(), "measure", "64-bit perceptual hash (DCT of the 32x32 grey thumbnail)"),
     _column("brightness", FLOAT, "measure", "mean luma, 0 to 1"),
     _column("contrast", FLOAT, "measure", "standard deviation of luma, 0 to 1"),
-    _column("sharpness", FLOAT, "measure", "variance of the Laplacian of luma at 256 px short side"),
+    _column("sharpness", FLOAT, "measure", "variance of the Laplacian of luma at 160 px short side"),
     _column("entropy", FLOAT, "measure", "Shannon entropy of luma, bits, 0 to 8; little: low information"),
     _column("unreadable", TEXT, "measure", "why the image cannot be decoded; null when it can"),
     _column("street", FLOAT, "score", "how like a street outdoors, 0 to 1, as a backbone sees it"),
