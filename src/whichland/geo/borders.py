@@ -6,7 +6,7 @@
     1.8
 
 Polygons are country-coder's (see docs/decisions/borders.md for where they are drawn, and territories.csv for which
-country each answers). They reach out over the territorial sea; `COAST_KM` beyond that there is no country.
+country each answers). They reach out to sea; `COAST_KM` beyond that there is no country.
 """
 
 from collections.abc import Mapping

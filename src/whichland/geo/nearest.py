@@ -116,7 +116,7 @@ class Segments:
         _, nearest_M = tree.query_nearest(middles, all_matches=False, return_distance=True)
         diagonal = np.hypot(1, width) / CELLS_PER_DEGREE
         # the plane is exact in the band's middle; in the rest of it widths differ by up to this share
-        stretch = np.tan(np.radians(min(abs(south), abs(south + BAND), 80))) * np.radians(BAND / 2)
+        stretch = np.tan(np.radians(min(max(abs(south), abs(south + BAND)), 80))) * np.radians(BAND / 2)
         reach_M = (nearest_M + diagonal) * (1 + 2 * stretch)
         row_L, entry_L = tree.query(middles, predicate="dwithin", distance=reach_M)
         self._lists.add(cell_M, np.bincount(row_L, minlength=len(cell_M)), segment_T[entry_L])
