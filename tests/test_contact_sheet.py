@@ -97,6 +97,18 @@ def test_pictures_and_page_are_written(tmp_path: Path) -> None:
     assert not list(index.parent.glob("*.part"))
 
 
+def test_panoramas_have_more_room(tmp_path: Path) -> None:
+    for name, size in (("wide", (800, 200)), ("plain", (400, 300))):
+        uris = [str(save(photo(seed, size=size), tmp_path / f"{name}-{seed}.jpg")) for seed in range(7)]
+        table = clean(measured(7, uri=uris, brightness=[0.01 + seed / 1000 for seed in range(7)]))
+        contact_sheets(table, tmp_path / name)
+    wide = Image.open(tmp_path / "wide" / "dropped-dark.jpg")
+    plain = Image.open(tmp_path / "plain" / "dropped-dark.jpg")
+    assert wide.width == plain.width  # three a row, not six
+    assert "class=wide" in (tmp_path / "wide" / "index.html").read_text(encoding="utf-8")
+    assert "class=wide" not in (tmp_path / "plain" / "index.html").read_text(encoding="utf-8")
+
+
 def test_what_was_not_cleaned_has_no_sheets(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="data clean"):
         contact_sheets(measured(2), tmp_path)

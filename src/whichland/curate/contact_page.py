@@ -5,11 +5,12 @@ import io
 from dataclasses import dataclass, field
 from html import escape
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-THUMBNAIL = (240, 180)  # pixels, at most
-COLUMNS = 6
 GAP, LINE = 8, 15
+THUMBNAIL = (240, 180)  # pixels, at most
+WIDE = (2 * THUMBNAIL[0] + GAP, THUMBNAIL[1])  # of a picture more than twice as wide as high
+COLUMNS = 6
 PAPER, INK, SOFT, FRAME = "#ffffff", "#1a1a1a", "#666666", "#e4e4e4"
 
 STYLE = """
@@ -19,8 +20,8 @@ body{font:15px/1.4 system-ui,sans-serif;margin:1.5rem auto;max-width:1560px;padd
 h1{font-size:1.4rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 0;border-top:1px solid var(--rule);padding-top:1rem}
 p{margin:.2rem 0 .8rem;color:var(--soft)}nav a{margin-right:1rem;white-space:nowrap}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(190px,1fr));gap:10px}
-figure{margin:0;font-size:12px;overflow-wrap:anywhere}
-figure img,figure .none{width:100%;height:142px;object-fit:contain;background:var(--tile);display:block}
+figure{margin:0;font-size:12px;overflow-wrap:anywhere}figure.wide{grid-column:span 2}
+figure img,figure .none{width:100%;height:130px;object-fit:contain;background:var(--tile);display:block}
 figure .none{padding:.5rem;box-sizing:border-box;overflow:auto}
 figcaption b{display:block}figcaption small{color:var(--soft);display:block}
 table{border-collapse:collapse;font-size:13px}
@@ -66,9 +67,12 @@ class Sheet:
 
 
 def sheet(made: Sheet) -> Image.Image:
-    """Draw a sheet, six thumbnails a row, each with its value, country and id."""
-    width, height = THUMBNAIL[0] + GAP, THUMBNAIL[1] + 3 * LINE + GAP
-    columns = min(COLUMNS, len(made.examples))
+    """Draw a sheet, each thumbnail with its value, country and id: six a row, three where most are panoramas."""
+    pictures = [example.picture for example in made.examples if example.picture is not None]
+    wide = sum(picture.width > THUMBNAIL[0] for picture in pictures) * 2 > len(pictures)
+    box = (WIDE if wide else THUMBNAIL)[0], max(picture.height for picture in pictures)
+    width, height = box[0] + GAP, box[1] + 3 * LINE + GAP
+    columns = min(COLUMNS // 2 if wide else COLUMNS, len(made.examples))
     rows = -(-len(made.examples) // columns)
     top = 2 * LINE + 2 * GAP
     image = Image.new("RGB", (max(columns, 2) * width + GAP, top + rows * height), PAPER)
@@ -78,24 +82,25 @@ def sheet(made: Sheet) -> Image.Image:
     draw.text((GAP, GAP + LINE + 6), made.rule, SOFT, small)
     for at, example in enumerate(made.examples):
         left, above = GAP + at % columns * width, top + at // columns * height
-        draw.rectangle((left, above, left + THUMBNAIL[0] - 1, above + THUMBNAIL[1] - 1), FRAME)
+        draw.rectangle((left, above, left + box[0] - 1, above + box[1] - 1), FRAME)
         if example.picture is not None:
-            space = [(whole - side) // 2 for whole, side in zip(THUMBNAIL, example.picture.size, strict=True)]
-            image.paste(example.picture, (left + space[0], above + space[1]))
+            picture = ImageOps.contain(example.picture, box)
+            space = [(whole - side) // 2 for whole, side in zip(box, picture.size, strict=True)]
+            image.paste(picture, (left + space[0], above + space[1]))
         else:
-            draw.text((left + 4, above + 4), _fitted(example.trouble, small), INK, small)
+            draw.text((left + 4, above + 4), _fitted(example.trouble, small, box[0] - 8), INK, small)
         lines = ((example.value, INK), (example.country, SOFT), (example.image_id, SOFT))
         for line, (text, colour) in enumerate(lines):
-            draw.text((left, above + THUMBNAIL[1] + 1 + line * LINE), _fitted(text, small), colour, small)
+            draw.text((left, above + box[1] + 1 + line * LINE), _fitted(text, small, box[0]), colour, small)
     return image
 
 
-def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """Cut a text at its front until it fits under a thumbnail: the end of an id tells more."""
     text = " ".join(text.split())
-    if font.getlength(text) <= THUMBNAIL[0]:
+    if font.getlength(text) <= width:
         return text
-    while text and font.getlength("…" + text) > THUMBNAIL[0]:
+    while text and font.getlength("…" + text) > width:
         text = text[1:]
     return "…" + text
 
@@ -127,9 +132,10 @@ def _grid(made: Sheet) -> str:
             picture = f'<div class="none">{escape(example.trouble)}</div>'
         else:
             picture = f'<img loading="lazy" alt="{escape(example.country)}" src="{_inline(example.picture)}">'
+        wide = " class=wide" if example.picture and example.picture.width > THUMBNAIL[0] else ""
         credit = f"<small>{escape(example.credit)}</small>" if example.credit else ""
         figures.append(
-            f"<figure>{picture}<figcaption><b>{escape(example.value)}</b>{escape(example.country)}"
+            f"<figure{wide}>{picture}<figcaption><b>{escape(example.value)}</b>{escape(example.country)}"
             f"<small>{escape(example.image_id)}</small>{credit}</figcaption></figure>"
         )
     return f'<div class="grid">{"".join(figures)}</div>'

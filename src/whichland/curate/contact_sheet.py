@@ -20,7 +20,7 @@ from whichland.curate.clean import (
     is_placeholder,
     with_all_columns,
 )
-from whichland.curate.contact_page import THUMBNAIL, Example, Sheet, page, sheet
+from whichland.curate.contact_page import THUMBNAIL, WIDE, Example, Sheet, page, sheet
 from whichland.errors import UserError
 from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError, load
@@ -56,7 +56,10 @@ def contact_sheets(manifest: Manifest, folder: str | Path, *, per_sheet: int = P
 
 
 def sheets(manifest: Manifest, per_sheet: int = PER_SHEET) -> list[Sheet]:
-    """Choose the examples of every reason that dropped a row, and of every threshold that can be judged."""
+    """Choose the examples of every reason that dropped a row, and of every threshold that can be judged.
+
+    Each reason's dropped and kept sheets follow each other; thresholds that took nothing come last.
+    """
     config = last_config(manifest)
     frame = with_all_columns(manifest.frame)
     counts = dict(frame["drop_reason"].drop_nulls().value_counts().iter_rows())
@@ -69,7 +72,7 @@ def sheets(manifest: Manifest, per_sheet: int = PER_SHEET) -> list[Sheet]:
             rows, count = _kept(frame, reason, per_sheet)
             if count:
                 made.append(_sheet(rows, reason, "kept", count, config))
-    return made
+    return sorted(made, key=lambda sheet: sheet.reason not in counts)
 
 
 def last_config(manifest: Manifest) -> CleanConfig:
@@ -221,7 +224,8 @@ def with_pictures(made: Sheet) -> Sheet:
         if made.reason != "unreadable":
             try:
                 picture = Image.fromarray(load(example.uri, short_side=min(THUMBNAIL)))
-                picture.thumbnail(THUMBNAIL, Image.Resampling.BICUBIC)
+                box = WIDE if picture.width > 2 * picture.height else THUMBNAIL
+                picture.thumbnail(box, Image.Resampling.BICUBIC)
             except ImageError as error:
                 trouble = str(error)
         examples.append(replace(example, picture=picture, trouble=trouble))
