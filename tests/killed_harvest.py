@@ -27,15 +27,16 @@ class Harvest:
     over_budget: int = 0  # times the servers had seen more requests than the budget of the moment
     budget_ends: int = 0  # times the command ended because the budget was spent
     budget: int = 0
-    longest_life_s: float = 0.0
     said: list[str] = field(default_factory=list)
 
 
-def command(folder: Path, server: Mapillary, budget: int, rate: int) -> subprocess.Popen[str]:
+def command(
+    folder: Path, server: Mapillary, budget: int, rate: int, timeout_s: float = 1.0
+) -> subprocess.Popen[str]:
     """Start `whichland data fetch`, which writes to `folder`."""
     words = [sys.executable, "-m", "whichland", "data", "fetch", ORIGIN, "-o", str(folder / "m.parquet")]
     words += ["--per-sequence", "25", "--budget", str(budget), "--rate", str(rate), "--workers", "8"]
-    words += ["--timeout-s", "1", "--backoff-s", "0.02", "--json"]
+    words += ["--timeout-s", str(timeout_s), "--backoff-s", "0.02", "--json"]
     hidden = ("http_proxy", "https_proxy", "all_proxy")
     environment = {name: value for name, value in os.environ.items() if name.lower() not in hidden}
     environment |= {"MAPILLARY_TOKEN": TOKEN, "MAPILLARY_API": server.api.address, "OMP_NUM_THREADS": "1"}
@@ -51,32 +52,35 @@ def harvest(
     seed: int = 0,
     budget: int = 100_000,
     rate: int = 60_000,
-    life_s: tuple[float, float] = (0.3, 2.4),
+    life_s: float = 1.0,
+    timeout_s: float = 1.0,
 ) -> Harvest:
     """Harvest the server's world to its end, killed `kills` times at random moments before.
 
-    A budget that is spent is raised by its first amount, so that it binds again and again. While there are kills
-    to come the rate is `rate`, then as fast as it goes. The folder is emptied before.
+    A tenth of the kills come at any time from the start of the process, the others up to `life_s` after its first
+    request: most of a short life is the interpreter's. A budget that is spent is raised by its first amount, so
+    that it binds again and again. While there are kills to come the rate is `rate`, then as fast as it goes. The
+    folder is emptied before.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     moments, step = random.Random(seed), budget
     left = Harvest({}, b"", budget=budget)
     while True:
-        killing = left.kills < kills
-        begun, asked = time.monotonic(), sum(server.asked.values())
-        process = command(folder, server, left.budget, rate if killing else 60_000)
+        killing, asked = left.kills < kills, sum(server.asked.values())
+        process = command(folder, server, left.budget, rate if killing else 60_000, timeout_s)
+        if killing and moments.random() >= 0.1:
+            while process.poll() is None and sum(server.asked.values()) == asked:
+                time.sleep(0.005)
         try:
-            out, err = process.communicate(timeout=moments.uniform(*life_s) if killing else 300)
+            out, err = process.communicate(timeout=moments.uniform(0, life_s) if killing else 300)
         except subprocess.TimeoutExpired:
-            if not killing:
-                process.kill()
-                raise
             process.send_signal(signal.SIGKILL)
             out, err = process.communicate()
+            if not killing:
+                raise
             left.kills += 1
             left.kills_at_work += sum(server.asked.values()) > asked
-        left.longest_life_s = max(left.longest_life_s, time.monotonic() - begun)
         left.said += [out, err]
         left.over_budget += sum(server.asked.values()) > left.budget
         if process.returncode == 2 and "budget" in err:

@@ -169,13 +169,13 @@ def test_killed_and_lied_to_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     world = {"drives": 7, "frames": 10, "long_drive": 0}
     with serve(World(**world), faults=0.3, lost=4, seed=3) as server:
         killed = harvest(
-            tmp_path / "harvest", server, kills=5, budget=150, rate=2400, life_s=(0.4, 1.6), seed=1
+            tmp_path / "harvest", server, kills=4, budget=120, rate=3000, life_s=0.5, seed=1, timeout_s=0.4
         )
         assert sum(server.injected.values()) > 20
     with serve(World(**world), lost=4, seed=3) as calm_server:
         calm = harvest(tmp_path / "harvest", calm_server)
-    assert killed.kills == 5
-    assert killed.kills_at_work > 0
+    assert killed.kills == 4
+    assert killed.kills_at_work >= 3
     assert killed.files == calm.files
     assert len(calm.files) == 66
     assert killed.manifest == calm.manifest
