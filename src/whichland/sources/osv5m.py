@@ -34,7 +34,7 @@ EXTRA: dict[str, type[pl.DataType]] = {
 def read_osv5m(folder: Path, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
     """List the photos of the parts that are there; either CSV may be missing.
 
-    All 5.1 million rows take about two minutes and 3 GB (docs/decisions/origins.md). Raises UserError for rows
+    All 5.1 million rows take about two minutes and 5 GB (docs/decisions/origins.md). Raises UserError for rows
     whose photo is not there (a zip that was not fetched); with `skip_unknown` they are left out and counted.
     """
     parts = [part for part in PARTS if (folder / f"{part}.csv").is_file()]
