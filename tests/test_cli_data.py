@@ -52,7 +52,7 @@ def test_step_by_step_equals_prepare(photos: Path, tmp_path: Path) -> None:
     assert [line.step for line in steps.history] == ["ingest", "measure", "clean", "split", "balance"]
     assert [line.params for line in steps.history[1:]] == [line.params for line in prepared.history[1:]]
     assert "NA" in set(steps.kept["country"])
-    assert run("check", whole, "--files").stdout == "ok: 44 rows, 9 checks\n"
+    assert run("check", whole, "--files").stdout == "ok: 44 rows, 10 checks\n"
 
 
 def test_stats_and_check_speak_to_people_and_programs(photos: Path, tmp_path: Path) -> None:

@@ -41,6 +41,17 @@ def test_it_prints_scores_with_intervals_and_writes_the_report(
     assert out.splitlines()[-1] == f"report: {tmp_path / 'elsewhere' / 'report.html'}"
 
 
+def test_it_says_when_the_bundle_was_trained_from_another_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = manifests.write(make_manifest(tmp_path / "photos"), tmp_path / "world.parquet")
+    certificate = {"seed": 0, "groups": 9, "assignment_sha256": "0" * 64}
+    bundle = make_bundle(tmp_path / "run" / "bundle", split_certificate=certificate)
+    run("evaluate", bundle, table)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "trained on" in line]
+    assert line.startswith("this manifest has no split certificate")
+
+
 def test_the_doctor_knows_python_torch_and_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
     run("doctor", "--json")
     found = json.loads(capsys.readouterr().out)

@@ -1,5 +1,7 @@
 """The leak number on features whose leak is known, and the features themselves with their cache."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +9,12 @@ import polars as pl
 import pytest
 
 from curated import measured, photo, save
+from whichland.cli.main import root
 from whichland.curate.clean import clean
 from whichland.curate.split import SplitConfig, split
 from whichland.errors import UserError
 from whichland.evaluate.leak import FOLDS, _arms, answers, drawn, grouped_folds, leak, random_folds
-from whichland.manifest import Manifest
+from whichland.manifest import Manifest, write
 from whichland.model import features as seen
 from whichland.model.features import BackboneConfig, features
 
@@ -96,7 +99,9 @@ def test_features_are_kept_and_unreadable_photos_have_none(
     assert (again[:4] == first[:4]).all()
 
 
-def test_the_leak_of_real_files_end_to_end(photos: list[str], tmp_path: Path) -> None:
+def test_the_leak_of_real_files_end_to_end(
+    photos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Each photo stands in the table with a twin of its own bytes in its group: nearest neighbours find it."""
     table = measured(
         80, countries=["FR", "JP"], uri=[*photos, *photos], sha256=[str(row % 40) for row in range(80)]
@@ -107,5 +112,22 @@ def test_the_leak_of_real_files_end_to_end(photos: list[str], tmp_path: Path) ->
     assert (found.photos, found.groups, found.countries, found.shared) == (80, 40, 2, 1.0)
     assert found.nearest.low > 0.05
     assert (tmp_path / "features").is_dir()
+    before, after = write(cut, tmp_path / "before.parquet"), tmp_path / "after.parquet"
+    words = [
+        "data",
+        "split",
+        before,
+        "-o",
+        after,
+        "--report-leak",
+        "--json",
+        "--near-duplicate-distance",
+        "-1",
+    ]
+    words += ["--arch", "test_resnet", "--weights", "none", "--size", "64"]
+    root()([*map(str, words)], prog_name="whichland", standalone_mode=False)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["nearest"] == asdict(found.nearest)
+    assert (tmp_path / "after.features").is_dir()
     with pytest.raises(UserError, match="fewer than two countries"):
         leak(split(clean(measured(6))), TINY)

@@ -31,7 +31,7 @@ class BackboneConfig:
     """Which frozen backbone looks at the photos, and how closely."""
 
     arch: Annotated[str, "timm's name of a pretrained model"] = "mobilenetv2_100.ra_in1k"
-    weights: Annotated[str, "`hub`, or a .safetensors file of the model's weights"] = "hub"
+    weights: Annotated[str, "`hub`, `none` (at random), or a .safetensors file of the model's weights"] = "hub"
     size: Annotated[int, "side in pixels that photos are cropped and resized to"] = 224
 
     def __post_init__(self) -> None:
@@ -64,7 +64,9 @@ def _see(
 ) -> None:
     """Put photos, as (uri, key), through the backbone, and their vectors into `known`."""
     keep_freed_memory()
-    made = backbone.create(config.arch, 2, weights=config.weights, size=config.size)
+    with torch.random.fork_rng():  # weights at random must be the same each time: vectors are kept
+        torch.manual_seed(0)
+        made = backbone.create(config.arch, 2, weights=config.weights, size=config.size)
     device = best_device()
     model = made.model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     crop = {"test_input_size": (3, config.size, config.size), "test_crop_pct": 1.0, "crop_mode": "center"}
