@@ -8,6 +8,7 @@ import pytest
 
 from curated import measured
 from whichland import manifest
+from whichland.curate.check import check
 from whichland.curate.clean import clean
 from whichland.curate.merge import (
     MergeConfig,
@@ -50,6 +51,15 @@ def test_history_of_the_inputs_is_carried(two: tuple[Manifest, Manifest], tmp_pa
     assert (line.step, line.rows) == ("merge", 20)
     assert [entry["rows"] for entry in line.params["inputs"]] == [12, 8]
     assert [step["step"] for step in line.params["inputs"][1]["history"]] == ["ingest", "measure"]
+
+
+def test_check_knows_what_the_inputs_went_through(two: tuple[Manifest, Manifest]) -> None:
+    twice = merge((merge(two), named("third", ("FR",), seed=2)))
+    assert [line for line in check(twice) if line.startswith("history")] == []
+    unmeasured = [Manifest(table.frame, table.history[:1]) for table in two]
+    assert "no step 'measure'" in next(
+        line for line in check(merge(unmeasured)) if line.startswith("history")
+    )
 
 
 @pytest.mark.parametrize(

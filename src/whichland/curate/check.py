@@ -38,10 +38,18 @@ def _history(manifest: Manifest) -> Iterator[str]:
         counts = " → ".join(str(step.rows) for step in manifest.history)
         yield f"steps never add or delete rows, yet the count went {counts} and is {len(manifest)}"
     written = {"sha256": "measure", "drop_reason": "clean", "split": "split", "rank": "balance"}
-    steps = {step.step for step in manifest.history}
+    steps = {step.step for step in manifest.history} | set(_carried(manifest.history[0].params))
     for column, step in written.items():
         if column in manifest.frame.columns and step not in steps:
             yield f"column {column} is there but no step {step!r}"
+
+
+def _carried(params: dict[str, Any]) -> Iterator[str]:
+    """Names of the steps that the tables went through of which a merged one was made."""
+    for table in params.get("inputs", ()):
+        for line in table["history"]:
+            yield line["step"]
+            yield from _carried(line["params"])
 
 
 def _countries(manifest: Manifest) -> Iterator[str]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import polars as pl
 
 from whichland.curate.merge import begun_anew
 from whichland.curate.views import Source, Target, View, views_of
-from whichland.curate.workers import cores, map_alone, map_in_processes
+from whichland.curate.workers import map_batches
 from whichland.errors import UserError
 from whichland.images.panorama import native_width
 from whichland.manifest import COLUMNS, Manifest
@@ -273,17 +273,10 @@ def _write(jobs: Sequence[Job], workers: int | None, progress: bool) -> None:
     waiting = [job for job in jobs if not job.path.is_file()]
     with Progress("writing pictures", sum(job.rows.height for job in jobs), show=progress) as bar:
         bar.advance(sum(job.rows.height for job in jobs) - sum(job.rows.height for job in waiting))
-        for job, done in zip(waiting, _written(waiting, workers), strict=True):
+        for job, done in zip(waiting, map_batches(write_shard, waiting, workers=workers), strict=True):
             if done is None:
                 _write_one_by_one(job)
             bar.advance(job.rows.height)
-
-
-def _written(jobs: Sequence[Job], workers: int | None) -> Iterator[bool | None]:
-    workers = min(workers or cores(), len(jobs))
-    if workers <= 1:
-        return map(write_shard, jobs)
-    return map_in_processes(write_shard, jobs, workers=workers)
 
 
 def write_shard(job: Job) -> bool:
@@ -296,7 +289,8 @@ def _write_one_by_one(job: Job) -> None:
     """Write a shard one of whose rows kills the process: each in a process of its own, the deadly one told."""
     rows = [Source(*row) for row in job.rows.iter_rows()]
     made: list[View] = []
-    for row, views in zip(rows, map_alone(partial(views_of, target=job.target), rows), strict=True):
+    make = partial(views_of, target=job.target)
+    for row, views in zip(rows, map_batches(make, rows, alone=True), strict=True):
         made += views or [View(row.image_id, row.image_id, failure=WORKER_DIED)]
     _save(made, job.path)
 
