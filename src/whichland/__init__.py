@@ -14,6 +14,12 @@ _HOMES = {
     "read": "whichland.manifest",
     "write": "whichland.manifest",
     "ingest": "whichland.sources.ingest",
+    "geocode": "whichland.curate.geocode",
+    "GeocodeConfig": "whichland.curate.geocode",
+    "country_of": "whichland.geo.borders",
+    "border_km": "whichland.geo.borders",
+    "merge": "whichland.curate.merge",
+    "MergeConfig": "whichland.curate.merge",
     "measure": "whichland.curate.measure",
     "clean": "whichland.curate.clean",
     "CleanConfig": "whichland.curate.clean",
@@ -27,6 +33,8 @@ _HOMES = {
     "load": "whichland.model.bundle",
     "predict": "whichland.model.predict",
     "explain": "whichland.explain.explanation",
+    "ScoreConfig": "whichland.model.street",
+    "score": "whichland.model.street",
 }
 __all__ = ["__version__", *_HOMES]
 
@@ -35,17 +43,25 @@ if TYPE_CHECKING:
     from whichland.curate.balance import balance as balance
     from whichland.curate.clean import CleanConfig as CleanConfig
     from whichland.curate.clean import clean as clean
+    from whichland.curate.geocode import GeocodeConfig as GeocodeConfig
+    from whichland.curate.geocode import geocode as geocode
     from whichland.curate.measure import measure as measure
+    from whichland.curate.merge import MergeConfig as MergeConfig
+    from whichland.curate.merge import merge as merge
     from whichland.curate.split import SplitConfig as SplitConfig
     from whichland.curate.split import split as split
     from whichland.errors import UserError as UserError
     from whichland.evaluate.report import evaluate as evaluate
     from whichland.explain.explanation import explain as explain
+    from whichland.geo.borders import border_km as border_km
+    from whichland.geo.borders import country_of as country_of
     from whichland.manifest import Manifest as Manifest
     from whichland.manifest import read as read
     from whichland.manifest import write as write
     from whichland.model.bundle import load as load
     from whichland.model.predict import predict as predict
+    from whichland.model.street import ScoreConfig as ScoreConfig
+    from whichland.model.street import score as score
     from whichland.sources.ingest import ingest as ingest
     from whichland.train.config import TrainConfig as TrainConfig
     from whichland.train.run import train as train

@@ -14,6 +14,7 @@ from whichland.cli.flags import flags
 from whichland.cli.manifests import In, Json, Out, finish
 from whichland.curate.balance import BalanceConfig
 from whichland.curate.clean import CleanConfig
+from whichland.curate.geocode import GeocodeConfig
 from whichland.curate.split import SplitConfig
 from whichland.manifest import Manifest, read, write
 from whichland.sources.kinds import KINDS
@@ -116,7 +117,7 @@ def balance(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareConfig(CleanConfig, SplitConfig, BalanceConfig):
+class PrepareConfig(GeocodeConfig, CleanConfig, SplitConfig, BalanceConfig):
     """The settings of all steps."""
 
     seed: Annotated[int, "which of the possible splits, and orders within a country"] = 0
@@ -140,16 +141,23 @@ def prepare(
     ray: Ray = None,
     json: Json = False,
 ) -> None:
-    """Ingest, measure, clean, split and balance in one go; interrupted, the same command goes on measuring."""
+    """Ingest, geocode what has coordinates, measure, clean, split and balance in one go.
+
+    Interrupted, the same command goes on measuring.
+    """
     from whichland.curate.balance import balance
     from whichland.curate.clean import clean
+    from whichland.curate.geocode import geocode
     from whichland.curate.split import split
     from whichland.sources.ingest import ingest
 
     settings = config.part(CleanConfig), config.part(SplitConfig), config.part(BalanceConfig)
-    begun = _unfinished(out, origin) or ingest(
-        origin, source=source, skip_unknown=skip_unknown, folder=folder, exif=exif, keys=keys
-    )
+    places = config.part(GeocodeConfig)
+    begun = _unfinished(out, origin)
+    if begun is None:
+        begun = ingest(origin, source=source, skip_unknown=skip_unknown, folder=folder, exif=exif, keys=keys)
+        if begun.frame["lat"].count():
+            begun = geocode(begun, places)
     measured = _measured(begun, out, workers, ray)
     finish(balance(split(clean(measured, settings[0]), settings[1]), settings[2]), out, json)
 
@@ -176,5 +184,5 @@ def _unfinished(out: Path, origin: str) -> Manifest | None:
         return None
     manifest = read(out)
     steps = {line.step: line.params for line in manifest.history}
-    same = set(steps) == {"ingest", "measure"} and steps["ingest"].get("origin") == origin
+    same = set(steps) - {"geocode"} == {"ingest", "measure"} and steps["ingest"].get("origin") == origin
     return manifest if same and steps["measure"]["waiting"] else None
