@@ -4,13 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
-from curated import photo, save
 
+from curated import photo, save
 from whichland.errors import UserError
 from whichland.manifest import problems
 from whichland.sources.traffic_signs import is_traffic_signs, read_traffic_signs
 
-KEYS = ["0-_aB3kd83jfLq0dZxW1uA", "AAAAAAAAAAAAAAAAAAAAA1", "-startsWithADash0000_-", "zzzzzzzzzzzzzzzzzzzzzz"]
+KEYS = [
+    "0-_aB3kd83jfLq0dZxW1uA",
+    "AAAAAAAAAAAAAAAAAAAAA1",
+    "-startsWithADash0000_-",
+    "zzzzzzzzzzzzzzzzzzzzzz",
+]
 
 
 @pytest.fixture(params=["by split", "flat"])
@@ -74,7 +79,9 @@ def test_keys_to_ids_are_kept_for_a_harvest(
     assert "mapillary:ids=" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("line", ["../../../../etc/passwd", "AAAAAAAAAAAAAAAAAAAA/1", "123456789012345", "ä" * 22])
+@pytest.mark.parametrize(
+    "line", ["../../../../etc/passwd", "AAAAAAAAAAAAAAAAAAAA/1", "123456789012345", "ä" * 22]
+)
 def test_what_is_no_key_is_refused(folder: Path, line: str) -> None:
     with (folder / "splits" / "train.txt").open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")

@@ -1,0 +1,143 @@
+"""The harvester's parts by themselves: tokens, photos, fields, places."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from PIL import Image
+
+from curated import photo as picture
+from whichland.errors import UserError
+from whichland.images.decode import ImageError, decode
+from whichland.sources.mapillary import places
+from whichland.sources.mapillary.client import check_address, check_token
+from whichland.sources.mapillary.harvest import photo_path
+from whichland.sources.mapillary.photo import verified, without_metadata
+from whichland.sources.mapillary.records import to_frame, to_record
+
+
+@pytest.mark.parametrize("token", ["", " ", "two words", "line\nbreak", "ünicode"])
+def test_what_cannot_be_a_token_is_not_repeated(token: str) -> None:
+    with pytest.raises(UserError, match="MAPILLARY_TOKEN") as caught:
+        check_token(token)
+    assert not token.strip() or token not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://example.org", "ftp://x", "https://me:pw@example.org", "graph", "file:///x"]
+)
+def test_the_token_goes_out_by_https_alone(address: str) -> None:
+    with pytest.raises(UserError, match="https://"):
+        check_address(address)
+    assert check_address("https://example.org/v4/") == "https://example.org/v4"
+
+
+def test_a_photo_is_stored_without_exif_and_with_the_same_pixels(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "the owner's camera", 6
+    file = tmp_path / "a.jpg"
+    picture(3).save(file, exif=exif, comment=b"my garden", icc_profile=b"icc" * 50, progressive=True)
+    data = file.read_bytes() + b"trailing secret"
+    stored = verified(data)
+    assert not any(word in stored for word in (b"owner", b"garden", b"secret"))
+    assert b"icc" * 50 in stored
+    assert decode(stored).shape == (320, 240, 3), "still turned"
+    np.testing.assert_array_equal(decode(stored), decode(data))
+    assert verified(stored) == stored
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 100, 5000])
+def test_a_photo_cut_short_by_even_a_byte_is_refused(tmp_path: Path, cut: int) -> None:
+    picture(4).save(tmp_path / "a.jpg")
+    whole = (tmp_path / "a.jpg").read_bytes()
+    assert without_metadata(whole)
+    with pytest.raises(ImageError):
+        verified(whole[:-cut])
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xe0\xff"])
+def test_what_is_no_photo_is_refused(data: bytes) -> None:
+    with pytest.raises(ImageError):
+        verified(data)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        {},
+        {"id": "../../etc"},
+        {"id": "1", "geometry": None, "computed_geometry": {"coordinates": None}, "creator": None},
+        {"id": "1", "geometry": {"coordinates": []}, "creator": "x", "captured_at": "soon", "sequence": 5},
+        {"id": "1", "geometry": {"coordinates": [200, 95]}, "captured_at": 10**18, "compass_angle": None},
+        {"id": 1, "geometry": {"coordinates": ["10", "59"]}, "camera_type": "fisheye", "is_pano": False},
+    ],
+)
+def test_missing_and_odd_fields_become_null(image: dict[str, Any]) -> None:
+    record = to_record(image, "thumb_1024_url")
+    if record is None:
+        assert not str(image.get("id", "")).isdecimal()
+        return
+    row = to_frame([json.dumps(record)], ["/a.jpg"]).row(0, named=True)
+    assert row["image_id"] == "mapillary/1"
+    empty = ("lat", "lon", "captured_at", "creator", "heading", "projection", "sequence")
+    assert [row[name] for name in empty] == [None] * len(empty)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *(
+            "mapillary:",
+            "mapillary:bbox",
+            "mapillary:bbox=1,2,3",
+            "mapillary:bbox=1,5,2,4",
+            "mapillary:bbox=a,b,c,d",
+        ),
+        *(
+            "mapillary:bbox=0,0,1,95",
+            "mapillary:town=Oslo",
+            "mapillary:country=Narnia,quota=3",
+            "mapillary:country=NO",
+        ),
+        *("mapillary:country=NO,quota=0", "mapillary:polygon=nowhere.json", "mapillary:ids="),
+    ],
+)
+def test_origins_that_are_none(origin: str) -> None:
+    with pytest.raises(UserError):
+        _areas(origin)
+
+
+def _areas(origin: str) -> list[places.Area]:
+    place = places.parse(origin)
+    return places.areas(place, quota=place.quota, seed=0)
+
+
+def test_boxes_cover_the_area_and_are_small_enough_to_be_asked_for() -> None:
+    boxes = list(_areas("mapillary:bbox=10,59,10.5,59.2")[0].boxes())
+    assert sum((e - w) * (n - s) for w, s, e, n in boxes) == pytest.approx(0.5 * 0.2, abs=1e-5)
+    over_the_date_line = _areas("mapillary:bbox=178.95,-17,-179.9,-16.8")[0]
+    tiles = shapely.union_all([shapely.box(*box) for box in over_the_date_line.boxes()])
+    assert tiles.covers(over_the_date_line.shape)
+    assert tiles.area < 1.2 * over_the_date_line.shape.area
+    assert all((e - w) * (n - s) < 0.01 for w, s, e, n in (*boxes, *over_the_date_line.boxes()))
+
+
+def test_the_quarters_of_a_box_have_its_edges() -> None:
+    lower_left, lower_right, _, upper_right = places.quarters((10.0, 59.0, 10.0900001, 59.09))
+    assert (lower_left[:2], upper_right[2:]) == ((10.0, 59.0), (10.0900001, 59.09))
+    assert lower_left[2] == lower_right[0]
+    assert places.quarters((10.0, 59.0, 10.0004, 59.0004)) == []
+
+
+def test_old_keys_in_a_list_of_ids_are_explained(tmp_path: Path) -> None:
+    (tmp_path / "ids").write_text("0-_aB3kd83jfLq0dZxW1uA\n")
+    with pytest.raises(UserError, match="22-character keys"):
+        places.read_ids(tmp_path / "ids")
+
+
+def test_photos_lie_in_a_hundred_folders(tmp_path: Path) -> None:
+    assert photo_path(tmp_path, "123456789") == tmp_path / "89" / "123456789.jpg"
+    assert photo_path(tmp_path, "7") == tmp_path / "07" / "7.jpg"
