@@ -135,6 +135,12 @@ def test_the_same_bytes_however_many_processes_and_after_an_interruption(
     run(merged, tmp_path / "two", harmonise=True, quality=60, **STRIP)  # other settings, other files
     assert len(list((tmp_path / "two").iterdir())) == 6
 
+    other = merged.frame.with_columns(
+        pl.col("sha256").str.replace("^.", "x")
+    )  # a file changed under its name
+    run(Manifest(other, merged.history), tmp_path / "two", harmonise=True, **STRIP)
+    assert len(list((tmp_path / "two").iterdir())) == 9
+
 
 def test_what_cannot_be_used_is_told_and_stays(merged: Manifest, folder: Path, tmp_path: Path) -> None:
     (folder / "p0.jpg").write_bytes(b"<html>not found</html>")

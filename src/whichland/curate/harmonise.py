@@ -257,12 +257,16 @@ def _common_size(
 
 
 def _jobs(rows: pl.DataFrame, target: Target, folder: Path) -> list[Job]:
-    """Divide the rows into shards, each named after its place and everything that decides what it holds."""
+    """Divide the rows into shards, each named after its place and everything that decides what it holds.
+
+    That includes the sha256 of the originals, where they are measured.
+    """
+    digests = rows["sha256"] if "sha256" in rows.columns else pl.Series([None] * rows.height, dtype=pl.String)
     rows = rows.select(*Source._fields)
     settings = json.dumps([FORMAT, asdict(target)], sort_keys=True).encode()
     jobs = []
     for number, part in enumerate(rows.iter_slices(SHARD_ROWS)):
-        text = part.select(pl.col("heading").fill_null(math.inf), pl.exclude("heading")).write_csv()
+        text = part.with_columns(digests.slice(number * SHARD_ROWS, SHARD_ROWS).alias("sha256")).write_csv()
         key = hashlib.sha256(settings + text.encode()).hexdigest()[:16]
         jobs.append(Job(part, target, folder / f"{number:06}-{key}.parquet"))
     return jobs
