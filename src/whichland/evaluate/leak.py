@@ -97,7 +97,7 @@ def leak(
 
 
 def drawn(kept: pl.DataFrame, photos: int) -> pl.DataFrame:
-    """At most `photos` photos (or one group) of countries with `FOLDS` groups or more: the same at every call.
+    """About `photos` photos of countries with `FOLDS` groups or more: the same at every call.
 
     Whole groups, in the order of a hash of their names, so a larger draw holds a smaller one and its features
     serve again.

@@ -31,7 +31,9 @@ class BackboneConfig:
     """Which frozen backbone looks at the photos, and how closely."""
 
     arch: Annotated[str, "timm's name of a pretrained model"] = "mobilenetv2_100.ra_in1k"
-    weights: Annotated[str, "`hub`, `none` (at random), or a .safetensors file of the model's weights"] = "hub"
+    weights: Annotated[str, "`hub`, `none` (at random), or a .safetensors file of the model's weights"] = (
+        "hub"
+    )
     size: Annotated[int, "side in pixels that photos are cropped and resized to"] = 224
 
     def __post_init__(self) -> None:
@@ -73,7 +75,7 @@ def _see(
     preprocess = Preprocess.from_config(made.pretrained_cfg | crop)
     keys = iter(key for _, key in photos)
     unread: list[str] = []
-    width = 0
+    width = len(next(iter(known.values()), ()))
     with torch.inference_mode(), Progress("looking at photos", total=len(photos)) as shown:
         for names, crops in decoded_ahead([uri for uri, _ in photos], preprocess, BATCH):
             batch = [next(keys) for _ in names]
