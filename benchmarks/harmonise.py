@@ -18,7 +18,8 @@ from pathlib import Path
 import polars as pl
 from PIL import Image
 
-from whichland.curate.harmonise import HarmoniseConfig, harmonise
+from whichland.curate.geometry import HarmoniseConfig
+from whichland.curate.harmonise import harmonise
 from whichland.curate.measure import measure
 from whichland.curate.merge import merge
 from whichland.evaluate.source_probe import source_probe

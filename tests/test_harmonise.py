@@ -10,8 +10,9 @@ from PIL import Image
 
 from curated import photo
 from whichland import manifest
-from whichland.curate import harmonise as harmonising
-from whichland.curate.harmonise import HarmoniseConfig, harmonise
+from whichland.curate import geometry, shards
+from whichland.curate.geometry import HarmoniseConfig
+from whichland.curate.harmonise import harmonise
 from whichland.curate.measure import measure
 from whichland.curate.merge import merge
 from whichland.curate.views import Target
@@ -118,7 +119,7 @@ def test_all_files_have_one_header_and_no_metadata(merged: Manifest, tmp_path: P
 def test_the_same_bytes_however_many_processes_and_after_an_interruption(
     merged: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(harmonising, "SHARD_ROWS", 5)
+    monkeypatch.setattr(shards, "SHARD_ROWS", 5)
     run(merged, tmp_path / "one", harmonise=True, **STRIP)
     first = {path.name: path.read_bytes() for path in sorted((tmp_path / "one").iterdir())}
     assert len(first) == 3
@@ -171,8 +172,8 @@ def test_the_common_size_is_what_nearly_all_of_every_source_have(tmp_path: Path)
     config = HarmoniseConfig(harmonise=True, shrink=1)
 
     def size(*frames: pl.DataFrame, config: HarmoniseConfig = config) -> tuple[int, int] | None:
-        frame = harmonising._with_projection(pl.concat(frames, how="diagonal"), config)
-        return harmonising._target(frame, config).size
+        frame = geometry.with_projection(pl.concat(frames, how="diagonal"), config)
+        return geometry.common_target(frame, config).size
 
     assert size(wide) == (1536, 662)  # one in 200 is smaller and will be left out
     assert size(wide, config=HarmoniseConfig(harmonise=True, shrink=1, keep=1)) == (90, 38)
@@ -220,14 +221,14 @@ class Deadly(Target):
 
 
 def test_a_photo_that_kills_its_process_is_told(merged: Manifest, tmp_path: Path) -> None:
-    frame = harmonising._with_projection(merged.frame.head(2), HarmoniseConfig())
+    frame = geometry.with_projection(merged.frame.head(2), HarmoniseConfig())
     target = Deadly(aspect=1, size=None, quality=90, directions=(), fov=90, pitch=0)
-    (job,) = harmonising._jobs(frame, target, tmp_path)
-    harmonising._write([job], 2, False)  # one shard: in this process
-    assert harmonising._small_columns(job.path)["failure"].null_count() == 2
+    (job,) = shards.jobs_of(frame, target, tmp_path)
+    shards.write_shards([job], 2, False)  # one shard: in this process
+    assert shards.small_columns(job.path)["failure"].null_count() == 2
     job.path.unlink()
-    harmonising._write_one_by_one(job)
-    assert set(harmonising._small_columns(job.path)["failure"]) == {harmonising.WORKER_DIED}
+    shards._write_one_by_one(job)
+    assert set(shards.small_columns(job.path)["failure"]) == {shards.WORKER_DIED}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from PIL import Image, ImageEnhance
 
 from curated import measured, photo
 from whichland import manifest
-from whichland.curate.harmonise import HarmoniseConfig, harmonise
+from whichland.curate.geometry import HarmoniseConfig
+from whichland.curate.harmonise import harmonise
 from whichland.curate.measure import measure
 from whichland.curate.merge import merge
 from whichland.errors import UserError

@@ -11,7 +11,7 @@ import typer
 from whichland.cli.flags import flags
 from whichland.cli.manifests import Json, Out
 from whichland.cli.tables import print_table
-from whichland.curate.harmonise import HarmoniseConfig
+from whichland.curate.geometry import HarmoniseConfig
 from whichland.curate.merge import MergeConfig
 from whichland.errors import UserError
 from whichland.manifest import Manifest, read, write
