@@ -165,6 +165,16 @@ def test_places_are_derived_anew() -> None:
     assert any("certificate: it states 1.07" in line for line in found), found
 
 
+def test_places_that_are_no_numbers_and_distances_that_are_too_short() -> None:
+    lat = [row * 0.01 for row in range(20)] + [float("nan")]
+    table = split(clean(measured(21, countries=["FR"], lat=lat, lon=[2.0])))
+    assert [line for line in check(table) if not line.startswith("files: ")] == []
+    stated = table.history[-1].params["certificate"]["nearest_km"]
+    found = forged(table, nearest_km=stated | {"train-test": 0.2})
+    (line,) = [line for line in found if line.startswith("certificate: it states")]
+    assert line.endswith("0.2 km between train and test; the rows give 1.11195 km"), found
+
+
 def test_torn_sequences_groups_and_near_duplicates_are_found(sound: Manifest) -> None:
     first, twin = sound.frame.row(0, named=True), sound.frame.row(11, named=True)
     assert first["group"] == twin["group"] == "sequence/drive"
@@ -174,6 +184,12 @@ def test_torn_sequences_groups_and_near_duplicates_are_found(sound: Manifest) ->
     found = broken(sound, 11, split=other, sequence="drive")
     assert any("1 groups stand in several splits" in line for line in found), found
     assert any("1 sequences stand in several splits" in line for line in found), found
+
+
+@pytest.mark.parametrize("column", ["split", "group", "drop_reason", "phash", "country", "lat"])
+def test_a_column_that_a_step_wrote_and_is_gone_is_told(sound: Manifest, column: str) -> None:
+    found = check(Manifest(sound.frame.drop(column), sound.history))
+    assert any(line.startswith("history: ") and line.endswith(f"no column {column}") for line in found), found
 
 
 def test_repeated_bytes_and_lost_rows_are_found(sound: Manifest) -> None:

@@ -59,6 +59,14 @@ def test_without_coordinates_there_is_neither() -> None:
     assert nearest_km(np.zeros(4), np.zeros(4), np.ones(4, dtype=bool), np.zeros(4, dtype=bool)) is None
 
 
+def test_a_town_of_photos_with_the_towns_coordinates_is_not_compared_each_with_each() -> None:
+    lat, lon = np.full(200_000, 48.0), np.full(200_000, 2.0)
+    here = np.arange(200_000) % 4 == 0
+    start = time.monotonic()
+    assert nearest_km(lat, lon, here, ~here) == 0
+    assert time.monotonic() - start < 5
+
+
 def test_a_hundred_thousand_photos_of_one_square_take_no_time() -> None:
     """A place is a chain, not a thousand million pairs; two places 60 m apart are seen to be apart."""
     random = np.random.default_rng(0)

@@ -258,6 +258,20 @@ def test_groups_come_apart_when_ties_are_taken_back() -> None:
     assert apart["group"].to_list() == ["made/0-00000", "made/0-00001"]
 
 
+def test_kept_rows_that_were_never_measured_are_named() -> None:
+    table = clean(measured(3, phash=[1, None, 2]))
+    with pytest.raises(UserError, match="1 kept rows have no phash"):
+        split(table)
+
+
+def test_what_earlier_runs_have_given_away_leaves_the_last_group_for_training() -> None:
+    groups = pl.DataFrame(
+        {"country": "FR", "position": [0.1, 0.2, 0.3], "earlier": ["test", "test", None]},
+        schema_overrides={"earlier": pl.String},
+    )
+    assert stratify(groups, val=0.3, test=0.3).to_list() == ["test", "test", "train"]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 1000))
 def test_components_are_those_of_a_search(count: int, ties: int, seed: int) -> None:
@@ -293,7 +307,14 @@ def test_countries_without_test_photos_are_named(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"val": 0.6, "test": 0.4}, {"val": -0.1}, {"near_duplicate_distance": 33}, {"radius_m": 3}]
+    "wrong",
+    [
+        {"val": 0.6, "test": 0.4},
+        {"val": -0.1},
+        {"test": float("nan")},
+        {"near_duplicate_distance": 33},
+        {"radius_m": 3},
+    ],
 )
 def test_senseless_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=r"give|shares"):

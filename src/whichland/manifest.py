@@ -132,6 +132,10 @@ class Manifest:
         line = Step(step=step, params=params, version=__version__, rows=frame.height, dropped=dropped)
         return Manifest(frame.select(known + extra), (*self.history, line))
 
+    def last(self, step: str) -> dict[str, Any] | None:
+        """The parameters of the last run of a step; None when it has not run on this table."""
+        return next((line.params for line in reversed(self.history) if line.step == step), None)
+
     def require(self, *names: str, hint: str) -> None:
         """Raise UserError when a column that a step needs has not been written yet."""
         missing = [name for name in names if name not in self.frame.columns]

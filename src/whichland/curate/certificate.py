@@ -89,8 +89,7 @@ def distances(kept: pl.DataFrame) -> dict[str, float | None]:
 
 def certificate_of(manifest: Manifest) -> dict[str, Any] | None:
     """The certificate that the last split of a manifest wrote, as plain values; None without one."""
-    last = next((line.params for line in reversed(manifest.history) if line.step == "split"), {})
-    return last.get("certificate")
+    return (manifest.last("split") or {}).get("certificate")
 
 
 def plain(certificate: Certificate) -> dict[str, Any]:

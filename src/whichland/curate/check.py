@@ -12,6 +12,11 @@ from whichland.images.decode import ImageError, read_bytes
 from whichland.manifest import Manifest, problems
 from whichland.progress import track
 
+WRITTEN = {  # what the other checks read of a step's work: the table of another program may lack it
+    "measure": ("sha256", "phash", "brightness", "contrast"),
+    "clean": ("drop_reason", "country"),
+    "split": ("group", "split", "lat", "lon"),
+}
 SAMPLE = 64  # files that are opened unless all are asked for
 
 
@@ -24,6 +29,12 @@ def check(manifest: Manifest, *, all_files: bool = False) -> list[str]:
     found = [f"schema: {line}" for line in problems(manifest.frame)]
     if found:
         return found  # the other checks take the schema for granted
+    for step, columns in WRITTEN.items():
+        missing = [name for name in columns if name not in manifest.frame.columns]
+        if missing and manifest.last(step) is not None:
+            found.append(f"history: {step} has run, yet there is no column {', '.join(missing)}")
+    if found:
+        return found
     for name, rule in RULES.items():
         found.extend(f"{name}: {line}" for line in rule(manifest))
     found.extend(f"files: {line}" for line in _files(manifest, all_files))
@@ -53,7 +64,7 @@ def _carried(params: dict[str, Any]) -> Iterator[str]:
 
 
 def _countries(manifest: Manifest) -> Iterator[str]:
-    if "drop_reason" not in manifest.frame.columns:
+    if not {"drop_reason", "country"} <= set(manifest.frame.columns):
         return
     kept = manifest.kept
     if nameless := kept["country"].null_count():
@@ -64,7 +75,7 @@ def _countries(manifest: Manifest) -> Iterator[str]:
 
 
 def _duplicates(manifest: Manifest) -> Iterator[str]:
-    clean = _last(manifest, "clean")
+    clean = manifest.last("clean")
     if clean is None or not clean.get("drop_duplicates", True):
         return
     repeated = manifest.kept.filter(pl.col("sha256").is_duplicated())
@@ -74,7 +85,7 @@ def _duplicates(manifest: Manifest) -> Iterator[str]:
 
 
 def _balance(manifest: Manifest) -> Iterator[str]:
-    if _last(manifest, "balance") is None or not {"rank", "weight"} <= set(manifest.frame.columns):
+    if manifest.last("balance") is None or not {"rank", "weight", "split"} <= set(manifest.frame.columns):
         return
     frame = manifest.frame
     train = (pl.col("split") == "train").fill_null(False) & pl.col("drop_reason").is_null()
@@ -112,11 +123,6 @@ def _files(manifest: Manifest, all_files: bool) -> Iterator[str]:
             continue
         if sha256 is not None and digest != sha256:
             yield f"{name}: {uri} has changed since it was measured"
-
-
-def _last(manifest: Manifest, step: str) -> dict[str, Any] | None:
-    """The parameters of the last run of a step; None when it has not run."""
-    return next((line.params for line in reversed(manifest.history) if line.step == step), None)
 
 
 RULES: dict[str, Callable[[Manifest], Iterator[str]]] = {

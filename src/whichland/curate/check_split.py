@@ -23,24 +23,21 @@ from whichland.manifest import Manifest
 PLAIN_SEARCH = 40_000  # up to so many kept rows, near-duplicates are sought by comparing every pair
 PLAIN_DISTANCES = 300_000_000  # up to so many pairs of like latitude, distances are computed for all of them
 AT_ONCE = 4_000_000
+REPEATED = ("duplicate", "near_duplicate")  # they keep their group until the next split
 AGAIN = "run `whichland data split` again: groups keep their splits"
-
-
-def last_split(manifest: Manifest) -> dict[str, Any] | None:
-    """The parameters of the last split; None when there was none."""
-    return next((line.params for line in reversed(manifest.history) if line.step == "split"), None)
 
 
 def groups(manifest: Manifest) -> Iterator[str]:
     """Every kept row, and only those, has a group and a split; nothing that is one stands in two splits."""
-    if last_split(manifest) is None:
+    if manifest.last("split") is None:
         return
     frame = manifest.frame
     dropped = pl.col("drop_reason").is_not_null()
     for column in ("group", "split"):
         if missing := frame.filter(~dropped & pl.col(column).is_null()).height:
             yield f"{missing} kept rows have no {column}"
-        if stray := frame.filter(dropped & pl.col(column).is_not_null()).height:
+        repeated = pl.col("drop_reason").is_in(REPEATED) if column == "group" else pl.lit(False)
+        if stray := frame.filter(dropped & ~repeated & pl.col(column).is_not_null()).height:
             yield f"{stray} dropped rows have a {column}"
     for column in ("group", "sequence", "panorama", "sha256"):
         if column not in frame.columns:
@@ -56,7 +53,7 @@ def groups(manifest: Manifest) -> Iterator[str]:
 
 def near_duplicates(manifest: Manifest) -> Iterator[str]:
     """No near-duplicates stand in different splits."""
-    split = last_split(manifest)
+    split = manifest.last("split")
     if split is None or split["near_duplicate_distance"] < 0:
         return
     kept = manifest.kept.drop_nulls("split")
@@ -84,7 +81,7 @@ def _similar(kept: pl.DataFrame, distance: int, tone: float) -> NDArray[np.int64
 
 def positions(manifest: Manifest) -> Iterator[str]:
     """Every group is where the hash of (seed, name) puts it, or where the certificate says it was moved to."""
-    split = last_split(manifest)
+    split = manifest.last("split")
     if split is None:
         return
     moved = split.get("certificate", {}).get("moved", {})
@@ -107,7 +104,7 @@ def positions(manifest: Manifest) -> Iterator[str]:
 
 def certificate(manifest: Manifest) -> Iterator[str]:
     """What the certificate states is what the rows give."""
-    split = last_split(manifest)
+    split = manifest.last("split")
     if split is None:
         return
     stated = split.get("certificate")
@@ -163,7 +160,7 @@ def _counts(kept: pl.DataFrame, stated: dict[str, Any]) -> Iterator[str]:
 def _places(kept: pl.DataFrame, stated: dict[str, Any]) -> Iterator[str]:
     """The distances between splits are those stated, and longer than the radius that ties."""
     radius = stated["rules"]["radius_m"] / 1000
-    placed = kept.drop_nulls(["lat", "lon"])
+    placed = kept.filter(pl.col("lat").is_finite() & pl.col("lon").is_finite())
     for a, b in combinations(("train", "val", "test"), 2):
         left, right = (
             placed.filter(pl.col("split") == part).select("lat", "lon").to_numpy() for part in (a, b)
@@ -195,7 +192,7 @@ def _nearest(left: NDArray[np.float64], right: NDArray[np.float64], told: float 
         theirs = low[mine] + np.arange(mine.size) - behind
         km = haversine_km(left[mine, 0], left[mine, 1], right[theirs, 0], right[theirs, 1])
         least = min(least, float(km.min(initial=np.inf)))
-    return least
+    return least if np.isfinite(least) else _nearest(left, right, None)  # what was told is too short
 
 
 def _km(distance: float | None) -> str:

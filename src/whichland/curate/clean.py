@@ -51,8 +51,11 @@ class CleanConfig:
     near_duplicate_bits: Annotated[int, "…whose hashes are at most so many of 64 bits apart"] = 8
 
     def __post_init__(self) -> None:
-        if self.placeholder_countries == 1 or self.placeholder_sequences == 1:
-            raise UserError("placeholder: every picture has one country and sequence; give 2 or more, or 0")
+        for least in (self.placeholder_countries, self.placeholder_sequences):
+            if least < 0 or least == 1:
+                raise UserError(
+                    f"placeholder {least}: every picture has one country and sequence; give 2 or more, or 0"
+                )
         if self.border_tolerance < 0:
             raise UserError(f"border_tolerance {self.border_tolerance}: give 0 km or more")
         if not 0 <= self.near_duplicate_bits <= 32:
@@ -101,7 +104,8 @@ def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
     `duplicate`: a row with a sequence goes before one without, then one with coordinates, then the smallest
     image_id. Where they name different countries none is kept: `conflicting_label`. Near-duplicates are kept
     unless asked for; `split` holds them together. `weight` and `rank` of an earlier run are removed, and
-    dropped rows leave their split. Raises UserError when the manifest is not measured.
+    dropped rows leave their split, and their group unless they are repetitions. Raises UserError when the
+    manifest is not measured.
     """
     config = config or CleanConfig()
     manifest.require("sha256", "country", hint="run `whichland data measure` first")
@@ -113,8 +117,11 @@ def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
     if config.drop_near_duplicates:
         frame = _with_near_duplicates(frame, config.near_duplicate_bits)
     dropped = pl.col("drop_reason").is_not_null()
-    stale = [name for name in ("group", "split") if name in frame.columns]
-    frame = frame.with_columns(pl.when(~dropped).then(pl.col(name)).alias(name) for name in stale)
+    # A repetition still tells `split` of which group it was: a model may have seen its bytes.
+    stale = {"split": dropped, "group": dropped & ~pl.col("drop_reason").is_in(REPEATS[1:])}
+    frame = frame.with_columns(
+        pl.when(~gone).then(pl.col(name)).alias(name) for name, gone in stale.items() if name in frame.columns
+    )
     return manifest.with_step("clean", frame, **asdict(config))
 
 

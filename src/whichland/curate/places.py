@@ -61,6 +61,8 @@ def nearest_km(lat: Floats, lon: Floats, here: NDArray[np.bool_], there: NDArray
     if mine.all() or not mine.any():
         return None
     bound = _bound(points, mine)
+    if bound == 0:  # a town's worth of photos with the town's coordinates would be compared each with each
+        return 0.0
     grid = Cells(points, max(bound, FINEST_CELL_M))
     least = bound
     counts = np.add.reduceat(mine[grid.order].astype(np.int64), grid.starts)

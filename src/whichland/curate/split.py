@@ -9,6 +9,7 @@ import polars as pl
 
 from whichland.curate.certificate import SPLITS, certify, plain
 from whichland.curate.components import connected_components
+from whichland.curate.earlier import earlier_splits
 from whichland.curate.links import LinkConfig, links
 from whichland.curate.stratify import position_of, split_at, stratify
 from whichland.errors import UserError
@@ -28,7 +29,7 @@ class SplitConfig(LinkConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.val < 0 or self.test < 0 or self.val + self.test >= 1:
+        if not (self.val >= 0 and self.test >= 0 and self.val + self.test < 1):
             raise UserError(f"val {self.val}, test {self.test}: shares are at least 0 and together below 1")
 
 
@@ -38,9 +39,9 @@ def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
     A group is a connected component over `links.LINK_RULES`. Its name is the smallest sequence key in it, else
     its smallest image_id; a group that was named in an earlier split keeps its name. Its split is where the hash
     of (seed, name) falls, repaired for countries that would be far from their shares (`stratify`); it does not
-    depend on the order of the rows. A group that has a split by an earlier run with the same seed and shares
-    keeps it; where a new image ties two such groups together, train wins, then val: a model trained on the
-    earlier split is never tested on what it has seen.
+    depend on the order of the rows. A group that has a split by an earlier run with the same seed and shares, on
+    this table or on one that was merged into it, keeps it; where a new image ties two such groups together, train
+    wins, then val: a model trained on the earlier split is never tested on what it has seen.
 
     The certificate stands in the step's parameters. `weight` and `rank` of an earlier run are removed. Warns on
     stderr of countries without test or val photos and of groups that are a large part of a country.
@@ -52,11 +53,18 @@ def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
     linked = frame.with_row_index("_row").filter(
         pl.col("drop_reason").is_null() | pl.col("drop_reason").is_in(REPEATED)
     )
+    if strange := linked["phash"].null_count():
+        raise UserError(f"{strange} kept rows have no phash: run `whichland data measure` and `clean` first")
     component = connected_components(linked.height, links(linked, config))
-    kept = linked.with_columns(pl.Series("_component", component)).filter(pl.col("drop_reason").is_null())
-    kept = _with_earlier(kept, manifest, config)
-    kept = kept.with_columns(_names(kept))
-    groups = _groups(kept, config)
+    earlier = earlier_splits(linked, manifest, seed=config.seed, val=config.val, test=config.test)
+    linked = linked.with_columns(
+        pl.Series("_component", component),
+        (pl.col("group") if "group" in linked.columns else pl.lit(None, dtype=pl.String)).alias("_group"),
+        earlier.replace_strict(list(SPLITS), [0, 1, 2], default=None, return_dtype=pl.Int64).alias("_order"),
+    )
+    kept = linked.filter(pl.col("drop_reason").is_null()).drop("_order")
+    kept = kept.with_columns(_names(kept, linked))
+    groups = _groups(kept, linked, config)
     kept = kept.drop("split", strict=False).join(
         groups.select("_component", "split"), on="_component", how="left", maintain_order="left"
     )
@@ -71,26 +79,15 @@ def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
     return manifest.with_step("split", frame, **_parameters(kept, groups, config, linked.height))
 
 
-def _with_earlier(kept: pl.DataFrame, manifest: Manifest, config: SplitConfig) -> pl.DataFrame:
-    """Add `_group` and `_earlier`, the name and the split of the last run; the split only where it still binds."""
-    nothing = pl.lit(None, dtype=pl.String)
-    group = pl.col("group") if "group" in kept.columns else nothing
-    kept = kept.with_columns(group.alias("_group"), nothing.alias("_earlier"))
-    last: dict[str, Any] = next(
-        (line.params for line in reversed(manifest.history) if line.step == "split"), {}
-    )
-    same = all(last.get(name) == getattr(config, name) for name in ("seed", "val", "test"))
-    return kept.with_columns(_earlier=pl.col("split")) if same and "split" in kept.columns else kept
-
-
-def _groups(kept: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
+def _groups(kept: pl.DataFrame, linked: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
     """A row a group: `_component`, `group`, `country` (that of most of its photos), `position`, `split`."""
     countries = kept.group_by("_component", "country").len().sort("len", "country", descending=[True, False])
     first = countries.unique("_component", keep="first", maintain_order=True).select("_component", "country")
-    order = pl.col("_earlier").replace_strict(list(SPLITS), [0, 1, 2], default=None, return_dtype=pl.Int64)
+    orders = linked.group_by("_component").agg(pl.col("_order").min())
     groups = (
-        kept.group_by("_component", "group")
-        .agg(_order=order.min())
+        kept.select("_component", "group")
+        .unique()
+        .join(orders, on="_component")
         .join(first, on="_component")
         .sort("group")
         .with_columns(
@@ -104,24 +101,26 @@ def _groups(kept: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
     return groups.with_columns(stratify(groups, val=config.val, test=config.test).alias("split"))
 
 
-def _names(kept: pl.DataFrame) -> pl.Series:
-    """Return the `group` name of each row of `kept`, which has its `_component`, `_group` and `_earlier`."""
+def _names(kept: pl.DataFrame, linked: pl.DataFrame) -> pl.Series:
+    """Return the `group` name of each row of `kept`, which has its `_component`; the names of an earlier run
+    stand in `linked`, which also holds the repetitions that are left out.
+    """
     key = pl.lit("sequence/") + pl.col("sequence")
     fresh = pl.coalesce(key.min().over("_component"), pl.col("image_id").min().over("_component"))
     kept = kept.with_columns(fresh.alias("_fresh"))
-    order = pl.col("_earlier").replace_strict(list(SPLITS), [0, 1, 2], default=None, return_dtype=pl.Int64)
     old = (
-        kept.filter(pl.col("_group").is_not_null())
+        linked.filter(pl.col("_group").is_not_null())
         .group_by("_component", "_group")
-        .agg(_order=order.min())
+        .agg(pl.col("_order").min())
         .sort("_order", "_group", nulls_last=True)
         .unique("_component", keep="first", maintain_order=True)
         .select("_component", _old="_group")
     )
-    # Two components can claim one old name when ties are fewer than before: only the one that holds its key may.
+    # Two components can claim one name when ties are fewer than before: only the one that holds its key may.
     kept = kept.join(old, on="_component", how="left", maintain_order="left")
     claims = kept.select("_component", "_fresh", "_old").unique().filter(pl.col("_old").is_not_null())
-    torn = claims.filter(pl.col("_old").is_duplicated() & (pl.col("_old") != pl.col("_fresh")))["_component"]
+    claimed = pl.col("_old").is_duplicated() | pl.col("_old").is_in(kept["_fresh"].unique().implode())
+    torn = claims.filter(claimed & (pl.col("_old") != pl.col("_fresh")))["_component"]
     keep_old = ~pl.col("_component").is_in(torn.implode())
     named = kept.select(pl.coalesce(pl.when(keep_old).then("_old"), "_fresh").alias("group"))
     return named["group"]

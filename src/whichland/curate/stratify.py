@@ -71,9 +71,9 @@ def _allowed(share: float, count: int, *, least: int, room: int) -> tuple[int, i
     """Fewest and most of a country's `count` groups that a split may have.
 
     Within `SLACK` of the share, and at least one where the country has `least` groups; `room` is what the other
-    splits leave.
+    splits leave: none, where earlier runs have given it all away.
     """
     if share == 0 or count < least:
         return 0, 0
-    high = max(1, min(ceil(share * count * (1 + SLACK)), room))
+    high = max(0, min(ceil(share * count * (1 + SLACK)), room))
     return min(max(1, floor(share * count * (1 - SLACK))), high), high
