@@ -99,6 +99,28 @@ def test_features_are_kept_and_unreadable_photos_have_none(
     assert (again[:4] == first[:4]).all()
 
 
+def test_a_missing_file_of_weights_is_not_taken_for_none_and_a_broken_cache_is_named(
+    photos: list[str], tmp_path: Path
+) -> None:
+    features(photos[:2], ["a", "b"], TINY, tmp_path)
+    missing = BackboneConfig(arch="test_resnet", weights="/nowhere.safetensors", size=64)
+    with pytest.raises(UserError, match="no such weights"):
+        features(photos[:2], ["a", "b"], missing, tmp_path)
+    (kept,) = tmp_path.glob("*.npz")
+    for junk in (b"PK\3\4 cut short", b"junk", b""):
+        kept.write_bytes(junk)
+        with pytest.raises(UserError, match="delete it"):
+            features(photos[:2], ["a", "b"], TINY, tmp_path)
+
+
+def test_countries_that_cannot_be_read_are_left_out_of_the_leak(photos: list[str], tmp_path: Path) -> None:
+    table = clean(measured(40, countries=["FR", "JP"], uri=photos))
+    uri = pl.when(pl.col("country") == "JP").then(pl.lit("/nowhere.jpg")).otherwise("uri")
+    cut = split(Manifest(table.frame.with_columns(uri.alias("uri")), table.history))
+    with pytest.raises(UserError, match="fewer than two countries"):
+        leak(cut, TINY)
+
+
 def test_the_leak_of_real_files_end_to_end(
     photos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

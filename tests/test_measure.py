@@ -3,6 +3,8 @@
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +146,16 @@ def deadly(batch: int) -> int:
     if batch == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     return batch * 10
+
+
+def test_a_script_without_a_guard_is_told_so_and_no_photo_is_blamed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from whichland.curate.workers import map_batches\nprint(list(map_batches(len, ['a', 'bc'], workers=2)))\n"
+    )
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.stdout == ""
+    assert "UserError: no process can be started: put the calls of a script under `if __name__" in ran.stderr
 
 
 def test_a_killed_process_costs_its_own_batch_only() -> None:

@@ -71,7 +71,12 @@ def test_a_deadly_batch_is_lost_alone(cluster: None) -> None:
 
 @pytest.mark.parametrize(
     ("address", "complaint"),
-    [("127.0.0.1:1", "no Ray cluster answers"), ("somewhere", "give auto"), ("ray://host:x", "give auto")],
+    [
+        ("127.0.0.1:1", "no Ray cluster answers"),
+        ("..:1", "no Ray cluster answers"),
+        ("somewhere", "give auto"),
+        ("ray://host:x", "give auto"),
+    ],
 )
 def test_a_wrong_address_is_one_line(address: str, complaint: str) -> None:
     if ray.is_initialized():

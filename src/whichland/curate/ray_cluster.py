@@ -79,9 +79,10 @@ def _connect(ray: Any, address: str) -> None:
 def _check_reachable(address: str) -> None:
     """Raise UserError when nobody listens at `host:port` or `ray://host:port`; Ray itself tries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")  # an IPv6 address
     if not host or not port.isdecimal():
         raise UserError(f"--ray {address}: give auto, HOST:PORT or ray://HOST:PORT")
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise UserError(f"--ray {address}: no Ray cluster answers there ({error})") from None

@@ -9,6 +9,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from whichland.errors import UserError
+
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
@@ -60,6 +62,8 @@ def map_in_processes(
                 done += 1
                 yield result
         except BrokenProcessPool:
+            if not done:
+                _check_that_processes_start()
             suspects = batches[done : done + window]
             done += len(suspects)
             yield from map_alone(function, suspects)
@@ -101,6 +105,20 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c_to_the_parent)
+
+
+def _check_that_processes_start() -> None:
+    """Raise UserError where not even an empty process lives: no batch is to blame then."""
+    pool = _pool(1)
+    try:
+        pool.submit(cores).result()
+    except BrokenProcessPool:
+        raise UserError(
+            'no process can be started: put the calls of a script under `if __name__ == "__main__":`,'
+            " or work with workers=1"
+        ) from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _leave_ctrl_c_to_the_parent() -> None:

@@ -23,6 +23,8 @@ from whichland.progress import Progress
 
 FOLDS = 5
 SEEDS = 3
+ENOUGH = pl.col("group").n_unique().over("country") >= FOLDS
+BLOCK = 4096  # photos compared at once with all they may resemble
 PENALTY = 1e-3  # scikit-learn's C, on standardised features
 
 Ints = NDArray[np.int64]
@@ -76,11 +78,11 @@ def leak(
     config = config or BackboneConfig()
     manifest.require("group", "sha256", hint="run `whichland data split` first")
     rows = drawn(manifest.kept, photos)
-    if rows["country"].n_unique() < 2:
-        raise UserError(f"the leak cannot be measured: fewer than two countries have {FOLDS} groups or more")
+    _check_enough(rows)
     vectors = features(rows["uri"].to_list(), rows["sha256"].to_list(), config, cache)
-    readable = ~np.isnan(vectors[:, 0])
-    rows, vectors = rows.filter(pl.Series(readable)), vectors[readable]
+    rows = rows.with_row_index("_row").filter(pl.Series(~np.isnan(vectors[:, 0]))).filter(ENOUGH)
+    vectors = vectors[rows["_row"].to_numpy()]
+    _check_enough(rows)
     country = group_numbers(rows["country"].to_list())
     group = group_numbers(rows["group"].to_list())
     linear, nearest = answers(vectors, country, group)
@@ -94,6 +96,13 @@ def leak(
         folds=FOLDS,
         seeds=SEEDS,
     )
+
+
+def _check_enough(rows: pl.DataFrame) -> None:
+    if rows["country"].n_unique() < 2:
+        raise UserError(
+            f"the leak cannot be measured: fewer than two countries have {FOLDS} groups or more that can be read"
+        )
 
 
 def drawn(kept: pl.DataFrame, photos: int) -> pl.DataFrame:
@@ -111,7 +120,7 @@ def drawn(kept: pl.DataFrame, photos: int) -> pl.DataFrame:
     )
     last = ordered["_order"][min(photos, ordered.height) - 1] if ordered.height else ""
     some = ordered.filter(pl.col("_order") <= last).drop("_order")
-    return some.filter(pl.col("group").n_unique().over("country") >= FOLDS)
+    return some.filter(ENOUGH)
 
 
 def answers(vectors: Features, country: Ints, group: Ints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -162,8 +171,8 @@ def _linear(train: Features, labels: Ints, test: Features) -> Ints:
 
 
 def _nearest(train: Features, labels: Ints, test: Features) -> Ints:
-    told: Ints = labels[np.argmax(test @ train.T, axis=1)]
-    return told
+    blocks = np.split(test, range(BLOCK, len(test), BLOCK))
+    return np.concatenate([labels[np.argmax(block @ train.T, axis=1)] for block in blocks])
 
 
 def _arms(right: NDArray[np.float64], group: Ints) -> Arms:

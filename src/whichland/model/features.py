@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -96,19 +97,27 @@ def _see(
 
 
 def _name(config: BackboneConfig) -> str:
-    """Name of the cache file; weights are told apart by their bytes."""
-    given = "hub" if config.weights == "hub" else "none"
-    if Path(config.weights).is_file():
-        with Path(config.weights).open("rb") as file:
-            given = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-    return f"{config.arch}-{given}-{config.size}"
+    """Name of the cache file; weights are told apart by their bytes. Raises UserError where there are none."""
+    given = config.weights
+    if given not in ("hub", "none"):
+        try:
+            with Path(given).open("rb") as file:
+                given = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        except OSError as error:
+            raise UserError(
+                f"{given}: no such weights ({error.strerror}); give a .safetensors file, `hub` or `none`"
+            ) from None
+    return f"{config.arch.replace('/', '_')}-{given}-{config.size}"
 
 
 def _read(file: Path) -> dict[str, NDArray[np.float16]]:
     if not file.is_file():
         return {}
-    with np.load(file, allow_pickle=False) as held:
-        return dict(zip(held["keys"].tolist(), held["vectors"], strict=True))
+    try:
+        with np.load(file, allow_pickle=False) as held:
+            return dict(zip(held["keys"].tolist(), held["vectors"], strict=True))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise UserError(f"{file}: no features of an earlier run ({error}); delete it") from None
 
 
 def _write(file: Path, known: dict[str, NDArray[np.float16]]) -> None:
