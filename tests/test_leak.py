@@ -151,5 +151,9 @@ def test_the_leak_of_real_files_end_to_end(
     printed = json.loads(capsys.readouterr().out)
     assert printed["nearest"] == asdict(found.nearest)
     assert (tmp_path / "after.features").is_dir()
+    words[words.index(after)] = tmp_path / "never.parquet"
+    with pytest.raises(UserError, match="size 8"):
+        root()([*map(str, words[:-1]), "8"], prog_name="whichland", standalone_mode=False)
+    assert not (tmp_path / "never.parquet").exists()
     with pytest.raises(UserError, match="fewer than two countries"):
         leak(split(clean(measured(6))), TINY)

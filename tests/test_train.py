@@ -15,8 +15,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from curated import measured
+from whichland.cli.main import root
+from whichland.curate.certificate import certificate_of
+from whichland.curate.clean import clean
+from whichland.curate.split import SplitConfig, split
 from whichland.errors import UserError
-from whichland.manifest import Manifest, write
+from whichland.manifest import Manifest, read, write
 from whichland.model import bundle
 from whichland.train.config import TrainConfig
 from whichland.train.run import train
@@ -85,6 +90,32 @@ def test_the_tints_are_learnt_and_the_bundle_knows_namibia(manifest: Path, tmp_p
     assert loaded.info["train"]["epochs"] == 8
     assert (tmp_path / "run" / "curve.png").stat().st_size > 5000
     assert log(tmp_path / "run", "epoch")[-1]["epoch"] == 8
+
+
+def test_the_certificate_of_the_split_goes_into_the_bundle_and_another_split_is_told(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uris = read(manifest).frame["uri"].to_list()
+    table = clean(measured(48, countries=tuple(COLOURS), uri=uris))
+    trained, other = split(table), split(table, SplitConfig(seed=5))
+    run = train(trained, config(epochs=1), tmp_path / "run")
+    assert certificate_of(trained) is not None
+    assert bundle.load(run.bundle).info["split_certificate"] == certificate_of(trained)
+
+    def said(judged: Manifest) -> list[str]:
+        file = write(judged, tmp_path / "judged.parquet")
+        root()(["evaluate", str(run.bundle), str(file)], prog_name="whichland", standalone_mode=False)
+        return [line for line in capsys.readouterr().out.splitlines() if "trained" in line]
+
+    assert said(trained) == []
+    (line,) = said(other)
+    assert line.startswith("the model was trained from another split (seed 0, 48 groups, ")
+    row = trained.kept.filter(pl.col("split") == "train")["image_id"][0]
+    moved = trained.frame.with_columns(
+        split=pl.when(pl.col("image_id") == row).then(pl.lit("test")).otherwise("split")
+    )
+    (line,) = said(Manifest(moved, trained.history))
+    assert line.startswith("the model was trained from another split")
 
 
 def test_a_resumed_run_ends_exactly_as_an_uninterrupted_one(manifest: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import json as json_format
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from whichland.cli.manifests import In, Json, Out, finish
 from whichland.curate.split import SplitConfig
 from whichland.errors import UserError
 from whichland.manifest import Manifest, read
+
+if TYPE_CHECKING:
+    from whichland.model.features import BackboneConfig
 
 ARCH = "mobilenetv2_100.ra_in1k"
 
@@ -41,20 +44,23 @@ def split(
     """Tie related images into groups, put each whole group into train, val or test, and certify it."""
     from whichland.curate.split import split as run
 
+    backbone = None
     if report_leak:
         require_extra("train", "torch")
+        from whichland.model.features import BackboneConfig
+
+        backbone = BackboneConfig(arch=arch, weights=weights, size=size)
     result = run(read(manifest), config)
-    finish(result, out, json and not report_leak)
-    if report_leak:
-        _report_leak(result, out, leak_photos, json, arch=arch, weights=weights, size=size)
+    finish(result, out, json and backbone is None)
+    if backbone:
+        _report_leak(result, out, leak_photos, json, backbone)
 
 
-def _report_leak(manifest: Manifest, out: Path, photos: int, json: bool, **backbone: Any) -> None:
+def _report_leak(manifest: Manifest, out: Path, photos: int, json: bool, backbone: "BackboneConfig") -> None:
     """Print the leak number on stdout: as lines, or as one JSON object."""
     from whichland.evaluate.leak import leak
-    from whichland.model.features import BackboneConfig
 
-    found = leak(manifest, BackboneConfig(**backbone), photos=photos, cache=out.with_suffix(".features"))
+    found = leak(manifest, backbone, photos=photos, cache=out.with_suffix(".features"))
     if json:
         print(json_format.dumps(asdict(found)))
         return
