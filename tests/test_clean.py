@@ -170,7 +170,13 @@ def test_a_chain_of_near_duplicates_keeps_more_than_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"placeholder_countries": 1}, {"border_tolerance": -1.0}, {"near_duplicate_bits": 40}]
+    "wrong",
+    [
+        {"placeholder_countries": 1},
+        {"placeholder_sequences": -1},
+        {"border_tolerance": -1.0},
+        {"near_duplicate_bits": 40},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError):

@@ -117,3 +117,10 @@ def test_a_malformed_file_is_one_line(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.toml"):
         read_toml(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_no_bound_holds_are_refused(value: float) -> None:
+    """Nothing is below or above NaN, so every bound would let it pass."""
+    with pytest.raises(UserError, match="rate: expected a finite number"):
+        build(Recipe, {"name": "x", "rate": value}, "flags")

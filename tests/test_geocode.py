@@ -127,6 +127,8 @@ def test_empty() -> None:
 def test_bad_settings() -> None:
     with pytest.raises(UserError, match="0 or more"):
         GeocodeConfig(tolerance_km=-1)
+    with pytest.raises(UserError, match="0 or more"):
+        GeocodeConfig(coast_km=float("nan"))
 
 
 def test_command(tmp_path: Path) -> None:

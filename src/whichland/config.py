@@ -10,6 +10,7 @@ A field's type, default and help stand in one place:
 """
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -68,6 +69,10 @@ def check(value: Any, kind: Any, where: str) -> Any:
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise UserError(f"{where}: expected {kind.__name__}, not {value!r}")
+    if kind is float and not math.isfinite(
+        value
+    ):  # nothing is below, above or equal to NaN: every bound lets it pass
+        raise UserError(f"{where}: expected a finite number, not {value}")
     return value
 
 

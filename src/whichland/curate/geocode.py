@@ -35,7 +35,7 @@ class GeocodeConfig:
     ] = 2.5
 
     def __post_init__(self) -> None:
-        if self.coast_km < 0 or self.tolerance_km < 0:
+        if not (self.coast_km >= 0 and self.tolerance_km >= 0):
             raise UserError("coast_km and tolerance_km are kilometres, 0 or more")
 
 
