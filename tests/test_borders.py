@@ -3,8 +3,12 @@
 import csv
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whichland.errors import UserError
-from whichland.geo import border_km, country_of, haversine_km
+from whichland.geo import border_km, country_of, haversine_km, nearest
 from whichland.geo.borders import borders
 from whichland.geo.countries import COUNTRIES, find_country
 from whichland.geo.territories import answers, folded, sovereigns, territories
@@ -200,11 +204,17 @@ def test_territories_of_the_user(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("PR,US\n", "columns id and code"), ("id,code\nPQ,US\n", "'PQ'"), ("id,code\nPR,USA\n", "'USA'")],
+    [
+        (b"PR,US\n", "columns id and code"),
+        (b"id,code\nPQ,US\n", "'PQ'"),
+        (b"id,code\nPR,USA\n", "'USA'"),
+        (b"code,id\nUS\n", "a row without an id"),
+        (b"\xff\xfe\x00", "not a readable table"),
+    ],
 )
-def test_bad_territories(tmp_path: Path, text: str, said: str) -> None:
+def test_bad_territories(tmp_path: Path, text: bytes, said: str) -> None:
     file = tmp_path / "own.csv"
-    file.write_text(text, encoding="utf-8")
+    file.write_bytes(text)
     with pytest.raises(UserError, match=said):
         country_of(0, 0, territories=str(file))
     with pytest.raises(UserError, match="is not iso"):
@@ -240,3 +250,33 @@ def test_agreement_with_street_level_points(name: str, column: str, strict: floa
 def test_names_alone_load_neither_numpy_nor_shapely() -> None:
     code = "import sys, whichland.geo.countries; sys.exit({'numpy', 'shapely'} & set(sys.modules) != set())"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_any_coast_is_near_enough() -> None:
+    assert country_of(0, -140, coast_km=float("inf")) != ""
+
+
+def test_threads_share_what_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell that another thread is listing must not be taken for listed."""
+    one = np.zeros(1)
+    lines = nearest.Segments(one, one, one, one + 1)
+    lat, lon = np.full(3, 0.5), np.full(3, 0.5)
+    begun = threading.Barrier(4)
+
+    def ask() -> float:
+        begun.wait()
+        return float(lines.nearest(lat, lon)[1][0])
+
+    listed: list[int] = []
+    real = lines._list
+
+    def counted(cells: Any) -> None:
+        listed.extend(cells.tolist())
+        time.sleep(0.05)
+        real(cells)
+
+    monkeypatch.setattr(lines, "_list", counted)
+    with ThreadPoolExecutor(4) as pool:
+        found = {future.result() for future in [pool.submit(ask) for _ in range(4)]}
+    assert [round(km, 1) for km in found] == [55.6]
+    assert len(listed) == 1

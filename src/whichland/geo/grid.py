@@ -180,7 +180,7 @@ def _at_references(ends_E4: Floats, left_E: Floats) -> NDArray[np.int32]:
 def _near_cells(km: float) -> NDArray[np.bool_]:
     """Whether a polygon may lie within `km` of a cell, (ROWS, COLUMNS)."""
     taken = (grid().feature != NOTHING).reshape(ROWS, COLUMNS)
-    rows = max(1, int(np.ceil(km / KM_PER_DEGREE * CELLS_PER_DEGREE)))
+    rows = max(1, int(np.ceil(min(km / KM_PER_DEGREE, 180) * CELLS_PER_DEGREE)))
     near = taken.copy()
     for shift in range(1, min(rows + 1, ROWS)):
         near[shift:] |= taken[:-shift]

@@ -4,6 +4,7 @@ For each cell of 1/8 degree that is asked about, the segments that may be neares
 a point is then measured against those of its cell alone.
 """
 
+import threading
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -36,10 +37,11 @@ class _Lists:
 
     def add(self, cell_M: Ints, count_M: Ints, segment_L: Ints) -> None:
         """Append the lists of M cells, which follow each other in `segment_L`."""
-        self.place[cell_M] = len(self.first) + np.arange(len(cell_M))
+        place_M = len(self.first) + np.arange(len(cell_M))
         self.first = np.append(self.first, len(self.segment) + np.cumsum(count_M) - count_M)
         self.count = np.append(self.count, count_M)
         self.segment = np.append(self.segment, segment_L)
+        self.place[cell_M] = place_M  # last, so that another thread finds all of what it finds
 
 
 @dataclass
@@ -54,13 +56,16 @@ class Segments:
     lat1: Floats
     lon1: Floats
     _lists: _Lists = field(default_factory=_Lists)
+    _listing: threading.Lock = field(default_factory=threading.Lock)
 
     def nearest(self, lat_N: Floats, lon_N: Floats) -> tuple[Ints, Floats]:
         """The nearest segment of each point, and the distance in kilometres."""
         row_N = np.minimum((lat_N + 90) * CELLS_PER_DEGREE, ROWS - 1).astype(np.int32)
         column_N = np.minimum((lon_N + 180) * CELLS_PER_DEGREE, COLUMNS - 1).astype(np.int32)
         cell_N = row_N * COLUMNS + column_N
-        self._list(np.unique(cell_N[self._lists.place[cell_N] < 0]))
+        if (self._lists.place[cell_N] < 0).any():
+            with self._listing:
+                self._list(np.unique(cell_N[self._lists.place[cell_N] < 0]))
         segment_N, km_N = np.zeros(len(lat_N), dtype=np.int64), np.zeros(len(lat_N))
         for start in range(0, len(lat_N), BATCH):
             part = slice(start, start + BATCH)

@@ -77,19 +77,21 @@ def _read(path: Path) -> dict[str, str]:
         raise UserError(f"territories: {str(path)!r} is not {ISO}, {SOVEREIGN} or a .toml or .csv file")
     if path.suffix.lower() == ".toml":
         return _texts(path, read_toml(path).items())
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
+    try:
+        rows = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())
         if not {"id", "code"} <= set(rows.fieldnames or ()):
             raise UserError(
                 f"{path}: the columns id and code are needed, as in whichland/geo/territories.csv"
             )
         return _texts(path, ((row["id"], row["code"]) for row in rows))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a readable table of territories ({error})") from None
 
 
-def _texts(path: Path, pairs: Iterable[tuple[str, object]]) -> dict[str, str]:
+def _texts(path: Path, pairs: Iterable[tuple[object, object]]) -> dict[str, str]:
     changes = {}
     for key, code in pairs:
-        if not isinstance(code, str):
-            raise UserError(f"{path}: {key} has no text as its code")
+        if not isinstance(key, str) or not isinstance(code, str):
+            raise UserError(f"{path}: {key or 'a row without an id'} has no text as its code")
         changes[key.strip()] = code.strip().upper()
     return changes
