@@ -243,6 +243,8 @@ def test_a_photo_that_kills_its_process_is_told(merged: Manifest, tmp_path: Path
         ({"projection": {"pano": "fisheye"}}, "pano=fisheye"),
         ({"fov": 180.0}, "fov 180"),
         ({"keep": 0.0}, "keep 0"),
+        ({"directions": (0.0, 90.0, 360.0)}, "two of them are the same"),
+        ({"directions": (float("nan"),)}, "give degrees"),
         ({"shrink": 2.0}, "shrink 2"),
         ({"projection": {"nobody": "strip:4"}}, "no source 'nobody'"),
         ({}, "no picture is to be changed"),
@@ -266,3 +268,13 @@ def test_what_is_written_decodes_everywhere(merged: Manifest, tmp_path: Path) ->
     picture.load()
     assert (picture.format, picture.size, sorted(picture.info)[:1]) == ("JPEG", (90, 90), ["jfif"])
     json.dumps(made.history[0].params)
+
+
+def test_a_file_that_is_back_is_tried_again(merged: Manifest, folder: Path, tmp_path: Path) -> None:
+    (folder / "p1.jpg").rename(folder / "away")
+    lost = run(merged, tmp_path / "images", harmonise=True, **STRIP)
+    assert lost.frame["unreadable"].is_not_null().sum() == 1
+    (folder / "away").rename(folder / "p1.jpg")
+    found = run(merged, tmp_path / "images", harmonise=True, **STRIP)
+    assert found.frame["unreadable"].is_not_null().sum() == 0
+    assert len(list((tmp_path / "images").iterdir())) == 1

@@ -151,3 +151,33 @@ def test_command_wants_a_folder_for_pictures(two: tuple[Manifest, Manifest], tmp
     path = str(manifest.write(two[0], tmp_path / "a.parquet"))
     done = command("merge", path, "-o", path, "--harmonise", code=2)
     assert "--images FOLDER" in done.stderr
+
+
+def test_renamed_views_still_belong_to_their_panorama() -> None:
+    made = named("pano", ("FR",), 3)
+    whole = made.frame["image_id"][0]
+    cut = made.frame.with_columns(
+        panorama=pl.when(pl.int_range(pl.len()) > 0).then(pl.lit(whole)),
+    )
+    other = Manifest(cut, made.history)
+    merged = merge((other, other), MergeConfig(sources=("a", "b")))
+    assert merged.frame["panorama"].to_list() == [
+        None, *[whole.replace("pano", "a")] * 2, None, *[whole.replace("pano", "b")] * 2
+    ]  # fmt: skip
+    assert set(merged.frame["panorama"].drop_nulls()) <= set(merged.frame["image_id"])
+
+
+def test_own_columns_that_do_not_go_together_are_named(two: tuple[Manifest, Manifest]) -> None:
+    left, right = (
+        Manifest(table.frame.with_columns(extra), table.history)
+        for table, extra in zip(
+            two, (pl.struct("lat", "lon").alias("mine"), pl.lit(3).alias("mine")), strict=True
+        )
+    )
+    with pytest.raises(UserError, match=r"mine .*Int32.*Struct"):
+        merge((left, right))
+
+
+def test_a_source_named_like_a_column_is_refused(two: tuple[Manifest, Manifest]) -> None:
+    with pytest.raises(UserError, match="'country': give other names"):
+        merge((two[0], named("country", ("FR",), seed=3)))

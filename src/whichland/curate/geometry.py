@@ -3,6 +3,7 @@
 import math
 import sys
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated
 
 import polars as pl
@@ -63,6 +64,17 @@ class HarmoniseConfig:
             _ratio(self.aspect)
         for source, kind in self.projection.items():
             _projection(source, kind)
+        self._check_directions()
+
+    def _check_directions(self) -> None:
+        if not all(map(math.isfinite, self.directions)):
+            raise UserError("directions: give degrees, such as 0,90,180,270")
+        turned = sorted(direction % 360 for direction in self.directions)
+        # views of one direction would bear one name
+        if any(
+            after - before < 1 for before, after in pairwise([*turned, turned[0] + 360] if turned else ())
+        ):
+            raise UserError("directions: two of them are the same, or less than a degree apart")
 
 
 def with_projection(frame: pl.DataFrame, config: HarmoniseConfig) -> pl.DataFrame:

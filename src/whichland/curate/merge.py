@@ -13,6 +13,8 @@ from whichland.errors import UserError
 from whichland.geo.countries import country_name
 from whichland.manifest import Manifest
 
+TABLE = ("country", "name", "only_in")  # columns of `source_by_country` beside those of the sources
+
 # Judgements on one table as a whole, which do not hold of several together.
 JUDGED = ("drop_reason", "split", "weight", "rank")
 
@@ -49,8 +51,9 @@ def merge(manifests: Sequence[Manifest], config: MergeConfig | None = None) -> M
     frames = [manifest.frame.drop(JUDGED, strict=False) for manifest in manifests]
     if config.sources:
         frames = [_renamed(frame, name) for frame, name in zip(frames, config.sources, strict=True)]
-    whole = pl.concat(frames, how="diagonal_relaxed", rechunk=True)
+    whole = _stacked(frames)
     _check_unique(whole)
+    _check_sources(whole)
     labels = _label_space([set(frame["country"].drop_nulls().unique()) for frame in frames], config)
     if labels is not None:
         inside = pl.col("country").is_in(sorted(labels))
@@ -106,7 +109,7 @@ def source_told_by_country(table: pl.DataFrame) -> tuple[float, float] | None:
     The first is what a model of countries knows of the source; where it is far above the second, source and
     label are entangled. None where there is but one source. From `source_by_country`.
     """
-    sources = [name for name in table.columns if name not in ("country", "name", "only_in")]
+    sources = [name for name in table.columns if name not in TABLE]
     if len(sources) < 2 or not table.height:
         return None
     totals = table.select(pl.col(sources).sum()).row(0)
@@ -116,10 +119,27 @@ def source_told_by_country(table: pl.DataFrame) -> tuple[float, float] | None:
 
 def _renamed(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     """Give the rows of one manifest a new source, which their ids begin with, too."""
-    native = pl.col("image_id").str.strip_prefix(pl.concat_str("source", pl.lit("/")))
-    return frame.with_columns(
-        pl.concat_str(pl.lit(f"{name}/"), native).alias("image_id"), pl.lit(name).alias("source")
-    )
+    prefix = pl.concat_str("source", pl.lit("/"))
+    ids = [
+        pl.concat_str(pl.lit(f"{name}/"), pl.col(column).str.strip_prefix(prefix)).alias(column)
+        for column in ("image_id", "panorama")
+        if column in frame.columns
+    ]
+    return frame.with_columns(*ids, pl.lit(name).alias("source"))
+
+
+def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Put the frames below each other; columns of a user's own may have types that do not go together."""
+    try:
+        return pl.concat(frames, how="diagonal_relaxed", rechunk=True)
+    except pl.exceptions.PolarsError:
+        kinds: dict[str, set[pl.DataType]] = {}
+        for name, kind in (item for frame in frames for item in frame.schema.items()):
+            kinds.setdefault(name, set()).add(kind)
+        mixed = ", ".join(
+            f"{name} ({', '.join(sorted(map(str, of)))})" for name, of in kinds.items() if len(of) > 1
+        )
+        raise UserError(f"columns have types that do not go together: {mixed}; rename or cast them") from None
 
 
 def _check_unique(frame: pl.DataFrame) -> None:
@@ -129,6 +149,12 @@ def _check_unique(frame: pl.DataFrame) -> None:
             f"{again['image_id'].n_unique():,} image_id stand in more than one manifest, {again['image_id'][0]!r} "
             "first: leave out the repeated manifest, or tell them apart with --sources NAME,NAME"
         )
+
+
+def _check_sources(frame: pl.DataFrame) -> None:
+    taken = sorted(set(frame["source"].unique()) & set(TABLE))
+    if taken:
+        raise UserError(f"a source cannot be called {taken[0]!r}: give other names with --sources NAME,NAME")
 
 
 def _label_space(held: list[set[str]], config: MergeConfig) -> set[str] | None:

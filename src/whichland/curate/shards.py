@@ -58,13 +58,21 @@ def jobs_of(rows: pl.DataFrame, target: Target, folder: Path) -> list[Job]:
 
 def write_shards(jobs: Sequence[Job], workers: int | None, progress: bool) -> None:
     """Write the shards that are not there yet, in parallel processes."""
-    waiting = [job for job in jobs if not job.path.is_file()]
+    waiting = [job for job in jobs if not _is_done(job.path)]
     with Progress("writing pictures", sum(job.rows.height for job in jobs), show=progress) as bar:
         bar.advance(sum(job.rows.height for job in jobs) - sum(job.rows.height for job in waiting))
         for job, done in zip(waiting, map_batches(write_shard, waiting, workers=workers), strict=True):
             if done is None:
                 _write_one_by_one(job)
             bar.advance(job.rows.height)
+
+
+def _is_done(shard: Path) -> bool:
+    """Whether a shard is there and needs no second try: a file that could not be opened then may be back."""
+    if not shard.is_file():
+        return False
+    not_opened = pl.col("failure").is_not_null() & pl.col("sha256").is_null()
+    return not pl.scan_parquet(shard, glob=False).select(not_opened.any()).collect().item()
 
 
 def write_shard(job: Job) -> bool:

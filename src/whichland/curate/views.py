@@ -106,7 +106,9 @@ Picture = tuple[str, float, Pixels]  # name of the view, degrees right of the pa
 def _sphere(pixels: Pixels, target: Target) -> Iterator[Picture]:
     if not math.isclose(pixels.shape[1], 2 * pixels.shape[0], rel_tol=0.01):
         found = f"{pixels.shape[1]}×{pixels.shape[0]}"
-        raise ImageError(f"{found} is not the whole sphere: an equirectangular image is twice as wide as high")
+        raise ImageError(
+            f"{found} is not the whole sphere: an equirectangular image is twice as wide as high"
+        )
     native = native_width(pixels.shape[1], target.fov)
     width = int(native)
     size = target.size or (width, max(1, round(width / (target.aspect or 1))))
