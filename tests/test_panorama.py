@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from whichland.images import panorama
 from whichland.images.panorama import (
     Piece,
     centred,
@@ -155,3 +156,10 @@ def test_pieces_lie_inside_their_pictures_and_apart(
             assert (
                 min(abs(piece.width - piece.height * aspect), abs(piece.height - piece.width / aspect)) <= 1
             )
+
+
+def test_bands_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
+    whole = panorama.sphere_view(pixels, 33, fov=90, pitch=10, size=(60, 41))
+    monkeypatch.setattr(panorama, "BAND", 7 * 60)
+    assert np.array_equal(panorama.sphere_view(pixels, 33, fov=90, pitch=10, size=(60, 41)), whole)

@@ -21,6 +21,7 @@ from whichland.images.encode import Pixels
 
 Floats = npt.NDArray[np.float32]
 
+BAND = 1 << 20  # pixels of a view that are resampled at once; the largest views would take gigabytes
 OVERSAMPLED = 2  # a view is computed at twice its size and averaged, so that fine texture does not flicker
 
 
@@ -144,23 +145,36 @@ def sphere_view(
     are square. Columns wrap at the seam; above the first and below the last row their values are kept.
     """
     height, width = pixels_HWC.shape[:2]
-    column_HW, row_HW = _lookup(width, height, fov, pitch, size)
-    column_HW = (column_HW + np.float32(direction / 360 * width)) % np.float32(width)
+    rows = max(1, BAND // size[0])
+    view = np.empty((size[1], size[0], 3), dtype=np.uint8)
+    for start in range(0, size[1], rows):
+        band = view[start : start + rows]
+        column_HW, row_HW = _lookup(width, height, fov, pitch, size, (start, start + len(band)))
+        column_HW = (column_HW + np.float32(direction / 360 * width)) % np.float32(width)
+        band[:] = _between(pixels_HWC, column_HW, row_HW)
+    return view
+
+
+def _between(pixels_HWC: Pixels, column_HW: Floats, row_HW: Floats) -> Pixels:
+    """The colours at these columns and rows, bilinear."""
+    height, width = pixels_HWC.shape[:2]
     left, upper = np.floor(column_HW).astype(np.int32), np.floor(row_HW).astype(np.int32)
     right, lower = (left + 1) % width, np.minimum(upper + 1, height - 1)
     left %= width  # float32 may round up to the width itself
     across, down = (column_HW - np.floor(column_HW))[..., None], (row_HW - upper)[..., None]
     above = pixels_HWC[upper, left] * (1 - across) + pixels_HWC[upper, right] * across
     below = pixels_HWC[lower, left] * (1 - across) + pixels_HWC[lower, right] * across
-    view: Pixels = (above * (1 - down) + below * down + np.float32(0.5)).astype(np.uint8)
-    return view
+    pixels: Pixels = (above * (1 - down) + below * down + np.float32(0.5)).astype(np.uint8)
+    return pixels
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=8)  # bands: 64 MB, all of a view up to 2048×2048
 def _lookup(
-    width: int, height: int, fov: float, pitch: float, size: tuple[int, int]
+    width: int, height: int, fov: float, pitch: float, size: tuple[int, int], rows: tuple[int, int]
 ) -> tuple[Floats, Floats]:
     """Column and row of the panorama (W×H pixels) that each pixel of a view in direction 0 shows, as indices.
+
+    Of the view's `rows` from the first to before the second alone.
 
     A pixel's ray is (x, y, 1) with x right and y down, turned up by `pitch`; its longitude and latitude are
     where it meets the sphere. Source: Snyder, Map Projections, 1987, gnomonic projection (section 22), inverse.
@@ -168,7 +182,7 @@ def _lookup(
     view_width, view_height = size
     focal = view_width / 2 / math.tan(math.radians(fov) / 2)
     x = ((np.arange(view_width) + 0.5 - view_width / 2) / focal)[None, :]
-    y = ((np.arange(view_height) + 0.5 - view_height / 2) / focal)[:, None]
+    y = ((np.arange(*rows) + 0.5 - view_height / 2) / focal)[:, None]
     cos, sin = math.cos(math.radians(pitch)), math.sin(math.radians(pitch))
     down, ahead = y * cos - sin, y * sin + cos
     longitude = np.arctan2(x, ahead)
