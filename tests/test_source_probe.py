@@ -1,3 +1,4 @@
+import io
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from whichland.curate.merge import merge
 from whichland.errors import UserError
 from whichland.evaluate.source_probe import HEADER, ProbeConfig, Reading, SourceProbe, source_probe
 from whichland.images.decode import ImageError
-from whichland.images.file_facts import file_facts
+from whichland.images.file_facts import _subsampling, file_facts
 from whichland.manifest import Manifest
 from whichland.sources.columns import complete
 
@@ -126,3 +127,42 @@ def test_rows_that_are_left_out_are_not_looked_at() -> None:
     table = measured(4, drop_reason=["dark"])
     with pytest.raises(UserError, match="one source only"):
         source_probe(table, progress=False)
+
+
+def test_one_photo_without_measures_does_not_hide_the_measures(pair: Manifest) -> None:
+    broken = pl.when(pl.col("sequence") == "3").then(None).otherwise("sharpness").alias("sharpness")
+    found = source_probe(Manifest(pair.frame.with_columns(broken), pair.history), progress=False)
+    assert [reading.facts for reading in found.readings][2] == "brightness, contrast, sharpness, entropy"
+    unmeasured = pl.when(pl.col("source") == "good").then("entropy").alias("entropy")
+    found = source_probe(Manifest(pair.frame.with_columns(unmeasured), pair.history), progress=False)
+    assert [reading.facts for reading in found.readings][2] == "brightness, contrast, sharpness"
+
+
+def test_a_source_of_which_nothing_can_be_read_is_named(pair: Manifest) -> None:
+    gone = pl.when(pl.col("source") == "good").then(pl.lit("/nowhere.jpg")).otherwise("uri").alias("uri")
+    with pytest.raises(UserError, match="'good' has fewer than 5 groups of readable"):
+        source_probe(Manifest(pair.frame.with_columns(gone), pair.history), progress=False)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_that_the_forest_cannot_take_are_refused(seed: int) -> None:
+    with pytest.raises(UserError, match=f"seed {seed}"):
+        ProbeConfig(seed=seed)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_metadata_of_other_formats(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    found = []
+    for extra in ({}, {"exif": exif}, {"icc_profile": b"a profile" * 40}):
+        buffer = io.BytesIO()
+        photo(0, size=(64, 64)).save(buffer, kind, **extra)
+        facts = file_facts(buffer.getvalue())
+        found.append((facts.exif, facts.icc))
+    assert found == [(False, False), (True, False), (False, True)]
+
+
+def test_odd_subsampling_is_not_taken_for_a_usual_one() -> None:
+    frame = bytes([8, 0, 1, 0, 1, 3, 1, 0x31, 0, 2, 0x21, 0, 3, 0x21, 0])
+    assert _subsampling(frame) == "1.5x1"

@@ -131,7 +131,7 @@ def test_before_and_after_are_drawn(tmp_path: Path) -> None:
     before, after = in_use(table, "train"), in_use(balanced, "train")
     assert after == {code: min(20, count) for code, count in before.items()}
     assert in_use(balanced)["FR"] == in_use(table)["FR"] - before["FR"] + 20
-    few = Image.open(before_and_after(before, after, tmp_path / "few.png", what="Photos"))
+    few = Image.open(before_and_after(before, after, tmp_path / "new" / "few.png", what="Photos"))
     many = {code: 3**5 + at for at, code in enumerate(list(COUNTRIES)[:124])}
     page = Image.open(before_and_after(many, dict.fromkeys(many, 100), tmp_path / "many.png", what="Photos"))
     assert page.height > few.height
@@ -169,3 +169,9 @@ def test_the_commands_draw_warn_and_show_examples(
     assert Image.open(drawn).width > 500
     assert "dark: 32 dropped" in (sheets / "index.html").read_text(encoding="utf-8")
     assert "give both" in run("stats", thin, "--before", table)
+
+
+def test_a_latitude_that_is_no_number_is_left_out() -> None:
+    made = measured(6, lat=[10.0, float("nan")])
+    table = drop_rates(clean(made), "latitude")
+    assert table.select("latitude", "photos").rows() == [("0–15° N", 3)]

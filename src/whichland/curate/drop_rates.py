@@ -132,7 +132,8 @@ def _counts(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
         regions = {code: country.region for code, country in COUNTRIES.items()}
         place = pl.col("country").replace_strict(regions, default=None, return_dtype=pl.String)
     elif kind == "latitude":
-        order = (pl.col("lat") / BAND).floor().clip(-90 // BAND, 90 // BAND - 1).cast(pl.Int64)
+        order = (pl.col("lat") / BAND).floor().clip(-90 // BAND, 90 // BAND - 1)
+        order = order.cast(pl.Int64, strict=False)  # NaN is no latitude
         bands = {at: _band(at) for at in range(-90 // BAND, 90 // BAND)}
         place = order.replace_strict(bands, default=None, return_dtype=pl.String)
     found = frame["drop_reason"].drop_nulls().value_counts(sort=True)["drop_reason"].to_list()

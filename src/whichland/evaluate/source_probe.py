@@ -4,6 +4,7 @@ Where it can, a model that is trained on several sources may learn the source in
 photos is recognisable even without such facts (Liu & He, arXiv 2403.08632).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -38,6 +39,8 @@ class ProbeConfig:
     def __post_init__(self) -> None:
         if self.photos < 2 * FOLDS:
             raise UserError(f"photos {self.photos}: give at least {2 * FOLDS}")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"seed {self.seed}: give 0 to {2**32 - 1}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,18 +85,27 @@ def source_probe(
     except ImportError:
         raise UserError("the source probe needs scikit-learn: pip install 'whichland[train]'") from None
     rows = _drawn(manifest, config)
+    drawn_from = rows["source"].unique().to_list()
     facts, readable = _read_facts(rows["uri"].to_list(), progress)
     rows = rows.filter(pl.Series(readable))
+    few = _too_few(rows, drawn_from)
+    if few:
+        raise UserError(
+            f"source {few[0]!r} has fewer than {FOLDS} groups of readable photos: too few to probe"
+        )
     sources, groups, source_N, group_N = _classes(rows)
     table = pl.DataFrame(facts, schema=list(FileFacts._fields), orient="row")
-    sets: dict[str, pl.DataFrame] = {
-        "header": table.select(HEADER),
-        "header and size": table,
-    }
-    measured = [name for name in MEASURES if name in rows.columns and not rows[name].null_count()]
-    if measured:
-        sets[", ".join(measured)] = rows.select(measured)
-    readings = [_reading(name, part, source_N, group_N, config.seed) for name, part in sets.items()]
+    readings = [
+        _reading("header", table.select(HEADER), source_N, group_N, config.seed),
+        _reading("header and size", table, source_N, group_N, config.seed),
+    ]
+    measured = _measured(rows)
+    known = (
+        rows.drop_nulls(measured) if measured else rows.head(0)
+    )  # a broken photo has a header, but no measures
+    if not _too_few(known, sources):
+        _, _, source_M, group_M = _classes(known)
+        readings.append(_reading(", ".join(measured), known.select(measured), source_M, group_M, config.seed))
     return SourceProbe(
         sources=sources, groups=groups, unreadable=len(readable) - sum(readable), readings=tuple(readings)
     )
@@ -122,14 +134,22 @@ def _read_facts(uris: list[str], progress: bool) -> tuple[list[FileFacts], list[
     return facts, readable
 
 
+def _too_few(rows: pl.DataFrame, sources: Iterable[str]) -> list[str]:
+    """The sources that have too few groups in these rows to be cross-validated."""
+    groups = dict(rows.group_by("source").agg(pl.col("_group").n_unique()).iter_rows())
+    return sorted(name for name in sources if groups.get(name, 0) < FOLDS)
+
+
+def _measured(rows: pl.DataFrame) -> list[str]:
+    """The measures that each source has of some photo at least."""
+    counts = rows.group_by("source").agg(pl.col(name).count() for name in MEASURES if name in rows.columns)
+    return [name for name in counts.columns[1:] if counts[name].min()]
+
+
 def _classes(rows: pl.DataFrame) -> tuple[dict[str, int], int, Ints, Ints]:
     """Photos by source, number of groups, and for each photo the number of its source and of its group."""
-    counts = rows.group_by("source").agg(pl.len(), pl.col("_group").n_unique()).sort("source")
-    few = counts.filter(pl.col("_group") < FOLDS)
-    if counts.height < 2 or few.height:
-        name = few["source"][0] if few.height else "but one"
-        raise UserError(f"source {name!r} has fewer than {FOLDS} groups of readable photos: too few to probe")
-    sources = dict(counts.select("source", "len").iter_rows())
+    counts = rows.group_by("source").len().sort("source")
+    sources = dict(counts.iter_rows())
     numbers = rows["source"].replace_strict({name: at for at, name in enumerate(sources)}).to_numpy()
     group_N = group_numbers(rows["_group"].to_list())
     return sources, int(group_N.max()) + 1, numbers.astype(np.int64), group_N

@@ -10,7 +10,13 @@ from whichland.images.decode import probe
 
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _SCAN, _QUANTISATION, _ICC, _EXIF = 0xDA, 0xDB, b"ICC_PROFILE\0", b"Exif\0\0"
-_SAMPLINGS = {(2, 2): "4:2:0", (2, 1): "4:2:2", (1, 1): "4:4:4", (1, 2): "4:4:0", (4, 1): "4:1:1"}
+_SAMPLINGS: dict[tuple[float, float], str] = {
+    (2, 2): "4:2:0",
+    (2, 1): "4:2:2",
+    (1, 1): "4:4:4",
+    (1, 2): "4:4:0",
+    (4, 1): "4:1:1",
+}
 
 _STARTS = (
     (b"\x89PNG", "PNG"),
@@ -56,12 +62,17 @@ def file_facts(data: bytes) -> FileFacts:
         subsampling="",
         quantisation="",
         markers="",
-        exif=b"Exif" in data[:4096],
-        icc=b"iCCP" in data[:4096] or b"ICCP" in data[:4096],
+        exif=b"Exif" in data[:4096] or b"eXIf" in data[:4096] or bool(_webp_flags(data) & 0x08),
+        icc=b"iCCP" in data[:4096] or bool(_webp_flags(data) & 0x20),
         bytes=len(data),
         bytes_per_pixel=len(data) / (width * height),
     )
     return _with_jpeg_header(facts, data) if data.startswith(b"\xff\xd8") else facts
+
+
+def _webp_flags(data: bytes) -> int:
+    """What an extended WebP says it holds; the metadata stand behind the pixels (RFC 9649, section 2.7.1)."""
+    return data[20] if data[8:16] == b"WEBPVP8X" and len(data) > 20 else 0
 
 
 def _with_jpeg_header(facts: FileFacts, data: bytes) -> FileFacts:
@@ -104,4 +115,4 @@ def _subsampling(frame: bytes) -> str:
         return "grey"
     luma, colour = frame[7], frame[10]
     across, down = (luma >> 4) / max(colour >> 4, 1), (luma & 15) / max(colour & 15, 1)
-    return _SAMPLINGS.get((int(across), int(down)), f"{across:g}x{down:g}")
+    return _SAMPLINGS.get((across, down), f"{across:g}x{down:g}")
