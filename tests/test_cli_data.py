@@ -9,6 +9,7 @@ import pytest
 
 from curated import photo, save
 from whichland import manifest
+from whichland.cli.data import _unfinished
 from whichland.cli.main import main
 from whichland.cli.tables import print_table
 from whichland.curate import measure as measuring
@@ -108,6 +109,9 @@ def test_prepare_goes_on_where_it_was_stopped(
     assert f"`whichland data measure {table} -o {table}` goes on" in capsys.readouterr().err
     done = 44 - manifest.read(table).frame["sha256"].null_count()
     assert 0 < done < 44
+    assert _unfinished(table, {"ingest": {"origin": str(photos), "exif": True, "keys": None}}) is not None
+    for other in ({"exif": False}, {"keys": "k.csv"}, {"source": "mine"}, {"skip_unknown": True}):
+        assert _unfinished(table, {"ingest": {"origin": str(photos), **other}}) is None
     monkeypatch.setattr(measuring, "measure_batch", whole)
     with pytest.raises(SystemExit) as finished:
         main()

@@ -25,11 +25,17 @@ WINDHOEK: dict[int, Any] = {
 }
 
 
-def photo(path: Path, gps: dict[int, Any], taken: dict[int, Any] | None = None) -> str:
+def stated(gps: dict[int, Any], taken: dict[int, Any] | None = None) -> Image.Exif:
     exif = Image.Exif()
-    exif[IFD.GPSInfo], exif[IFD.Exif] = gps, taken or {}
+    exif[IFD.GPSInfo] = gps
+    if taken:
+        exif[IFD.Exif] = taken
+    return exif
+
+
+def photo(path: Path, gps: dict[int, Any], taken: dict[int, Any] | None = None) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(jpeg(exif=exif))
+    path.write_bytes(jpeg(exif=stated(gps, taken)))
     return str(path)
 
 
@@ -49,8 +55,9 @@ def test_place_heading_and_time(tmp_path: Path) -> None:
         {GPS.GPSLatitude: (122.0, 0.0, 0.0)},
         {GPS.GPSLatitude: (IFDRational(0, 0), 0.0, 0.0)},
         {GPS.GPSLatitudeRef: ""},
+        {GPS.GPSLatitudeRef: "E"},
     ],
-    ids=["null island", "off the globe", "nought by nought", "no hemisphere"],
+    ids=["null island", "off the globe", "nought by nought", "no hemisphere", "a wrong one"],
 )
 def test_coordinates_that_are_none(tmp_path: Path, changed: dict[int, Any]) -> None:
     rows = read_exif([photo(tmp_path / "a.jpg", WINDHOEK | changed)])
@@ -90,3 +97,34 @@ def test_no_broken_file_stops_the_reading() -> None:
     rows = read_exif(files)
     assert rows.height == len(files) > 200
     assert rows.filter(pl.col("captured_at").is_not_null()).height == 4
+
+
+def test_a_hemisphere_in_bytes_is_one(tmp_path: Path) -> None:
+    data = jpeg(exif=stated(WINDHOEK))
+    ascii_south = b"\x00\x01\x00\x02\x00\x00\x00\x02S\x00"
+    assert data.count(ascii_south) == 1
+    as_bytes = ascii_south.replace(b"\x00\x02\x00\x00", b"\x00\x01\x00\x00", 1)
+    (tmp_path / "a.jpg").write_bytes(data.replace(ascii_south, as_bytes))
+    assert read_exif([str(tmp_path / "a.jpg")])["lat"].to_list() == pytest.approx([-22.56])
+
+
+def test_the_camera_knows_the_time_when_the_satellites_do_not(tmp_path: Path) -> None:
+    taken = {BASE.DateTimeOriginal: "2020:09:18 07:19:10"}
+    path = photo(tmp_path / "a.jpg", WINDHOEK | {GPS.GPSDateStamp: "0000:00:00"}, taken)
+    assert read_exif([path])["captured_at"].to_list() == ["2020-09-18T07:19:10Z"]
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "tiff"])
+def test_other_formats_state_their_place(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    Image.new("RGB", (24, 16)).save(path, exif=stated(WINDHOEK).tobytes())
+    assert read_exif([str(path)])["lat"].to_list() == pytest.approx([-22.56])
+
+
+def test_no_pixel_of_a_png_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (24, 16)).save(tmp_path / "a.png")
+    loaded: list[Image.Image] = []
+    monkeypatch.setattr(Image.Image, "load", lambda self: loaded.append(self))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: loaded.append(self))
+    read_exif([str(tmp_path / "a.png")])
+    assert loaded == []

@@ -76,6 +76,11 @@ def test_lists_lines_and_repeats(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ([answer(photo(1, lat="146"))], r"row 1: \(146, 14.520812\)"),
         ([["a"]], "not a photo of KartaView"),
         ([{"type": "FeatureCollection"}], "not a photo of KartaView"),
+        ([{"status": "active", "result": 1}], "not a photo of KartaView"),
+        ([{"status": {"apiCode": "x"}, "result": {}}], "refused with apiCode x"),
+        ([{"status": {}, "result": None}], "refused with apiCode none"),
+        ([{"status": {"apiCode": 600}, "result": "later"}], "not a photo of KartaView"),
+        ([[photo(1, id="\ud800")]], r"1 of 1 photos are not there, \? first"),
     ],
 )
 def test_lists_that_cannot_be_read(tmp_path: Path, answers: list[Any], says: str) -> None:
@@ -87,6 +92,9 @@ def test_lists_that_cannot_be_read(tmp_path: Path, answers: list[Any], says: str
 
 def test_files_that_are_no_json(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text("<html>")
+    with pytest.raises(UserError, match="neither JSON nor JSON lines"):
+        ingest(f"kartaview:{tmp_path}/list.json")
+    (tmp_path / "list.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match="neither JSON nor JSON lines"):
         ingest(f"kartaview:{tmp_path}/list.json")
     (tmp_path / "list.json").write_bytes(b"\xff\xfe")

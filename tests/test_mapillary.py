@@ -19,7 +19,8 @@ from killed_harvest import command, harvest
 from misbehaving_mapillary import BOX, TOKEN, Mapillary, World, jpeg, serve
 from whichland.errors import UserError
 from whichland.manifest import problems
-from whichland.sources.mapillary.client import Client, Expired
+from whichland.sources.mapillary import search
+from whichland.sources.mapillary.client import Client, Expired, Trouble, _Answer
 from whichland.sources.mapillary.config import HarvestConfig
 from whichland.sources.mapillary.harvest import Harvested, fetch
 from whichland.sources.mapillary.journal import Journal
@@ -285,3 +286,58 @@ def test_what_is_no_address_of_a_photo_is_not_asked_for(server: Mapillary, tmp_p
     assert journal.spent() == {}
     client.close()
     journal.close()
+
+
+def test_a_redirect_to_what_is_no_address_is_tried_again(server: Mapillary, tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    client = Client(server.api.address, TOKEN, QUICK, journal)
+    client._send = lambda *_: _Answer(302, {"location": "//[bad"}, b"")  # type: ignore[method-assign]
+    with pytest.raises(Trouble, match="redirect"):
+        client.photo("http://127.0.0.1/a.jpg")
+    with pytest.raises(Trouble):
+        client._read(_Answer(200, {}, b"[" * 100_000))
+    client.close()
+    journal.close()
+
+
+def test_proxies_that_cannot_be_used_are_told(
+    run: Callable[..., Harvested], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "nonsense://localhost:1")
+    with pytest.raises(UserError, match="ALL_PROXY"):
+        run()
+
+
+def test_a_list_of_ids_may_be_mended(
+    run: Callable[..., Harvested], server: Mapillary, tmp_path: Path
+) -> None:
+    file, native = tmp_path / "ids.txt", min(server.world.images)
+    file.write_text(f"{native}\nnot an id\n")
+    with pytest.raises(UserError, match="entry 2"):
+        run(f"mapillary:ids={file}")
+    file.write_text(f"{native}\n")
+    assert len(run(f"mapillary:ids={file}").manifest) == 1
+
+
+def test_an_area_given_up_is_noted_with_its_last_box(
+    run: Callable[..., Harvested], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two, the next run would search further and could find more."""
+    monkeypatch.setattr(search, "MOST_IDLE", 3)
+    noted: list[tuple[int, bool]] = []
+    choose = Journal.choose
+
+    def note(self: Journal, *words: Any) -> None:
+        noted.append((words[3].idle, words[3].finished))
+        choose(self, *words)
+
+    monkeypatch.setattr(Journal, "choose", note)
+    run("mapillary:bbox=-30,10,-29,11,quota=5")
+    assert noted == [(1, False), (2, False), (3, True)]
+
+
+def test_one_sequence_twice_is_fetched_once(run: Callable[..., Harvested], server: Mapillary) -> None:
+    found = run("mapillary:sequence=drive0001,drive0001")
+    assert len(found.manifest) == 8
+    assert server.asked["api"] == 1 + 8
+    assert server.asked["photo"] == 8

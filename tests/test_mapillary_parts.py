@@ -1,6 +1,9 @@
 """The harvester's parts by themselves: tokens, photos, fields, places."""
 
 import json
+import sqlite3
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from whichland.images.decode import ImageError, decode
 from whichland.sources.mapillary import places
 from whichland.sources.mapillary.client import check_address, check_token
 from whichland.sources.mapillary.harvest import photo_path
+from whichland.sources.mapillary.journal import FILE, Journal
 from whichland.sources.mapillary.photo import verified, without_metadata
 from whichland.sources.mapillary.records import to_frame, to_record
 
@@ -27,7 +31,11 @@ def test_what_cannot_be_a_token_is_not_repeated(token: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["http://example.org", "ftp://x", "https://me:pw@example.org", "graph", "file:///x"]
+    "address",
+    [
+        *("http://example.org", "ftp://x", "https://me:pw@example.org", "graph", "file:///x"),
+        *("https://[bad", "https://example.org:port"),
+    ],
 )
 def test_the_token_goes_out_by_https_alone(address: str) -> None:
     with pytest.raises(UserError, match="https://"):
@@ -73,12 +81,16 @@ def test_what_is_no_photo_is_refused(data: bytes) -> None:
         {"id": "1", "geometry": {"coordinates": []}, "creator": "x", "captured_at": "soon", "sequence": 5},
         {"id": "1", "geometry": {"coordinates": [200, 95]}, "captured_at": 10**18, "compass_angle": None},
         {"id": 1, "geometry": {"coordinates": ["10", "59"]}, "camera_type": "fisheye", "is_pano": False},
+        json.loads(
+            '{"id": "1", "captured_at": 1e999, "compass_angle": -1e999, "width": NaN, "height": 1e999}'
+        ),
+        {"id": "1" * 300},
     ],
 )
 def test_missing_and_odd_fields_become_null(image: dict[str, Any]) -> None:
     record = to_record(image, "thumb_1024_url")
     if record is None:
-        assert not str(image.get("id", "")).isdecimal()
+        assert len(str(image.get("id", ""))) > 20 or not str(image.get("id", "")).isdecimal()
         return
     row = to_frame([json.dumps(record)], ["/a.jpg"]).row(0, named=True)
     assert row["image_id"] == "mapillary/1"
@@ -141,3 +153,90 @@ def test_old_keys_in_a_list_of_ids_are_explained(tmp_path: Path) -> None:
 def test_photos_lie_in_a_hundred_folders(tmp_path: Path) -> None:
     assert photo_path(tmp_path, "123456789") == tmp_path / "89" / "123456789.jpg"
     assert photo_path(tmp_path, "7") == tmp_path / "07" / "7.jpg"
+
+
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    record = to_record(
+        json.loads('{"id": "1", "sequence": "a\\ud800", "creator": {"username": "\\udfff"}}'), "url"
+    )
+    assert record is not None
+    row = to_frame([json.dumps(record)], ["/a.jpg"]).row(0, named=True)
+    assert (row["sequence"], row["creator"]) == ("a?", "?")
+
+
+def test_a_long_run_of_fill_bytes_takes_no_time() -> None:
+    start = time.monotonic()
+    with pytest.raises(ImageError, match="end marker"):
+        without_metadata(b"\xff\xd8\xff\xda\x00\x02" + b"\xff" * 200_000 + b"\x00")
+    assert time.monotonic() - start < 2  # with time as the square of the run, five minutes
+
+
+def test_fill_bytes_before_a_marker_are_dropped(tmp_path: Path) -> None:
+    picture(4).save(tmp_path / "a.jpg")
+    whole = (tmp_path / "a.jpg").read_bytes()
+    assert without_metadata(whole[:-2] + b"\xff" * 5 + whole[-2:]) == without_metadata(whole)
+
+
+def polygon(*ring: tuple[float, float]) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+
+
+def test_polygons_that_cross_themselves_and_features_of_no_place(tmp_path: Path) -> None:
+    crossed = polygon((0, 0), (1, 1), (1, 0), (0, 1)), polygon((0.1, 0), (1.1, 1.3), (1, 0.2), (0, 1))
+    nowhere = {"type": "Feature", "geometry": None, "properties": {}}
+    features = [{"type": "Feature", "geometry": shape} for shape in crossed]
+    file = tmp_path / "area.geojson"
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [nowhere, *features]}))
+    (area,) = _areas(f"mapillary:polygon={file}")
+    inside = area.contains(np.array([0.9, 0.5, 5.0]), np.array([0.5, 0.1, 5.0]))
+    assert inside.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(polygon((10, 59), (11, 59), (10.5, 59))),  # a line
+        "[" * 100_000,
+        '{"type": "Feature", "geometry": null}',
+    ],
+)
+def test_files_of_no_surface(tmp_path: Path, content: str) -> None:
+    (tmp_path / "area.geojson").write_text(content)
+    with pytest.raises(UserError, match=r"area\.geojson"):
+        _areas(f"mapillary:polygon={tmp_path / 'area.geojson'},quota=5")
+
+
+def test_a_sequence_named_twice_is_one() -> None:
+    assert places.parse("mapillary:sequence=a,b,a").values == ("a", "b")
+    assert places.parse("mapillary:bbox=1,1,2,2").values == ("1", "1", "2", "2")
+
+
+def test_a_transaction_that_cannot_begin_does_not_hold_the_journal(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        journal.spend("api", 10, 0.0)
+    closing = threading.Thread(target=journal.close, daemon=True)
+    closing.start()
+    closing.join(5)
+    assert not closing.is_alive()
+
+
+def test_a_transaction_that_cannot_end_is_undone(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal._db.execute("PRAGMA foreign_keys=ON")
+    journal._db.execute("CREATE TABLE a (x PRIMARY KEY)")
+    journal._db.execute("CREATE TABLE b (x REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+    with pytest.raises(sqlite3.IntegrityError), journal._transaction():  # COMMIT is what fails
+        journal._db.execute("INSERT INTO b VALUES (1)")
+    journal.spend("api", 10, 0.0)
+    assert journal.spent() == {"api": 1}
+    journal.close()
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "taken" / FILE).mkdir(parents=True)
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "taken"):
+        with pytest.raises(UserError, match="another --folder"):
+            Journal(folder)

@@ -6,13 +6,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from origins import jpeg, put
+from origins import archive, jpeg, put
 from whichland import manifest
 from whichland.errors import UserError
 from whichland.images.decode import load
 from whichland.sources.folder import sessions
 from whichland.sources.ingest import ingest
 from whichland.sources.kinds import KINDS
+from whichland.sources.members import find_photos
 from whichland.sources.roles import ROLES
 
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
@@ -191,6 +192,10 @@ def test_what_is_no_shard(tmp_path: Path) -> None:
             ingest(origin)
     with pytest.raises(UserError, match="no Parquet files"):
         ingest(f"parquet:{tmp_path}/none*.parquet")
+    with pytest.raises(UserError, match="not a glob"):
+        ingest(f"parquet:{tmp_path}/**none.parquet")
+    with pytest.raises(UserError, match="no column of paths"):
+        ingest(f"table:{shard(tmp_path / 's.parquet', [{}])}")
 
 
 # --- tables ------------------------------------------------------------------------------------------------
@@ -254,6 +259,7 @@ def test_table_as_parquet_points_into_shards_and_archives(tmp_path: Path) -> Non
         ("path,country\n", "no rows"),
         ("path,country\na.jpg,FR\na.jpg,DE\n", "more than once"),
         ("path,country\na.jpg,FR,x,y\n", "not a readable table"),
+        (f"path,country\n{'a' * 5000},FR\n", "1 of 1 files are not there"),
         ("", "not a readable table"),
     ],
 )
@@ -273,6 +279,15 @@ def test_what_a_table_leaves_out_is_counted(tmp_path: Path, capsys: pytest.Captu
     assert "1 rows of unknown countries left out" in said
 
 
+def test_names_in_archives_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = archive(put(tmp_path, "a.jpg") / "b.zip", ["é.jpg"])
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xfe"))
+    with pytest.raises(UserError, match="not a readable zip"):
+        find_photos(tmp_path)
+    assert find_photos(tmp_path, skip_broken=True)["name"].to_list() == ["a.jpg"]
+    assert "its photos are left out" in capsys.readouterr().err
+
+
 # --- telling the kind --------------------------------------------------------------------------------------
 
 
@@ -288,6 +303,14 @@ def test_origins_that_are_none(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=says):
             ingest(origin)
+
+
+def test_settings_of_another_kind_are_refused(tmp_path: Path) -> None:
+    origin = str(put(tmp_path, "FR/a.jpg"))
+    with pytest.raises(UserError, match="--keys belongs to traffic-signs:"):
+        ingest(origin, keys=tmp_path / "keys.csv")
+    with pytest.raises(UserError, match="--folder belongs to synthetic:"):
+        ingest(origin, folder=tmp_path)
 
 
 def test_every_kind_has_its_reader() -> None:

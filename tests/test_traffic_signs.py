@@ -53,7 +53,8 @@ def test_without_a_table_it_says_plainly_that_there_is_no_place(
 
 def test_keys_to_coordinates(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "keys.csv"
-    table.write_text(f"Key,Latitude,lng\n{KEYS[0]},59.9,10.7\n{KEYS[2]},-33.8,151.2\n{KEYS[3]},,\n")
+    lines = f"Key,Latitude,lng\n{KEYS[0]},59.9,10.7\n{KEYS[2]},-33.8,151.2\n{KEYS[3]},,\n,1,2\n,3,4\n"
+    table.write_text(lines.replace(",", ";"))
     frame = read_traffic_signs(folder, keys=table)
     assert frame["lat"].to_list() == [59.9, None, -33.8, None]
     assert frame["lon"].to_list() == [10.7, None, 151.2, None]

@@ -4,9 +4,9 @@ Each step reads one manifest and writes another; what was done is said in a line
 """
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -153,7 +153,11 @@ def prepare(
 
     settings = config.part(CleanConfig), config.part(SplitConfig), config.part(BalanceConfig)
     places = config.part(GeocodeConfig)
-    begun = _unfinished(out, origin)
+    known = {"origin": origin, "skip_unknown": skip_unknown, "exif": exif} | (
+        {"source": source} if source else {}
+    )
+    known["keys"] = None if keys is None else str(keys)
+    begun = _unfinished(out, {"ingest": known, "geocode": asdict(places)})
     if begun is None:
         begun = ingest(origin, source=source, skip_unknown=skip_unknown, folder=folder, exif=exif, keys=keys)
         if begun.frame["lat"].count():
@@ -178,11 +182,13 @@ def _measured(manifest: Manifest, out: Path, workers: int | None, ray: str | Non
         raise
 
 
-def _unfinished(out: Path, origin: str) -> Manifest | None:
-    """Return the manifest at `out` when it is this origin's, left in the middle of measuring."""
+def _unfinished(out: Path, asked: dict[str, dict[str, Any]]) -> Manifest | None:
+    """Return the manifest at `out` when it was made as `asked` (by step) and left in the middle of measuring."""
     if not out.is_file():
         return None
     manifest = read(out)
     steps = {line.step: line.params for line in manifest.history}
-    same = set(steps) - {"geocode"} == {"ingest", "measure"} and steps["ingest"].get("origin") == origin
-    return manifest if same and steps["measure"]["waiting"] else None
+    if set(steps) - {"geocode"} != {"ingest", "measure"} or not steps["measure"]["waiting"]:
+        return None
+    same = all(params.items() <= steps[step].items() for step, params in asked.items() if step in steps)
+    return manifest if same else None

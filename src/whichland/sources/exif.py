@@ -19,7 +19,10 @@ from whichland.sources.cells import good_degrees, heading, utc
 GPS, BASE = ExifTags.GPS, ExifTags.Base
 THREADS = min(8, 2 * (os.cpu_count() or 1))  # the disk is waited for, not the processor
 
-_FIELDS = {"lat": pl.Float64, "lon": pl.Float64, "heading": pl.Float64, "captured_at": pl.String}
+_FIELDS = {
+    **{"lat": pl.Float64, "lon": pl.Float64, "heading": pl.Float64},
+    **{"satellites": pl.String, "clock": pl.String},
+}
 
 
 def read_exif(paths: Iterable[str]) -> pl.DataFrame:
@@ -39,34 +42,37 @@ def read_exif(paths: Iterable[str]) -> pl.DataFrame:
         pl.when(here).then(lat).alias("lat"),
         pl.when(here).then(lon).alias("lon"),
         heading(pl.col("heading")).alias("heading"),
-        utc(pl.col("captured_at")).alias("captured_at"),
+        pl.coalesce(utc(pl.col("satellites")), utc(pl.col("clock"))).alias("captured_at"),
     )
 
 
-def _read(path: str) -> tuple[float | None, float | None, float | None, str | None]:
-    """Return latitude, longitude, heading and time as stated; nothing for a file that Pillow cannot open."""
+def _read(path: str) -> tuple[float | None, float | None, float | None, str | None, str | None]:
+    """Return latitude, longitude, heading and times as stated; nothing for a file that Pillow cannot open."""
     try:
         with Image.open(path) as photo:
-            exif = photo.getexif()
-        gps, taken = exif.get_ifd(ExifTags.IFD.GPSInfo), exif.get_ifd(ExifTags.IFD.Exif)
+            # a PNG's own getexif decodes all pixels to look for EXIF behind them
+            exif = Image.Image.getexif(photo)
+            gps, taken = exif.get_ifd(ExifTags.IFD.GPSInfo), exif.get_ifd(ExifTags.IFD.Exif)
     except Exception:  # what a broken file raises is not bounded; measuring it will say what is wrong with it
-        return None, None, None, None
+        return None, None, None, None, None
     return (
-        _degrees(gps, GPS.GPSLatitude, GPS.GPSLatitudeRef, "S"),
-        _degrees(gps, GPS.GPSLongitude, GPS.GPSLongitudeRef, "W"),
+        _degrees(gps, GPS.GPSLatitude, GPS.GPSLatitudeRef, {"N": 1, "S": -1}),
+        _degrees(gps, GPS.GPSLongitude, GPS.GPSLongitudeRef, {"E": 1, "W": -1}),
         _number(gps.get(GPS.GPSImgDirection)),
-        _satellite_time(gps) or _camera_time(taken),
+        _satellite_time(gps),
+        _camera_time(taken),
     )
 
 
-def _degrees(gps: Mapping[int, Any], tag: int, ref: int, negative: str) -> float | None:
+def _degrees(gps: Mapping[int, Any], tag: int, ref: int, signs: Mapping[str, int]) -> float | None:
     """Turn degrees, minutes and seconds to degrees; without the hemisphere the sign would be a guess."""
     parts = [_number(part) for part in _tuple(gps.get(tag))]
-    hemisphere = str(gps.get(ref, "")).strip("\0 ").upper()
-    if not parts or None in parts or not hemisphere:
+    stated = gps.get(ref, "")
+    letter = stated.decode("latin-1") if isinstance(stated, bytes) else str(stated)
+    sign = signs.get(letter.strip("\0 ").upper())
+    if not parts or None in parts or sign is None:
         return None
-    value = math.fsum(part / 60.0**power for power, part in enumerate(parts[:3]) if part is not None)
-    return -value if hemisphere == negative else value
+    return sign * math.fsum(part / 60.0**power for power, part in enumerate(parts[:3]) if part is not None)
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

@@ -23,6 +23,9 @@ from whichland.sources.shards import Shard, ambiguous, choose, tell_shards
 _ORIGIN = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:\s]+))?(?::(?P<split>[\w./-]+))?")
 
 
+SHORTEST_COMMIT = 7  # digits; a branch may be called `de`, with which many commits begin
+
+
 def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
     """List the images of a data set, after fetching the shards that the cache lacks.
 
@@ -175,7 +178,8 @@ def _cached(client: Any, name: str, revision: str) -> tuple[Path, list[Shard]]:
         if (repository.repo_id, repository.repo_type) != (name, "dataset"):
             continue
         for snapshot in repository.revisions:
-            if revision in snapshot.refs or snapshot.commit_hash.startswith(revision):
+            short = len(revision) >= SHORTEST_COMMIT and snapshot.commit_hash.startswith(revision)
+            if revision in snapshot.refs or short:
                 folder = Path(snapshot.snapshot_path)
                 files = {path.relative_to(folder).as_posix(): 0 for path in folder.rglob("*.parquet")}
                 if files:

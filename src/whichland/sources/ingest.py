@@ -30,14 +30,19 @@ def ingest(
     photos of the traffic sign set. Raises UserError.
     """
     kind, place = _kind(origin)
+    for option, given in (("keys", keys), ("folder", folder)):
+        if given is not None and option not in KINDS[kind].options:
+            taking = ", ".join(f"{name}:" for name, entry in KINDS.items() if option in entry.options)
+            raise UserError(f"{origin}: --{option} belongs to {taking} and this is read as {kind}:")
     frame = _read(kind, place, source, skip_unknown, {"folder": folder, "exif": exif, "keys": keys})
     if not frame.height:
         raise UserError(f"{origin}: nothing is left to ingest")
     found = problems(frame)
     if found:
         raise UserError(f"{origin}: {found[0]}")
+    asked = {"skip_unknown": skip_unknown, "exif": exif, "keys": None if keys is None else str(keys)}
     return Manifest(frame.head(0)).with_step(
-        "ingest", frame, origin=origin, kind=kind, source=frame["source"][0], skip_unknown=skip_unknown
+        "ingest", frame, origin=origin, kind=kind, source=frame["source"][0], **asked
     )
 
 

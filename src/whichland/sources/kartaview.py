@@ -18,8 +18,8 @@ from whichland.sources.cells import blank_to_null, degrees, details
 from whichland.sources.columns import absolute, complete, say
 from whichland.sources.members import attach, find_photos
 
-SUCCESS = 600
-EMPTY = 601  # the request was fine, nothing was found
+SUCCESS = "600"
+EMPTY = "601"  # the request was fine, nothing was found
 
 # What the manifest wants: where in a photo's record it may stand, the first that is there wins.
 FIELDS = {
@@ -71,10 +71,10 @@ def _photos(file: Path) -> Iterator[dict[str, Any]]:
         raise UserError(f"{file}: cannot be read ({error})") from None
     try:
         parts = [json.loads(text)]
-    except json.JSONDecodeError as whole:
+    except (ValueError, RecursionError) as whole:
         try:
             parts = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             raise UserError(f"{file}: neither JSON nor JSON lines ({whole})") from None
     for part in parts:
         for record in _records(part, file):
@@ -87,16 +87,16 @@ def _records(part: Any, file: Path) -> list[Any]:
     """List the photos of one answer, list or record; raise UserError for a refusal."""
     if isinstance(part, list):
         return part
-    if not isinstance(part, dict) or "status" not in part or "result" not in part:
-        return [part]  # `status` alone is a field of a photo, too
+    if not isinstance(part, dict) or not isinstance(part.get("status"), dict) or "result" not in part:
+        return [part]  # a photo has a `status`, too, which is a word
     status, result = part["status"], part["result"]
-    code = int(status.get("apiCode", 0))
+    code = str(status.get("apiCode", "none"))
     if code not in (SUCCESS, EMPTY):
         raise UserError(
             f"{file}: KartaView refused with apiCode {code} ({status.get('apiMessage', 'no reason given')}); "
             "fetch the list again"
         )
-    data = (result or {}).get("data") or []
+    data = (result.get("data") if isinstance(result, dict) else result) or []
     return data if isinstance(data, list) else [data]
 
 
@@ -107,7 +107,8 @@ def _flat(photo: dict[str, Any], file: Path) -> dict[str, str | None]:
         value = next((photo[place] for place in places if photo.get(place) is not None), None)
         if isinstance(value, dict):
             value = value.get("id" if name == "sequence" else "username")
-        flat[name] = None if value is None else str(value)
+        # JSON may have half of a surrogate pair, a table may not
+        flat[name] = None if value is None else str(value).encode(errors="replace").decode()
     if not flat["lat"] or not flat["lon"]:
         raise UserError(f"{file}: photo {flat['id']} has no coordinates (lat, lng)")
     return flat

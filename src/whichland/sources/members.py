@@ -28,7 +28,7 @@ def find_photos(folder: Path, *, skip_broken: bool = False) -> pl.DataFrame:
         try:
             with zipfile.ZipFile(path) as archive:
                 members = archive.namelist()
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:  # ValueError: a name
             if not skip_broken:
                 raise UserError(
                     f"{path}: not a readable zip archive ({error}); fetch it again, or leave it out with "

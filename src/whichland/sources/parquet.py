@@ -69,10 +69,13 @@ def find_shards(pattern: str) -> list[Path]:
     path = Path(pattern)
     if path.is_dir():
         shards = sorted(path.rglob("*.parquet"))
+    elif path.is_file():
+        shards = [path]
     else:
-        shards = (
-            [path] if path.is_file() else sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-        )
+        try:
+            shards = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        except ValueError as error:
+            raise UserError(f"{pattern}: not a glob ({error})") from None
     if not shards:
         raise UserError(f"{pattern}: no Parquet files there")
     sets: dict[tuple[Path, str], dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))

@@ -4,6 +4,7 @@ Every value is read as text, so that "NA" is Namibia and an id keeps its leading
 table's own folder.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -46,10 +47,15 @@ def read_table(file: Path, *, source: str | None = None, skip_unknown: bool = Fa
 
 
 def read_text(file: Path) -> pl.DataFrame:
-    """Read all cells as text; a comma, semicolon or tab separates those of a CSV."""
+    """Read all cells as text; a comma, semicolon or tab separates those of a CSV.
+
+    Columns of Parquet that are no text, such as embedded images, are left where they are.
+    """
     try:
         if file.suffix.lower() == ".parquet":
-            return pl.read_parquet(file).with_columns(pl.all().cast(pl.String))
+            schema = pl.read_parquet_schema(file)
+            plain = [name for name, dtype in schema.items() if not dtype.is_nested() and dtype != pl.Binary]
+            return pl.scan_parquet(file, glob=False).select(pl.col(plain).cast(pl.String)).collect()
         return pl.read_csv(file, infer_schema=False, separator=_separator(file))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{file}: not a readable table ({str(error).splitlines()[0]})") from None
@@ -97,4 +103,5 @@ def _files(file: Path, rows: pl.DataFrame, skip_unknown: bool) -> pl.DataFrame:
 def _exists(uri: str) -> bool:
     """Tell whether the file is there, or for `archive.zip#member` and `shard.parquet#row` their container."""
     container = re.match(r"(.+?\.(?:parquet|zip))#", uri, re.IGNORECASE)
-    return Path(uri).is_file() or (container is not None and Path(container[1]).is_file())
+    # unlike Path.is_file, which raises for a name that is too long or a folder that may not be entered
+    return os.path.isfile(uri) or (container is not None and os.path.isfile(container[1]))  # noqa: PTH113

@@ -17,8 +17,10 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
+from whichland.sources.cells import good_degrees
 from whichland.sources.columns import absolute, complete, country_codes, say
 from whichland.sources.roles import find_columns
+from whichland.sources.table import read_text
 
 SPLITS = ("train", "val", "test")
 
@@ -146,10 +148,7 @@ def _placed(frame: pl.DataFrame, table: Path, skip_unknown: bool) -> pl.DataFram
 
 def _read_table(file: Path) -> pl.DataFrame:
     """Read key, and id, lat, lon, label_country where there are such columns. Raises UserError."""
-    try:
-        text = pl.read_csv(file, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{file}: not a readable CSV table ({str(error).splitlines()[0]})") from None
+    text = read_text(file)
     by_name = {name.strip().casefold(): name for name in text.columns}
     key = next((by_name[name] for name in _KEY_NAMES if name in by_name), None)
     roles = find_columns([name for name in text.columns if name != key], ("lat", "lon", "country"))
@@ -166,7 +165,7 @@ def _read_table(file: Path) -> pl.DataFrame:
     rows = text.select(
         pl.col(key).str.strip_chars().alias("key"),
         *(pl.col(name).str.strip_chars().replace("", None).alias(role) for role, name in taken.items()),
-    )
+    ).filter(pl.col("key").str.len_bytes() > 0)
     repeated = rows.filter(pl.col("key").is_duplicated())
     if repeated.height:
         raise UserError(f"{file}: the key {repeated['key'][0]} stands more than once")
@@ -175,9 +174,8 @@ def _read_table(file: Path) -> pl.DataFrame:
 
 def _degrees(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
     numbers = rows.with_columns(pl.col("lat", "lon").cast(pl.Float64, strict=False))
-    good = (pl.col("lat").is_between(-90, 90) & pl.col("lon").is_between(-180, 180)).fill_null(value=False)
     empty = rows["lat"].is_null() & rows["lon"].is_null()
-    bad = numbers.select("key", good.alias("good")).filter(~pl.col("good") & ~empty)
+    bad = numbers.filter(~good_degrees(pl.col("lat"), pl.col("lon")) & ~empty)
     if bad.height:
         raise UserError(f"{file}: {bad['key'][0]} has no latitude of -90 to 90 and longitude of -180 to 180")
     return numbers

@@ -72,7 +72,11 @@ def check_token(token: str) -> str:
 
 def check_address(api: str) -> str:
     """Return the API's address without a trailing slash. Raises UserError for all but https and this machine."""
-    parts = urlsplit(api)
+    try:
+        httpx.URL(api)
+        parts = urlsplit(api)
+    except (httpx.InvalidURL, ValueError):
+        parts = urlsplit("")
     here = parts.hostname in ("localhost", "127.0.0.1", "::1")
     if (
         not parts.hostname
@@ -92,11 +96,19 @@ class Client:
         self.config, self._journal = config, journal
         self._api, self._token = check_address(api), check_token(token)
         self._schemes = ("https", "http") if self._api.startswith("http:") else ("https",)
-        self._http = httpx.Client(
-            timeout=config.timeout_s,
-            headers={"User-Agent": f"whichland/{__version__}"},
-            limits=httpx.Limits(max_connections=config.workers + 2, max_keepalive_connections=config.workers),
-        )
+        try:
+            self._http = httpx.Client(
+                timeout=config.timeout_s,
+                headers={"User-Agent": f"whichland/{__version__}"},
+                limits=httpx.Limits(
+                    max_connections=config.workers + 2, max_keepalive_connections=config.workers
+                ),
+            )
+        except (ImportError, ValueError, OSError) as error:  # the environment's proxies and certificates
+            raise UserError(
+                f"no connection can be made as the environment asks for it ({error}); look at ALL_PROXY, "
+                "HTTPS_PROXY and SSL_CERT_FILE"
+            ) from None
         self._turn, self.stopped = threading.Lock(), threading.Event()
         self._gap = 60.0 / config.rate
         self._next_at = journal.next_at()  # seconds since 1970
@@ -123,7 +135,7 @@ class Client:
     def _read(self, answer: _Answer) -> dict[str, Any]:
         try:
             content = json.loads(answer.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             content = None
         error = content.get("error") if isinstance(content, dict) else None
         code = error.get("code") if isinstance(error, dict) else None
@@ -148,14 +160,17 @@ class Client:
             target = answer.headers.get("location")
             if answer.status not in (301, 302, 303, 307, 308) or not target:
                 raise Trouble(f"HTTP {answer.status}")
-            url = urljoin(url, target)
+            try:
+                url = urljoin(url, target)
+            except ValueError:
+                raise Trouble("a redirect to what is no address") from None
         raise Trouble("too many redirects")
 
     def _photo_address(self, url: str) -> str:
         """Return the address of a photo if it is one. Raises Expired, as a new one may be good."""
         try:
             good = httpx.URL(url).scheme in self._schemes
-        except httpx.InvalidURL:
+        except (httpx.InvalidURL, ValueError):
             good = False
         if not good:
             raise Expired("the photo's address is not one")

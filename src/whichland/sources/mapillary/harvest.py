@@ -64,6 +64,8 @@ def fetch(
     check_token(token)
     check_address(api)
     areas = places.areas(place, quota=quota, seed=config.seed) if place.kind not in LISTS else []
+    if place.kind == "ids":
+        places.read_ids(Path(place.values[0]))  # before the folder is bound to a list that must be mended
     journal, client = Journal(folder), None
     try:
         journal.bind(_settings(origin, place, config, quota), folder)
@@ -212,6 +214,7 @@ class _Run:
         most = self._config.per_sequence
         if most and len(ids) > most:  # evenly along the drive
             ids = [ids[at * len(ids) // most] for at in range(most)]
+        ids = [native for native in ids if not self._journal.known(native)]  # one errand for a photo
         self._journal.want(job.area, ids, job.sequence, done=True)
         self._photos.extend(Wanted(native, None) for native in ids)
 

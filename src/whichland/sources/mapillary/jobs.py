@@ -8,7 +8,7 @@ from whichland.images.decode import ImageError
 from whichland.sources.mapillary.client import Client, Expired, GaveUp, Refused, Trouble
 from whichland.sources.mapillary.journal import Wanted
 from whichland.sources.mapillary.photo import verified
-from whichland.sources.mapillary.records import FIELDS, Record, left_out, to_record, url_field
+from whichland.sources.mapillary.records import FIELDS, Record, is_id, left_out, to_record, url_field
 from whichland.whole_file import whole_file
 
 
@@ -70,8 +70,8 @@ class SequenceJob:
         """Give the ids of the images of the sequence, in order. Raises Refused and GaveUp."""
         data = client.api("image_ids", {"sequence_id": self.sequence}).get("data")
         images = [image for image in data if isinstance(image, dict)] if isinstance(data, list) else []
-        ids = [str(image.get("id") or "") for image in images]
-        return [native for native in ids if native.isascii() and native.isdecimal()]
+        ids = dict.fromkeys(str(image.get("id") or "") for image in images)
+        return [native for native in ids if is_id(native)]
 
 
 def _describe(client: Client, native: str) -> Record:

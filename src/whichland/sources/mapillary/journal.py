@@ -60,14 +60,20 @@ class Journal:
     """The journal of one harvest; every method may be called from several threads."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
-        self._db = sqlite3.connect(folder / FILE, timeout=1.0, isolation_level=None, check_same_thread=False)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(
+                folder / FILE, timeout=1.0, isolation_level=None, check_same_thread=False
+            )
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript("BEGIN IMMEDIATE;" + _TABLES + "COMMIT;")
+        except OSError as error:
+            raise UserError(
+                f"{folder}: no folder to write to ({error.strerror}); take another --folder"
+            ) from None
         except sqlite3.DatabaseError as error:
             busy = "locked" in str(error)
             why = "another harvest is using this folder" if busy else f"not a harvest's journal ({error})"
@@ -247,10 +253,17 @@ class _Transaction:
 
     def __enter__(self) -> None:
         self._lock.acquire()
-        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except BaseException:
+            self._lock.release()  # else whoever closes the journal would wait for ever
+            raise
 
     def __exit__(self, *raised: object) -> None:
         try:
-            self._db.execute("ROLLBACK" if raised[0] else "COMMIT")
+            if not raised[0]:
+                self._db.execute("COMMIT")
         finally:
+            if self._db.in_transaction:  # a failed COMMIT, as on a full disk, leaves it open
+                self._db.execute("ROLLBACK")
             self._lock.release()

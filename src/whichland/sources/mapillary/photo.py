@@ -12,8 +12,9 @@ from whichland.images.orientation import ORIENTATION, jpeg_orientation
 
 SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 
-# The end of a scan: 0xFF before anything but the stuffed 0 and the restart markers.
-_SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+# The end of a scan: 0xFF before anything but the stuffed 0 and the restart markers. Fill bytes before it are not
+# part of the pattern: over a long run of them, a pattern with a repeat would start again at each.
+_SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 def verified(data: bytes) -> bytes:
@@ -54,7 +55,7 @@ def without_metadata(data: bytes) -> bytes:
             scanned, found = True, _SCAN_END.search(data, at)
             if found is None:
                 break
-            kept.append(data[at : found.start()])
+            kept.append(data[at : found.start()].rstrip(b"\xff"))
             at = found.start()
     if scanned and data[at : at + 2] == EOI:
         return b"".join((*kept, EOI))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from whichland.errors import UserError
 from whichland.geo.countries import find_country
+from whichland.sources.mapillary.records import is_id
 
 Box = tuple[float, float, float, float]
 Floats = NDArray[np.float64]
@@ -28,6 +29,10 @@ KINDS = ("bbox", "polygon", "country", "ids", "sequence")
 CENSUS_SIDE = 0.09  # degrees; 0.0081 square degrees
 SAMPLE_SIDE = 0.05
 SMALLEST_SIDE = 0.0005  # about 50 m; a box that fails at this size is told and left
+_NOT_GEOJSON = (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError),
+    shapely.errors.ShapelyError,
+)
 DRAWS = 4096  # points of a sample drawn at once
 BARREN_DRAWS = 20  # so many times `DRAWS` points without a new box: all boxes are known
 
@@ -74,7 +79,9 @@ def parse(origin: str) -> Place:
     values = [rest] if one_file else [part.strip() for part in rest.split(",") if part.strip()]
     if not values or not values[0]:
         raise UserError(f"{origin}: nothing stands after {kind}=")
-    return Place(kind=kind, values=tuple(values), quota=quota)
+    # a number of a bbox may stand twice, a sequence need not
+    named = tuple(values) if kind == "bbox" else tuple(dict.fromkeys(values))
+    return Place(kind=kind, values=named, quota=quota)
 
 
 def areas(place: Place, *, quota: int | None, seed: int) -> list[Area]:
@@ -138,19 +145,29 @@ def _read_polygon(file: Path) -> Any:
     from shapely.geometry import shape
 
     try:
-        polygons = [shape(geometry) for geometry in _geometries(json.loads(file.read_bytes()))]
+        polygons = [
+            shapely.make_valid(shape(geometry)) for geometry in _geometries(json.loads(file.read_bytes()))
+        ]
+        merged = _surfaces(shapely.union_all(polygons))
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, KeyError, AttributeError, shapely.errors.ShapelyError) as error:
+    except _NOT_GEOJSON as error:
         raise UserError(f"{file}: not GeoJSON ({type(error).__name__}: {error})") from None
-    merged = shapely.make_valid(shapely.union_all(polygons)) if polygons else shapely.Polygon()
     west, south, east, north = merged.bounds if not merged.is_empty else (0.0, 0.0, 0.0, 0.0)
     if merged.is_empty or not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
         raise UserError(f"{file}: expected polygons with longitude and latitude in degrees, longitude first")
     return merged
 
 
-def _geometries(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _surfaces(merged: Any) -> Any:
+    """Leave out the lines and points that crossed or flat polygons fall to when they are made valid."""
+    parts = shapely.get_parts(shapely.get_parts(merged))
+    return shapely.union_all(parts[shapely.area(parts) > 0])
+
+
+def _geometries(node: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    if node is None:  # a feature of no place, which GeoJSON allows
+        return
     kind = node["type"]
     if kind == "FeatureCollection":
         for feature in node["features"]:
@@ -222,7 +239,7 @@ def read_ids(file: Path) -> list[str]:
         raise UserError(f"{file}: cannot be read ({error})") from None
     ids = [line for line in lines if line and not line.startswith("#")]
     for number, native in enumerate(ids, 1):
-        if not (native.isascii() and native.isdecimal()):
+        if not is_id(native):
             raise UserError(
                 f"{file}: entry {number}, {native[:40]!r}, is not an image id of the Graph API (a number); the "
                 "22-character keys used until 2021 cannot be looked up any more"

@@ -4,6 +4,7 @@ Any field may be missing or null; only the id is always there.
 """
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
@@ -56,7 +57,7 @@ def url_field(config: HarvestConfig) -> str:
 def to_record(image: Mapping[str, Any], field: str) -> Record | None:
     """Read one image of an answer; None when it has no usable id."""
     native = str(image.get("id") or "")
-    if not (native.isascii() and native.isdecimal()):
+    if not is_id(native):
         return None
     lat, lon = _position(image.get("computed_geometry")) or _position(image.get("geometry")) or (None, None)
     heading = _number(image.get("compass_angle"))
@@ -87,12 +88,21 @@ def _position(geometry: Any) -> tuple[float, float] | None:
     return lat, lon
 
 
+def is_id(text: str) -> bool:
+    """Tell whether a text is an image's id: a number of at most 20 digits, as it becomes the name of a file."""
+    return text.isascii() and text.isdecimal() and len(text) <= 20
+
+
 def _number(value: Any) -> float | None:
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """Return a number; None for what is none, JSON's NaN and Infinity among it."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if abs(value) <= sys.float_info.max else None
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    """Return a text that UTF-8 can hold: JSON may have half of a surrogate pair, databases may not."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) and value else None
 
 
 def _projection(image: Mapping[str, Any]) -> str | None:

@@ -193,14 +193,14 @@ class Search:
                 self._by_sequence[drive or ""] += 1
         self._images += len(chosen)
         idle = 0 if chosen else self._frontier.idle + 1
-        full = area.quota is not None and self._images >= area.quota
-        self._frontier = Frontier(cell + 1, idle, full)
+        barren = area.quota is not None and idle >= MOST_IDLE
+        # noted together with the choice: killed in between, the next run would look further than this one
+        over = barren or (area.quota is not None and self._images >= area.quota)
+        self._frontier = Frontier(cell + 1, idle, over)
         self._journal.choose(self.at, cell, chosen, self._frontier, out)
         self.chosen += [Wanted(record["id"], record) for record in chosen]
-        if full:
+        if over:
             self._next_area()
-        elif area.quota and idle >= MOST_IDLE:
-            self._end()
 
     def _end(self) -> None:
         """Close an area that has no more to give."""
