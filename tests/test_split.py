@@ -264,6 +264,15 @@ def test_kept_rows_that_were_never_measured_are_named() -> None:
         split(table)
 
 
+@pytest.mark.parametrize("column", ["sequence", "lat", "country"])
+def test_a_table_without_a_column_is_told_which(column: str) -> None:
+    table = clean(measured(3))
+    less = Manifest(table.frame.drop(column), table.history)
+    for step in (clean, split):
+        with pytest.raises(UserError, match=f"no column {column}"):
+            step(less)
+
+
 def test_what_earlier_runs_have_given_away_leaves_the_last_group_for_training() -> None:
     groups = pl.DataFrame(
         {"country": "FR", "position": [0.1, 0.2, 0.3], "earlier": ["test", "test", None]},

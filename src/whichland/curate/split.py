@@ -47,7 +47,8 @@ def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
     stderr of countries without test or val photos and of groups that are a large part of a country.
     """
     config = config or SplitConfig()
-    manifest.require("drop_reason", "phash", hint="run `whichland data clean` first")
+    manifest.require("drop_reason", "phash", "country", hint="run `whichland data clean` first")
+    manifest.require("sequence", "lat", "lon", hint="a table of your own needs it, empty where it is not known")
     frame = manifest.frame.drop("weight", "rank", strict=False)
     # A repeated photo is left out itself, but its sequence still tells which images belong together.
     linked = frame.with_row_index("_row").filter(
