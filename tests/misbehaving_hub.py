@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 HANG_S = 300.0
@@ -77,7 +78,7 @@ class _Answer(BaseHTTPRequestHandler):
             time.sleep(HANG_S)
         if mood in ("401", "429", "503"):
             return self._send(int(mood), b"<html>not now</html>" if body else b"")
-        dataset = _DATASET.fullmatch(self.path.partition("?")[0])
+        dataset = _DATASET.fullmatch(unquote(self.path.partition("?")[0]))
         if dataset:
             return self._answer_dataset(dataset, body=body)
         if mood == "404" or not self.path.endswith(".bin" if mood == "pickle" else ".safetensors"):

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from misbehaving_hub import DataSet, serve
+from misbehaving_hub import COMMIT, DataSet, serve
 from whichland.errors import UserError
 from whichland.sources.shards import Shard, choose, tell_shards
 
@@ -57,6 +57,7 @@ DATASETS = {
     ),
     "made/twice": DataSet(files=PANO, dates={path: OLD if "-of-00003" in path else NEW for path in PANO}),
     "made/zips": DataSet(files={"train.csv": b"id", "images/00.zip": b"PK"}),
+    "made/odd": DataSet(files={"data/train[v1].parquet": shard("a")}),
     "made/two": DataSet(files={"en/train.parquet": shard("a"), "fr/train.parquet": shard("b")}),
 }
 
@@ -98,6 +99,8 @@ STEPS = [
     {"name": "again", "mood": "good", "origin": STREETS},
     {"name": "offline", "mood": "good", "origin": f"{STREETS}:test", "offline": True},
     {"name": "silent, cached", "mood": "hangs", "origin": STREETS},
+    {"name": "a branch", "mood": "good", "origin": f"{STREETS}@{COMMIT[:2]}", "offline": True},
+    {"name": "a commit", "mood": "good", "origin": f"{STREETS}@{COMMIT[:7]}", "offline": True},
     {"name": "one split", "mood": "good", "origin": f"{STREETS}:test", "forget": True},
     {"name": "offline, partly", "mood": "good", "origin": f"{STREETS}:train", "offline": True},
     {"name": "drops once", "mood": "drops once", "origin": f"{STREETS}@main:train", "forget": True},
@@ -108,6 +111,7 @@ STEPS = [
     {"name": "silent", "mood": "hangs", "origin": "hub:made/zips"},
     {"name": "503", "mood": "503", "origin": "hub:made/zips"},
     {"name": "zips", "mood": "good", "origin": "hub:made/zips"},
+    {"name": "odd", "mood": "good", "origin": "hub:made/odd"},
     {"name": "two", "mood": "good", "origin": "hub:made/two"},
     {"name": "one of two", "mood": "good", "origin": "hub:made/two:fr"},
     {"name": "unknown", "mood": "good", "origin": "hub:made/nothing"},
@@ -159,6 +163,15 @@ def test_the_cache_answers_without_a_network(answers: Answers) -> None:
     assert answers["silent, cached"]["rows"] == answers["good"]["rows"]
     assert "looking in its cache" in answers["silent, cached"]["said"]
     assert answers["silent, cached"]["seconds"] < 20
+
+
+def test_a_branch_is_not_taken_for_a_commit(answers: Answers) -> None:
+    assert "not in the hub's cache" in answers["a branch"]["error"]
+    assert answers["a commit"]["rows"] == answers["good"]["rows"]
+
+
+def test_names_with_brackets_are_no_patterns(answers: Answers) -> None:
+    assert answers["odd"]["rows"]["image_id"] == ["odd/a"]
 
 
 def test_a_split_is_fetched_alone(answers: Answers) -> None:

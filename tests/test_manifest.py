@@ -144,7 +144,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", fail)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(UserError, match=r"cannot be written \(disk full\)"):
             write(Manifest(table(country=["US", "US"])), path)
     assert path.read_bytes() == before
     assert [found.name for found in tmp_path.iterdir()] == ["m.parquet"]

@@ -288,6 +288,26 @@ def test_names_in_archives_that_cannot_be_read(tmp_path: Path, capsys: pytest.Ca
     assert "its photos are left out" in capsys.readouterr().err
 
 
+def test_folders_may_have_brackets(tmp_path: Path) -> None:
+    """To Polars they are a glob, unless it is told otherwise."""
+    folder = tmp_path / "photos [a]"
+    lines = "path,country,lat,lon\na.jpg,FR,1,2\n"
+    pl.DataFrame({"path": ["a.jpg"]}).write_parquet(Path(table(folder, lines)).parent / "t.parquet")
+    for origin in (f"{folder}/mine.csv", f"{folder}/t.parquet", f"points:{folder}/mine.csv"):
+        assert ingest(origin).frame.height == 1
+    shard(folder / "s" / "s.parquet", [{}])
+    for origin in (f"{folder}/s", f"{folder}/s/s.parquet"):
+        made = ingest(origin)
+        assert load(made.frame["uri"][0]).shape == (16, 24, 3)
+    assert manifest.read(manifest.write(made, folder / "m [1].parquet")).frame.equals(made.frame)
+
+
+def test_a_manifest_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    made = ingest(str(put(tmp_path, "FR/a.jpg")))
+    with pytest.raises(UserError, match=r"a\.jpg/m\.parquet: cannot be written"):
+        manifest.write(made, tmp_path / "FR" / "a.jpg" / "m.parquet")
+
+
 # --- telling the kind --------------------------------------------------------------------------------------
 
 

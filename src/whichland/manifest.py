@@ -172,7 +172,7 @@ def read(path: str | Path) -> Manifest:
         raise UserError(f"{path}: no such manifest; make one with `whichland data ingest … -o {path}`")
     try:
         metadata = pl.read_parquet_metadata(path)
-        frame = pl.read_parquet(path)
+        frame = pl.read_parquet(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     found = problems(frame)
@@ -186,10 +186,16 @@ def read(path: str | Path) -> Manifest:
 
 
 def write(manifest: Manifest, path: str | Path) -> Path:
-    """Write the manifest to Parquet atomically: a temporary file beside it, then a rename."""
+    """Write the manifest to Parquet atomically: a temporary file beside it, then a rename.
+
+    Raises UserError when it cannot be written there.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     history = json.dumps([asdict(line) for line in manifest.history])
-    with whole_file(path) as partial:
-        manifest.frame.write_parquet(partial, metadata={HISTORY_KEY: history})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as partial:
+            manifest.frame.write_parquet(partial, metadata={HISTORY_KEY: history})
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); give another -o") from None
     return path

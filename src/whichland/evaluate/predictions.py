@@ -153,7 +153,7 @@ def _cached(folder: Path, identity: Identity) -> Answers | None:
         return None
     written = _metadata(folder)
     assert written is not None
-    table = pl.read_parquet(folder / FILE, columns=["image_id", "probabilities"])
+    table = pl.read_parquet(folder / FILE, glob=False, columns=["image_id", "probabilities"])
     odds = table["probabilities"].to_numpy()
     return dict(zip(table["image_id"], odds, strict=True)), written["unreadable"]
 

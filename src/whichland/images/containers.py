@@ -130,7 +130,7 @@ def _bytes_column(shard: str, changed: int) -> bool:
     import polars as pl
 
     try:
-        schema = pl.read_parquet_schema(shard)
+        schema = pl.scan_parquet(shard, glob=False).collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ImageError(f"{shard}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     kind = schema.get("image")

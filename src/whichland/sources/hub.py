@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from glob import escape
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -122,10 +123,11 @@ def _fetch(client: Any, name: str, revision: str, commit: str, shards: Sequence[
     from whichland.hub import first_line
 
     missing = [shard for shard in shards if not _in_cache(client, name, commit, shard.path)]
+    patterns = [escape(shard.path) for shard in shards]
     _say_size(client, name, shards, missing)
     try:
         folder = client.snapshot_download(
-            name, repo_type="dataset", revision=revision, allow_patterns=[shard.path for shard in shards]
+            name, repo_type="dataset", revision=revision, allow_patterns=patterns
         )
     except client.errors.GatedRepoError:
         raise _gated(name) from None

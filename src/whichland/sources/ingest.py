@@ -112,7 +112,7 @@ def _kind_of_folder(folder: Path) -> str:
 
 def _embeds_images(file: Path) -> bool:
     try:
-        image = pl.read_parquet_schema(file).get("image")
+        image = pl.scan_parquet(file, glob=False).collect_schema().get("image")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     return isinstance(image, pl.Struct) or image == pl.Binary

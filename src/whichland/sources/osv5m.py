@@ -52,7 +52,7 @@ def _read_part(folder: Path, part: str, source: str, skip_unknown: bool) -> pl.D
     if not images.is_dir():
         raise UserError(f"{images}: no such folder; the zips of {table.name} belong there")
     try:
-        scan = pl.scan_csv(table, infer_schema=False)
+        scan = pl.scan_csv(table, infer_schema=False, glob=False)
         there = scan.collect_schema().names()
         missing = [name for name in OWN if name not in there]
         if missing:

@@ -114,10 +114,10 @@ def _common_name(shards: list[Path]) -> str:
 def _read_shard(shard: Path) -> pl.DataFrame:
     """Read the small columns of a shard as text, with `native`, the image's own path, and `uri`."""
     try:
-        schema = pl.read_parquet_schema(shard)
+        scan = pl.scan_parquet(shard, glob=False)  # a folder's name may hold brackets
+        schema = scan.collect_schema()
         columns = find_columns([name for name in schema if name != "image"], SMALL)
         small = [pl.col(name).cast(pl.String).alias(role) for role, name in columns.items()]
-        scan = pl.scan_parquet(shard, glob=False)
         rows: int = scan.select(pl.len()).collect().item()
         native = _native_path(shard, schema.get("image"))
         parts = [

@@ -53,10 +53,11 @@ def read_text(file: Path) -> pl.DataFrame:
     """
     try:
         if file.suffix.lower() == ".parquet":
-            schema = pl.read_parquet_schema(file)
+            scan = pl.scan_parquet(file, glob=False)  # a folder's name may hold brackets
+            schema = scan.collect_schema()
             plain = [name for name, dtype in schema.items() if not dtype.is_nested() and dtype != pl.Binary]
-            return pl.scan_parquet(file, glob=False).select(pl.col(plain).cast(pl.String)).collect()
-        return pl.read_csv(file, infer_schema=False, separator=_separator(file))
+            return scan.select(pl.col(plain).cast(pl.String)).collect()
+        return pl.read_csv(file, infer_schema=False, separator=_separator(file), glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{file}: not a readable table ({str(error).splitlines()[0]})") from None
 
