@@ -1,6 +1,6 @@
 """Planted duplicates and drives in a synthetic world: is every pair found, and does a changed row show?
 
-    .venv/bin/python benchmarks/planted.py [--scenes 480] [--folder FOLDER]
+    .venv/bin/python benchmarks/planted.py [--scenes 480] [--folder FOLDER] [--tone 0.03]
 
 Renders a world of drives, takes the sequence from every third drive and the coordinates from another third, so
 that only places or only sequences tie them, and plants altered copies of single scenes that have neither. Each
@@ -152,12 +152,13 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=480)
     parser.add_argument("--folder", type=Path, help="where the world is rendered [default: a temporary one]")
     parser.add_argument("--rows", type=int, default=20, help="rows whose split is changed, each in both ways")
+    parser.add_argument("--tone", type=float, default=SplitConfig().near_duplicate_tone)
     args = parser.parse_args()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (args.folder or Path(temporary)).resolve()
         measured, copies = planted(folder, args.scenes)
-        table = split(clean(measured), SplitConfig())
+        table = split(clean(measured), SplitConfig(near_duplicate_tone=args.tone))
         problems = check(table)
         kinds = found_of(table.frame, copies)
         torn = torn_drives(table.frame, folder, args.scenes)
