@@ -70,7 +70,8 @@ def assignment_hash(kept: pl.DataFrame) -> str:
 
     The three are parted by the unit separator (1F), each row ends with the record separator (1E), all in UTF-8.
     """
-    lines = kept.sort("image_id").select(
+    named = kept.select("image_id", "split", "group").sort("image_id")
+    lines = named.select(
         pl.concat_str("image_id", "split", "group", separator="\x1f", ignore_nulls=True) + "\x1e"
     )
     digest = hashlib.sha256()

@@ -15,6 +15,10 @@ from whichland.curate.stratify import position_of, split_at, stratify
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 
+READ = (
+    *("image_id", "sequence", "panorama", "lat", "lon", "country", "drop_reason", "group", "split"),
+    *("sha256", "phash", "brightness", "contrast"),
+)
 REPEATED = ("duplicate", "near_duplicate")
 LARGE_SHARE, LARGE_COUNTRY = 0.1, 100  # a group this large a part of a country of so many photos is told of
 
@@ -48,11 +52,15 @@ def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
     """
     config = config or SplitConfig()
     manifest.require("drop_reason", "phash", "country", hint="run `whichland data clean` first")
-    manifest.require("sequence", "lat", "lon", hint="a table of your own needs it, empty where it is not known")
+    manifest.require(
+        "sequence", "lat", "lon", hint="a table of your own needs it, empty where it is not known"
+    )
     frame = manifest.frame.drop("weight", "rank", strict=False)
     # A repeated photo is left out itself, but its sequence still tells which images belong together.
-    linked = frame.with_row_index("_row").filter(
-        pl.col("drop_reason").is_null() | pl.col("drop_reason").is_in(REPEATED)
+    linked = (
+        frame.select(name for name in READ if name in frame.columns)  # the rest would be copied for nothing
+        .with_row_index("_row")
+        .filter(pl.col("drop_reason").is_null() | pl.col("drop_reason").is_in(REPEATED))
     )
     if strange := linked["phash"].null_count():
         raise UserError(f"{strange} kept rows have no phash: run `whichland data measure` and `clean` first")
@@ -69,12 +77,9 @@ def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
     kept = kept.drop("split", strict=False).join(
         groups.select("_component", "split"), on="_component", how="left", maintain_order="left"
     )
-    frame = (
-        frame.drop("group", "split", strict=False)
-        .with_row_index("_row")
-        .join(kept.select("_row", "group", "split"), on="_row", how="left", maintain_order="left")
-        .drop("_row")
-    )
+    rows = pl.DataFrame({"_row": pl.int_range(len(manifest), dtype=pl.UInt32, eager=True)})
+    assigned = rows.join(kept.select("_row", "group", "split"), on="_row", how="left", maintain_order="left")
+    frame = frame.with_columns(assigned.drop("_row"))
     _warn_of_gaps(kept, config)
     _warn_of_large_groups(kept)
     return manifest.with_step("split", frame, **_parameters(kept, groups, config, linked.height))
