@@ -1,6 +1,6 @@
 """Countries by coordinates: speed, agreement and tricky places, ours beside reverse_geocoder and tzfpy.
 
-    python benchmarks/geocode.py [--points labelled.csv …] [--places tests/tricky_places.csv]
+    python benchmarks/geocode.py [--points labelled.csv …] [--differing] [--places tests/tricky_places.csv]
 
 Runs on one core. reverse_geocoder (the nearest city) and tzfpy (time zones, which the system's zone.tab gives
 to countries) are measured where they are installed: pip install reverse_geocoder tzfpy. A labelled CSV has
@@ -147,6 +147,18 @@ def print_agreement(path: Path, ways: dict[str, tuple[Lookup, float]]) -> None:
     print()
 
 
+def print_differing(path: Path, ways: dict[str, tuple[Lookup, float]]) -> None:
+    """Every labelled point to which ours gives another country than its label, and what the others say."""
+    (lat, lon), label = read_labelled(path)
+    rows = np.flatnonzero(country_of(lat, lon) != label)
+    lat, lon, label = lat[rows], lon[rows], label[rows]
+    answers = [way(lat, lon) for way, _ in ways.values()]
+    print(f"| lat, lon | label | {' | '.join(ways)} | km from a border |\n|---|---|{'---|' * len(ways)}---|")
+    for y, x, stated, km, *found in zip(lat, lon, label, border_km(lat, lon), *answers, strict=True):
+        print(f"| {y}, {x} | {stated} | {' | '.join(map(_cell, found))} | {km:.1f} |")
+    print()
+
+
 def print_places(path: Path, ways: dict[str, tuple[Lookup, float]]) -> None:
     """The table of tricky places; an answer that is not the expected one is bold."""
     with path.open(encoding="utf-8", newline="") as file:
@@ -177,6 +189,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=Path, nargs="*", default=[])
+    parser.add_argument("--differing", action="store_true", help="list the points whose label differs")
     parser.add_argument("--places", type=Path, default=PLACES)
     given = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -187,6 +200,8 @@ def main() -> None:
     print_speed(ways, sets)
     for path in given.points:
         print_agreement(path, ways)
+        if given.differing:
+            print_differing(path, ways)
     print_places(given.places, ways)
 
 

@@ -1,10 +1,10 @@
 """Can two ways of storing the same pictures still be told apart once they are harmonised?
 
-    python benchmarks/harmonise.py FOLDER [--photos 1000]
+    python benchmarks/harmonise.py FOLDER [--photos 1000] [--shrink 1 0.75 0.5]
 
 Every photo of FOLDER is stored by three pipelines: A at quality 95 with full colours; B at quality 75, 4:2:0,
 progressive, at the same size; C enlarged by a quarter, quality 60, progressive, with EXIF. A and B, A and C are
-merged, harmonised at three scales, and the source probe is taken before and after. As both sources hold the same
+merged, harmonised at several scales, and the source probe is taken before and after. As both sources hold the same
 pictures (and the copies of one are in one fold), whatever the probe tells is the pipeline and not the place.
 Prints balanced accuracy with its 95 % interval; chance is 50 %.
 """
@@ -70,6 +70,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--photos", type=int, default=1000)
+    parser.add_argument("--shrink", type=float, nargs="+", default=[1.0, 0.75, 0.5])
     arguments = parser.parse_args()
     files = sorted(arguments.folder.rglob("*.jpg"))
     random.Random(0).shuffle(files)
@@ -80,7 +81,7 @@ def main() -> None:
         for other, store in (("b", pipeline_b), ("c", pipeline_c)):
             both = merge([one, stored(files, other, store, folder)])
             show(f"a, {other}", "as stored", both)
-            for scale in (1.0, 0.75, 0.5):
+            for scale in arguments.shrink:
                 config = HarmoniseConfig(harmonise=True, shrink=scale)
                 made = harmonise(both, config, folder / f"images-{other}-{scale}", progress=False)
                 show(f"a, {other}", f"shrink {scale:g}", measure(made, progress=False))
