@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whichland.errors import UserError
 from whichland.geo.countries import COUNTRIES, country_name, find_country, nearest_names, region_order
 
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
@@ -158,3 +159,8 @@ def test_names_that_data_sets_use() -> None:
     for shard in shards:
         codes |= set(pl.read_parquet(shard, columns=["country_iso_alpha2"]).to_series())
     assert {code: find_country(code) for code in codes} == {code: code for code in codes}
+
+
+def test_no_country_is_named_for_a_code_that_is_none() -> None:
+    with pytest.raises(UserError, match="'XX' is no country"):
+        country_name("XX")

@@ -109,7 +109,9 @@ def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
     """
     config = config or CleanConfig()
     manifest.require("sha256", "country", hint="run `whichland data measure` first")
-    manifest.require("sequence", "lat", "lon", hint="a table of your own needs it, empty where it is not known")
+    manifest.require(
+        "sequence", "lat", "lon", hint="a table of your own needs it, empty where it is not known"
+    )
     frame = manifest.frame.drop("weight", "rank", strict=False).with_columns(
         own_fault(manifest.frame, config).alias("drop_reason")
     )

@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from whichland.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Country:
@@ -73,7 +75,11 @@ def nearest_names(text: str, n: int = 3) -> list[str]:
 
 
 def country_name(code: str) -> str:
-    """Give the English name of a country. Raises KeyError for what is not an alpha-2 code."""
+    """Give the English name of a country. Raises UserError for what is not an alpha-2 code."""
+    if code not in COUNTRIES:
+        raise UserError(
+            f"{code!r} is no country: codes are ISO 3166-1 alpha-2, such as NO; mend the column `country`"
+        )
     return COUNTRIES[code].name
 
 
