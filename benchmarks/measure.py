@@ -4,10 +4,10 @@
 
 For photos of three sizes made here, or those of FOLDER: each is decoded to RGB as a whole, decoded at the DCT
 scale that training loads it at (short side 256), decoded at the one that measuring uses, and measured with
-`measure_image`, in turns within one process, so that a busy machine slows all alike. Prints images a second of
-processor time on one core (the best round), and measuring as a share of each decode. Then all photos go through
-all cores twice, once decoded as a whole and once measured, by the same pool of processes: images a second of wall
-time.
+`measure_image`, in turns batch by batch within one process, so that a busy machine slows all alike. Prints images
+a second of processor time on one core (the best round), and measuring as a share of each decode. Then all photos go
+through all cores twice, once decoded as a whole and once measured, by the same pool of processes: images a second of
+wall time.
 """
 
 import argparse
@@ -69,14 +69,15 @@ WAYS: dict[str, Callable[[str], None]] = {
 
 
 def compare(name: str, paths: list[str], rounds: int) -> None:
-    """One core: processor time of each way, in turns photo by photo."""
+    """One core: processor time of each way, in turns batch by batch."""
     best = dict.fromkeys(WAYS, float("inf"))
     for _ in range(rounds):
         spent = dict.fromkeys(WAYS, 0.0)
-        for path in paths:
+        for at in range(0, len(paths), BATCH):
             for way, function in WAYS.items():
                 start = time.process_time()
-                function(path)
+                for path in paths[at : at + BATCH]:
+                    function(path)
                 spent[way] += time.process_time() - start
         best = {way: min(best[way], spent[way]) for way in WAYS}
     rate = {way: len(paths) / seconds for way, seconds in best.items()}
@@ -90,7 +91,7 @@ def compare(name: str, paths: list[str], rounds: int) -> None:
 
 def on_all_cores(name: str, paths: list[str], rounds: int) -> None:
     """Wall time of whole batches through the pool, decoding and measuring in turns."""
-    batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)] * 4
+    batches = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)] * 20
     best = dict.fromkeys(("decode", "measure"), float("inf"))
     for _ in range(rounds):
         for way, function in {"decode": decode_batch, "measure": measure_batch}.items():
@@ -98,7 +99,7 @@ def on_all_cores(name: str, paths: list[str], rounds: int) -> None:
             for _ in map_batches(function, batches, workers=cores()):
                 pass
             best[way] = min(best[way], time.perf_counter() - start)
-    decoding, measuring = (4 * len(paths) / best[way] for way in ("decode", "measure"))
+    decoding, measuring = (20 * len(paths) / best[way] for way in ("decode", "measure"))
     share = measuring / decoding
     print(f"{name:20} on {cores()} cores: decode {decoding:.0f}/s, measure {measuring:.0f}/s, {share:.0%}")
 

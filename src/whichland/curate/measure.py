@@ -16,6 +16,7 @@ decoder is the same.
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, overload
@@ -35,7 +36,7 @@ BATCH = 32
 CHECKPOINT_S = 60.0
 WORKER_DIED = "the process reading it died (out of memory?)"
 
-LEVELS = np.arange(256, dtype=np.int64)
+MOMENTS = np.arange(256, dtype=np.float64) ** np.arange(3)[:, None]  # of luma: count, sum, sum of squares
 
 Grey = NDArray[np.uint8]
 
@@ -190,24 +191,30 @@ def grey_thumbnail(luma_HW: Grey) -> Image.Image:
 
 def tones(grey: Image.Image) -> tuple[float, float, float]:
     """Return mean and standard deviation of luma, each over 255, and its entropy in bits, from the histogram."""
-    counts = np.array(grey.histogram(), dtype=np.int64)
-    pixels, total, squares = int(counts.sum()), int(counts @ LEVELS), int(counts @ LEVELS**2)
+    counts = np.array(grey.histogram(), dtype=np.float64)
+    pixels, total, squares = (MOMENTS @ counts).tolist()  # whole numbers below 2**53: exact
     variance = (pixels * squares - total**2) / pixels**2
-    share = counts[counts > 0] / pixels
-    entropy = round(abs(float((share * np.log2(share)).sum())), 4)  # a logarithm's last bits vary
-    return total / pixels / 255, float(variance**0.5 / 255), entropy
+    seen = counts[counts > 0]
+    entropy = math.log2(pixels) - float(np.log2(seen) @ seen) / pixels
+    entropy = round(abs(entropy), 4)  # a logarithm's last bits vary
+    return total / pixels / 255, variance**0.5 / 255, entropy
 
 
 def sharpness(grey_HW: Grey) -> float:
     """Return the variance of the 4-neighbour Laplacian over the inner pixels; luma runs from 0 to 255."""
     if min(grey_HW.shape) < 3:
         return 0.0
-    luma = grey_HW.astype(np.int16)
-    laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1]
-    laplacian += luma[1:-1, :-2]
-    laplacian += luma[1:-1, 2:]
-    laplacian -= luma[1:-1, 1:-1] << 2
-    flat = laplacian.ravel().astype(np.float64)  # whole numbers below 2**53: the sums are exact in any order
+    height, width = grey_HW.shape
+    luma = grey_HW.astype(
+        np.int16
+    ).ravel()  # neighbours are steps along one long run, which is quick to add up
+    end = luma.size - width
+    laplacian = luma[: end - width] + luma[2 * width :]
+    laplacian += luma[width - 1 : end - 1]
+    laplacian += luma[width + 1 : end + 1]
+    laplacian -= luma[width:end] << 2
+    inner = laplacian.reshape(height - 2, width)[:, 1:-1]
+    flat = inner.astype(np.float64).ravel()  # whole numbers below 2**53: the sums are exact in any order
     squares = float(np.einsum("i,i", flat, flat))  # not flat @ flat: BLAS starts threads, in every worker
     return (flat.size * squares - float(flat.sum()) ** 2) / flat.size**2
 
