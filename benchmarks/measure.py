@@ -4,10 +4,10 @@
 
 For photos of three sizes made here, or those of FOLDER: each is decoded to RGB as a whole, decoded at the DCT
 scale that training loads it at (short side 256), decoded at the one that measuring uses, and measured with
-`measure_image`, in turns batch by batch within one process, so that a busy machine slows all alike. Prints images
-a second of processor time on one core (the best round), and measuring as a share of each decode. Then all photos go
-through all cores twice, once decoded as a whole and once measured, by the same pool of processes: images a second of
-wall time.
+`measure_image`, in turns batch by batch within one process, so that a busy machine slows all alike. Prints
+images a second of processor time on one core (the best round), and measuring as a share of each decode. Then all
+photos go through all cores twenty times over, decoded as a whole and measured in turns, by the same pool of
+processes: images a second of wall time.
 """
 
 import argparse
