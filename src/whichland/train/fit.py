@@ -26,6 +26,8 @@ from whichland.train.evaluation import logits_of
 from whichland.train.schedule import Average, one_cycle, parameter_groups
 from whichland.train.sync_norm import synchronise
 
+Watcher = Callable[[dict[str, Any]], None]  # is given every line of the log as it is written
+
 
 class Interrupted(Exception):
     """Training was stopped by Ctrl-C or SIGTERM; the checkpoint is written."""
@@ -44,6 +46,7 @@ class Fit:
     folder: Path
     position: Position = field(default_factory=Position)
     clock: float = field(default_factory=time.perf_counter)  # since when seconds are not counted yet
+    watchers: list[Watcher] = field(default_factory=list)  # of the main process
 
     def __post_init__(self) -> None:
         config = self.config
@@ -79,7 +82,7 @@ class Fit:
                     torch.manual_seed((self.config.seed << 32) + number)  # dropout, the same after a resume
                     for group in self.optimizer.param_groups:
                         group["lr"] = group["peak"] * one_cycle(number / total, self.config.warmup)
-                    loss = self._loss(wrapped, batch)
+                    loss = self.loss(wrapped, batch)
                     self.accelerator.backward(loss)
                     self.optimizer.step()
                     self.optimizer.zero_grad()
@@ -87,14 +90,23 @@ class Fit:
                         self.average.update(self.model, number)
                     value = self._mean(loss)
                     self.position.loss_sum += value
-                    self._write(kind="step", epoch=epoch, step=step, loss=value, lr=self._head_rate())
+                    self._tick()
+                    self._write(
+                        kind="step",
+                        epoch=epoch,
+                        step=step,
+                        loss=value,
+                        lr=self._head_rate(),
+                        seconds=self.position.seconds,
+                    )
                     if self._any(stopped()):
                         self._keep(epoch, step + 1)
                         raise Interrupted
                 scores = self._end_of_epoch(epoch)
         return scores
 
-    def _loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The training loss of this process's share of a step; `model` is the fit's own, a copy, or it wrapped."""
         device = self.accelerator.device
         images = batch.images.to(device, non_blocking=True)
         x = colour(images, batch.brightness, batch.contrast, self.preprocess.mean, self.preprocess.std)
@@ -164,6 +176,8 @@ class Fit:
         if self.accelerator.is_main_process:
             with self.log.open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
+            for watch in self.watchers:
+                watch(line)
 
     def _head_rate(self) -> float:
         return max(float(group["lr"]) for group in self.optimizer.param_groups)

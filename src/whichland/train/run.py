@@ -46,6 +46,19 @@ class Run:
     scores: dict[str, float]  # on the validation split
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A run before its first step: the data chosen, the model made, its head fitted, what is frozen frozen."""
+
+    table: Manifest
+    digest: str
+    labels: tuple[str, ...]
+    photos: Photos
+    made: Backbone
+    pretrained_cfg: dict[str, Any]  # of the bundle
+    fit: Fit
+
+
 def train(
     manifest: Manifest | str | Path, config: TrainConfig, out: str | Path, *, resume: bool = False
 ) -> Run:
@@ -55,6 +68,24 @@ def train(
     checkpoint is then written, and the same call with `resume=True` ends as the uninterrupted run would have.
     """
     out = Path(out)
+    ready = prepare(manifest, config, out, resume=resume)
+    accelerator = ready.fit.accelerator
+    scores = ready.fit.run(train_mode)
+    if accelerator.is_main_process:
+        with ready.fit.averaged_weights():
+            _write_bundle(out / "bundle", ready, config, scores)
+        draw_curve(out / "log.jsonl", out / "curve.png")
+    accelerator.wait_for_everyone()
+    return Run(out, out / "bundle", scores)
+
+
+def prepare(
+    manifest: Manifest | str | Path, config: TrainConfig, out: Path | None, *, resume: bool = False
+) -> Prepared:
+    """Do all that comes before the first step; with `out` None nothing is written, and the fit is not to be run.
+
+    Raises UserError for what the user can mend.
+    """
     keep_freed_memory()
     accelerator = _accelerator(config.precision)
     table = manifest if isinstance(manifest, Manifest) else read(manifest)
@@ -62,13 +93,13 @@ def train(
     digest = manifest_hash(table)
     photos = select(table, "train", labels, photos=config.photos)
     validation = select(table, "val", labels)
-    if accelerator.is_main_process:
+    if out is not None and accelerator.is_main_process:
         _open_folder(out, config, resume)
     accelerator.wait_for_everyone()
 
     started = time.perf_counter()
     torch.manual_seed(config.seed)
-    resuming = resume and (out / "checkpoint" / "last.pt").exists()
+    resuming = resume and out is not None and (out / "checkpoint" / "last.pt").exists()
     made = create(
         config.arch,
         len(labels),
@@ -95,18 +126,12 @@ def train(
         say("head fitted on the pretrained features")
     freeze(made.model, config.freeze)
     loader = _loader(photos, config, accelerator)
-    fit = Fit(config, made.model, accelerator, loader, validation, preprocess, out, clock=started)
+    folder = out or Path()
+    fit = Fit(config, made.model, accelerator, loader, validation, preprocess, folder, clock=started)
     if resuming:
         fit.resume()
         say(f"resumed at epoch {fit.position.epoch + 1}, step {fit.position.step + 1}")
-    scores = fit.run(train_mode)
-    folder = out / "bundle"
-    if accelerator.is_main_process:
-        with fit.averaged_weights():
-            _write_bundle(folder, made, cfg, labels, config, digest, table, scores, len(photos))
-        draw_curve(out / "log.jsonl", out / "curve.png")
-    accelerator.wait_for_everyone()
-    return Run(out, folder, scores)
+    return Prepared(table, digest, labels, photos, made, cfg, fit)
 
 
 def manifest_hash(manifest: Manifest) -> str:
@@ -189,28 +214,19 @@ def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Lo
     )
 
 
-def _write_bundle(
-    folder: Path,
-    made: Backbone,
-    cfg: dict[str, Any],
-    labels: tuple[str, ...],
-    config: TrainConfig,
-    digest: str,
-    table: Manifest,
-    scores: dict[str, float],
-    photos: int,
-) -> None:
+def _write_bundle(folder: Path, ready: Prepared, config: TrainConfig, scores: dict[str, float]) -> None:
     settings = {field.name: getattr(config, field.name) for field in fields(config)}
     settings["weights"] = Path(config.weights).name  # where it lay on this machine is nobody's business
+    made, labels = ready.made, ready.labels
     info = {
         "version": whichland.__version__,
         "temperature": 1.0,
         "head": list(config.head),
         "train": settings,
-        "photos": photos,
-        "manifest_sha256": digest,
-        "split_certificate": certificate_of(table),
-        "history": [asdict(step) for step in table.history],
+        "photos": len(ready.photos),
+        "manifest_sha256": ready.digest,
+        "split_certificate": certificate_of(ready.table),
+        "history": [asdict(step) for step in ready.table.history],
         "packages": {name: version(name) for name in ("torch", "timm", "numpy", "pillow", "polars")},
         "seed": config.seed,
     }
@@ -219,9 +235,9 @@ def _write_bundle(
         model=made.model.to("cpu").eval(),
         arch=made.arch,
         model_args=made.model_args,
-        pretrained_cfg=cfg,
+        pretrained_cfg=ready.pretrained_cfg,
         labels=labels,
         info=info,
         metrics={"validation": scores},
-        card=card(labels, config, scores, photos),
+        card=card(labels, config, scores, len(ready.photos)),
     )
