@@ -125,6 +125,8 @@ def make(rows: int, folder: Path) -> None:
             source=pl.lit(f"half-{half}"), image_id=pl.format(f"half-{half}/{{}}", pl.int_range(pl.len()))
         )
         write(Manifest(part).with_step("ingest", part, made_up=True), folder / f"half-{half}.parquet")
+    points = table.frame.select("lat", "lon", "sequence", id="image_id", country="label_country")
+    points.write_csv(folder / "points.csv")
     done = table.with_step("ingest", table.frame, made_up=True)
     write(done.with_step("measure", table.frame, measured=rows, waiting=0), folder / "made.parquet")
 
@@ -143,10 +145,11 @@ def main() -> None:
         making = multiprocessing.get_context("spawn").Process(target=make, args=(given.rows, folder))
         making.start()
         making.join()
-    names = ("made", "half-0", "half-1", "merged", "geocoded", "clean", "split", "balanced")
+    names = ("made", "ingested", "half-0", "half-1", "merged", "geocoded", "clean", "split", "balanced")
     path = {name: str(folder / f"{name}.parquet") for name in names}
     rows = pl.scan_parquet(path["made"]).select(pl.len()).collect().item()
     steps = {
+        "ingest": ["ingest", f"points:{folder / 'points.csv'}", "-o", path["ingested"]],
         "merge": ["merge", path["half-0"], path["half-1"], "-o", path["merged"]],
         "geocode": ["geocode", path["made"], "-o", path["geocoded"]],
         "clean": ["clean", path["geocoded"], "-o", path["clean"]],
