@@ -55,25 +55,37 @@ class Augment:
         )
 
     def crop(self, data: bytes, draw: Draw) -> Tensor:
-        """Decode a photo no larger than the crop needs, cut and resize it: uint8 H×W×3.
+        """Decode a photo no larger than the crop needs, cut and resize it: uint8 H×W×3."""
+        return self.cut(decode(data, short_side=self.needed(draw)), draw)
+
+    def needed(self, draw: Draw) -> int:
+        """Short side in pixels below which the photo would have to be enlarged for this crop."""
+        rows, columns = self.size
+        return ceil(min(rows, columns) / min(*_stretches(draw), 1.0))
+
+    def cut(self, image_HWC: NDArray[np.uint8], draw: Draw) -> Tensor:
+        """Cut and resize a decoded photo: uint8 H×W×3.
 
         As torchvision's RandomResizedCrop (Inception's), except that areas count from the largest crop of the
         target's shape that fits, so that wide photos and panoramas give crops of the same scale as square ones.
         """
         rows, columns = self.size
-        side = sqrt(draw.area)
-        stretch_h, stretch_w = side / sqrt(draw.ratio), side * sqrt(draw.ratio)
-        needed = ceil(min(rows, columns) / min(stretch_h, stretch_w, 1.0))
-        image = decode(data, short_side=needed)
-        height, width = image.shape[:2]
+        height, width = image_HWC.shape[:2]
         scale = min(height / rows, width / columns)
+        stretch_h, stretch_w = _stretches(draw)
         box_h = min(round(rows * scale * stretch_h), height)
         box_w = min(round(columns * scale * stretch_w), width)
         top, left = round((height - box_h) * draw.y), round((width - box_w) * draw.x)
-        part = torch.from_numpy(np.ascontiguousarray(image[top : top + box_h, left : left + box_w]))
+        part = torch.from_numpy(np.ascontiguousarray(image_HWC[top : top + box_h, left : left + box_w]))
         if draw.flip:
             part = part.flip(1)
         return resize(part, self.size)
+
+
+def _stretches(draw: Draw) -> tuple[float, float]:
+    """Height and width of the crop as shares of the largest crop's."""
+    side = sqrt(draw.area)
+    return side / sqrt(draw.ratio), side * sqrt(draw.ratio)
 
 
 def resize(image_HWC: Tensor, size: tuple[int, int]) -> Tensor:
