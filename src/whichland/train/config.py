@@ -54,4 +54,5 @@ class TrainConfig:
     ] = "auto"
     validate_every: Annotated[int, "epochs between validations; the last is always validated"] = 1
     workers: Annotated[int, "threads that decode and crop"] = 2
+    tensorboard: Annotated[bool, "write event files for TensorBoard beside log.jsonl"] = False
     seed: Annotated[int, "of crops, order and fresh weights"] = 0
