@@ -14,7 +14,8 @@ from torch import Tensor
 
 from whichland.errors import UserError
 from whichland.images.augment import Augment, Draw
-from whichland.images.decode import read_bytes
+from whichland.images.decode import load
+from whichland.images.preprocess import Pixels
 from whichland.manifest import Manifest
 
 AHEAD = 4  # batches prepared before they are needed
@@ -85,7 +86,7 @@ def epoch_order(
 class Batch:
     """One process's share of a step."""
 
-    images: Tensor  # uint8 b×H×W×3
+    images: Tensor  # uint8 b×H×W×3, or what a frozen front made of them (see frozen_cache)
     targets: Tensor  # int64 b
     weights: Tensor  # float32 b
     brightness: NDArray[np.float32]
@@ -108,6 +109,7 @@ class Loader:
     rank: int = 0
     world: int = 1
     workers: int = 2
+    pixels: Sequence[Pixels] | None = None  # the photos decoded already, scaled to what the crops need
 
     @property
     def steps(self) -> int:
@@ -116,23 +118,39 @@ class Loader:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from step `start` on, prepared `AHEAD` of use."""
-        order = epoch_order(self.photos, self.seed, epoch, self.weighting)
         with ThreadPoolExecutor(self.workers) as pool:
             waiting: deque[list[Future[tuple[Tensor, Draw]]]] = deque()
             indices: deque[NDArray[np.int64]] = deque()
-            for step in range(start, self.steps):
-                end = min((step + 1) * self.batch_size, len(order))
-                positions = range(step * self.batch_size + self.rank, end, self.world)
-                indices.append(order[list(positions)])
-                waiting.append([pool.submit(self._one, epoch, p, order[p]) for p in positions])
+            for positions, index in self.plan(epoch, start):
+                indices.append(index)
+                waiting.append(
+                    [pool.submit(self._one, epoch, p, i) for p, i in zip(positions, index, strict=True)]
+                )
                 if len(waiting) > AHEAD:
                     yield self._collate(waiting.popleft(), indices.popleft())
             while waiting:
                 yield self._collate(waiting.popleft(), indices.popleft())
 
+    def plan(self, epoch: int, start: int = 0) -> Iterator[tuple[range, NDArray[np.int64]]]:
+        """Yield this process's share of each step from `start` on: positions in the epoch, the photos there."""
+        order = epoch_order(self.photos, self.seed, epoch, self.weighting)
+        for step in range(start, self.steps):
+            end = min((step + 1) * self.batch_size, len(order))
+            positions = range(step * self.batch_size + self.rank, end, self.world)
+            yield positions, order[positions.start : positions.stop : positions.step]
+
+    def crops(self, index: int, draws: Sequence[Draw]) -> list[Tensor]:
+        """Crops of one photo, decoded once and no larger than the crops need: uint8 H×W×3 each."""
+        if self.pixels is not None:
+            image = self.pixels[index]
+        else:
+            needed = max(self.augment.needed(draw) for draw in draws)
+            image = load(self.photos.uris[index], short_side=needed)
+        return [self.augment.cut(image, draw) for draw in draws]
+
     def _one(self, epoch: int, position: int, index: int) -> tuple[Tensor, Draw]:
         draw = self.augment.draw(self.seed, epoch, position)
-        return self.augment.crop(read_bytes(self.photos.uris[index]), draw), draw
+        return self.crops(index, [draw])[0], draw
 
     def _collate(self, futures: list[Future[tuple[Tensor, Draw]]], index: NDArray[np.int64]) -> Batch:
         images, draws = zip(*(future.result() for future in futures), strict=True)
