@@ -154,11 +154,15 @@ class Loader:
 
     def _collate(self, futures: list[Future[tuple[Tensor, Draw]]], index: NDArray[np.int64]) -> Batch:
         images, draws = zip(*(future.result() for future in futures), strict=True)
-        weights = self.photos.weights[index] if self.weighting == "loss" else np.ones(len(index))
         return Batch(
             torch.stack(images),
             torch.from_numpy(self.photos.targets[index]),
-            torch.from_numpy(weights.astype(np.float32)),
+            self.weights(index),
             np.array([draw.brightness for draw in draws], np.float32),
             np.array([draw.contrast for draw in draws], np.float32),
         )
+
+    def weights(self, index: NDArray[np.int64]) -> Tensor:
+        """Factors on the loss of photos: float32 b."""
+        weights = self.photos.weights[index] if self.weighting == "loss" else np.ones(len(index))
+        return torch.from_numpy(weights.astype(np.float32))

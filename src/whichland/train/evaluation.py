@@ -1,6 +1,7 @@
 """Forward passes over plain photos, shared out over the processes: for validation and for the head's features."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 
 import numpy as np
 import torch
@@ -12,38 +13,64 @@ from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.batches import decoded_ahead
 from whichland.model.head import features_before_head
 from whichland.train.data import Photos
+from whichland.train.packs import Packs
 
 BATCH = 32
 
 
 @torch.no_grad()
 def outputs_of(
-    function: Callable[[Tensor], Tensor], photos: Photos, preprocess: Preprocess, accelerator: Accelerator
+    function: Callable[[Tensor], Tensor],
+    photos: Photos,
+    preprocess: Preprocess,
+    accelerator: Accelerator,
+    crops: Packs | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Apply `function` to every photo as the model sees it at test time: (N×K on the CPU, targets N).
 
-    Each process takes every W-th photo; all receive the whole result, in the photos' order.
+    Each process takes every W-th photo; all receive the whole result, in the photos' order. `crops` are those of
+    the photos from an earlier pass (see pixel_cache), in their order.
     """
-    rank, world = accelerator.process_index, accelerator.num_processes
-    each = -(-len(photos) // world)
-    mine = [min(i, len(photos) - 1) for i in range(rank, each * world, world)]  # the last may stand twice
+    mine = share_of(len(photos), accelerator)
+    if crops is None:
+        batches = crops_of([photos.uris[i] for i in mine], preprocess)
+    else:
+        batches = (crops.take(mine[at : at + BATCH]) for at in range(0, len(mine), BATCH))
     parts = []
-    for batch in _crops([photos.uris[i] for i in mine], preprocess):
-        x = torch.from_numpy(preprocess.normalise(batch)).to(accelerator.device)
-        with accelerator.autocast():
-            parts.append(function(x.contiguous(memory_format=torch.channels_last)).float())
-    gathered = accelerator.gather(torch.cat(parts)).cpu()
-    whole = gathered.view(world, each, -1).transpose(0, 1).reshape(each * world, -1)[: len(photos)]
-    return whole.clone(), torch.from_numpy(photos.targets)
+    with closing(batches):
+        for batch in batches:
+            x = torch.from_numpy(preprocess.normalise(batch)).to(accelerator.device)
+            with accelerator.autocast():
+                parts.append(function(x.contiguous(memory_format=torch.channels_last)).float())
+    return gathered(torch.cat(parts), len(photos), accelerator), torch.from_numpy(photos.targets)
+
+
+def share_of(photos: int, accelerator: Accelerator) -> list[int]:
+    """Numbers of the photos that this process takes: as many in each process, so the last may stand twice."""
+    rank, world = accelerator.process_index, accelerator.num_processes
+    each = -(-photos // world)
+    return [min(number, photos - 1) for number in range(rank, each * world, world)]
+
+
+def gathered(part: Tensor, photos: int, accelerator: Accelerator) -> Tensor:
+    """Put the rows of all processes' shares in the photos' order, on the CPU, in every process."""
+    world = accelerator.num_processes
+    whole = accelerator.gather(part).cpu()
+    whole = whole.view(world, len(part), -1).transpose(0, 1).reshape(len(part) * world, -1)
+    return whole[:photos].clone()
 
 
 def logits_of(
-    model: nn.Module, photos: Photos, preprocess: Preprocess, accelerator: Accelerator
+    model: nn.Module,
+    photos: Photos,
+    preprocess: Preprocess,
+    accelerator: Accelerator,
+    crops: Packs | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Logits of every photo, N×K, and the targets; the model is left in the mode it was in."""
     training = {module: module.training for module in model.modules()}
     model.eval()
-    result = outputs_of(model, photos, preprocess, accelerator)
+    result = outputs_of(model, photos, preprocess, accelerator, crops)
     for module, mode in training.items():
         module.training = mode
     return result
@@ -57,12 +84,13 @@ def features_of(
     return outputs_of(lambda x: features_before_head(model, x), photos, preprocess, accelerator)
 
 
-def _crops(uris: list[str], preprocess: Preprocess) -> Iterator[Pixels]:
+def crops_of(uris: Sequence[str], preprocess: Preprocess) -> Generator[Pixels, None, None]:
     """Batches of crops, B×H×W×3; the first photo that cannot be read stops everything."""
-    for _, crops in decoded_ahead(uris, preprocess, BATCH):
-        readable = []
-        for crop in crops:
-            if isinstance(crop, ImageError):
-                raise crop
-            readable.append(crop)
-        yield np.stack(readable)
+    with closing(decoded_ahead(uris, preprocess, BATCH)) as batches:
+        for _, crops in batches:
+            readable = []
+            for crop in crops:
+                if isinstance(crop, ImageError):
+                    raise crop
+                readable.append(crop)
+            yield np.stack(readable)
