@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,8 @@ from torch import Tensor, nn  # noqa: E402
 
 from whichland.errors import UserError  # noqa: E402
 from whichland.hub import check_reachable, first_line  # noqa: E402
-from whichland.model.head import classifier_name, replace_head  # noqa: E402
+from whichland.model.head import HeadAfter, classifier_name, replace_head  # noqa: E402
+from whichland.model.input_size import Size, as_size, fit_size, own_size, resampled  # noqa: E402
 
 WEIGHTS = "model.safetensors"  # the hub's name for them
 
@@ -29,6 +30,7 @@ class LoadReport:
     loaded: int
     missing: tuple[str, ...] = ()  # tensors of the backbone that the file lacks
     unexpected: tuple[str, ...] = ()  # tensors of the file that the model has no place for
+    classifier: bool = True  # the file filled the classifier, too
 
     def __str__(self) -> str:
         def some(names: Sequence[str]) -> str:
@@ -48,6 +50,7 @@ class Backbone:
     model_args: dict[str, Any]
     pretrained_cfg: dict[str, Any]
     report: LoadReport | None
+    head: tuple[int, ...] = ()  # widths of the hidden layers of the head
 
 
 def create(
@@ -57,22 +60,26 @@ def create(
     weights: str = "hub",
     partial: bool = False,
     head: Sequence[int] = (),
+    head_after: HeadAfter = "features",
     dropout: float = 0.0,
-    size: int | None = None,
+    size: int | Size | None = None,
     model_args: Mapping[str, Any] | None = None,
 ) -> Backbone:
     """Create a timm model with a head for `labels` classes.
 
     `weights` is "hub", "none" or the path of a safetensors file; a JSON file of the same name beside it may say
-    `timm_kwargs` and `preprocessing` (mean, std, interpolation). `size` is the input side in pixels; models with
-    fixed positions or windows are adapted through timm's `img_size`. Raises UserError for an unknown
-    architecture, weights that cannot be had, and (unless `partial`) weights that leave backbone tensors random.
+    `timm_kwargs` and `preprocessing` (mean, std, interpolation). `size` is the input side, or height and width,
+    in pixels; models with fixed positions or windows are adapted to it. `head_after` says what the head follows
+    (see `head.replace_head`). Raises UserError for an unknown architecture, a size that it does not take, weights
+    that cannot be had, and (unless `partial`) weights that leave backbone tensors random.
     """
     loaded = pretrained(arch, weights, partial=partial, size=size, model_args=model_args)
     if size:
-        loaded.pretrained_cfg["input_size"] = (3, size, size)
-    replace_head(loaded.model, head, labels, dropout)
-    return loaded
+        loaded.pretrained_cfg["input_size"] = (3, *as_size(size))
+    if head_after == "logits" and loaded.report and not loaded.report.classifier:
+        raise UserError(f"{weights} holds no classifier for the head to follow; use --head-after features")
+    widths = replace_head(loaded.model, head, labels, dropout, after=head_after)
+    return replace(loaded, head=widths)
 
 
 def pretrained(
@@ -80,18 +87,20 @@ def pretrained(
     weights: str = "hub",
     *,
     partial: bool = False,
-    size: int | None = None,
+    size: int | Size | None = None,
     model_args: Mapping[str, Any] | None = None,
 ) -> Backbone:
     """Create a timm model as it was trained, its classifier included; otherwise as `create`."""
     sidecar = _sidecar(weights)
     arguments = sidecar.get("timm_kwargs", {}) | dict(model_args or {})
-    if size and _fixed_size(arch):
-        arguments["img_size"] = size
+    check_known(arch)
+    if size:
+        arguments |= _told_of_size(arch, size, arguments)
     model = _create(arch, weights == "hub", arguments)
     report = None
     if weights not in ("hub", "none"):
-        report = load_weights(model, weights, partial=partial)
+        fixed = as_size(arguments["img_size"]) if "img_size" in arguments else None
+        report = load_weights(model, weights, partial=partial, size=fixed)
     cfg = dict(cast(Any, model).pretrained_cfg)
     for name in ("mean", "std", "interpolation"):
         if name in sidecar.get("preprocessing", {}):
@@ -99,8 +108,13 @@ def pretrained(
     return Backbone(model=model, arch=arch, model_args=arguments, pretrained_cfg=cfg, report=report)
 
 
-def load_weights(model: nn.Module, file: str | Path, *, partial: bool = False) -> LoadReport:
-    """Fill a model from a safetensors file; the classifier is left out when its shape differs."""
+def load_weights(
+    model: nn.Module, file: str | Path, *, partial: bool = False, size: Size | None = None
+) -> LoadReport:
+    """Fill a model from a safetensors file; the classifier is left out when its shape differs.
+
+    `size` is what a model of fixed positions or windows was made for: weights of another size are resampled.
+    """
     if not Path(file).is_file():
         raise UserError(f"{file}: no such weights; give a .safetensors file, `hub` or `none`")
     try:
@@ -108,6 +122,9 @@ def load_weights(model: nn.Module, file: str | Path, *, partial: bool = False) -
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file}: not a safetensors file ({error}); pickled weights are never read") from None
     own = model.state_dict()
+    source = _source_size(Path(file)) or own_size(model)
+    if size and size != source:
+        given = resampled(model, given, source)
     head = classifier_name(model) + "."
     counters = ".num_batches_tracked"
     wrong = [n for n, t in given.items() if n in own and own[n].shape != t.shape and not n.startswith(head)]
@@ -121,6 +138,7 @@ def load_weights(model: nn.Module, file: str | Path, *, partial: bool = False) -
             n for n in own if n not in usable and not n.startswith(head) and not n.endswith(counters)
         ),
         unexpected=tuple(n for n in given if n not in own),
+        classifier=all(n in usable for n in own if n.startswith(head)),
     )
     if report.missing and not partial:
         raise UserError(
@@ -131,10 +149,21 @@ def load_weights(model: nn.Module, file: str | Path, *, partial: bool = False) -
     return report
 
 
-def _create(arch: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Module:
+def check_known(arch: str) -> None:
+    """Raise UserError when timm has no model of that name."""
     if arch.split(".")[0] not in timm.list_models():
         near = timm.list_models(f"*{arch.split('_')[0]}*")[:5]
         raise UserError(f"timm has no model {arch!r}" + (f"; near: {', '.join(near)}" if near else ""))
+
+
+def _told_of_size(arch: str, size: int | Size, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return fit_size(arch, size, arguments)
+    except (TypeError, AssertionError) as error:
+        raise UserError(f"{arch} cannot be made with {dict(arguments)}: {error}") from None
+
+
+def _create(arch: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Module:
     overlay = {}
     try:
         if pretrained and (repository := _repository(arch)):
@@ -158,9 +187,16 @@ def _repository(arch: str) -> str | None:
     return cfg.hf_hub_id if cfg and not cfg.custom_load else None
 
 
-def _fixed_size(arch: str) -> bool:
-    cfg = timm.get_pretrained_cfg(arch.split(".")[0], allow_unregistered=True)
-    return bool(cfg and cfg.fixed_input_size)
+def _source_size(file: Path) -> Size | None:
+    """Height and width that the weights of a bundle were trained at; None for a file that lies in none."""
+    config = file.with_name("config.json")
+    if not config.is_file():
+        return None
+    try:
+        _, height, width = json.loads(config.read_text(encoding="utf-8"))["pretrained_cfg"]["input_size"]
+    except (ValueError, KeyError, TypeError):  # a config.json of something else
+        return None
+    return height, width
 
 
 def _sidecar(weights: str) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """The classifier on top of a backbone: one linear layer, or a chain of them with given widths."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 
 from whichland.errors import UserError
+
+HeadAfter = Literal["features", "logits"]
 
 
 def make_head(features: int, widths: Sequence[int], labels: int, dropout: float = 0.0) -> nn.Module:
@@ -29,23 +31,41 @@ def classifier_name(model: nn.Module) -> str:
     return cast(str, name if isinstance(name, str) else name[0])
 
 
-def replace_head(model: nn.Module, widths: Sequence[int], labels: int, dropout: float = 0.0) -> nn.Module:
-    """Put a fresh head for `labels` classes on a timm model, in place; return the head.
+def replace_head(
+    model: nn.Module,
+    widths: Sequence[int],
+    labels: int,
+    dropout: float = 0.0,
+    *,
+    after: HeadAfter = "features",
+) -> tuple[int, ...]:
+    """Put a head for `labels` classes on a timm model, in place; return the widths of its hidden layers.
 
-    A few families (ResNetV2, DLA, DPN) classify by a 1×1 convolution: they keep it, and raise UserError when
-    hidden layers are asked for.
+    After "features" the head takes the classifier's place and starts at random. After "logits" it follows the
+    classifier, which becomes the first hidden layer and starts from its pretrained weights: with a classifier of
+    1,000 classes the widths are then 1000 and those given. A few families (ResNetV2, DLA, DPN) classify by a 1×1
+    convolution: they keep one, and raise UserError when hidden layers are asked for.
     """
+    classifier = get_head(model)
+    if after == "logits":
+        if not isinstance(classifier, nn.Linear):
+            raise UserError(
+                "this architecture has no linear classifier for a head to follow; use --head-after features"
+            )
+        widths = (classifier.out_features, *widths)
     model.reset_classifier(labels)  # type: ignore[operator]
     parent_name, _, name = classifier_name(model).rpartition(".")
     parent = model.get_submodule(parent_name)
-    old = getattr(parent, name)
-    if not isinstance(old, nn.Linear):
+    fresh = getattr(parent, name)
+    if not isinstance(fresh, nn.Linear):
         if widths:
             raise UserError("this architecture's classifier is no linear layer; train it without --head")
-        return cast(nn.Module, old)
-    head = make_head(old.in_features, widths, labels, dropout)
+        return ()
+    head = make_head(fresh.in_features, widths, labels, dropout)
+    if after == "logits":
+        cast(nn.Sequential, head)[0] = classifier
     setattr(parent, name, head)
-    return head
+    return tuple(widths)
 
 
 def get_head(model: nn.Module) -> nn.Module:

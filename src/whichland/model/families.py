@@ -1,0 +1,167 @@
+"""The families of models worth comparing, by size, and what is known of each without its weights."""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from statistics import median
+from typing import Any, Literal, cast
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from whichland.model.backbone import check_known, timm
+from whichland.model.input_size import Size, meta_model, own_size
+from whichland.model.predict import best_device
+
+Tier = Literal["tiny", "small", "base"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model of a family."""
+
+    family: str
+    tier: Tier | None
+    arch: str
+
+
+def _family(family: str, **tiers: str) -> tuple[Member, ...]:
+    return tuple(Member(family, cast(Tier, tier), arch) for tier, arch in tiers.items())
+
+
+# The comparison of sixteen that the first write-up made, under timm's names of today.
+SIXTEEN = (
+    *_family("ResNet", tiny="resnet18.a1_in1k", small="resnet50.a1_in1k", base="resnet101.a1h_in1k"),
+    *_family("ResNet-D", tiny="resnet18d.ra2_in1k", small="resnet50d.ra2_in1k", base="resnet101d.ra2_in1k"),
+    *_family("ConvNeXt", tiny="convnext_tiny.fb_in22k_ft_in1k", small="convnext_small.fb_in22k_ft_in1k"),
+    *_family(
+        "ViT",
+        tiny="vit_tiny_patch16_224.augreg_in21k_ft_in1k",
+        small="vit_small_patch16_224.augreg_in21k_ft_in1k",
+        base="vit_base_patch16_224.augreg_in21k_ft_in1k",
+    ),
+    *_family(
+        "DeiT",
+        tiny="deit_tiny_patch16_224.fb_in1k",
+        small="deit_small_patch16_224.fb_in1k",
+        base="deit_base_patch16_224.fb_in1k",
+    ),
+    *_family("SwinV2", tiny="swinv2_tiny_window8_256.ms_in1k", small="swinv2_small_window8_256.ms_in1k"),
+)
+NEWER = (
+    *_family("SwinV2-CR", tiny="swinv2_cr_tiny_ns_224.sw_in1k", small="swinv2_cr_small_ns_224.sw_in1k"),
+    *_family(
+        "TinyViT",
+        tiny="tiny_vit_5m_224.dist_in22k_ft_in1k",
+        small="tiny_vit_11m_224.dist_in22k_ft_in1k",
+        base="tiny_vit_21m_224.dist_in22k_ft_in1k",
+    ),
+    *_family(
+        "MobileNet",
+        tiny="mobilenetv2_100.ra_in1k",
+        small="mobilenetv3_large_100.ra_in1k",
+        base="mobilenetv4_conv_medium.e500_r256_in1k",
+    ),
+    *_family(
+        "EfficientNet",
+        tiny="efficientnet_b0.ra_in1k",
+        small="efficientnet_b2.ra_in1k",
+        base="tf_efficientnetv2_s.in21k_ft_in1k",
+    ),
+    *_family("DINOv2", small="vit_small_patch14_dinov2.lvd142m", base="vit_base_patch14_dinov2.lvd142m"),
+    *_family(
+        "DINOv3",
+        tiny="convnext_tiny.dinov3_lvd1689m",
+        small="vit_small_patch16_dinov3.lvd1689m",
+        base="vit_base_patch16_dinov3.lvd1689m",
+    ),
+    *_family(
+        "CLIP",
+        tiny="vit_xsmall_patch16_clip_224.tinyclip_yfcc15m",
+        small="vit_medium_patch32_clip_224.tinyclip_laion400m",
+        base="vit_base_patch16_clip_224.openai",
+    ),
+    *_family("SigLIP 2", base="vit_base_patch16_siglip_224.v2_webli"),
+)
+MEMBERS = (*SIXTEEN, *NEWER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of a model before its weights are fetched."""
+
+    family: str | None
+    tier: str | None
+    arch: str
+    parameters: int  # without the classifier
+    size: Size  # height, width that its weights were trained at
+    fixed_size: bool  # another size must be told to timm, as `input_size.fit_size` does
+    gmacs: float | None  # billions of multiply-adds for an image of that size; None where it cannot be told
+    license: str | None  # of the weights; None where timm does not know
+
+
+def matching(pattern: str = "", *, every: bool = False) -> list[Member]:
+    """List the families' models, or with `every` all that timm has, whose family or name matches.
+
+    `pattern` is a glob when it holds one of *?[ and else a part of the name; case does not matter.
+    """
+    members: list[Member] = list(MEMBERS)
+    if every:
+        listed = {member.arch: member for member in MEMBERS}
+        members = [listed.get(name, Member("", None, name)) for name in timm.list_models(pretrained=True)]
+    glob = pattern.lower() if any(letter in pattern for letter in "*?[") else f"*{pattern.lower()}*"
+    return [
+        member
+        for member in members
+        if fnmatchcase(member.arch.lower(), glob) or fnmatchcase(member.family.lower(), glob)
+    ]
+
+
+def facts(member: Member) -> Facts:
+    """Find what is known of a model, from shapes alone: no weights are made or fetched."""
+    check_known(member.arch)
+    model = meta_model(member.arch)
+    cfg = cast(Any, model).pretrained_cfg
+    size = own_size(model)
+    classifier = {id(parameter) for parameter in cast(Any, model).get_classifier().parameters()}
+    return Facts(
+        family=member.family or None,
+        tier=member.tier,
+        arch=member.arch,
+        parameters=sum(p.numel() for p in model.parameters() if id(p) not in classifier),
+        size=size,
+        fixed_size=bool(cfg.get("fixed_input_size")),
+        gmacs=_gmacs(model, size),
+        license=cfg.get("license"),
+    )
+
+
+def _gmacs(model: nn.Module, size: Size) -> float | None:
+    """Billions of multiply-adds of convolutions and matrix products for one image."""
+    counter = FlopCounterMode(display=False)
+    with suppress(NotImplementedError, RuntimeError), counter:
+        model.requires_grad_(False)(torch.empty(1, 3, *size, device="meta"))
+        return counter.get_total_flops() / 2e9
+    return None
+
+
+def images_per_second(arch: str, size: Size, *, batch_size: int, seconds: float = 2.0) -> float:
+    """Measure how many images of `size` a model judges in a second here, as `whichland predict` runs it.
+
+    On the best device: bf16 autocast on a GPU, fp32 on a CPU; the median batch of about `seconds`, after one
+    to warm up. Weights are random, which does not change the time.
+    """
+    device = best_device()
+    model = timm.create_model(arch).eval().to(device, memory_format=torch.channels_last)
+    x_BCHW = torch.randn(batch_size, 3, *size, device=device).to(memory_format=torch.channels_last)
+    taken: list[float] = []
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        while len(taken) < 4 or sum(taken[1:]) < seconds:
+            started = time.perf_counter()
+            model(x_BCHW)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            taken.append(time.perf_counter() - started)
+    return batch_size / median(taken[1:])

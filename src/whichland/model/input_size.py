@@ -1,0 +1,134 @@
+"""Input sizes other than a model's own: what timm must be told, or one line that says which sizes do.
+
+Models are tried on the meta device, which computes shapes alone: seconds, and no memory for weights.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import Any, cast
+
+from whichland.torchvision_ops import declare_missing_ops
+
+declare_missing_ops()
+
+import timm as timm  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+from whichland.errors import UserError  # noqa: E402
+
+Size = tuple[int, int]  # height, width in pixels
+
+STEPS = (2, 4, 8, 14, 16, 28, 32, 64)  # sides that models may need multiples of
+
+
+def as_size(size: int | Size) -> Size:
+    """Height and width; one number is both."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def fit_size(arch: str, size: int | Size, model_args: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what timm must be told to make `arch` for images of `size` (a side, or height and width).
+
+    Empty for models that take images of any size; `{"img_size": …}` where positions or windows are laid out
+    for one, so that pretrained weights are resampled to it. Raises UserError that says which sizes do.
+    """
+    given = {name: value for name, value in (model_args or {}).items() if name != "img_size"}
+    own = meta_model(arch, given)
+    wanted = as_size(size)
+    if not _runs(own, own_size(own)):  # the meta device cannot run a few models: timm is taken at its word
+        return _ways(arch, given, wanted)[0]
+    way = _way(arch, given, wanted, own)
+    if way is None:
+        sizes = _sizes_that_do(arch, given, wanted, own)
+        raise UserError(f"{arch} takes no images of {_text(wanted)} pixels; {sizes}")
+    return way
+
+
+def meta_model(arch: str, model_args: Mapping[str, Any] | None = None) -> nn.Module:
+    """Make a timm model that has shapes and no weights, in evaluation mode."""
+    with torch.device("meta"):
+        return cast(nn.Module, timm.create_model(arch, **dict(model_args or {}))).eval()
+
+
+def own_size(model: nn.Module) -> Size:
+    """Height and width that a timm model was trained at."""
+    _, height, width = cast(Any, model).pretrained_cfg["input_size"]
+    return height, width
+
+
+def resampled(model: nn.Module, weights: Mapping[str, Tensor], source: Size) -> dict[str, Tensor]:
+    """Bring weights of a model for images of `source` to the positions and windows that `model` has.
+
+    Each family of timm has its own rule for that, which runs when timm itself loads weights.
+    """
+    rule = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if rule is None:
+        return dict(weights)
+    cast(Any, model).pretrained_model_args = {"img_size": source}
+    return cast(dict[str, Tensor], rule(dict(weights), model))
+
+
+def _ways(arch: str, given: Mapping[str, Any], size: Size) -> list[dict[str, Any]]:
+    """What timm may be told of a size, the likelier first."""
+    told = {"img_size": size[0] if size[0] == size[1] else size}
+    cfg = timm.get_pretrained_cfg(arch, allow_unregistered=True)
+    flexible = given.get("dynamic_img_size") or not given.get("strict_img_size", True)
+    return [told, {}] if cfg and cfg.fixed_input_size and not flexible else [{}, told]
+
+
+def _way(arch: str, given: Mapping[str, Any], size: Size, own: nn.Module) -> dict[str, Any] | None:
+    """The first of the ways in which a model takes images of `size`; None when there is none."""
+    ways = _ways(arch, given, size)
+    return next((way for way in ways if _takes(arch, dict(given) | way, size, own)), None)
+
+
+def _takes(arch: str, model_args: Mapping[str, Any], size: Size, own: nn.Module) -> bool:
+    """Tell whether a model made with `model_args` runs on images of `size` and pretrained weights fit it."""
+    patch = getattr(getattr(own, "patch_embed", None), "patch_size", None) or 1
+    rows, columns = as_size(patch)
+    if size[0] % rows or size[1] % columns:  # such a model runs, but does not see the last pixels
+        return False
+    if "img_size" not in model_args:
+        return _runs(own, size)
+    try:
+        model = meta_model(arch, model_args)
+    except Exception:  # each family refuses a size in its own way
+        return False
+    return _runs(model, size) and _weights_fit(own, model)
+
+
+def _runs(model: nn.Module, size: Size) -> bool:
+    try:
+        with torch.no_grad():
+            model(torch.empty(1, 3, *size, device="meta"))
+    except Exception:  # each family refuses a size in its own way
+        return False
+    return True
+
+
+def _weights_fit(own: nn.Module, model: nn.Module) -> bool:
+    """Tell whether weights of the model at its own size can be resampled to those of `model`."""
+    weights = {name: torch.zeros(tensor.shape) for name, tensor in own.state_dict().items()}
+    try:
+        found = resampled(model, weights, own_size(own))
+    except Exception:  # a family's rule that does not know of sizes meets shapes it cannot handle
+        return False
+    return all(
+        name in found and found[name].shape == parameter.shape for name, parameter in model.named_parameters()
+    )
+
+
+def _sizes_that_do(arch: str, given: Mapping[str, Any], wanted: Size, own: nn.Module) -> str:
+    """Say which sizes near the wanted one a model takes; each that is named has been tried."""
+    for step in STEPS:
+        below = (wanted[0] // step * step, wanted[1] // step * step)
+        above = (-(-wanted[0] // step) * step, -(-wanted[1] // step) * step)
+        near = [size for size in dict.fromkeys((below, above)) if min(size) and size != wanted]
+        if near and all(_way(arch, given, size, own) is not None for size in near):
+            return f"multiples of {step} do, such as {' or '.join(map(_text, near))}"
+    return f"its own {_text(own_size(own))} does"
+
+
+def _text(size: Size) -> str:
+    return f"{size[0]}×{size[1]}"
