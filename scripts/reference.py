@@ -148,7 +148,8 @@ def _kind(kind: Any) -> str:
     """A type in a reader's words."""
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
-        return " or ".join(_kind(arg) for arg in args if arg is not NoneType) + ", or unset"
+        kinds = " or ".join(_kind(arg) for arg in args if arg is not NoneType)
+        return kinds + (", or unset" if NoneType in args else "")
     if origin is Literal:
         return ", ".join(f"`{arg}`" for arg in args)
     if origin is tuple:

@@ -12,8 +12,9 @@ from torch import nn
 
 from whichland.images.augment import Augment
 from whichland.model.backbone import create
+from whichland.train.config import TrainConfig
 from whichland.train.data import Loader, Photos, epoch_order
-from whichland.train.schedule import Average, one_cycle, parameter_groups
+from whichland.train.schedule import Average, parameter_groups, share_of_peak
 from whichland.train.warm_head import fit_head
 
 
@@ -64,13 +65,39 @@ def test_processes_share_the_photos_of_every_step(tmp_path: Path) -> None:
     assert steps(0, 1, start=3) == whole[3:]
 
 
+def rates(points: int = 100, **settings: object) -> list[float]:
+    config = TrainConfig(**settings)  # type: ignore[arg-type]
+    return [share_of_peak(p / points, config) for p in range(points + 1)]
+
+
 def test_the_cycle_rises_to_one_and_falls_to_nothing() -> None:
-    assert one_cycle(0.0, 0.25) == pytest.approx(1 / 25)
-    assert one_cycle(0.25, 0.25) == pytest.approx(1)
-    assert one_cycle(1.0, 0.25) == pytest.approx(1e-5)
-    rates = [one_cycle(p / 100, 0.25) for p in range(101)]
-    assert rates[:26] == sorted(rates[:26])
-    assert rates[25:] == sorted(rates[25:], reverse=True)
+    cycle = rates(warmup=0.25)
+    assert cycle[0] == pytest.approx(1 / 25)
+    assert cycle[25] == pytest.approx(1)
+    assert cycle[100] == pytest.approx(1e-5)
+    assert cycle[:26] == sorted(cycle[:26])
+    assert cycle[25:] == sorted(cycle[25:], reverse=True)
+
+
+def test_a_cosine_rises_in_a_line_and_is_half_way_down_in_the_middle_of_the_rest() -> None:
+    cosine = rates(schedule="cosine", warmup=0.2, lr=1.0, lr_end=0.1)
+    assert cosine[10] == pytest.approx((cosine[0] + cosine[20]) / 2)
+    assert cosine[60] == pytest.approx(0.55)
+    assert (cosine[20], cosine[100]) == (1.0, pytest.approx(0.1))
+
+
+def test_an_exponential_rate_falls_by_the_same_factor_each_step_to_its_end() -> None:
+    falling = np.array(rates(schedule="exponential", warmup=0.0, lr=1e-3, lr_end=1e-6))
+    assert falling[0] == 1
+    assert falling[-1] == pytest.approx(1e-3)
+    np.testing.assert_allclose(falling[1:] / falling[:-1], 10 ** (-3 / 100))
+
+
+def test_a_flat_rate_stays_and_anneals_at_the_end() -> None:
+    flat = rates(schedule="flat", warmup=0.1, anneal=0.4)
+    assert flat[10:61] == [1.0] * 51
+    assert flat[80] == pytest.approx(0.5, abs=1e-3)
+    assert flat[100] == pytest.approx(1e-5)
 
 
 def test_the_body_learns_slower_and_vectors_do_not_decay() -> None:

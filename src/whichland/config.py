@@ -52,7 +52,9 @@ def check(value: Any, kind: Any, where: str) -> Any:
     if origin in (Union, UnionType):
         if value is None and NoneType in args:
             return None
-        return check(value, next(arg for arg in args if arg is not NoneType), where)
+        kinds = [arg for arg in args if arg is not NoneType]
+        lists = [arg for arg in kinds if get_origin(arg) is tuple]
+        return check(value, lists[0] if lists and isinstance(value, (list, tuple)) else kinds[0], where)
     if origin is Literal:
         if value not in args:
             raise UserError(f"{where}: {value!r} is not one of {', '.join(map(str, args))}")

@@ -16,8 +16,9 @@ from whichland.errors import UserError
 def flags(config: type, *, recipe: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command a flag for every field of `config`; it receives the filled object as `config`.
 
-    A tuple is written with commas (`--head 512,256`), a dict as repeated `name=value`. With `recipe`, a flag
-    `--recipe FILE.toml` supplies the values that no flag gives.
+    A tuple is written with commas (`--head 512,256`), a dict as repeated `name=value`, a size that is a number or
+    a tuple as `224` or `662x1536`. With `recipe`, a flag `--recipe FILE.toml` supplies the values that no flag
+    gives.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -62,6 +63,8 @@ def _parameter(setting: Setting) -> inspect.Parameter:
     cli_kind: type = str
     if kind is bool:
         names, cli_kind = [f"{name}/--no-{name[2:]}"], bool
+    elif _is_size(setting.kind):
+        metavar = "N|HxW"
     elif kind in (int, float):
         cli_kind = kind
     elif get_origin(kind) is Literal:
@@ -85,6 +88,12 @@ def _inner(kind: Any) -> Any:
     return kind
 
 
+def _is_size(kind: Any) -> bool:
+    """Whether a whole number or several will do."""
+    arguments = get_args(kind)
+    return int in arguments and any(get_origin(arg) is tuple for arg in arguments)
+
+
 def _show(default: Any) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
@@ -94,6 +103,13 @@ def _show(default: Any) -> str:
 def _parse(setting: Setting, value: Any) -> Any:
     """Turn the text of a tuple, dict or Literal flag into its value."""
     kind = _inner(setting.kind)
+    if _is_size(setting.kind):
+        sides = str(value).lower().replace("×", "x").split("x")
+        if not all(side.strip().isdecimal() for side in sides):
+            raise UserError(
+                f"--{setting.name.replace('_', '-')}: {value!r} is no size such as 224 or 662x1536"
+            )
+        return int(sides[0]) if len(sides) == 1 else tuple(int(side) for side in sides)
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         try:

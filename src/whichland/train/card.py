@@ -41,6 +41,6 @@ countries, learnt from a sample of roads; it can be sure and wrong.
 
 
 def _timm_line(config: TrainConfig) -> str:
-    if config.head:
+    if config.head or config.head_after == "logits":
         return "; the head has hidden layers, so load it with `whichland.load`."
     return ':\n\n    timm.create_model("local-dir:BUNDLE", pretrained=True)'

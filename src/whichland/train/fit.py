@@ -4,8 +4,10 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
+from math import ceil
 from pathlib import Path
 from signal import SIGINT, SIGTERM, getsignal, signal
 from typing import Any
@@ -18,12 +20,15 @@ from torch.nn.functional import cross_entropy
 
 from whichland.images.augment import colour
 from whichland.images.preprocess import Preprocess
+from whichland.model.freezing import freeze
 from whichland.progress import track
-from whichland.train.checkpoint import Position, restore, save
+from whichland.train.checkpoint import Position, read_weights, restore, save, save_weights
 from whichland.train.config import TrainConfig
 from whichland.train.data import Batch, Loader, Photos
 from whichland.train.evaluation import logits_of
-from whichland.train.schedule import Average, one_cycle, parameter_groups
+from whichland.train.mixing import mix
+from whichland.train.phases import Phase, learning, phase_of, phases
+from whichland.train.schedule import Average, parameter_groups, share_of_peak
 from whichland.train.sync_norm import synchronise
 
 Watcher = Callable[[dict[str, Any]], None]  # is given every line of the log as it is written
@@ -44,6 +49,7 @@ class Fit:
     validation: Photos
     preprocess: Preprocess
     folder: Path
+    soft_targets: Tensor | None = None  # K×K, those of a photo of each country, from `target_table`
     position: Position = field(default_factory=Position)
     clock: float = field(default_factory=time.perf_counter)  # since when seconds are not counted yet
     watchers: list[Watcher] = field(default_factory=list)  # of the main process
@@ -53,10 +59,20 @@ class Fit:
         self.model.to(self.accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.accelerator.num_processes > 1:
             synchronise(self.model)
-        groups = parameter_groups(self.model, config.lr, config.body_lr, config.weight_decay)
+        self.plan = phases(config.freeze, config.epochs)
+        groups = parameter_groups(
+            self.model,
+            config.lr,
+            config.body_lr,
+            config.weight_decay,
+            layer_decay=config.layer_decay,
+            names=learning(self.model, self.plan),
+        )
+        # What does not learn yet has no gradient, so AdamW passes it over and makes its state when it begins.
         self.optimizer = torch.optim.AdamW(groups)
         self.average = Average(self.model, config.ema) if config.ema else None
         self.checkpoint = self.folder / "checkpoint" / "last.pt"
+        self.best = self.folder / "checkpoint" / "best.pt"
         self.log = self.folder / "log.jsonl"
 
     def resume(self) -> None:
@@ -68,73 +84,148 @@ class Fit:
 
     def run(self, train_mode: Callable[[nn.Module], None]) -> dict[str, float]:
         """Train to the end; return the last validation scores. Raises Interrupted on Ctrl-C or SIGTERM."""
-        wrapped = self.accelerator.prepare_model(self.model)
-        total = self.config.epochs * self.loader.steps
+        wrapped, current = self.model, None
         scores: dict[str, float] = {}
         with _stop_signal() as stopped:
-            for epoch in range(self.position.epoch, self.config.epochs):
+            for epoch in range(self.position.epoch, ceil(self.config.epochs)):
+                if self._waited_enough():
+                    break
+                phase = phase_of(self.plan, epoch)
+                if phase != current:
+                    wrapped, current = self._begin(phase), phase
                 train_mode(self.model)
-                first = self.position.step
-                batches = self.loader.epoch(epoch, first)
-                name = f"epoch {epoch + 1}/{self.config.epochs}"
-                for step, batch in enumerate(self._shown(batches, self.loader.steps - first, name), first):
+                first, steps = self.position.step, self._steps(epoch)
+                batches = islice(self.loader.epoch(epoch, first), steps - first)
+                name = f"epoch {epoch + 1}/{self.config.epochs:g}"
+                for step, batch in enumerate(self._shown(batches, steps - first, name), first):
                     number = epoch * self.loader.steps + step
-                    torch.manual_seed((self.config.seed << 32) + number)  # dropout, the same after a resume
-                    for group in self.optimizer.param_groups:
-                        group["lr"] = group["peak"] * one_cycle(number / total, self.config.warmup)
-                    loss = self.loss(wrapped, batch)
-                    self.accelerator.backward(loss)
+                    # dropout and mixing are then the same after a resume
+                    torch.manual_seed((self.config.seed << 32) + number)
+                    self._set_rates(number, phase)
+                    loss = self._backward(wrapped, batch)
+                    if self.config.clip:
+                        self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
                     self.optimizer.step()
                     self.optimizer.zero_grad()
                     if self.average:
                         self.average.update(self.model, number)
-                    value = self._mean(loss)
-                    self.position.loss_sum += value
-                    self._tick()
-                    self._write(
-                        kind="step",
-                        epoch=epoch,
-                        step=step,
-                        loss=value,
-                        lr=self._head_rate(),
-                        seconds=self.position.seconds,
-                    )
+                    self._end_of_step(epoch, step, self._mean(loss))
                     if self._any(stopped()):
                         self._keep(epoch, step + 1)
                         raise Interrupted
                 scores = self._end_of_epoch(epoch)
-        return scores
+        return self.position.best or scores
+
+    def _begin(self, phase: Phase) -> nn.Module:
+        """Let the phase's parameters learn; return the model as it is to be called."""
+        if len(self.plan) > 1 and self.accelerator.is_main_process:
+            print(f"epoch {phase.first + 1}: freeze {phase.policy}", file=sys.stderr)
+        self.accelerator.free_memory()  # an earlier phase's wrapper would go on averaging gradients
+        freeze(self.model, phase.policy)
+        bare = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        wrapped: nn.Module = self.accelerator.prepare_model(bare)
+        return wrapped
+
+    def _steps(self, epoch: int) -> int:
+        """Steps of an epoch; the last may be cut short."""
+        whole = self.loader.steps
+        return min(whole, round(self.config.epochs * whole) - epoch * whole)
+
+    def _set_rates(self, number: int, phase: Phase) -> None:
+        first = phase.first * self.loader.steps if self.config.restart else 0
+        end = phase.end if self.config.restart else self.config.epochs
+        share = share_of_peak((number - first) / (round(end * self.loader.steps) - first), self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+
+    def _backward(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Leave the gradients of this process's share of a step on the parameters; return its loss."""
+        x, targets, weights = self._inputs(batch)
+        count = min(self.config.accumulate, len(x))
+        parts = zip(*(whole.tensor_split(count) for whole in (x, targets, weights)), strict=True)
+        total = torch.zeros((), device=x.device)
+        for number, part in enumerate(parts, 1):
+            with nullcontext() if number == count else self.accelerator.no_sync(model):
+                loss = self._loss(model, *part) * (len(part[0]) / len(x))
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The training loss of this process's share of a step; `model` is the fit's own, a copy, or it wrapped."""
+        return self._loss(model, *self._inputs(batch))
+
+    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised photos, their targets (countries or, where soft, B×K) and weights, on the device."""
         device = self.accelerator.device
         images = batch.images.to(device, non_blocking=True)
         x = colour(images, batch.brightness, batch.contrast, self.preprocess.mean, self.preprocess.std)
-        with self.accelerator.autocast():
-            logits = model(x.contiguous(memory_format=torch.channels_last))
-        losses = cross_entropy(
-            logits.float(), batch.targets.to(device), reduction="none", label_smoothing=self.config.smoothing
+        targets, weights = batch.targets.to(device), batch.weights.to(device)
+        if self.soft_targets is not None:
+            targets = self.soft_targets.to(device)[targets]
+        if self.config.mixup or self.config.cutmix:
+            x, targets, weights = self._mixed(x, targets, weights)
+        return x.contiguous(memory_format=torch.channels_last), targets, weights
+
+    def _mixed(self, *share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mix over the photos of all processes, and take this one's share: what a single process would have."""
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        x, targets, weights = (
+            torch.stack(self.accelerator.gather(tensor).chunk(world), 1).flatten(0, 1)
+            if world > 1
+            else tensor
+            for tensor in share
         )
-        return (losses * batch.weights.to(device)).mean()
+        mixed = mix(x, targets, weights, mixup=self.config.mixup, cutmix=self.config.cutmix)
+        return mixed[0][rank::world], mixed[1][rank::world], mixed[2][rank::world]
+
+    def _loss(self, model: nn.Module, x: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        with self.accelerator.autocast():
+            logits = model(x)
+        smoothing = self.config.smoothing if self.soft_targets is None else 0.0
+        losses = cross_entropy(logits.float(), targets, reduction="none", label_smoothing=smoothing)
+        return (losses * weights).mean()
+
+    def _end_of_step(self, epoch: int, step: int, loss: float) -> None:
+        self.position.loss_sum += loss
+        self._tick()
+        rate, seconds = self._head_rate(), self.position.seconds
+        self._write(kind="step", epoch=epoch, step=step, loss=loss, lr=rate, seconds=seconds)
 
     def _end_of_epoch(self, epoch: int) -> dict[str, float]:
-        last = epoch + 1 == self.config.epochs
+        last = epoch + 1 >= self.config.epochs
         scores: dict[str, float] = {}
         if len(self.validation) and (last or (epoch + 1) % self.config.validate_every == 0):
             with self.averaged_weights():
                 scores = self.validate()
+                self._judge(scores)
         self._tick()
-        train_loss = self.position.loss_sum / self.loader.steps
+        train_loss = self.position.loss_sum / self._steps(epoch)
         self.position.loss_sum = 0.0
         self._write(
             kind="epoch", epoch=epoch + 1, train_loss=train_loss, seconds=self.position.seconds, **scores
         )
         if self.accelerator.is_main_process:
             text = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
-            line = f"epoch {epoch + 1}/{self.config.epochs}  train_loss {train_loss:.3f}  {text}"
+            line = f"epoch {epoch + 1}/{self.config.epochs:g}  train_loss {train_loss:.3f}  {text}"
             print(line.rstrip(), file=sys.stderr)
         self._keep(epoch + 1, 0)
         return scores
+
+    def _judge(self, scores: dict[str, float]) -> None:
+        """With patience: keep the weights, which the model holds averaged, when they are the best so far."""
+        if not self.config.patience:
+            return
+        position = self.position
+        position.waited += 1
+        if not position.best or scores["val_macro_f1"] > position.best["val_macro_f1"]:
+            position.best, position.waited = scores, 0
+            if self.accelerator.is_main_process:
+                save_weights(self.best, self.model)
+
+    def _waited_enough(self) -> bool:
+        patience = self.config.patience
+        return bool(patience) and self.position.waited >= patience
 
     def validate(self) -> dict[str, float]:
         """Loss, top-1 and macro-F1 on the validation photos, shared out over the processes."""
@@ -152,8 +243,23 @@ class Fit:
         if self.average is None:
             yield
             return
+        with self._holding(self.average.state):
+            yield
+
+    @contextmanager
+    def kept_weights(self) -> Iterator[None]:
+        """Within, the model holds the weights of the bundle: the best with patience, else the last averaged."""
+        if not self.position.best:
+            with self.averaged_weights():
+                yield
+            return
+        with self._holding(read_weights(self.best)):
+            yield
+
+    @contextmanager
+    def _holding(self, state: dict[str, Tensor]) -> Iterator[None]:
         own = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        self.model.load_state_dict(self.average.state)
+        self.model.load_state_dict(state)
         try:
             yield
         finally:

@@ -6,6 +6,7 @@ runs/NAME/{config.toml, log.jsonl, curve.png, checkpoint/last.pt, bundle/}
 import hashlib
 import sys
 import time
+import tomllib
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import nn
 
 import whichland
 from whichland.allocator import keep_freed_memory
-from whichland.config import to_toml
+from whichland.config import read_toml, to_toml
 from whichland.curate.certificate import certificate_of
 from whichland.errors import UserError
 from whichland.images.augment import Augment
@@ -26,14 +27,16 @@ from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read
 from whichland.model import bundle
 from whichland.model.backbone import Backbone, create
-from whichland.model.freezing import freeze, train_mode
+from whichland.model.freezing import train_mode
 from whichland.model.head import get_head
 from whichland.train.card import card
-from whichland.train.config import TrainConfig
+from whichland.train.config import TrainConfig, height_width
 from whichland.train.curve import draw_curve
 from whichland.train.data import Loader, Photos, choose_labels, select
 from whichland.train.evaluation import features_of
 from whichland.train.fit import Fit
+from whichland.train.sampling import balanced
+from whichland.train.targets import target_table
 from whichland.train.warm_head import fit_head
 
 
@@ -72,7 +75,7 @@ def train(
     accelerator = ready.fit.accelerator
     scores = ready.fit.run(train_mode)
     if accelerator.is_main_process:
-        with ready.fit.averaged_weights():
+        with ready.fit.kept_weights():
             _write_bundle(out / "bundle", ready, config, scores)
         draw_curve(out / "log.jsonl", out / "curve.png")
     accelerator.wait_for_everyone()
@@ -91,8 +94,10 @@ def prepare(
     table = manifest if isinstance(manifest, Manifest) else read(manifest)
     labels = choose_labels(table, config.countries)
     digest = manifest_hash(table)
-    photos = select(table, "train", labels, photos=config.photos)
+    photos = balanced(select(table, "train", labels, photos=config.photos), config.balance)
     validation = select(table, "val", labels)
+    if config.patience and not len(validation):
+        raise UserError("patience needs validation photos; the manifest has none of these countries")
     if out is not None and accelerator.is_main_process:
         _open_folder(out, config, resume)
     accelerator.wait_for_everyone()
@@ -106,6 +111,7 @@ def prepare(
         weights="none" if resuming else config.weights,
         partial=config.partial,
         head=config.head,
+        head_after=config.head_after,
         dropout=config.dropout,
         size=config.size,
         model_args=config.model_args,
@@ -124,10 +130,10 @@ def prepare(
     if config.head_first and linear and config.weights != "none" and not resuming:
         _fit_head_first(made, photos, preprocess, accelerator, config)
         say("head fitted on the pretrained features")
-    freeze(made.model, config.freeze)
     loader = _loader(photos, config, accelerator)
     folder = out or Path()
-    fit = Fit(config, made.model, accelerator, loader, validation, preprocess, folder, clock=started)
+    soft = target_table(labels, config, table)
+    fit = Fit(config, made.model, accelerator, loader, validation, preprocess, folder, soft, clock=started)
     if resuming:
         fit.resume()
         say(f"resumed at epoch {fit.position.epoch + 1}, step {fit.position.step + 1}")
@@ -159,7 +165,7 @@ def _open_folder(out: Path, config: TrainConfig, resume: bool) -> None:
         raise UserError(f"{out} is a finished run; choose another --out")
     if file.exists() and not resume:
         raise UserError(f"{out} holds an unfinished run: add --resume to go on, or choose another --out")
-    if file.exists() and file.read_text(encoding="utf-8") != text:
+    if file.exists() and read_toml(file) != tomllib.loads(text):  # 12 epochs are 12.0
         old = set(file.read_text(encoding="utf-8").splitlines())
         changed = [line for line in text.splitlines() if line not in old]
         raise UserError(f"{out} was started with other settings; resume without: {', '.join(changed)}")
@@ -173,8 +179,10 @@ def _test_time(made: Backbone, config: TrainConfig) -> dict[str, Any]:
     """The pretrained_cfg of the bundle: trained at `size`, judged somewhat larger where the model allows."""
     cfg = dict(made.pretrained_cfg)
     fixed = "img_size" in made.model_args or cfg.get("fixed_input_size")
-    test = config.test_size or (config.size if fixed else round(config.size * 1.25 / 32) * 32)
-    cfg |= {"input_size": (3, config.size, config.size), "test_input_size": (3, test, test)}
+    sides = height_width(config.size)
+    larger = sides if fixed else [max(32, round(side * 1.25 / 32) * 32) for side in sides]
+    test = height_width(config.test_size) if config.test_size else larger
+    cfg |= {"input_size": (3, *sides), "test_input_size": (3, *test)}
     cfg |= {"crop_pct": 1.0, "test_crop_pct": 1.0, "crop_mode": "center"}
     return cfg
 
@@ -195,9 +203,11 @@ def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Lo
     batch = min(config.batch_size, len(photos))
     if batch % accelerator.num_processes:
         raise UserError(f"--batch-size {batch} does not divide over {accelerator.num_processes} processes")
+    height, width = height_width(config.size)
     augment = Augment(
-        size=(config.size, config.size),
+        size=(height, width),
         min_area=config.min_area,
+        max_stretch=config.max_stretch,
         brightness=config.brightness,
         contrast=config.contrast,
         flip=config.flip,
@@ -221,7 +231,7 @@ def _write_bundle(folder: Path, ready: Prepared, config: TrainConfig, scores: di
     info = {
         "version": whichland.__version__,
         "temperature": 1.0,
-        "head": list(config.head),
+        "head": list(made.head),
         "train": settings,
         "photos": len(ready.photos),
         "manifest_sha256": ready.digest,

@@ -1,44 +1,79 @@
-"""Learning rates: over time by one-cycle, over depth by parameter group, and the average of the weights."""
+"""Learning rates: over time by a schedule, over depth by parameter group, and the average of the weights."""
 
+from collections.abc import Collection
 from math import cos, pi
-from typing import Any
+from typing import Any, cast
 
 import torch
+from timm.models import group_parameters
 from torch import Tensor, nn
 
+from whichland.errors import UserError
 from whichland.model.head import get_head
+from whichland.train.config import TrainConfig
 
 
-def one_cycle(progress: float, warmup: float) -> float:
-    """Share of the peak rate at `progress` in [0, 1]: a cosine up from 1/25, then down to 1/100,000.
+def share_of_peak(progress: float, config: TrainConfig) -> float:
+    """Share of the peak rate at `progress` in [0, 1]: first the warmup, then as `schedule` says to `lr_end`.
 
-    Smith & Topin, "Super-Convergence" (arXiv 1708.07120), in the form that fastai made common.
+    One-cycle rises and falls as cosines: Smith & Topin, "Super-Convergence" (arXiv 1708.07120), in the form that
+    fastai made common. The other schedules rise in a line. All rise from 1/25.
     """
-    if progress < warmup:
-        return 1 / 25 + (1 - 1 / 25) * (1 - cos(pi * progress / warmup)) / 2
-    rest = (progress - warmup) / max(1 - warmup, 1e-9)
-    return 1e-5 + (1 - 1e-5) * (1 + cos(pi * min(rest, 1.0))) / 2
+    if progress < config.warmup:
+        if config.schedule == "one-cycle":
+            return 1 / 25 + (1 - 1 / 25) * (1 - cos(pi * progress / config.warmup)) / 2
+        return 1 / 25 + (1 - 1 / 25) * progress / config.warmup
+    end = 1e-5 if config.lr_end is None else config.lr_end / config.lr
+    rest = min((progress - config.warmup) / max(1 - config.warmup, 1e-9), 1.0)
+    if config.schedule == "exponential":
+        return float(end**rest)
+    if config.schedule == "flat":
+        rest = max(0.0, 1 - (1 - progress) / max(config.anneal, 1e-9))
+    return end + (1 - end) * (1 + cos(pi * rest)) / 2
 
 
 def parameter_groups(
-    model: nn.Module, lr: float, body_lr: float, weight_decay: float
+    model: nn.Module,
+    lr: float,
+    body_lr: float,
+    weight_decay: float,
+    *,
+    layer_decay: float = 1.0,
+    names: Collection[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Learning parameters as AdamW groups: the head at `lr`, the body at `lr·body_lr`; no decay on vectors."""
+    """Learning parameters as AdamW groups: the head at `lr`, the body at `lr·body_lr`; no decay on vectors.
+
+    With `layer_decay` below 1 the body's rate falls by that factor a layer towards the input, as in BEiT (arXiv
+    2106.08254): what is nearest the head has the factor once, or not at all when timm counts it to the head's
+    layer, such as a last norm. Layers are timm's. `names` are the parameters that learn in any phase; without it,
+    those that learn now.
+    """
     head = {id(parameter) for parameter in get_head(model).parameters()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            key = (id(parameter) in head, parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
+    layers = _layers(model) if layer_decay != 1 else {}
+    top = max(layers.values(), default=0)
+    groups: dict[tuple[bool, bool, int], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad if names is None else name in names:
+            in_head = id(parameter) in head
+            below = 0 if in_head else top - layers.get(name, top)
+            groups.setdefault((in_head, parameter.ndim > 1, below), []).append(parameter)
     return [
         {
             "params": parameters,
-            "peak": lr if in_head else lr * body_lr,
+            "peak": lr if in_head else lr * body_lr * layer_decay**below,
             "lr": 0.0,
             "weight_decay": weight_decay if decays else 0.0,
         }
-        for (in_head, decays), parameters in groups.items()
+        for (in_head, decays, below), parameters in groups.items()
     ]
+
+
+def _layers(model: nn.Module) -> dict[str, int]:
+    """The layer of every parameter, from 0 at the input, as timm's model counts them."""
+    matcher = getattr(model, "group_matcher", None)
+    if matcher is None:
+        raise UserError("this architecture does not tell timm its layers; train it without --layer-decay")
+    return cast(dict[str, int], group_parameters(model, matcher(coarse=False), reverse=True))
 
 
 class Average:
