@@ -28,7 +28,7 @@ class Recipe:
 
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-finite = st.floats(allow_nan=False)
+finite = st.floats(allow_nan=False, allow_infinity=False)
 recipes = st.builds(
     Recipe,
     name=words,

@@ -251,7 +251,7 @@ def test_two_at_once_may_not_use_the_folder(server: Mapillary, tmp_path: Path) -
     with pytest.raises(UserError, match="another harvest is using this folder"):
         fetch(ALL, tmp_path / "m-photos", QUICK, token=TOKEN, api=server.api.address)
     slow.send_signal(signal.SIGINT)
-    _, told = slow.communicate(timeout=10)
+    _, told = slow.communicate(timeout=60)
     assert slow.returncode == 130
     assert "the same command goes on" in told
 
