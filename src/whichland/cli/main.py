@@ -29,6 +29,7 @@ COMMANDS = {
         "whichland.cli.doctor", "doctor", "What is installed, what is missing, what the machine has."
     ),
     "train": Entry("whichland.cli.train", "train", "Train a model on a manifest; out comes a bundle."),
+    "lr-find": Entry("whichland.cli.lr_find", "lr_find", "Suggest a learning rate, with a picture."),
     "evaluate": Entry(
         "whichland.cli.evaluate", "evaluate", "Judge a bundle on a split, with intervals and a report."
     ),

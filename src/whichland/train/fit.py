@@ -102,7 +102,7 @@ class Fit:
                     # dropout and mixing are then the same after a resume
                     torch.manual_seed((self.config.seed << 32) + number)
                     self._set_rates(number, phase)
-                    loss = self._backward(wrapped, batch)
+                    loss = self.backward(wrapped, batch)
                     if self.config.clip:
                         self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
                     self.optimizer.step()
@@ -138,8 +138,11 @@ class Fit:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * share
 
-    def _backward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Leave the gradients of this process's share of a step on the parameters; return its loss."""
+    def backward(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Leave the gradients of this process's share of a step on the parameters; return its loss.
+
+        `model` is the fit's own or a copy, as it is or wrapped.
+        """
         x, targets, weights = self._inputs(batch)
         count = min(self.config.accumulate, len(x))
         parts = zip(*(whole.tensor_split(count) for whole in (x, targets, weights)), strict=True)
@@ -150,10 +153,6 @@ class Fit:
                 self.accelerator.backward(loss)
             total += loss.detach()
         return total
-
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The training loss of this process's share of a step; `model` is the fit's own, a copy, or it wrapped."""
-        return self._loss(model, *self._inputs(batch))
 
     def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised photos, their targets (countries or, where soft, B×K) and weights, on the device."""

@@ -1,6 +1,6 @@
 """From a manifest and a configuration to a run folder with a bundle.
 
-runs/NAME/{config.toml, log.jsonl, curve.png, checkpoint/last.pt, bundle/}
+runs/NAME/{config.toml, log.jsonl, index.html, curve.png, checkpoint/last.pt, bundle/}
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import tomllib
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import torch
@@ -35,9 +36,12 @@ from whichland.train.curve import draw_curve
 from whichland.train.data import Loader, Photos, choose_labels, select
 from whichland.train.evaluation import features_of
 from whichland.train.fit import Fit
+from whichland.train.pixel_cache import decode_once
 from whichland.train.sampling import balanced
 from whichland.train.targets import target_table
+from whichland.train.tensorboard import require_tensorboard
 from whichland.train.warm_head import fit_head
+from whichland.train.watching import watching
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Prepared:
 def train(
     manifest: Manifest | str | Path, config: TrainConfig, out: str | Path, *, resume: bool = False
 ) -> Run:
-    """Train a model; write `out` with config, log, curve, checkpoint and bundle.
+    """Train a model; write `out` with config, log, page, curve, checkpoint and bundle.
 
     Raises UserError for what the user can mend, and `fit.Interrupted` when stopped by Ctrl-C or SIGTERM: the
     checkpoint is then written, and the same call with `resume=True` ends as the uninterrupted run would have.
@@ -73,12 +77,15 @@ def train(
     out = Path(out)
     ready = prepare(manifest, config, out, resume=resume)
     accelerator = ready.fit.accelerator
-    scores = ready.fit.run(train_mode)
-    if accelerator.is_main_process:
-        with ready.fit.kept_weights():
-            _write_bundle(out / "bundle", ready, config, scores)
-        draw_curve(out / "log.jsonl", out / "curve.png")
+    with watching(ready.fit, config, out):
+        scores = ready.fit.run(train_mode)
+        if accelerator.is_main_process:
+            with ready.fit.kept_weights():
+                _write_bundle(out / "bundle", ready, config, scores)
+            draw_curve(out / "log.jsonl", out / "curve.png")
     accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        rmtree(out / "cache", ignore_errors=True)  # the frozen part's activations, needed no more
     return Run(out, out / "bundle", scores)
 
 
@@ -89,6 +96,8 @@ def prepare(
 
     Raises UserError for what the user can mend.
     """
+    if config.tensorboard:
+        require_tensorboard()
     keep_freed_memory()
     accelerator = _accelerator(config.precision)
     table = manifest if isinstance(manifest, Manifest) else read(manifest)
@@ -132,6 +141,11 @@ def prepare(
         say("head fitted on the pretrained features")
     loader = _loader(photos, config, accelerator)
     folder = out or Path()
+    crops = None
+    if config.cache and (not config.views or config.freeze.endswith("none")):  # else the frozen part decodes once
+        loader, crops = decode_once(
+            loader, validation, preprocess, accelerator, Path(config.cache), say
+        )
     soft = target_table(labels, config, table)
     fit = Fit(config, made.model, accelerator, loader, validation, preprocess, folder, soft, clock=started)
     if resuming:
@@ -227,6 +241,7 @@ def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Lo
 def _write_bundle(folder: Path, ready: Prepared, config: TrainConfig, scores: dict[str, float]) -> None:
     settings = {field.name: getattr(config, field.name) for field in fields(config)}
     settings["weights"] = Path(config.weights).name  # where it lay on this machine is nobody's business
+    settings["cache"] = None
     made, labels = ready.made, ready.labels
     info = {
         "version": whichland.__version__,

@@ -1,0 +1,203 @@
+"""The learning-rate finder: what it suggests, and that it leaves no trace."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+
+from whichland.errors import UserError
+from whichland.manifest import Manifest, write
+from whichland.model.freezing import train_mode
+from whichland.train.config import TrainConfig
+from whichland.train.fit import Fit
+from whichland.train.lr_finder import draw_sweep, find_lr, suggest
+from whichland.train.run import prepare, train
+
+COLOURS = {"FR": (200, 60, 60), "JP": (60, 200, 60), "NA": (60, 60, 200)}
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty noisy photos of three countries, each with its own tint."""
+    folder = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(0)
+    rows = []
+    for i in range(40):
+        code = list(COLOURS)[i % 3]
+        pixels = np.array(COLOURS[code]) + generator.integers(-50, 50, (72, 96, 3))
+        path = folder / f"{i:03d}.jpg"
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path, quality=90)
+        split = "val" if i % 8 == 7 else "train"
+        rows.append(
+            {"image_id": f"t/{i:03d}", "uri": str(path), "source": "t", "country": code, "split": split}
+        )
+    return write(
+        Manifest(pl.DataFrame(rows).with_columns(drop_reason=pl.lit(None, dtype=pl.String))),
+        folder / "m.parquet",
+    )
+
+
+def config(**changes: object) -> TrainConfig:
+    quick: dict[str, object] = {"arch": "test_resnet", "weights": "none", "size": 64, "test_size": 64}
+    return TrainConfig(**(quick | {"batch_size": 8, "epochs": 2, "precision": "fp32"} | changes))  # type: ignore[arg-type]
+
+
+def losses(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if line["kind"] == "step"]
+
+
+def curve(rates: np.ndarray, noise: float = 0.01) -> np.ndarray:
+    """A loss that falls from 3 to 1 between 1e-4 and 1e-2 and rises steeply beyond 1e-1."""
+    logs = np.log10(rates)
+    fall = 3 - 2 / (1 + np.exp(-5 * (logs + 3)))
+    rise = 4 * np.clip(logs + 1, 0, None) ** 2
+    return fall + rise + np.random.default_rng(0).normal(0, noise, len(rates))
+
+
+def test_the_suggestion_lies_in_the_middle_of_the_fall_and_the_steepest_where_it_is_steepest() -> None:
+    rates = np.geomspace(1e-6, 1, 120)
+    sweep = suggest(rates, curve(rates), complete=True)
+    assert sweep.lr is not None
+    assert sweep.steepest is not None
+    assert 1.5e-3 < sweep.lr < 2e-2
+    assert 4e-4 < sweep.steepest < 2.5e-3
+    assert sweep.reason.startswith("valley: ")
+    assert not sweep.diverged
+
+
+def test_a_leap_at_the_end_does_not_move_the_suggestion() -> None:
+    rates = np.geomspace(1e-6, 1, 120)
+    leaping = curve(rates)
+    leaping[-1] = 1e6
+    plain, leapt = suggest(rates, curve(rates), complete=False), suggest(rates, leaping, complete=False)
+    assert leapt.lr == pytest.approx(plain.lr, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (np.random.default_rng(1).normal(1, 0.1, 100), "falls by no more than batches differ"),
+        (np.linspace(1, 2, 100), "falls by no more than batches differ"),
+        (np.array([1.0, 1.0, 1.0, np.nan]), "diverges at once: start the sweep below 1.0e-06"),
+    ],
+)
+def test_where_no_rate_can_be_suggested_one_line_says_why(
+    given: np.ndarray, words: str, tmp_path: Path
+) -> None:
+    sweep = suggest(np.geomspace(1e-6, 1, 100)[: len(given)], given, complete=len(given) == 100)
+    assert sweep.lr is None
+    assert sweep.steepest is None
+    assert words in sweep.reason
+    assert "\n" not in sweep.reason
+    assert json.loads(json.dumps(sweep.numbers(), allow_nan=False))["lr"] is None
+    draw_sweep(sweep, tmp_path / "none.png", lr_now=1e-3)
+    assert (tmp_path / "none.png").stat().st_size > 5000
+
+
+def test_a_loss_that_falls_to_the_end_says_that_the_sweep_is_short() -> None:
+    rates = np.geomspace(1e-6, 1e-3, 60)
+    sweep = suggest(rates, curve(rates), complete=True)
+    assert sweep.lr is not None
+    assert "still falls at 1.0e-03" in sweep.reason
+
+
+@pytest.mark.parametrize("freeze", ["none", "front:1,none"])
+def test_a_fit_after_a_sweep_is_the_fit_without(manifest: Path, tmp_path: Path, freeze: str) -> None:
+    settings = config(freeze=freeze, head=(8,), ema=0.9)
+    train(manifest, settings, tmp_path / "plain")
+    ready = prepare(manifest, settings, tmp_path / "swept")
+    random.seed(5)
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+    sweep = find_lr(ready.fit, steps=20)
+    assert random.getstate() == states[0]
+    assert np.random.get_state()[1].tolist() == states[1]
+    assert torch.equal(torch.get_rng_state(), states[2])
+    assert len(set(sweep.losses.tolist())) > 10  # it did train something
+    ready.fit.run(train_mode)
+    assert losses(tmp_path / "swept") == losses(tmp_path / "plain")
+
+
+@pytest.mark.parametrize("precision", ["bf16"])
+def test_a_sweep_between_and_after_epochs_changes_nothing(
+    manifest: Path, tmp_path: Path, precision: str
+) -> None:
+    settings = config(precision=precision, ema=0.9)
+    train(manifest, settings, tmp_path / "plain")
+    fit = prepare(manifest, settings, tmp_path / "swept").fit
+    swept: list[float] = []
+
+    def sweep_once(line: dict[str, object]) -> None:
+        if line["kind"] == "epoch" and line["epoch"] == 1:
+            swept.extend(find_lr(fit, steps=20).losses)
+
+    fit.watchers.append(sweep_once)
+    fit.run(train_mode)
+    assert losses(tmp_path / "swept") == losses(tmp_path / "plain")
+    assert len(swept) >= 6
+    before = {name: tensor.clone() for name, tensor in fit.model.state_dict().items()}
+    moments = json.dumps(_plain(fit), sort_keys=True)
+    after = find_lr(fit, steps=20)
+    assert all(torch.equal(before[name], tensor) for name, tensor in fit.model.state_dict().items())
+    assert json.dumps(_plain(fit), sort_keys=True) == moments
+    assert after.losses.tolist() == find_lr(fit, steps=20).losses.tolist()
+    assert after.losses.max() > after.losses[0] * 1.2  # the copy moved, and not the model
+
+
+def _plain(fit: Fit) -> dict[str, object]:
+    """The optimizer's state as text."""
+    state = fit.optimizer.state_dict()
+    sums = {
+        str(number): {name: float(value.sum()) for name, value in each.items()}
+        for number, each in state["state"].items()
+    }
+    return {"state": sums, "groups": [{**group, "params": 0} for group in state["param_groups"]]}
+
+
+def test_the_command_prints_a_rate_that_train_takes(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from whichland.cli.main import root
+
+    monkeypatch.chdir(tmp_path)
+    flags = ["--arch", "test_resnet", "--weights", "none", "--size", "64", "--test-size", "64"]
+    flags += ["--batch-size", "8", "--precision", "fp32", "--out", "a/lr.png", "--steps", "40"]
+    root()(["lr-find", str(manifest), *flags], prog_name="whichland", standalone_mode=False)
+    said = capsys.readouterr()
+    assert 1e-5 < float(said.out) < 1
+    assert "valley: the middle of the fall" in said.err
+    root()(["lr-find", str(manifest), *flags, "--json"], prog_name="whichland", standalone_mode=False)
+    told = json.loads(capsys.readouterr().out)
+    assert f"{told['lr']:.2g}\n" == said.out
+    assert len(told["rates"]) == len(told["losses"]) == len(told["smoothed"])
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]  # nothing else is left behind
+
+
+def test_two_processes_sweep_as_one(manifest: Path, tmp_path: Path) -> None:
+    fit = prepare(manifest, config(), None).fit
+    one = find_lr(fit, steps=20)
+    flags = ["--arch", "test_resnet", "--weights", "none", "--size", "64", "--test-size", "64"]
+    flags += ["--batch-size", "8", "--precision", "fp32", "--steps", "20", "--json"]
+    two = ["-m", "whichland", "lr-find", str(manifest), *flags, "--out", str(tmp_path / "lr.png")]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *two]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(torchrun, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout)
+    np.testing.assert_allclose(told["losses"][:15], one.losses[:15], rtol=2e-2)
+
+
+def test_senseless_sweeps_are_refused(manifest: Path) -> None:
+    fit = prepare(manifest, config(), None).fit
+    with pytest.raises(UserError, match="from a lower rate to a higher one"):
+        find_lr(fit, lowest=1.0, highest=0.1)
+    with pytest.raises(UserError, match="too few"):
+        find_lr(fit, steps=5)
