@@ -10,7 +10,6 @@ import tomllib
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import torch
@@ -36,7 +35,6 @@ from whichland.train.curve import draw_curve
 from whichland.train.data import Loader, Photos, choose_labels, select
 from whichland.train.evaluation import features_of
 from whichland.train.fit import Fit
-from whichland.train.pixel_cache import decode_once
 from whichland.train.sampling import balanced
 from whichland.train.targets import target_table
 from whichland.train.tensorboard import require_tensorboard
@@ -84,8 +82,6 @@ def train(
                 _write_bundle(out / "bundle", ready, config, scores)
             draw_curve(out / "log.jsonl", out / "curve.png")
     accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        rmtree(out / "cache", ignore_errors=True)  # the frozen part's activations, needed no more
     return Run(out, out / "bundle", scores)
 
 
@@ -141,11 +137,6 @@ def prepare(
         say("head fitted on the pretrained features")
     loader = _loader(photos, config, accelerator)
     folder = out or Path()
-    crops = None
-    if config.cache and (not config.views or config.freeze.endswith("none")):  # else the frozen part decodes once
-        loader, crops = decode_once(
-            loader, validation, preprocess, accelerator, Path(config.cache), say
-        )
     soft = target_table(labels, config, table)
     fit = Fit(config, made.model, accelerator, loader, validation, preprocess, folder, soft, clock=started)
     if resuming:
@@ -241,7 +232,6 @@ def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Lo
 def _write_bundle(folder: Path, ready: Prepared, config: TrainConfig, scores: dict[str, float]) -> None:
     settings = {field.name: getattr(config, field.name) for field in fields(config)}
     settings["weights"] = Path(config.weights).name  # where it lay on this machine is nobody's business
-    settings["cache"] = None
     made, labels = ready.made, ready.labels
     info = {
         "version": whichland.__version__,
