@@ -50,6 +50,9 @@ def test_it_says_when_the_bundle_was_trained_from_another_split(
     run("evaluate", bundle, table)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "trained on" in line]
     assert line.startswith("this manifest has no split certificate")
+    folder = bundle.parent / "report"
+    assert json.loads((folder / "metrics.json").read_text())["doubt"] == line
+    assert line[1:] in (folder / "report.html").read_text()
 
 
 def test_the_doctor_knows_python_torch_and_the_machine(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,8 +37,6 @@ def evaluate(
 
 def table(report: "Report") -> str:
     """The scores with their intervals and floors, as text, and where the report lies."""
-    from whichland.curate.certificate import difference
-
     found = report.predictions
     lines = [f"{'':<20}{'score':>8}{'95% interval':>20}{'largest country':>18}{'chance':>9}"]
     for name, score in report.scores.items():
@@ -57,8 +55,6 @@ def table(report: "Report") -> str:
     lines += [f"left out: {count:,} photos {why}" for why, count in left.items() if count]
     if report.evaluations > 1:
         lines.append(f"this model has been put to this split {report.evaluations} times")
-    if differs := difference(report.bundle.info.get("split_certificate"), report.manifest):
-        lines.append(differs)
-    elif not report.trained_on_this:
-        lines.append("this is not the manifest the model was trained from: photos may have been trained on")
+    if report.doubt:
+        lines.append(report.doubt)
     return "\n".join([*lines, f"report: {report.html}"])

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichland import manifest as manifests
+from whichland.curate.certificate import difference
 from whichland.errors import UserError
 from whichland.evaluate import bootstrap, metrics
 from whichland.evaluate.predictions import Identity, Predictions, bundle_hash, collect, identity_of
@@ -83,6 +84,14 @@ class Report:
         """Whether the manifest is the one the bundle was trained from, so that its split was kept apart."""
         trained = self.bundle.info.get("manifest_sha256")
         return bool(trained == self.predictions.identity.manifest_sha256)
+
+    @cached_property
+    def doubt(self) -> str | None:
+        """Why the photos may not be new to the model, in one line; None when its own split kept them apart."""
+        differs = difference(self.bundle.info.get("split_certificate"), self.manifest)
+        if differs is None and not self.trained_on_this:
+            return "this is not the manifest the model was trained from: photos may have been trained on"
+        return differs
 
     def most_confused(self, n: int = 10) -> list[Confused]:
         """The `n` pairs (truth, guess) with the most wrong answers; among equals the larger share of the truth."""
@@ -220,6 +229,7 @@ def numbers(report: Report) -> dict[str, Any]:
             "unreadable": sorted(found.unreadable),
         },
         "trained_on_this_manifest": report.trained_on_this,
+        "doubt": report.doubt,
         "evaluations_of_this_split": report.evaluations,
         "bootstrap": {
             "replicates": bootstrap.REPLICATES,
