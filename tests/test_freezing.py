@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 from whichland.model.backbone import create
+from whichland.model.families import MEMBERS
 from whichland.model.freezing import freeze, last_stage, train_mode
 from whichland.model.head import get_head, make_head
+from whichland.model.input_size import meta_model
 
 MODELS = ("test_resnet", "test_convnext", "test_efficientnet", "test_byobnet", "test_vit", "test_mambaout")
 
@@ -71,6 +73,38 @@ def test_the_last_stage_is_what_each_family_calls_so() -> None:
     assert last_stage(make("test_byobnet")) == "stages.3"  # timm's list ends in an empty `final_conv`
     assert last_stage(make("test_nfnet")) == "stages.3"  # and here in a convolution after the stages
     assert last_stage(make("test_vit")) == "blocks.5"  # the last quarter of six blocks
+
+
+@pytest.mark.parametrize(
+    ("arch", "begins"),
+    [
+        ("mobilenetv2_100", "blocks.5"),  # two groups of blocks see 1/32 of the size
+        ("densenet121", "features.transition3"),  # its last feature is a norm, named after the stage
+        ("hiera_tiny_224", "blocks.10"),  # names its stages by their last blocks
+        ("inception_v4", "features.18"),
+        ("gemma4_vit_167m", "encoder.blocks.12"),  # names its features without the encoder around them
+        ("twins_pcpvt_small", "blocks.3"),  # names features that it has not
+    ],
+)
+def test_the_last_stage_is_all_that_follows_the_last_but_one_feature(arch: str, begins: str) -> None:
+    assert last_stage(meta_model(arch)) == begins
+
+
+@pytest.mark.parametrize("family", sorted({member.family for member in MEMBERS}))
+def test_front_is_a_part_of_every_model_that_is_listed(family: str) -> None:
+    for member in MEMBERS:
+        if member.family == family:
+            model = meta_model(member.arch)
+            freeze(model, "front")
+            sizes = [parameter.numel() for parameter in model.parameters()]
+            learns = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
+            assert 0.2 < sum(learns) / sum(sizes) < 0.9, member.arch
+            assert not next(iter(model.get_submodule(first_of(model)).parameters())).requires_grad
+
+
+def first_of(model: nn.Module) -> str:
+    """Name of the first module that has parameters: the stem."""
+    return next(name for name, child in model.named_children() if list(child.parameters()))
 
 
 def test_a_vit_of_twelve_blocks_keeps_three() -> None:

@@ -154,7 +154,8 @@ def images_per_second(arch: str, size: Size, *, batch_size: int, seconds: float 
     to warm up. Weights are random, which does not change the time.
     """
     device = best_device()
-    model = timm.create_model(arch).eval().to(device, memory_format=torch.channels_last)
+    model = timm.create_model(arch).eval().to(device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x_BCHW = torch.randn(batch_size, 3, *size, device=device).to(memory_format=torch.channels_last)
     taken: list[float] = []
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):

@@ -12,19 +12,29 @@ Freeze = Literal["none", "backbone", "front"]
 def last_stage(model: nn.Module) -> str:
     """Name of the module where the last stage begins, by one rule for every family.
 
-    Hierarchical models (ResNet, ConvNeXt, Swin, MobileNet…) say it in timm's `feature_info`; in models of equal
-    blocks (ViT, DeiT) the last quarter of the blocks is the last stage, as a ResNet's `layer4` is of four.
+    timm's `feature_info` names the modules whose outputs are a model's features, one a resolution: the last
+    stage is what follows the last but one of them (a ResNet's `layer4`, all of a MobileNet at 1/32 of the size).
+    In models of equal blocks (ViT, DeiT) it is the last quarter of the blocks, as `layer4` is of four.
     """
-    modules = [info["module"] for info in model.feature_info]  # type: ignore[union-attr]
+    features = [info["module"] for info in model.feature_info]  # type: ignore[union-attr]
     reductions = {info["reduction"] for info in model.feature_info}  # type: ignore[union-attr]
-    name = modules[-1]
-    if len(reductions) == 1 and len(modules) >= 4:
-        name = modules[len(modules) - len(modules) // 4]
-    parameters = [parameter for parameter, _ in model.named_parameters()]
-    if name == "final_conv" or not any(parameter.startswith(f"{name}.") for parameter in parameters):
-        # feature_info ends in a convolution or an activation that follows the stages
-        return _end_of_longest_chain(model)
-    return str(name)
+    stages = len(features) // 4 if len(reductions) == 1 and len(features) >= 4 else 1
+    begins = _following(model, features[-stages - 1]) if len(features) > stages else None
+    return begins or _end_of_longest_chain(model)
+
+
+def _following(model: nn.Module, feature: str) -> str | None:
+    """Name of the first module with parameters that is defined after a feature's; None where there is none."""
+    modules = [(name, module) for name, module in model.named_modules() if name]
+    # a model that wraps its encoder names its features without the wrapper
+    whole = [name for name, _ in modules if name == feature or name.endswith(f".{feature}")]
+    name = feature if feature in whole else whole[0] if len(whole) == 1 else None
+    if not name:
+        return None
+    last = max(at for at, (other, _) in enumerate(modules) if f"{other}.".startswith(f"{name}."))
+    rest = [other for other, module in modules[last + 1 :] if list(module.parameters())]
+    head = classifier_name(model).partition(".")[0]
+    return rest[0] if rest and rest[0].partition(".")[0] != head else None
 
 
 def _end_of_longest_chain(model: nn.Module) -> str:

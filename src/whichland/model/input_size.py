@@ -48,7 +48,7 @@ def fit_size(arch: str, size: int | Size, model_args: Mapping[str, Any] | None =
 def meta_model(arch: str, model_args: Mapping[str, Any] | None = None) -> nn.Module:
     """Make a timm model that has shapes and no weights, in evaluation mode."""
     with torch.device("meta"):
-        return cast(nn.Module, timm.create_model(arch, **dict(model_args or {}))).eval()
+        return timm.create_model(arch, **dict(model_args or {})).eval()
 
 
 def own_size(model: nn.Module) -> Size:
