@@ -272,3 +272,18 @@ def test_a_disk_that_is_too_small_is_told_before(monkeypatch: pytest.MonkeyPatch
     huge = [Shard(path="a.parquet", config=".", split="a", number=0, total=None, size=10**18)]
     with pytest.raises(UserError, match=r"1000000000\.0 GB of hub:x/y do not fit"):
         hub._say_size(Client, "x/y", huge, huge)
+
+
+def test_a_process_that_has_used_the_hub_for_nothing_else_says_so_in_one_line(tmp_path: Path) -> None:
+    """In a process of its own: the hub's client does not import its own parts."""
+    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
+    words = ["data", "ingest", "hub:nobody/nothing", "-o", str(tmp_path / "m.parquet")]
+    done = subprocess.run(
+        [sys.executable, "-m", "whichland", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("whichland: hub:nobody/nothing: not in the hub's cache")

@@ -61,12 +61,9 @@ def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = Fals
 
 def _client() -> Any:
     """Import the hub's client, whose bars are for terminals only."""
-    try:
-        client: Any = import_module("huggingface_hub")
-    except ModuleNotFoundError:
-        raise UserError(
-            "data sets of the hub need the package huggingface-hub: pip install huggingface-hub"
-        ) from None
+    client: Any = import_module("huggingface_hub")
+    for part in ("errors", "utils"):  # it does not import its own parts
+        import_module(f"huggingface_hub.{part}")
     if not sys.stderr.isatty():
         client.utils.disable_progress_bars()
     return client
