@@ -63,6 +63,12 @@ class Augment:
         rows, columns = self.size
         return ceil(min(rows, columns) / min(*_stretches(draw), 1.0))
 
+    @property
+    def most_needed(self) -> int:
+        """Short side in pixels from which no crop that can be drawn has to be enlarged."""
+        smallest = sqrt(self.min_area / max(self.max_stretch, 1 / self.max_stretch))
+        return ceil(min(self.size) / smallest)
+
     def cut(self, image_HWC: NDArray[np.uint8], draw: Draw) -> Tensor:
         """Cut and resize a decoded photo: uint8 H×W×3.
 

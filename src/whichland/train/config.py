@@ -101,6 +101,16 @@ class TrainConfig:
     deterministic: Annotated[
         bool, "only algorithms that give the same bits each time; an error where there is none"
     ] = False
+    views: Annotated[
+        int,
+        "augmented views of each photo that a frozen front or backbone sees, once; what it makes of them is kept "
+        "on disk and trained on; 0: it runs at every step",
+    ] = 4
+    cache: Annotated[
+        str | None,
+        "folder for photos decoded once and for activations, kept for other runs; when unset photos are decoded "
+        "each time, and activations lie in the run folder until it ends",
+    ] = None
     validate_every: Annotated[int, "epochs between validations; the last is always validated"] = 1
     workers: Annotated[int, "threads that decode and crop"] = 2
     tensorboard: Annotated[bool, "write event files for TensorBoard beside log.jsonl"] = False
@@ -121,7 +131,7 @@ class TrainConfig:
         for name in ("warmup", "anneal", "smoothing", "layer_decay", "ema", "dropout", "min_area"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} {getattr(self, name)}: give a share from 0 to 1")
-        for name in ("mixup", "cutmix", "clip", "patience", "weight_decay"):
+        for name in ("mixup", "cutmix", "clip", "patience", "weight_decay", "views"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} {getattr(self, name)}: give 0 or more")
         if self.lr_end is not None and not 0 < self.lr_end <= self.lr:

@@ -43,8 +43,10 @@ class Cut:
             nn.Module
         ] = []  # what runs before the cut, outermost modules, in order of their ends
         self._outputs: list[Callable[[int], Any]] = []
+        self._empty: Callable[..., Tensor] = _poisoned
         self._watch(x_BCHW)
         self._check(x_BCHW)
+        self._empty = torch.empty
 
     @torch.no_grad()
     def capture(self, x_BCHW: Tensor) -> Tensor:
@@ -89,7 +91,7 @@ class Cut:
 
         def leave(module: nn.Module, _args: Any, output: Any) -> None:
             start = entered.pop()  # modules inside this one are stood for by it
-            self.front[start:], self._outputs[start:] = [module], [_like(output, len(x_BCHW))]
+            self.front[start:], self._outputs[start:] = [module], [self._like(output, len(x_BCHW))]
 
         handles = [
             handle
@@ -107,7 +109,7 @@ class Cut:
 
     @torch.no_grad()
     def _check(self, x_BCHW: Tensor) -> None:
-        """Compare with the whole network: skip connections past the cut would show here."""
+        """Compare with the whole network, the front's output being NaN: whatever reads it would show here."""
         whole = self.model(x_BCHW).float()
         try:
             rest = self.resume(self.model, self.capture(x_BCHW)).float()
@@ -150,16 +152,20 @@ class Cut:
                 else:
                     module.__dict__["forward"] = own
 
-
-def _like(output: Any, batch: int) -> Callable[[int], Any]:
-    """A function that makes empty memory like `output` for another batch size; what is no tensor stays."""
-    if isinstance(output, Tensor):
-        dtype, device = output.dtype, output.device
-        first, rest = output.shape[0] if output.ndim else 0, output.shape[1:]
-        if output.ndim and first % batch == 0:
-            return lambda b: torch.empty((first // batch * b, *rest), dtype=dtype, device=device)
+    def _like(self, output: Any, batch: int) -> Callable[[int], Any]:
+        """A function that makes memory like `output` for another batch size; what is no tensor stays."""
+        if isinstance(output, Tensor):
+            dtype, device = output.dtype, output.device
+            first, rest = output.shape[0] if output.ndim else 0, output.shape[1:]
+            if output.ndim and first % batch == 0:
+                return lambda b: self._empty((first // batch * b, *rest), dtype=dtype, device=device)
+            return lambda _: output
+        if isinstance(output, (tuple, list)):
+            parts, kind = [self._like(part, batch) for part in output], type(output)
+            return lambda b: kind(part(b) for part in parts)
         return lambda _: output
-    if isinstance(output, (tuple, list)):
-        parts, kind = [_like(part, batch) for part in output], type(output)
-        return lambda b: kind(part(b) for part in parts)
-    return lambda _: output
+
+
+def _poisoned(shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Memory that spoils whatever is computed from it; empty memory may hold the very values of a moment ago."""
+    return torch.full(shape, torch.nan if dtype.is_floating_point else 0, dtype=dtype, device=device)

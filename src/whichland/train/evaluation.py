@@ -55,7 +55,7 @@ def share_of(photos: int, accelerator: Accelerator) -> list[int]:
 def gathered(part: Tensor, photos: int, accelerator: Accelerator) -> Tensor:
     """Put the rows of all processes' shares in the photos' order, on the CPU, in every process."""
     world = accelerator.num_processes
-    whole = accelerator.gather(part).cpu()
+    whole: Tensor = accelerator.gather(part).cpu()
     whole = whole.view(world, len(part), -1).transpose(0, 1).reshape(len(part) * world, -1)
     return whole[:photos].clone()
 

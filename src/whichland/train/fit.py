@@ -26,7 +26,9 @@ from whichland.train.checkpoint import Position, read_weights, restore, save, sa
 from whichland.train.config import TrainConfig
 from whichland.train.data import Batch, Loader, Photos
 from whichland.train.evaluation import logits_of
+from whichland.train.frozen_cache import FrozenCache, run_front
 from whichland.train.mixing import mix
+from whichland.train.packs import Packs
 from whichland.train.phases import Phase, learning, phase_of, phases
 from whichland.train.schedule import Average, parameter_groups, share_of_peak
 from whichland.train.sync_norm import synchronise
@@ -53,6 +55,8 @@ class Fit:
     position: Position = field(default_factory=Position)
     clock: float = field(default_factory=time.perf_counter)  # since when seconds are not counted yet
     watchers: list[Watcher] = field(default_factory=list)  # of the main process
+    crops: Packs | None = None  # of the validation photos, decoded before
+    frozen: FrozenCache | None = None  # what the frozen part makes of the photos, in a phase that has one
 
     def __post_init__(self) -> None:
         config = self.config
@@ -92,10 +96,10 @@ class Fit:
                     break
                 phase = phase_of(self.plan, epoch)
                 if phase != current:
-                    wrapped, current = self._begin(phase), phase
+                    wrapped, current = self._begin(phase, stopped), phase
                 train_mode(self.model)
                 first, steps = self.position.step, self._steps(epoch)
-                batches = islice(self.loader.epoch(epoch, first), steps - first)
+                batches = islice((self.frozen or self.loader).epoch(epoch, first), steps - first)
                 name = f"epoch {epoch + 1}/{self.config.epochs:g}"
                 for step, batch in enumerate(self._shown(batches, steps - first, name), first):
                     number = epoch * self.loader.steps + step
@@ -114,17 +118,41 @@ class Fit:
                         self._keep(epoch, step + 1)
                         raise Interrupted
                 scores = self._end_of_epoch(epoch)
+        self.frozen = None
         return self.position.best or scores
 
-    def _begin(self, phase: Phase) -> nn.Module:
+    def _begin(self, phase: Phase, stopped: Callable[[], bool]) -> nn.Module:
         """Let the phase's parameters learn; return the model as it is to be called."""
-        if len(self.plan) > 1 and self.accelerator.is_main_process:
-            print(f"epoch {phase.first + 1}: freeze {phase.policy}", file=sys.stderr)
+        if len(self.plan) > 1:
+            self._say(f"epoch {phase.first + 1}: freeze {phase.policy}")
         self.accelerator.free_memory()  # an earlier phase's wrapper would go on averaging gradients
         freeze(self.model, phase.policy)
+        self.frozen = self._frozen_part(phase, stopped)
         bare = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         wrapped: nn.Module = self.accelerator.prepare_model(bare)
         return wrapped
+
+    def _frozen_part(self, phase: Phase, stopped: Callable[[], bool]) -> FrozenCache | None:
+        """Run what the phase freezes over all photos once; None where it has to run at every step."""
+        config = self.config
+        if phase.policy == "none" or not config.views:
+            return None
+        if config.mixup or config.cutmix:
+            self._say("the frozen part runs at every step, because mixup and cutmix blend its photos")
+            return None
+        return run_front(
+            self.model,
+            phase.policy,
+            self.loader,
+            self.validation,
+            self.preprocess,
+            self.accelerator,
+            folder=Path(config.cache) if config.cache else self.folder / "cache",
+            views=min(config.views, ceil(phase.end - phase.first)),
+            made_from=f"{config.arch} {sorted(config.model_args.items())} {self.accelerator.mixed_precision}",
+            say=self._say,
+            stopped=stopped,
+        )
 
     def _steps(self, epoch: int) -> int:
         """Steps of an epoch; the last may be cut short."""
@@ -155,13 +183,15 @@ class Fit:
         return total
 
     def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalised photos, their targets (countries or, where soft, B×K) and weights, on the device."""
+        """Normalised photos or activations, their targets (countries or, where soft, B×K) and weights."""
         device = self.accelerator.device
         images = batch.images.to(device, non_blocking=True)
-        x = colour(images, batch.brightness, batch.contrast, self.preprocess.mean, self.preprocess.std)
         targets, weights = batch.targets.to(device), batch.weights.to(device)
         if self.soft_targets is not None:
             targets = self.soft_targets.to(device)[targets]
+        if self.frozen:
+            return self.frozen.activations(images), targets, weights
+        x = colour(images, batch.brightness, batch.contrast, self.preprocess.mean, self.preprocess.std)
         if self.config.mixup or self.config.cutmix:
             x, targets, weights = self._mixed(x, targets, weights)
         return x.contiguous(memory_format=torch.channels_last), targets, weights
@@ -180,7 +210,7 @@ class Fit:
 
     def _loss(self, model: nn.Module, x: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         with self.accelerator.autocast():
-            logits = model(x)
+            logits = self.frozen.cut.resume(model, x) if self.frozen else model(x)
         smoothing = self.config.smoothing if self.soft_targets is None else 0.0
         losses = cross_entropy(logits.float(), targets, reduction="none", label_smoothing=smoothing)
         return (losses * weights).mean()
@@ -204,10 +234,8 @@ class Fit:
         self._write(
             kind="epoch", epoch=epoch + 1, train_loss=train_loss, seconds=self.position.seconds, **scores
         )
-        if self.accelerator.is_main_process:
-            text = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
-            line = f"epoch {epoch + 1}/{self.config.epochs:g}  train_loss {train_loss:.3f}  {text}"
-            print(line.rstrip(), file=sys.stderr)
+        text = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
+        self._say(f"epoch {epoch + 1}/{self.config.epochs:g}  train_loss {train_loss:.3f}  {text}".rstrip())
         self._keep(epoch + 1, 0)
         return scores
 
@@ -228,7 +256,12 @@ class Fit:
 
     def validate(self) -> dict[str, float]:
         """Loss, top-1 and macro-F1 on the validation photos, shared out over the processes."""
-        logits, targets = logits_of(self.model, self.validation, self.preprocess, self.accelerator)
+        if self.frozen and self.frozen.front_is_averaged(self.average):
+            logits, targets = self.frozen.validation_logits(self.model.eval())
+        else:
+            logits, targets = logits_of(
+                self.model, self.validation, self.preprocess, self.accelerator, self.crops
+            )
         guesses = logits.argmax(1)
         return {
             "val_loss": float(cross_entropy(logits, targets)),
@@ -283,6 +316,10 @@ class Fit:
                 log.write(json.dumps(line) + "\n")
             for watch in self.watchers:
                 watch(line)
+
+    def _say(self, text: str) -> None:
+        if self.accelerator.is_main_process:
+            print(text, file=sys.stderr)
 
     def _head_rate(self) -> float:
         return max(float(group["lr"]) for group in self.optimizer.param_groups)

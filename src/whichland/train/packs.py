@@ -39,7 +39,7 @@ ALONE = Share()
 
 
 class Packs(Sequence[Array]):
-    """Arrays by number, read-only views of memory-mapped files."""
+    """Arrays by number, views of memory-mapped files; what is written to them stays in this process's memory."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._chunks: list[tuple[Array, list[int], list[list[int]]]] = []
@@ -48,7 +48,7 @@ class Packs(Sequence[Array]):
             index = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
             shapes, dtype = index["shapes"], np.dtype(index["dtype"])
             sizes = [int(np.prod(shape)) for shape in shapes]
-            data = np.memmap(folder / f"{name}.bin", dtype=dtype, mode="r")
+            data = np.memmap(folder / f"{name}.bin", dtype=dtype, mode="c")
             self._chunks.append((np.asarray(data), [0, *np.cumsum(sizes).tolist()], shapes))
             self._length += len(shapes)
 

@@ -8,20 +8,42 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from accelerate import Accelerator
 
 from whichland.errors import UserError
 from whichland.images.augment import resize
 from whichland.images.decode import load, probe, read_bytes
 from whichland.images.preprocess import Pixels, Preprocess
+from whichland.train.data import Loader, Photos
 from whichland.train.packs import ALONE, Packs, Share, build
 
 VERSION = 1  # of what follows: a cache of another version is not used
 PROBED = 64  # photos whose size is looked at for an estimate of the disk space
+
+
+def decode_once(
+    loader: Loader,
+    validation: Photos,
+    preprocess: Preprocess,
+    accelerator: Accelerator,
+    folder: Path,
+    say: Callable[[str], None],
+) -> tuple[Loader, Packs]:
+    """Return the loader with its photos decoded, and the validation photos' crops, which lie in `folder`."""
+    share = Share(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
+    photos = scaled_photos(
+        folder, loader.photos.uris, loader.augment.most_needed, say=say, share=share, workers=loader.workers
+    )
+    crops = validation_crops(
+        folder, validation.uris, preprocess, say=say, share=share, workers=loader.workers
+    )
+    return replace(loader, pixels=photos), crops
 
 
 def photo_digests(uris: Sequence[str], *, share: Share = ALONE, workers: int = 2) -> list[str]:

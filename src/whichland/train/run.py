@@ -10,12 +10,13 @@ import tomllib
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import nn
+from torch import Tensor, nn
 
 import whichland
 from whichland.allocator import keep_freed_memory
@@ -32,9 +33,11 @@ from whichland.model.head import get_head
 from whichland.train.card import card
 from whichland.train.config import TrainConfig, height_width
 from whichland.train.curve import draw_curve
+from whichland.train.determinism import deterministic
 from whichland.train.data import Loader, Photos, choose_labels, select
 from whichland.train.evaluation import features_of
 from whichland.train.fit import Fit
+from whichland.train.pixel_cache import decode_once
 from whichland.train.sampling import balanced
 from whichland.train.targets import target_table
 from whichland.train.tensorboard import require_tensorboard
@@ -73,15 +76,18 @@ def train(
     checkpoint is then written, and the same call with `resume=True` ends as the uninterrupted run would have.
     """
     out = Path(out)
-    ready = prepare(manifest, config, out, resume=resume)
+    with deterministic(config.deterministic):
+        ready = prepare(manifest, config, out, resume=resume)
     accelerator = ready.fit.accelerator
-    with watching(ready.fit, config, out):
+    with deterministic(config.deterministic), watching(ready.fit, config, out):
         scores = ready.fit.run(train_mode)
         if accelerator.is_main_process:
             with ready.fit.kept_weights():
                 _write_bundle(out / "bundle", ready, config, scores)
             draw_curve(out / "log.jsonl", out / "curve.png")
     accelerator.wait_for_everyone()
+    if accelerator.is_main_process and not config.cache:
+        rmtree(out / "cache", ignore_errors=True)  # the frozen part's activations, needed no more
     return Run(out, out / "bundle", scores)
 
 
@@ -131,14 +137,19 @@ def prepare(
     say(f"{len(photos)} training and {len(validation)} validation photos of {len(labels)} countries")
     if made.report:
         say(f"{config.weights}: {made.report}")
+    soft = target_table(labels, config, table)
     linear = any(isinstance(module, nn.Linear) for module in get_head(made.model).modules())
     if config.head_first and linear and config.weights != "none" and not resuming:
-        _fit_head_first(made, photos, preprocess, accelerator, config)
+        _fit_head_first(made, photos, preprocess, accelerator, config, soft)
         say("head fitted on the pretrained features")
     loader = _loader(photos, config, accelerator)
     folder = out or Path()
-    soft = target_table(labels, config, table)
+    crops = None
+    decodes_often = not config.views or config.freeze.endswith("none")  # a frozen part sees its photos once
+    if config.cache and decodes_often:
+        loader, crops = decode_once(loader, validation, preprocess, accelerator, Path(config.cache), say)
     fit = Fit(config, made.model, accelerator, loader, validation, preprocess, folder, soft, clock=started)
+    fit.crops = crops
     if resuming:
         fit.resume()
         say(f"resumed at epoch {fit.position.epoch + 1}, step {fit.position.step + 1}")
@@ -193,15 +204,21 @@ def _test_time(made: Backbone, config: TrainConfig) -> dict[str, Any]:
 
 
 def _fit_head_first(
-    made: Backbone, photos: Photos, preprocess: Preprocess, accelerator: Accelerator, config: TrainConfig
+    made: Backbone,
+    photos: Photos,
+    preprocess: Preprocess,
+    accelerator: Accelerator,
+    config: TrainConfig,
+    soft: Tensor | None,
 ) -> None:
     made.model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     features, targets = features_of(made.model, photos, preprocess, accelerator)
     weights = torch.from_numpy(photos.weights if config.weighting != "none" else photos.weights * 0 + 1)
     made.model.to("cpu")
-    fit_head(
-        made.model, features, targets, weights.float(), decay=config.head_decay, smoothing=config.smoothing
-    )
+    smoothing = config.smoothing
+    if soft is not None:
+        targets, smoothing = soft[targets], 0.0
+    fit_head(made.model, features, targets, weights.float(), decay=config.head_decay, smoothing=smoothing)
 
 
 def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Loader:
@@ -232,6 +249,7 @@ def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Lo
 def _write_bundle(folder: Path, ready: Prepared, config: TrainConfig, scores: dict[str, float]) -> None:
     settings = {field.name: getattr(config, field.name) for field in fields(config)}
     settings["weights"] = Path(config.weights).name  # where it lay on this machine is nobody's business
+    settings["cache"] = None
     made, labels = ready.made, ready.labels
     info = {
         "version": whichland.__version__,
