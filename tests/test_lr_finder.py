@@ -8,41 +8,21 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
-from PIL import Image
 
+from tinted import tinted
 from whichland.errors import UserError
-from whichland.manifest import Manifest, write
 from whichland.model.freezing import train_mode
 from whichland.train.config import TrainConfig
 from whichland.train.fit import Fit
 from whichland.train.lr_finder import draw_sweep, find_lr, suggest
 from whichland.train.run import prepare, train
 
-COLOURS = {"FR": (200, 60, 60), "JP": (60, 200, 60), "NA": (60, 60, 200)}
-
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty noisy photos of three countries, each with its own tint."""
-    folder = tmp_path_factory.mktemp("photos")
-    generator = np.random.default_rng(0)
-    rows = []
-    for i in range(40):
-        code = list(COLOURS)[i % 3]
-        pixels = np.array(COLOURS[code]) + generator.integers(-50, 50, (72, 96, 3))
-        path = folder / f"{i:03d}.jpg"
-        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path, quality=90)
-        split = "val" if i % 8 == 7 else "train"
-        rows.append(
-            {"image_id": f"t/{i:03d}", "uri": str(path), "source": "t", "country": code, "split": split}
-        )
-    return write(
-        Manifest(pl.DataFrame(rows).with_columns(drop_reason=pl.lit(None, dtype=pl.String))),
-        folder / "m.parquet",
-    )
+    return tinted(tmp_path_factory.mktemp("photos"))
 
 
 def config(**changes: object) -> TrainConfig:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
-from math import ceil, floor, isfinite, log10
+from math import ceil, floor, log10
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ NAMES, ALONE = 96, 18  # room at the right for the names of lines, and where a s
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of a chart; `low` and `high` give it a band, which is a faint line where they are equal."""
+    """One line of finite values; `low` and `high` give it a band, which is a faint line where they are equal."""
 
     name: str
     x: Floats
@@ -88,9 +88,6 @@ def _range(lines: Sequence[Line]) -> tuple[float, float]:
     values = np.concatenate(
         [each for line in lines for each in (line.y, line.low, line.high) if each is not None]
     )
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return 0.0, 1.0
     low, high = float(values.min()), float(values.max())
     return (min(0.0, low) if low < high / 2 else low - (high - low) * 0.1), high if high > low else low + 1e-9
 
@@ -132,9 +129,7 @@ def _marks(place: _Place, marks: Sequence[tuple[float, str]]) -> list[str]:
 
 
 def _drawn(line: Line, place: _Place) -> list[str]:
-    points = [
-        (place.x(x), place.y(y)) for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True) if isfinite(y)
-    ]
+    points = [(place.x(x), place.y(y)) for x, y in zip(line.x.tolist(), line.y.tolist(), strict=True)]
     parts = []
     if line.low is not None and line.high is not None and len(line.x) > 1:
         upper = [f"{place.x(x):.1f} {place.y(y):.1f}" for x, y in zip(line.x, line.high, strict=True)]

@@ -3,9 +3,8 @@
 import json
 import time
 from array import array
-from collections.abc import Sequence
 from dataclasses import fields
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,6 +112,9 @@ class RunPage:
             facts.append(("its top-1", f"{best['val_top1']:.1%}"))
         if each > 0:
             facts.append(("photos a second", f"{self.batch_size / each:,.0f}"))
+        lost = int((~np.isfinite(self.loss)).sum())
+        if lost:
+            facts.append(("steps whose loss was no number", f"{lost:,}"))
         facts.append(("time spent", clock(self.seconds if self.seconds is not None else self.earlier_s)))
         if state == "running" and each > 0:
             validations = (self.config.epochs - len(self.epochs)) / self.config.validate_every
@@ -121,17 +123,19 @@ class RunPage:
         return facts
 
     def _charts(self) -> list[Chart]:
-        at, end = np.array(self.at), float(self.config.epochs)
+        at, losses, end = np.array(self.at), np.array(self.loss), float(self.config.epochs)
         best = self._best()
         marks = [(float(best["epoch"]), "best")] if best else []
 
         def judged(name: str, key: str, look: str) -> Line:
-            points = [(line["epoch"], line[key]) for line in self.epochs if key in line]
+            points = [(line["epoch"], line[key]) for line in self.epochs if isfinite(line.get(key, nan))]
             x, y = np.array(points, dtype=np.float64).reshape(-1, 2).T
             return Line(name=name, x=x, y=y, look=look, dots=True)
 
-        x, loss, low, high = _thinned(at, _smoothed(np.array(self.loss)), np.array(self.loss))
+        real = np.isfinite(losses)
+        x, loss, low, high = _thinned(at[real], _smoothed(losses[real]), losses[real])
         training = Line(name="training", x=x, y=loss, low=low, high=high)
+        validation = judged("validation", "val_loss", "second")
         seen = np.isfinite(self.took)
         speed = self.batch_size / np.maximum(np.array(self.took)[seen], 1e-9)
         speed_x, speed_y, slow, fast = _thinned(at[seen], _smoothed(speed), speed)
@@ -140,9 +144,9 @@ class RunPage:
         return [
             Chart(
                 title="Loss",
-                lines=[training, judged("validation", "val_loss", "second")],
+                lines=[training, validation],
                 end=end,
-                y_range=_from_zero(loss, [line["val_loss"] for line in self.epochs if "val_loss" in line]),
+                y_range=_from_zero(loss, validation.y),
             ),
             Chart(title="Validation scores", lines=scores, end=end, unit="%", y_range=(0, 1), marks=marks),
             Chart(title="Learning rate of the head", lines=[Line(name="rate", x=rate_x, y=rate_y)], end=end),
@@ -180,10 +184,9 @@ def _thinned(x: Floats, y: Floats, raw: Floats) -> tuple[Floats, Floats, Floats,
     return mean_x, mean_y, np.minimum.reduceat(raw, starts), np.maximum.reduceat(raw, starts)
 
 
-def _from_zero(smoothed: Floats, more: Sequence[float] = ()) -> tuple[float, float] | None:
+def _from_zero(*lines: Floats) -> tuple[float, float] | None:
     """From zero to somewhat above the highest mean: single steps that leap may leave the chart."""
-    values = np.array([*smoothed, *more])
-    values = values[np.isfinite(values)]
+    values = np.concatenate(lines)
     return (0.0, float(values.max()) * 1.05) if len(values) and values.max() > 0 else None
 
 
