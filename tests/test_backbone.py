@@ -106,6 +106,28 @@ def test_any_head_on_any_family(arch: str, head: tuple[int, ...]) -> None:
     assert made.pretrained_cfg["input_size"] == (3, 64, 64)
 
 
+def test_a_head_may_follow_the_pretrained_classifier(weights: Path) -> None:
+    made = create("test_resnet", 3, weights=str(weights), head=(30,), head_after="logits")
+    layers = [module for module in get_head(made.model).modules() if isinstance(module, nn.Linear)]
+    assert [layer.out_features for layer in layers] == [1000, 30, 3]
+    assert made.head == (1000, 30), "as a head of these widths it is loaded again"
+    assert torch.equal(layers[0].weight, tiny().state_dict()["fc.weight"])
+    assert torch.equal(layers[0].bias, tiny().state_dict()["fc.bias"])
+    assert create("test_resnet", 3, weights=str(weights), head_after="logits").head == (1000,)
+    assert create("test_resnet", 3, weights=str(weights), head=(30,)).head == (30,)
+
+
+def test_a_head_cannot_follow_a_classifier_that_is_not_there(weights: Path) -> None:
+    state = {name: t for name, t in tiny().state_dict().items() if not name.startswith("fc.")}
+    save_file(state, weights)
+    with pytest.raises(UserError, match=r"holds no classifier.*--head-after features"):
+        create("test_resnet", 3, weights=str(weights), head_after="logits")
+    assert create("test_resnet", 3, weights=str(weights)).head == ()
+    narrow = {"embed_dim": 12, "num_heads": 1, "depth": 2}
+    with pytest.raises(UserError, match="no linear classifier for a head to follow"):
+        create("vit_small_patch14_dinov2", 3, weights="none", head_after="logits", model_args=narrow)
+
+
 def test_the_file_beside_the_weights_says_how_to_prepare_photos(weights: Path) -> None:
     note = {
         "preprocessing": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]},

@@ -71,7 +71,7 @@ def models(
 
 
 def _print(found: list["Facts"], speeds: list[float]) -> None:
-    columns = ["family", "size", "model", "parameters", "input", "GMACs", "licence"]
+    columns = ["family", "tier", "model", "parameters", "input", "GMACs", "licence"]
     rows = [
         [
             fact.family,
