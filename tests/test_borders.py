@@ -217,7 +217,7 @@ def test_bad_territories(tmp_path: Path, text: bytes, said: str) -> None:
     file.write_bytes(text)
     with pytest.raises(UserError, match=said):
         country_of(0, 0, territories=str(file))
-    with pytest.raises(UserError, match="no such .toml or .csv file"):
+    with pytest.raises(UserError, match="and no such"):
         country_of(0, 0, territories=str(tmp_path / "none.csv"))
 
 
