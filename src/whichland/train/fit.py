@@ -182,6 +182,11 @@ class Fit:
             total += loss.detach()
         return total
 
+    @torch.no_grad()
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What `backward` returns, without gradients."""
+        return self._loss(model, *self._inputs(batch))
+
     def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised photos or activations, their targets (countries or, where soft, B×K) and weights."""
         device = self.accelerator.device
