@@ -157,12 +157,13 @@ class Fit:
     def _steps(self, epoch: int) -> int:
         """Steps of an epoch; the last may be cut short."""
         whole = self.loader.steps
-        return min(whole, round(self.config.epochs * whole) - epoch * whole)
+        return max(1, min(whole, round(self.config.epochs * whole) - epoch * whole))
 
     def _set_rates(self, number: int, phase: Phase) -> None:
         first = phase.first * self.loader.steps if self.config.restart else 0
         end = phase.end if self.config.restart else self.config.epochs
-        share = share_of_peak((number - first) / (round(end * self.loader.steps) - first), self.config)
+        steps = max(1, round(end * self.loader.steps) - first)
+        share = share_of_peak((number - first) / steps, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * share
 

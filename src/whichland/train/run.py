@@ -33,8 +33,8 @@ from whichland.model.head import get_head
 from whichland.train.card import card
 from whichland.train.config import TrainConfig, height_width
 from whichland.train.curve import draw_curve
-from whichland.train.determinism import deterministic
 from whichland.train.data import Loader, Photos, choose_labels, select
+from whichland.train.determinism import deterministic
 from whichland.train.evaluation import features_of
 from whichland.train.fit import Fit
 from whichland.train.pixel_cache import decode_once

@@ -14,7 +14,7 @@ from whichland.train.config import TrainConfig
 
 
 def share_of_peak(progress: float, config: TrainConfig) -> float:
-    """Share of the peak rate at `progress` in [0, 1]: first the warmup, then as `schedule` says to `lr_end`.
+    """Share of the peak rate at `progress` in [0, 1): first the warmup, then as `schedule` says to `lr_end`.
 
     One-cycle rises and falls as cosines: Smith & Topin, "Super-Convergence" (arXiv 1708.07120), in the form that
     fastai made common. The other schedules rise in a line. All rise from 1/25.
