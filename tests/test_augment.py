@@ -79,3 +79,23 @@ def test_colour_scales_brightness_and_contrast_about_each_photo() -> None:
     torch.testing.assert_close(flat, torch.full_like(flat, 96 / 255))
     bright = colour(batch, one * 1.5, one, zero, (1.0, 1.0, 1.0))
     torch.testing.assert_close(bright, plain * 1.5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "shown"), [((60, 240), (1.0, 0.5)), ((80, 80), (0.5, 1.0)), ((240, 60), (0.125, 1.0))]
+)
+def test_crops_that_are_not_square_show_the_largest_part_of_their_shape(
+    shape: tuple[int, int], shown: tuple[float, float]
+) -> None:
+    augment = Augment(size=(20, 40), min_area=1.0, max_stretch=1.0)
+    crop = augment.crop(encoded(ramp(*shape)), augment.draw(0)).numpy()
+    assert crop.shape == (20, 40, 3)
+    for axis, share in ((1, shown[0]), (0, shown[1])):
+        spread = int(crop[..., axis].max()) - int(crop[..., axis].min())
+        assert spread == pytest.approx(250 * share, abs=14)
+
+
+def test_a_stretch_of_one_and_an_area_of_one_draw_nothing_but_the_place() -> None:
+    draws = [Augment(size=(8, 8), min_area=1.0, max_stretch=1.0).draw(i) for i in range(50)]
+    assert {(draw.area, draw.ratio) for draw in draws} == {(1.0, 1.0)}
+    assert len({draw.x for draw in draws}) == 50

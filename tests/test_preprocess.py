@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from whichland.images.preprocess import Preprocess
 
@@ -40,3 +41,31 @@ def test_normalising_matches_the_definition() -> None:
     assert x.shape == (2, 3, 4, 5)
     assert x.dtype == np.float32
     assert x[1, 2, 3, 4] == pytest.approx((batch[1, 3, 4, 2] / 255 - 0.5) / 0.5)
+
+
+@pytest.mark.parametrize("size", [(66, 154), (154, 66), (96, 96)])
+@pytest.mark.parametrize("shape", [(150, 400), (400, 150), (166, 385)])
+@pytest.mark.parametrize("crop_pct", [1.0, 0.875])
+def test_crops_that_are_not_square_are_those_of_timm(
+    size: tuple[int, int], shape: tuple[int, int], crop_pct: float
+) -> None:
+    from timm.data import create_transform
+
+    height, width = shape
+    ramps = np.zeros(
+        (height, width, 3), np.uint8
+    )  # timm cuts at whole pixels, which moves a ramp by one or two steps
+    ramps[..., 0] = np.linspace(0, 255, width).round()
+    ramps[..., 1] = np.linspace(0, 255, height).round()[:, None]
+    plain = {
+        "mean": (0.0, 0.0, 0.0),
+        "std": (1.0, 1.0, 1.0),
+        "interpolation": "bicubic",
+        "crop_pct": crop_pct,
+    }
+    ours = Preprocess(size=size, **plain)  # type: ignore[arg-type]
+    peer = create_transform(input_size=(3, *size), is_training=False, **plain)
+    mine = ours.normalise(ours.crop(ramps)[None])[0]
+    theirs = peer(Image.fromarray(ramps)).numpy()
+    assert mine.shape == theirs.shape == (3, *size)
+    assert np.abs(mine - theirs).max() < 0.015

@@ -10,8 +10,10 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
+from whichland.errors import UserError
 from whichland.images.augment import Augment
 from whichland.model.backbone import create
+from whichland.model.head import classifier_name
 from whichland.train.config import TrainConfig
 from whichland.train.data import Loader, Photos, epoch_order
 from whichland.train.schedule import Average, parameter_groups, share_of_peak
@@ -111,6 +113,30 @@ def test_the_body_learns_slower_and_vectors_do_not_decay() -> None:
     }
     assert sum(p.numel() for g in groups for p in g["params"]) == sum(p.numel() for p in model.parameters())
     assert all(p.ndim == 1 for g in groups if not g["weight_decay"] for p in g["params"])
+
+
+@pytest.mark.parametrize("arch", ["test_resnet", "test_vit", "test_convnext"])
+def test_rates_fall_by_a_factor_a_layer_towards_the_input(arch: str) -> None:
+    model = create(arch, 3, weights="none").model
+    groups = parameter_groups(model, lr=1.0, body_lr=0.5, weight_decay=0.05, layer_decay=0.1)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    rates = {names[id(p)]: group["peak"] for group in groups for p in group["params"]}
+    assert set(rates) == set(names.values())
+    head = classifier_name(model)
+    assert {rate for name, rate in rates.items() if name.startswith(f"{head}.")} == {1.0}
+    body = [rate for name, rate in rates.items() if not name.startswith(f"{head}.")]
+    powers = sorted({round(np.log10(rate / 0.5)) for rate in body}, reverse=True)
+    assert powers == list(range(powers[0], powers[0] - len(powers), -1))
+    assert len(powers) >= 3
+    first = next(iter(names.values()))  # timm's models define their parameters from the input on
+    assert rates[first] == min(body)
+
+
+def test_an_architecture_without_layers_is_told() -> None:
+    model = create("test_resnet", 3, weights="none").model
+    model.group_matcher = None
+    with pytest.raises(UserError, match="train it without --layer-decay"):
+        parameter_groups(model, 1.0, 0.5, 0.05, layer_decay=0.5)
 
 
 def test_the_average_follows_the_weights() -> None:
