@@ -30,8 +30,9 @@ Floats = NDArray[np.float64]
 WIDTH = 0.15  # of the smoothing, in decades of the rate
 DIVERGED = 2.0  # times the loss at the start
 STARTS = 5  # steps whose mean is the loss at the start
-BEGUN = 0.1  # share of the fall after which it has begun
-SURE = 3.0  # a fall is real when it is so many standard errors deep
+BEGUN = 0.1  # share of the fall that is done where it begins, and left where it ends
+SURE = 3.0  # a fall is real when it is so many standard errors deep,
+WORTH = 0.01  # and when it is at least this share of the loss at the start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,9 @@ class Sweep:
     """Losses over rising rates, and what follows from them."""
 
     rates: Floats  # of the head, one a step
-    losses: Floats  # of the training batch at each step, before it was taken
+    losses: (
+        Floats  # at each step, before it was taken, without what its batch is harder or easier than others
+    )
     smoothed: Floats  # by a Gaussian in the logarithm of the rate, which shifts nothing
     diverged: bool  # the loss passed twice its start, or was no number, and the sweep ended there
     lr: float | None  # the suggestion; None when the losses give none
@@ -66,7 +69,8 @@ def find_lr(fit: Fit, *, steps: int = 100, lowest: float = 1e-6, highest: float 
     if steps < 20:
         raise UserError(f"{steps} steps are too few to see a loss fall and rise; sweep over 20 or more")
     rates = np.geomspace(lowest, highest, steps)
-    with _random_states_kept(), Progress("lr-find", steps, show=fit.accelerator.is_main_process) as progress:
+    show = fit.accelerator.is_main_process
+    with _random_states_kept(), _on_photos(fit), Progress("lr-find", steps, show=show) as progress:
         losses = _losses(fit, rates, progress)
     return suggest(rates[: len(losses)], losses, complete=len(losses) == steps)
 
@@ -74,35 +78,36 @@ def find_lr(fit: Fit, *, steps: int = 100, lowest: float = 1e-6, highest: float 
 def suggest(rates: Floats, losses: Floats, *, complete: bool) -> Sweep:
     """Read a suggestion from the losses of a sweep; `complete` when it went on to the highest rate.
 
-    The valley rule: from where a tenth of the fall is done to where the loss is lowest, the middle in logarithms.
-    A fall that the scatter of the batches could make by itself gives no suggestion.
+    The valley rule: the middle, in logarithms, between the rates at which a tenth and nine tenths of the whole
+    fall are done. A fall that the scatter of the losses could make by itself, or of less than 1 %, gives none.
     """
     kept = int(np.isfinite(losses).sum())  # a loss that is no number can only be the last
     if kept < STARTS + 2:
         reason = f"the loss diverges at once: start the sweep below {rates[0]:.1e}"
         return _sweep(rates[:kept], losses[:kept], losses[:kept], complete, reason)
     rates, losses = rates[:kept], losses[:kept]
-    ceiling = DIVERGED * float(losses[:STARTS].mean())
+    start = float(losses[:STARTS].mean())
     logs = np.log10(rates)
     near = np.exp(-0.5 * ((logs[:, None] - logs) / WIDTH) ** 2)
     near /= near.sum(1, keepdims=True)
-    smoothed = near @ np.minimum(losses, ceiling)
-    bottom = int(smoothed.argmin())
-    top = int(smoothed[: bottom + 1].argmax())
-    fall = float(smoothed[top] - smoothed[bottom])
-    scatter = float(np.std(losses[: bottom + 1] - smoothed[: bottom + 1]))
-    errors = scatter * float(np.sqrt((near[top] ** 2).sum() + (near[bottom] ** 2).sum()))
-    if bottom - top < 3 or fall <= SURE * errors:
+    smoothed = near @ np.minimum(losses, DIVERGED * start)
+    lowest = int(smoothed.argmin())
+    top = int(smoothed[: lowest + 1].argmax())
+    fall = float(smoothed[top] - smoothed[lowest])
+    scatter = float(np.std(losses[: lowest + 1] - smoothed[: lowest + 1]))
+    errors = scatter * float(np.sqrt((near[top] ** 2).sum() + (near[lowest] ** 2).sum()))
+    if lowest - top < 3 or fall <= max(SURE * errors, WORTH * start):
         reason = (
-            f"no suggestion: between {rates[0]:.1e} and {rates[-1]:.1e} the loss falls by no more than batches "
-            "differ; the model may be fitted already, or cannot learn these labels"
+            f"no suggestion: between {rates[0]:.1e} and {rates[-1]:.1e} the loss does not fall by more than "
+            "it scatters; the model may be fitted already, or cannot learn these labels"
         )
         return _sweep(rates, losses, smoothed, complete, reason)
-    begun = top + int(np.argmax(smoothed[top:] <= smoothed[top] - BEGUN * fall))
-    steepest = begun + int(np.gradient(smoothed, logs)[begun : bottom + 1].argmin())
-    lr = float(10 ** ((logs[begun] + logs[bottom]) / 2))
-    reason = f"valley: the middle of the fall from {rates[begun]:.1e} to {rates[bottom]:.1e}"
-    if complete and bottom == kept - 1:
+    ended = top + int(np.argmax(smoothed[top:] <= smoothed[lowest] + BEGUN * fall))
+    begun = top + int(np.flatnonzero(smoothed[top:ended] >= smoothed[top] - BEGUN * fall)[-1])
+    steepest = begun + int(np.gradient(smoothed, logs)[begun : ended + 1].argmin())
+    lr = float(10 ** ((logs[begun] + logs[ended]) / 2))
+    reason = f"valley: the middle of the fall from {rates[begun]:.1e} to {rates[ended]:.1e}"
+    if complete and lowest == kept - 1:
         reason += f"; the loss still falls at {rates[-1]:.1e}, so a sweep to higher rates may tell more"
     return _sweep(rates, losses, smoothed, complete, reason, lr, float(rates[steepest]))
 
@@ -150,28 +155,35 @@ def draw_sweep(sweep: Sweep, out: Path, *, lr_now: float | None = None) -> None:
 
 
 def _losses(fit: Fit, rates: Floats, progress: Progress) -> Floats:
-    """Train a copy for a step at each rate; stop at divergence, which every process sees at the same step."""
+    """Train a copy for a step at each rate; stop at divergence, which every process sees at the same step.
+
+    Each loss is taken relative to that of a copy that stays as it is on the same batch, so that what remains is
+    the effect of the steps.
+    """
     model, optimizer = copy.deepcopy((fit.model, fit.optimizer))  # together: the optimizer's moments go along
-    freeze(model, phase_of(fit.plan, fit.position.epoch).policy)
-    train_mode(model)
+    still = copy.deepcopy(fit.model)
+    for each in (model, still):
+        freeze(each, phase_of(fit.plan, fit.position.epoch).policy)
+        train_mode(each)
     wrapped = _over_processes(model, fit)
     losses: list[float] = []
+    unmoved: list[float] = []
     with closing(_batches(fit, len(rates))) as batches:
         for step, (rate, batch) in enumerate(zip(rates, batches, strict=True)):
             torch.manual_seed(step)
+            unmoved.append(float(fit.accelerator.reduce(fit.loss(still, batch), "mean")))
+            torch.manual_seed(step)  # the same dropout and mixing
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["peak"] / fit.config.lr
             optimizer.zero_grad()
             losses.append(float(fit.accelerator.reduce(fit.backward(wrapped, batch), "mean")))
-            if not isfinite(losses[-1]) or (
-                step >= STARTS and np.mean(losses[-3:]) > DIVERGED * np.mean(losses[:STARTS])
-            ):
+            if not isfinite(losses[-1]) or np.mean(losses[-3:]) > DIVERGED * np.mean(unmoved):
                 break
             if fit.config.clip:
                 nn.utils.clip_grad_norm_(model.parameters(), fit.config.clip)
             optimizer.step()
             progress.advance()
-    return np.array(losses)
+    return np.asarray(np.array(losses) - np.array(unmoved) + np.mean(unmoved), dtype=np.float64)
 
 
 def _batches(fit: Fit, steps: int) -> Generator[Batch, None, None]:
@@ -194,12 +206,24 @@ def _over_processes(model: nn.Module, fit: Fit) -> nn.Module:
 
 
 @contextmanager
+def _on_photos(fit: Fit) -> Iterator[None]:
+    """Within, the fit's losses are of photos, also where it trains on stored activations, which fit no copy."""
+    frozen, fit.frozen = fit.frozen, None
+    try:
+        yield
+    finally:
+        fit.frozen = frozen
+
+
+@contextmanager
 def _random_states_kept() -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
-        yield
-    random.setstate(python)
-    np.random.set_state(numpy)
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def _sweep(
