@@ -20,6 +20,8 @@ from torch.nn.functional import cross_entropy
 
 from whichland.config import to_toml
 from whichland.manifest import Manifest, write
+from whichland.model import bundle
+from whichland.model.backbone import timm
 from whichland.model.freezing import train_mode
 from whichland.train.checkpoint import read_weights
 from whichland.train.config import TrainConfig
@@ -219,3 +221,26 @@ def test_two_processes_mix_and_change_phase_as_one(manifest: Path, tmp_path: Pat
     done = subprocess.run(torchrun, capture_output=True, text=True, timeout=300, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     np.testing.assert_allclose(log(tmp_path / "two", "loss"), log(tmp_path / "one", "loss"), rtol=1e-3)
+
+
+def test_photos_that_are_not_square_are_trained_on_and_judged_in_their_shape(
+    manifest: Path, tmp_path: Path
+) -> None:
+    run = train(manifest, config(epochs=1, size=(32, 80), test_size=None, freeze="front"), tmp_path / "run")
+    cfg = json.loads((run.bundle / "config.json").read_text())["pretrained_cfg"]
+    assert (cfg["input_size"], cfg["test_input_size"]) == ([3, 32, 80], [3, 32, 96])
+    loaded = bundle.load(run.bundle)
+    assert loaded.preprocess.size == (32, 96)
+    plain = timm.create_model(f"local-dir:{run.bundle}", pretrained=True).eval()
+    x = torch.randn(2, 3, 32, 96)
+    assert torch.equal(plain(x), loaded.model(x))
+
+
+def test_a_head_may_follow_the_pretrained_classifier(manifest: Path, tmp_path: Path) -> None:
+    run = train(manifest, config(epochs=1, head=(16,), head_after="logits"), tmp_path / "run")
+    found = [
+        tuple(t.shape) for n, t in weights(tmp_path / "run").items() if n.startswith("fc.") and t.ndim == 2
+    ]
+    assert [shape[0] for shape in found] == [1000, 16, 3]
+    assert bundle.load(run.bundle).model(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
+    assert "whichland.load" in (run.bundle / "README.md").read_text()
