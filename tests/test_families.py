@@ -107,6 +107,12 @@ def test_what_is_told_of_a_model() -> None:
     assert own_size(meta_model(tower.arch)) == tower.size == (518, 518)
 
 
+def test_both_classifiers_of_a_distilled_model_are_left_out() -> None:
+    found = facts(Member("", None, "levit_128s.fb_dist_in1k"))
+    real = timm.create_model("levit_128s", num_classes=0)
+    assert found.parameters == sum(p.numel() for p in real.parameters())
+
+
 def test_models_are_found_by_part_of_a_name_by_glob_and_by_family() -> None:
     assert [member.arch.split(".")[0] for member in matching("ResNet18")] == ["resnet18", "resnet18d"]
     assert [member.tier for member in matching("ConvNeXt")] == ["tiny", "small", "tiny"]  # and DINOv3's

@@ -34,6 +34,7 @@ NARROW = {
         ("vit_tiny_patch16_224", (256, 384), {"img_size": (256, 384)}),
         ("swinv2_tiny_window8_256", 392, {"img_size": 392}),  # no multiple of its windows of 8 by 4 pixels
         ("vit_small_patch14_dinov2", 392, {"img_size": 392}),
+        ("pvt_v2_b0", (250, 330), {}),  # its patches overlap: no pixel is lost
         ("resnet50_clip", (256, 384), {}),  # timm calls its size fixed, but its pooling adapts at run time
     ],
 )

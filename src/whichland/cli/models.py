@@ -35,10 +35,10 @@ def models(
     batch_size: BatchSize = 16,
     json: Json = False,
 ) -> None:
-    """List models to train, by family and size: parameters, input size, work an image, licence of the weights.
+    """List models to train, by family and tier: parameters, input size, multiply-adds an image, licence.
 
-    Any of timm's names works as `whichland train --arch`; the list names those worth comparing first. No
-    weights are fetched.
+    Any of timm's names works as `whichland train --arch`; the families' are worth comparing first, and --all lists
+    the others (which takes minutes without a FILTER). No weights are fetched; their licence is as timm states it.
     """
     require_extra("train", "torch")
     from whichland.model import families

@@ -95,11 +95,11 @@ class Facts:
     family: str | None
     tier: str | None
     arch: str
-    parameters: int  # without the classifier
+    parameters: int  # without those of the classifier
     size: Size  # height, width that its weights were trained at
     fixed_size: bool  # another size must be told to timm, as `input_size.fit_size` does
     gmacs: float | None  # billions of multiply-adds for an image of that size; None where it cannot be told
-    license: str | None  # of the weights; None where timm does not know
+    license: str | None  # of the weights, as timm states it; None where it does not
 
 
 def matching(pattern: str = "", *, every: bool = False) -> list[Member]:
@@ -125,7 +125,9 @@ def facts(member: Member) -> Facts:
     model = meta_model(member.arch)
     cfg = cast(Any, model).pretrained_cfg
     size = own_size(model)
-    classifier = {id(parameter) for parameter in cast(Any, model).get_classifier().parameters()}
+    classifiers = cast(Any, model).get_classifier()  # a pair of them in distilled models
+    heads = classifiers if isinstance(classifiers, tuple) else (classifiers,)
+    classifier = {id(parameter) for head in heads for parameter in head.parameters()}
     return Facts(
         family=member.family or None,
         tier=member.tier,

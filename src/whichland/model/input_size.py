@@ -85,10 +85,11 @@ def _way(arch: str, given: Mapping[str, Any], size: Size, own: nn.Module) -> dic
 
 def _takes(arch: str, model_args: Mapping[str, Any], size: Size, own: nn.Module) -> bool:
     """Tell whether a model made with `model_args` runs on images of `size` and pretrained weights fit it."""
-    patch = getattr(getattr(own, "patch_embed", None), "patch_size", None) or 1
-    rows, columns = as_size(patch)
-    if size[0] % rows or size[1] % columns:  # such a model runs, but does not see the last pixels
-        return False
+    stem = getattr(getattr(own, "patch_embed", None), "proj", None)
+    if isinstance(stem, nn.Conv2d) and stem.stride == stem.kernel_size:
+        rows, columns = stem.kernel_size
+        if size[0] % rows or size[1] % columns:  # such a model runs, but does not see the last pixels
+            return False
     if "img_size" not in model_args:
         return _runs(own, size)
     try:
