@@ -176,6 +176,16 @@ def test_training_stops_when_it_gets_no_better_and_keeps_the_best(manifest: Path
     assert (again.scores, log(out, "val_macro_f1", "epoch")) == (run.scores, scores)
 
 
+def test_a_run_killed_before_its_bundle_was_written_still_gets_its_scores(
+    manifest: Path, tmp_path: Path
+) -> None:
+    run = train(manifest, config(), tmp_path / "run")
+    shutil.rmtree(run.bundle)
+    again = train(manifest, config(), tmp_path / "run", resume=True)
+    assert again.scores == pytest.approx(run.scores)
+    assert bundle.read_json(again.bundle, "metrics.json")["validation"] == again.scores
+
+
 def test_the_loss_is_held_against_soft_targets(manifest: Path, tmp_path: Path) -> None:
     settings = config(smoothing=0.3, smoothing_by="neighbour")
     fit = prepare(manifest, settings, tmp_path / "run").fit

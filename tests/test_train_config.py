@@ -24,6 +24,8 @@ from whichland.train.config import TrainConfig, height_width
         ({"mixup": -0.1}, "mixup -0.1: give 0 or more"),
         ({"lr": 1e-4, "lr_end": 1e-3}, "lr_end 0.001: give a rate above 0 and no higher than lr"),
         ({"schedule": "exponential"}, "give lr_end"),
+        ({"balance": "class", "weighting": "none"}, "balance class acts through weighting"),
+        ({"smoothing": 0.0, "smoothing_by": "distance"}, "smoothing_by distance says who gets the share"),
     ],
 )
 def test_what_cannot_be_meant_is_told(settings: dict[str, object], said: str) -> None:

@@ -136,6 +136,10 @@ class TrainConfig:
                 raise UserError(f"{name} {getattr(self, name)}: give 0 or more")
         if self.lr_end is not None and not 0 < self.lr_end <= self.lr:
             raise UserError(f"lr_end {self.lr_end}: give a rate above 0 and no higher than lr ({self.lr})")
+        if self.balance in ("sqrt", "class") and self.weighting == "none":
+            raise UserError(f"balance {self.balance} acts through weighting: give sample or loss, not none")
+        if self.smoothing_by != "all" and not self.smoothing:
+            raise UserError(f"smoothing_by {self.smoothing_by} says who gets the share smoothing, which is 0")
         if self.schedule == "exponential" and self.lr_end is None:
             raise UserError("schedule exponential falls from lr to lr_end: give lr_end")
 

@@ -119,6 +119,9 @@ class Fit:
                         raise Interrupted
                 scores = self._end_of_epoch(epoch)
         self.frozen = None
+        if not scores and len(self.validation):  # resumed after its last epoch
+            with self.averaged_weights():
+                scores = self.validate()
         return self.position.best or scores
 
     def _begin(self, phase: Phase, stopped: Callable[[], bool]) -> nn.Module:
