@@ -113,6 +113,26 @@ def test_the_page_is_written_after_an_epoch_and_inside_one_when_half_a_minute_ha
     assert written == [1035.0, 1070.0, 1077.0, 1112.0]
 
 
+def test_short_epochs_do_not_make_the_page_costly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(run_page.time, "monotonic", lambda: now[0])
+    drawn, written = page(tmp_path / "run"), []
+
+    def render(state: str) -> str:
+        now[0] += 0.05
+        written.append(state)
+        return state
+
+    monkeypatch.setattr(drawn, "_render", render)
+    epoch = lines(1)[-1]
+    for _ in range(200):
+        now[0] += 0.1
+        drawn(epoch)
+    assert 4 <= len(written) <= 5  # twenty seconds, of which a hundredth may go into pages of 0.05 s
+    drawn.write("finished")
+    assert written[-1] == "finished"
+
+
 def test_a_resumed_run_shows_what_came_before(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
@@ -122,6 +142,7 @@ def test_a_resumed_run_shows_what_came_before(tmp_path: Path) -> None:
     more = lines(3, extra=0)[22:]
     for line in more:
         drawn({**line, "seconds": line["seconds"] + 500})  # starting again took long
+    drawn.write("running")
     assert shown(folder)[1]["photos a second"] == "64"  # and does not count as a step's time
 
 
@@ -174,6 +195,7 @@ def test_losses_that_are_no_numbers_leave_a_gap_and_no_error(tmp_path: Path) -> 
     drawn = page(tmp_path / "run")
     for line in lines(2):
         drawn({**line, "loss": float("nan")} if line.get("step") == 3 else line)
+    drawn.write("running")
     html, facts = shown(tmp_path / "run")
     assert "nan" not in html.split("<h2>Settings")[0]
     assert facts["steps whose loss was no number"] == "2"

@@ -7,7 +7,7 @@ from whichland.whole_file import whole_file
 
 
 def draw_curve(log: Path, out: Path) -> None:
-    """Draw losses on the left, validation scores and the learning rate on the right; write a PNG atomically."""
+    """Draw losses on the left and validation scores on the right; write a PNG atomically."""
     import matplotlib
 
     matplotlib.use("Agg")

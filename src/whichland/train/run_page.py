@@ -4,12 +4,13 @@ import json
 import time
 from array import array
 from dataclasses import fields
+from functools import cache
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 import whichland
@@ -22,11 +23,12 @@ State = Literal["running", "finished", "stopped", "failed"]
 
 EVERY_S = 30.0  # between two writings inside an epoch; the page asks for itself anew as often
 RECENT = 50  # steps over which the present speed is taken
+MOST = 0.01  # of the time may go into writing the page after epochs that take less than a second or two
 POINTS = 240  # of a line, at most
 
 
 class RunPage:
-    """Gathers the lines of the log as they come, and writes the page after every epoch and every half minute."""
+    """Gathers the lines of the log as they come; writes the page after epochs and every half minute."""
 
     def __init__(
         self, folder: Path, config: TrainConfig, *, steps: int, batch_size: int, photos: int
@@ -46,14 +48,17 @@ class RunPage:
     def __call__(self, line: dict[str, Any]) -> None:
         """Take a line of the log; write the page when it is time."""
         self._take(line)
-        if line["kind"] == "epoch" or time.monotonic() - self.written >= EVERY_S:
+        since = time.monotonic() - self.written
+        if since >= EVERY_S or (line["kind"] == "epoch" and since * MOST >= self.cost):
             self.write("running")
 
     def write(self, state: State) -> None:
         """Write the page as things stand."""
+        begun = time.monotonic()
         with whole_file(self.folder / "index.html") as partial:
             partial.write_text(self._render(state), encoding="utf-8")
         self.written = time.monotonic()
+        self.cost = self.written - begun
 
     def _take(self, line: dict[str, Any]) -> None:
         spent = nan if self.seconds is None else line.get("seconds", nan) - self.seconds
@@ -68,15 +73,8 @@ class RunPage:
         self.seconds = line.get("seconds", self.seconds)
 
     def _render(self, state: State) -> str:
-        environment = Environment(
-            loader=FileSystemLoader(Path(__file__).parent),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
         links = ("bundle/README.md", "report/report.html", "curve.png", "log.jsonl", "config.toml")
-        return environment.get_template("run_page.html.j2").render(
+        return _template().render(
             state=state,
             name=self.folder.resolve().name,
             arch=self.config.arch,
@@ -157,6 +155,18 @@ class RunPage:
                 y_range=_from_zero(speed_y),
             ),
         ]
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("run_page.html.j2")
 
 
 def clock(seconds: float) -> str:
