@@ -4,21 +4,44 @@ import numpy as np
 import pytest
 
 from whichland.geo.distance import haversine_km
-from whichland.geo.relations import kilometres, points_of, touching
+from whichland.geo.relations import AT_SEA, kilometres, neighbours, points_of
 
 
-def test_neighbours_touch() -> None:
-    codes = ["DE", "FR", "ES", "PT", "JP", "NA", "ZA", "LS", "GB", "IE", "MC"]
-    touch = touching(codes)
-    pairs = {frozenset((codes[i], codes[j])) for i, j in zip(*np.nonzero(touch), strict=True)}
-    assert {
-        frozenset(pair) for pair in (("DE", "FR"), ("FR", "ES"), ("ES", "PT"), ("NA", "ZA"), ("ZA", "LS"))
-    } <= pairs
-    assert {frozenset(("GB", "IE")), frozenset(("FR", "MC"))} <= pairs
-    assert not touch[codes.index("JP")].any()
-    assert frozenset(("DE", "ES")) not in pairs
-    assert (touch == touch.T).all()
-    assert not touch.diagonal().any()
+def test_neighbours_have_a_border_on_land() -> None:
+    codes = [
+        "DE",
+        "FR",
+        "ES",
+        "PT",
+        "JP",
+        "NA",
+        "ZA",
+        "LS",
+        "GB",
+        "IE",
+        "MC",
+        "RU",
+        "US",
+        "DK",
+        "SE",
+        "MY",
+        "SG",
+    ]
+    beside = neighbours(codes)
+    found = {f"{codes[i]}-{codes[j]}" for i, j in zip(*np.nonzero(beside), strict=True) if i < j}
+    assert found == {"DE-FR", "DE-DK", "FR-ES", "FR-MC", "ES-PT", "NA-ZA", "ZA-LS", "GB-IE"}
+    assert (beside == beside.T).all()
+
+
+def test_what_is_said_to_meet_at_sea_alone_does_meet() -> None:
+    codes = sorted({code for pair in AT_SEA for code in pair.split("-")})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("whichland.geo.relations.AT_SEA", frozenset())
+        everywhere = neighbours(codes)
+    for pair in AT_SEA:
+        left, right = (codes.index(code) for code in pair.split("-"))
+        assert left < right
+        assert everywhere[left, right], pair
 
 
 def test_every_country_has_places_and_they_lie_in_it() -> None:

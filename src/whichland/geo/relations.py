@@ -1,6 +1,6 @@
-"""How countries lie to each other: which touch, and how far it is from the places of one to those of another.
+"""How countries lie to each other: which are neighbours, and how far it is from places of one to those of another.
 
->>> touching(["DE", "FR", "JP"]).tolist()
+>>> neighbours(["DE", "FR", "JP"]).tolist()
 [[False, True, False], [True, False, False], [False, False, False]]
 """
 
@@ -16,18 +16,32 @@ from whichland.geo.territories import answers
 
 Points = NDArray[np.float64]  # P×2: latitude and longitude in degrees
 
+# Polygons reach out to sea; these meet there alone, bridges and tunnels notwithstanding.
+_AT_SEA = """
+AE-IR AE-QA AG-MS AI-MF AS-WS AU-ID AU-NC AU-PG AX-FI AZ-TM BE-GB BH-QA BH-SA BQ-CW BQ-VE BS-TC CA-PM CK-KI
+CK-PF CN-TW CO-HN CO-NI CU-US CW-VE CY-SY CY-TR DJ-YE DK-NO DK-SE DZ-ES EE-FI EE-SE EG-JO EG-SA ER-SA ER-YE
+FJ-TO FJ-TV FR-GB FR-GG FR-JE GD-VC GG-JE HR-IT HT-UM ID-SG IN-LK IR-OM IR-SA IT-TN JP-RU KI-PF KM-YT LC-MQ
+LC-VC LV-SE MY-PH MY-SG NC-VU NI-SV PG-SB PH-TW PR-VI RU-SJ RU-US SA-SD SB-VU SO-YE TT-VE VG-VI
+"""
+AT_SEA = frozenset(_AT_SEA.split())
+
 OUTLINE = 64  # points that stand for a country on whose area none of the lattice falls
 
 
-def touching(codes: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether polygons of two countries touch, K×K: on land, or in the territorial sea, as DK and SE do."""
+def neighbours(codes: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether two countries have a border in common on land, in a river or in a lake: K×K."""
     code_F = np.array([*answers(), ""])  # the last for `NOTHING`
     e = edges()
     pairs = np.unique(np.stack([e.feature, across()], axis=1)[across() != NOTHING], axis=0)
     index = {code: number for number, code in enumerate(codes)}
     touch_KK = np.zeros((len(codes), len(codes)), dtype=bool)
     for left, right in code_F[pairs]:
-        if left in index and right in index and left != right:
+        if (
+            left in index
+            and right in index
+            and left != right
+            and "-".join(sorted((left, right))) not in AT_SEA
+        ):
             touch_KK[index[left], index[right]] = True
     return touch_KK
 

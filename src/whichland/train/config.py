@@ -68,7 +68,7 @@ class TrainConfig:
     smoothing: Annotated[float, "label smoothing: the share of the target that other countries get"] = 0.1
     smoothing_by: Annotated[
         Literal["all", "distance", "neighbour"],
-        "who gets that share: all alike, the nearer the more, or those with a common border",
+        "who gets that share: all alike, the nearer the more, or neighbours on land",
     ] = "all"
     smoothing_km: Annotated[float, "distance at which the share has fallen to 1/e, smoothing by distance"] = (
         500.0

@@ -17,7 +17,7 @@ def target_table(labels: Sequence[str], config: TrainConfig, table: Manifest) ->
     """Soft targets, K×K: in row k those of a photo of country k; None where each photo has one country alone.
 
     The share `smoothing` is spread evenly over all countries; or by exp(-km / `smoothing_km`), the own included;
-    or over the countries that touch the photo's own, which keeps it where none of them is a label. Evenly spread
+    or over the neighbours of the photo's own, which keeps it where none of them is a label. Evenly spread
     smoothing is a table only for photos that are mixed; without mixing the loss does it by itself.
     """
     if config.smoothing_by == "all" and not (config.mixup or config.cutmix):
@@ -28,12 +28,11 @@ def target_table(labels: Sequence[str], config: TrainConfig, table: Manifest) ->
         spread = np.exp(-_kilometres(labels, table) / config.smoothing_km)
         spread /= spread.sum(1, keepdims=True)
     if config.smoothing_by == "neighbour":
-        from whichland.geo.relations import touching
+        from whichland.geo.relations import neighbours
 
-        touch = touching(labels)
-        spread = np.where(
-            touch.any(1, keepdims=True), touch / np.maximum(touch.sum(1, keepdims=True), 1), own
-        )
+        beside = neighbours(labels)
+        count = beside.sum(1, keepdims=True)
+        spread = np.where(count > 0, beside / np.maximum(count, 1), own)
     return torch.from_numpy((1 - config.smoothing) * own + config.smoothing * spread).float()
 
 
