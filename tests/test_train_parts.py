@@ -145,14 +145,36 @@ def test_the_average_follows_the_weights() -> None:
     with torch.no_grad():
         layer.weight.fill_(3.0)
         layer.num_batches_tracked += 7
-    average.update(layer, step=1000)
+    average.update(step=1000)
     torch.testing.assert_close(average.state["weight"], torch.full((2,), 2.0))
     assert int(average.state["num_batches_tracked"]) == 7
     early = Average(layer, decay=0.999)
     with torch.no_grad():
         layer.weight.fill_(13.0)
-    early.update(layer, step=0)
+    early.update(step=0)
     torch.testing.assert_close(early.state["weight"], torch.full((2,), 12.0))  # 0.1 of the past, not 0.999
+
+
+def test_the_average_passes_over_what_is_frozen_but_not_before_it_has_caught_up() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2))
+    average = Average(model, decay=0.5)
+    with torch.no_grad():
+        model[0].weight.fill_(3.0)
+    model[0].requires_grad_(False).eval()
+    average.follow(model)  # frozen, but the average is at 1
+    assert not average.complete
+    average.update(step=1000)
+    torch.testing.assert_close(average.state["0.weight"], torch.full((2,), 2.0))
+    for _ in range(40):
+        average.update(step=1000)
+    average.follow(model)
+    assert average.complete
+    with torch.no_grad():
+        model[0].weight.fill_(9.0)  # what is frozen does not move: it is not looked at again
+        model[1].bias.fill_(5.0)
+    average.update(step=1000)
+    torch.testing.assert_close(average.state["0.weight"], torch.full((2,), 3.0))
+    assert (average.state["1.bias"] > 2).all()
 
 
 def test_the_heads_start_is_logistic_regression() -> None:

@@ -95,9 +95,11 @@ class Fit:
                 if self._waited_enough():
                     break
                 phase = phase_of(self.plan, epoch)
-                if phase != current:
+                if begins := phase != current:
                     wrapped, current = self._begin(phase, stopped), phase
                 train_mode(self.model)
+                if begins and self.average:
+                    self.average.follow(self.model)
                 first, steps = self.position.step, self._steps(epoch)
                 batches = islice((self.frozen or self.loader).epoch(epoch, first), steps - first)
                 name = f"epoch {epoch + 1}/{self.config.epochs:g}"
@@ -112,7 +114,7 @@ class Fit:
                     self.optimizer.step()
                     self.optimizer.zero_grad()
                     if self.average:
-                        self.average.update(self.model, number)
+                        self.average.update(number)
                     self._end_of_step(epoch, step, self._mean(loss))
                     if self._any(stopped()):
                         self._keep(epoch, step + 1)
@@ -265,7 +267,7 @@ class Fit:
 
     def validate(self) -> dict[str, float]:
         """Loss, top-1 and macro-F1 on the validation photos, shared out over the processes."""
-        if self.frozen and self.frozen.front_is_averaged(self.average):
+        if self.frozen and (self.average is None or self.average.complete):
             logits, targets = self.frozen.validation_logits(self.model.eval())
         else:
             logits, targets = logits_of(

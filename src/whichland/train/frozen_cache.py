@@ -27,7 +27,6 @@ from whichland.train.data import AHEAD, Batch, Loader, Photos, epoch_order
 from whichland.train.evaluation import crops_of, gathered, share_of
 from whichland.train.packs import Packs, Share, build
 from whichland.train.pixel_cache import announce, photo_digests
-from whichland.train.schedule import Average
 
 VERSION = 1  # of what follows: activations of another version are not used
 BATCH = 32  # photos at once through the front
@@ -99,12 +98,6 @@ class FrozenCache:
     def activations(self, images: Tensor) -> Tensor:
         """What a batch of `epoch` holds in place of photos, as `cut.resume` takes it."""
         return images.to(self.form.given)
-
-    def front_is_averaged(self, average: Average | None) -> bool:
-        """Tell whether the averaged weights have this front, too: not soon after it learnt in another phase."""
-        frozen = {name for name, tensor in self.cut.model.named_parameters() if not tensor.requires_grad}
-        own = self.cut.model.state_dict()
-        return average is None or all(torch.equal(average.state[name], own[name]) for name in frozen)
 
     @torch.no_grad()
     def validation_logits(self, model: nn.Module) -> tuple[Tensor, Tensor]:

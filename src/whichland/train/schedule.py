@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 from timm.models import group_parameters
-from torch import Tensor, nn
+from torch import nn
 
 from whichland.errors import UserError
 from whichland.model.head import get_head
@@ -85,17 +85,30 @@ class Average:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        self.follow(model)
+
+    def follow(self, model: nn.Module) -> None:
+        """Pass over what cannot change until this is called again: what is frozen, and averaged already.
+
+        With a head alone on stored activations, averaging the whole model took longer than the step. `complete`
+        then tells whether all that is frozen is averaged already.
+        """
+        resting = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+        for name, module in model.named_modules():
+            if not module.training:
+                resting |= {f"{name}.{buffer}" for buffer, _ in module.named_buffers(recurse=False)}
+        state = model.state_dict()
+        resting &= state.keys()
+        done = {name for name in resting if torch.equal(self.state[name], state[name])}
+        self.complete = done == resting
+        pairs = [(self.state[name], tensor.detach()) for name, tensor in state.items() if name not in done]
+        self._moving = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._counting = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
+    def update(self, step: int) -> None:
         """Move the average towards the model after step number `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        own: list[Tensor] = []
-        new: list[Tensor] = []
-        for name, tensor in model.state_dict().items():
-            if tensor.is_floating_point():
-                own.append(self.state[name])
-                new.append(tensor.detach())
-            else:
-                self.state[name].copy_(tensor)
-        torch._foreach_lerp_(own, new, 1 - decay)
+        for own, new in self._counting:
+            own.copy_(new)
+        torch._foreach_lerp_([own for own, _ in self._moving], [new for _, new in self._moving], 1 - decay)
