@@ -11,7 +11,7 @@ from test_bundle import LABELS
 from whichland.errors import UserError
 from whichland.model import bundle as bundles
 from whichland.model.backbone import create, timm
-from whichland.model.input_size import fit_size
+from whichland.model.input_size import check_size, fit_size
 
 # Narrow versions of the families whose positions or windows are laid out for one size.
 NARROW = {
@@ -22,6 +22,7 @@ NARROW = {
     "vit_small_patch16_dinov3": {"embed_dim": 24, "num_heads": 2, "depth": 2},
     "test_convnext": {},
     "test_resnet": {},
+    "resnet50_clip": {},
 }
 
 
@@ -35,7 +36,7 @@ NARROW = {
         ("swinv2_tiny_window8_256", 392, {"img_size": 392}),  # no multiple of its windows of 8 by 4 pixels
         ("vit_small_patch14_dinov2", 392, {"img_size": 392}),
         ("pvt_v2_b0", (250, 330), {}),  # its patches overlap: no pixel is lost
-        ("resnet50_clip", (256, 384), {}),  # timm calls its size fixed, but its pooling adapts at run time
+        ("resnet50_clip", (256, 384), {"img_size": 224}),  # its pooling adapts when it is shown another size
     ],
 )
 def test_what_timm_is_told(arch: str, size: int | tuple[int, int], told: dict[str, object]) -> None:
@@ -60,10 +61,19 @@ def test_a_size_that_does_not_fit_is_one_line_that_says_which_do(
     assert str(raised.value).startswith(f"{arch} takes no images of ")
 
 
-def test_positions_of_its_own_win_over_the_fixed_size() -> None:
-    assert fit_size("vit_tiny_patch16_224", 256, {"dynamic_img_size": True}) == {}
-    made = create("vit_tiny_patch16_224", 2, weights="none", size=64, model_args={"dynamic_img_size": True})
+def test_positions_that_adapt_at_run_time_are_laid_out_for_the_size_as_well() -> None:
+    dynamic = {"dynamic_img_size": True}
+    assert fit_size("vit_tiny_patch16_224", 256, dynamic) == {"img_size": 256}
+    made = create("vit_tiny_patch16_224", 2, weights="none", size=64, model_args=dynamic)
     assert made.model.eval()(torch.zeros(1, 3, 96, 64)).shape == (1, 2)
+
+
+def test_another_size_when_predicting() -> None:
+    arch = "vit_tiny_patch16_224"
+    with pytest.raises(UserError, match="made for 224×224 pixels takes no images of 288×288"):
+        check_size(arch, 288, {"img_size": 224})
+    check_size(arch, (288, 224), {"dynamic_img_size": True})
+    check_size("resnet18", (300, 500), {})
 
 
 @pytest.mark.parametrize("arch", NARROW)
@@ -91,7 +101,7 @@ def test_a_bundle_of_a_size_that_is_not_square_loads_through_timm_alone(tmp_path
         plain = timm.create_model(f"local-dir:{tmp_path / 'bundle'}", pretrained=True).eval()
         assert torch.equal(plain(x), wanted)
     assert wanted.unique().numel() == wanted.numel(), "logits must differ for this to show anything"
-    assert tuple(plain.pretrained_cfg["input_size"]) == (3, *size)
+    assert bundles.load(tmp_path / "bundle").preprocess.size == size
 
 
 def test_positions_are_resampled_to_another_size(tmp_path: Path) -> None:

@@ -37,12 +37,27 @@ def fit_size(arch: str, size: int | Size, model_args: Mapping[str, Any] | None =
     own = meta_model(arch, given)
     wanted = as_size(size)
     if not _runs(own, own_size(own)):  # the meta device cannot run a few models: timm is taken at its word
-        return _ways(arch, given, wanted)[0]
+        return _ways(wanted, own)[0]
     way = _way(arch, given, wanted, own)
     if way is None:
         sizes = _sizes_that_do(arch, given, wanted, own)
         raise UserError(f"{arch} takes no images of {_text(wanted)} pixels; {sizes}")
     return way
+
+
+def check_size(arch: str, size: int | Size, model_args: Mapping[str, Any]) -> None:
+    """Raise UserError when a model that is made with `model_args` cannot be shown images of `size`.
+
+    For photos of another size when predicting: a model told of one `img_size` takes no other.
+    """
+    wanted = as_size(size)
+    model = meta_model(arch, model_args)
+    made_for = as_size(model_args.get("img_size") or own_size(model))
+    if _runs(model, made_for) and not _runs(model, wanted):
+        raise UserError(
+            f"{arch} made for {_text(made_for)} pixels takes no images of {_text(wanted)}; "
+            "predict at the same size, or try --model-args dynamic_img_size=true"
+        )
 
 
 def meta_model(arch: str, model_args: Mapping[str, Any] | None = None) -> nn.Module:
@@ -69,17 +84,21 @@ def resampled(model: nn.Module, weights: Mapping[str, Tensor], source: Size) -> 
     return cast(dict[str, Tensor], rule(dict(weights), model))
 
 
-def _ways(arch: str, given: Mapping[str, Any], size: Size) -> list[dict[str, Any]]:
-    """What timm may be told of a size, the likelier first."""
-    told = {"img_size": size[0] if size[0] == size[1] else size}
-    cfg = timm.get_pretrained_cfg(arch, allow_unregistered=True)
-    flexible = given.get("dynamic_img_size") or not given.get("strict_img_size", True)
-    return [told, {}] if cfg and cfg.fixed_input_size and not flexible else [{}, told]
+def _ways(size: Size, own: nn.Module) -> list[dict[str, Any]]:
+    """What timm may be told of a size, the likelier first.
+
+    A model of fixed size is told of one in any case, lest another tag's or a bundle's be taken. Some that timm
+    calls fixed (CLIP's ResNets) are made for their own size and adapt when they are shown another.
+    """
+    told, native = (
+        {"img_size": side if side == other else (side, other)} for side, other in (size, own_size(own))
+    )
+    return [told, native] if cast(Any, own).pretrained_cfg.get("fixed_input_size") else [{}, told]
 
 
 def _way(arch: str, given: Mapping[str, Any], size: Size, own: nn.Module) -> dict[str, Any] | None:
     """The first of the ways in which a model takes images of `size`; None when there is none."""
-    ways = _ways(arch, given, size)
+    ways = _ways(size, own)
     return next((way for way in ways if _takes(arch, dict(given) | way, size, own)), None)
 
 

@@ -30,6 +30,7 @@ from whichland.model import bundle
 from whichland.model.backbone import Backbone, create
 from whichland.model.freezing import train_mode
 from whichland.model.head import get_head
+from whichland.model.input_size import check_size
 from whichland.train.card import card
 from whichland.train.config import TrainConfig, height_width
 from whichland.train.curve import draw_curve
@@ -198,6 +199,8 @@ def _test_time(made: Backbone, config: TrainConfig) -> dict[str, Any]:
     sides = height_width(config.size)
     larger = sides if fixed else [max(32, round(side * 1.25 / 32) * 32) for side in sides]
     test = height_width(config.test_size) if config.test_size else larger
+    if test != sides:
+        check_size(made.arch, (test[0], test[1]), made.model_args)
     cfg |= {"input_size": (3, *sides), "test_input_size": (3, *test)}
     cfg |= {"crop_pct": 1.0, "test_crop_pct": 1.0, "crop_mode": "center"}
     return cfg
