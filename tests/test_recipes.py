@@ -5,10 +5,15 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 import torch
+from PIL import Image
 
+from whichland.cli.main import root
 from whichland.config import build, read_toml
+from whichland.manifest import Manifest, write
 from whichland.model.backbone import create
 from whichland.model.families import SIXTEEN
 from whichland.model.head import classifier_name
@@ -80,3 +85,31 @@ def head_on_the_meta_device(
     widths = [layer.out_features for layer in layers if isinstance(layer, torch.nn.Linear)]
     assert widths == [*([1000] if after == "logits" else []), *head, 5]
     return widths
+
+
+@pytest.mark.parametrize("name", ["dashcam-vit-tiny-100", "streetview-resnet50-1"])
+def test_a_recipe_runs_by_name_and_flags_beside_it_win(tmp_path: Path, name: str) -> None:
+    generator = np.random.default_rng(0)
+    rows = []
+    for i in range(25):
+        path = tmp_path / f"{i}.png"
+        Image.fromarray(generator.integers(0, 256, (40, 90, 3), dtype=np.uint8)).save(path)
+        code, split = ("AU", "BR", "DE", "JP", "US")[i % 5], "val" if i > 19 else "train"
+        rows.append(
+            {"image_id": f"t/{i:02}", "uri": str(path), "country": code, "split": split, "rank": i // 5}
+        )
+    frame = pl.DataFrame(rows).with_columns(source=pl.lit("t"), drop_reason=pl.lit(None, dtype=pl.String))
+    manifest, out = write(Manifest(frame), tmp_path / "m.parquet"), tmp_path / "run"
+    smaller = ["--arch", "test_resnet", "--weights", "none", "--size", "32x74", "--test-size", "32x74"]
+    smaller += ["--batch-size", "5", "--epochs", "3"]
+    recipe = ["--recipe", str(ROOT / "recipes" / f"{name}.toml"), "--out", str(out)]
+    root()(["train", str(manifest), *recipe, *smaller], prog_name="whichland", standalone_mode=False)
+    given, run = settings_of(ROOT / "recipes" / f"{name}.toml"), settings_of(out / "config.toml")
+    assert (run.arch, run.weights, run.size, run.epochs) == ("test_resnet", "none", (32, 74), 3)
+    assert (run.freeze, run.head, run.head_after, run.lr) == (
+        given.freeze,
+        given.head,
+        given.head_after,
+        given.lr,
+    )
+    assert (out / "bundle" / "model.safetensors").is_file()
