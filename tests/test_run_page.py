@@ -133,6 +133,18 @@ def test_short_epochs_do_not_make_the_page_costly(tmp_path: Path, monkeypatch: p
     assert written[-1] == "finished"
 
 
+def test_a_last_epoch_that_is_cut_short_ends_where_the_axis_does(tmp_path: Path) -> None:
+    drawn = page(tmp_path / "run", epochs=2.5)
+    for line in lines(2, extra=5):
+        drawn(line)
+    drawn({**lines(3)[-1], "seconds": 40.0})
+    drawn.write("finished")
+    html, facts = shown(tmp_path / "run")
+    assert facts["epoch"] == "2.5 of 2.5"
+    across = [float(x) for x in re.findall(r'<circle class="dot \w+" cx="([\d.]+)"', html)]
+    assert max(across) == 440 - 96
+
+
 def test_a_resumed_run_shows_what_came_before(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()

@@ -247,9 +247,10 @@ def _sweep(
 
 
 def _loss_limits(sweep: Sweep) -> tuple[float, float]:
-    """From the lowest to somewhat above the start: what rises beyond it says no more."""
-    start = float(sweep.losses[:STARTS].mean()) if len(sweep.losses) else 1.0
-    low = float(sweep.losses.min()) if len(sweep.losses) else 0.0
-    top = min(float(sweep.losses.max()), 1.6 * start) if len(sweep.losses) else 1.0
+    """From the lowest to so far above the start that the fall can be seen: what rises beyond it says no more."""
+    if not len(sweep.losses):
+        return 0.0, 1.0
+    start, low = float(sweep.losses[:STARTS].mean()), float(sweep.losses.min())
+    top = min(float(sweep.losses.max()), start + max(2 * (start - float(sweep.smoothed.min())), 0.15 * start))
     room = max(top - low, 1e-3) * 0.06
     return low - room, top + room

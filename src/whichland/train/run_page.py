@@ -103,7 +103,7 @@ class RunPage:
         recent = recent[np.isfinite(recent)]
         each = float(recent.mean()) if len(recent) else nan
         total = round(self.steps * self.config.epochs)
-        facts = [("epoch", f"{len(self.epochs)} of {self.config.epochs:g}")]
+        facts = [("epoch", f"{min(len(self.epochs), self.config.epochs):g} of {self.config.epochs:g}")]
         best = self._best()
         if best is not None:
             facts.append(("best macro-F1", f"{best['val_macro_f1']:.1%} (epoch {best['epoch']})"))
@@ -123,22 +123,23 @@ class RunPage:
     def _charts(self) -> list[Chart]:
         at, losses, end = np.array(self.at), np.array(self.loss), float(self.config.epochs)
         best = self._best()
-        marks = [(float(best["epoch"]), "best")] if best else []
+        marks = [(min(best["epoch"], end), "best")] if best else []
 
-        def judged(name: str, key: str, look: str) -> Line:
-            points = [(line["epoch"], line[key]) for line in self.epochs if isfinite(line.get(key, nan))]
+        def scores(name: str, key: str, look: str) -> Line:
+            judged = [line for line in self.epochs if isfinite(line.get(key, nan))]
+            points = [(min(line["epoch"], end), line[key]) for line in judged]  # the last may be cut short
             x, y = np.array(points, dtype=np.float64).reshape(-1, 2).T
             return Line(name=name, x=x, y=y, look=look, dots=True)
 
         real = np.isfinite(losses)
         x, loss, low, high = _thinned(at[real], _smoothed(losses[real]), losses[real])
         training = Line(name="training", x=x, y=loss, low=low, high=high)
-        validation = judged("validation", "val_loss", "second")
+        validation = scores("validation", "val_loss", "second")
         seen = np.isfinite(self.took)
         speed = self.batch_size / np.maximum(np.array(self.took)[seen], 1e-9)
         speed_x, speed_y, slow, fast = _thinned(at[seen], _smoothed(speed), speed)
         rate_x, rate_y, _, _ = _thinned(at, np.array(self.rate), np.array(self.rate))
-        scores = [judged("top-1", "val_top1", "first"), judged("macro-F1", "val_macro_f1", "second")]
+        both = [scores("top-1", "val_top1", "first"), scores("macro-F1", "val_macro_f1", "second")]
         return [
             Chart(
                 title="Loss",
@@ -146,7 +147,7 @@ class RunPage:
                 end=end,
                 y_range=_from_zero(loss, validation.y),
             ),
-            Chart(title="Validation scores", lines=scores, end=end, unit="%", y_range=(0, 1), marks=marks),
+            Chart(title="Validation scores", lines=both, end=end, unit="%", y_range=(0, 1), marks=marks),
             Chart(title="Learning rate of the head", lines=[Line(name="rate", x=rate_x, y=rate_y)], end=end),
             Chart(
                 title="Photos a second",
