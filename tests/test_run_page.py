@@ -133,6 +133,14 @@ def test_short_epochs_do_not_make_the_page_costly(tmp_path: Path, monkeypatch: p
     assert written[-1] == "finished"
 
 
+def test_a_step_that_waited_for_the_frozen_part_is_not_the_speed(tmp_path: Path) -> None:
+    drawn = page(tmp_path / "run")
+    for number, line in enumerate(lines(2, extra=5)):
+        drawn({**line, "seconds": line["seconds"] + (300 if number >= 11 else 0)})
+    drawn.write("running")
+    assert shown(tmp_path / "run")[1]["photos a second"] == "64"
+
+
 def test_a_last_epoch_that_is_cut_short_ends_where_the_axis_does(tmp_path: Path) -> None:
     drawn = page(tmp_path / "run", epochs=2.5)
     for line in lines(2, extra=5):

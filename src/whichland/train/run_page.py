@@ -23,6 +23,7 @@ State = Literal["running", "finished", "stopped", "failed"]
 
 EVERY_S = 30.0  # between two writings inside an epoch; the page asks for itself anew as often
 RECENT = 50  # steps over which the present speed is taken
+WAITED = 20  # times the usual step: no step's own time
 MOST = 0.01  # of the time may go into writing the page after epochs that take less than a second or two
 POINTS = 240  # of a line, at most
 
@@ -101,7 +102,8 @@ class RunPage:
         """What stands on top in large figures: (name, value)."""
         recent = np.array(self.took[-RECENT:])
         recent = recent[np.isfinite(recent)]
-        each = float(recent.mean()) if len(recent) else nan
+        # the first step of a phase of freezing waits until the frozen part has run over all photos
+        each = float(recent[recent <= WAITED * np.median(recent)].mean()) if len(recent) else nan
         total = round(self.steps * self.config.epochs)
         facts = [("epoch", f"{min(len(self.epochs), self.config.epochs):g} of {self.config.epochs:g}")]
         best = self._best()
