@@ -2,7 +2,7 @@
 
 import json as json_format
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from whichland.errors import UserError
 from whichland.progress import Progress
 
 if TYPE_CHECKING:
-    from whichland.model.families import Facts
+    from whichland.model.families import Member
 
 Filter = Annotated[
     str, typer.Argument(metavar="[FILTER]", help="Part of a name or family, or a glob such as 'resnet*'.")
@@ -45,46 +45,48 @@ def models(
 
     members = families.matching(filter, every=all)
     if not members:
-        hint = (
-            "see `whichland models --all`"
-            if not all
-            else "timm has none of that name with pretrained weights"
-        )
+        none = "timm has none of that name with pretrained weights"
+        hint = none if all else "see `whichland models --all`"
         raise UserError(f"no model matches {filter!r}; {hint}")
-    found, speeds = [], []
-    with Progress(
-        "measuring" if measure else "listing", len(members), show=measure or len(members) > 50
-    ) as bar:
-        for member in members:
-            found.append(families.facts(member))
-            if measure:
-                fact = found[-1]
-                speeds.append(families.images_per_second(fact.arch, fact.size, batch_size=batch_size))
-            bar.advance(1)
+    rows = _rows(members, batch_size if measure else None)
     if json:
-        rows = [asdict(fact) for fact in found]
-        for row, speed in zip(rows, speeds, strict=False):
-            row["images_per_second"] = speed
         print(json_format.dumps(rows, indent=2))
-        return
-    _print(found, speeds)
+    else:
+        _print(rows)
 
 
-def _print(found: list["Facts"], speeds: list[float]) -> None:
+def _rows(members: list["Member"], batch_size: int | None) -> list[dict[str, Any]]:
+    """What is known of each model, with its speed here where a batch size is given."""
+    from whichland.model import families
+
+    rows = []
+    long = batch_size is not None or len(members) > 50
+    with Progress("measuring" if batch_size else "listing", len(members), show=long) as bar:
+        for member in members:
+            fact = families.facts(member)
+            rows.append(asdict(fact))
+            if batch_size is not None:
+                speed = families.images_per_second(fact.arch, fact.size, batch_size=batch_size)
+                rows[-1]["images_per_second"] = speed
+            bar.advance()
+    return rows
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
     columns = ["family", "tier", "model", "parameters", "input", "GMACs", "licence"]
-    rows = [
+    cells = [
         [
-            fact.family,
-            fact.tier,
-            fact.arch,
-            f"{fact.parameters / 1e6:7.1f} M",
-            f"{fact.size[0]}×{fact.size[1]}",
-            None if fact.gmacs is None else f"{fact.gmacs:6.1f}",
-            fact.license,
+            row["family"],
+            row["tier"],
+            row["arch"],
+            f"{row['parameters'] / 1e6:7.1f} M",
+            f"{row['size'][0]}×{row['size'][1]}",
+            None if row["gmacs"] is None else f"{row['gmacs']:6.1f}",
+            row["license"],
         ]
-        for fact in found
+        for row in rows
     ]
-    if speeds:
+    if "images_per_second" in rows[0]:
         columns.append("images/s")
-        rows = [[*row, f"{speed:8.1f}"] for row, speed in zip(rows, speeds, strict=True)]
-    print_table(f"{len(rows)} models", columns, rows)
+        cells = [[*cell, f"{row['images_per_second']:8.1f}"] for cell, row in zip(cells, rows, strict=True)]
+    print_table(f"{len(rows)} models", columns, cells)
