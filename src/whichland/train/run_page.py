@@ -26,6 +26,7 @@ RECENT = 50  # steps over which the present speed is taken
 WAITED = 20  # times the usual step: no step's own time
 MOST = 0.01  # of the time may go into writing the page after epochs that take less than a second or two
 POINTS = 240  # of a line, at most
+DOTS = 40  # validations up to which each has a dot
 
 
 class RunPage:
@@ -131,7 +132,7 @@ class RunPage:
             judged = [line for line in self.epochs if isfinite(line.get(key, nan))]
             points = [(min(line["epoch"], end), line[key]) for line in judged]  # the last may be cut short
             x, y = np.array(points, dtype=np.float64).reshape(-1, 2).T
-            return Line(name=name, x=x, y=y, look=look, dots=True)
+            return Line(name=name, x=x, y=y, look=look, dots=len(x) <= DOTS)
 
         real = np.isfinite(losses)
         x, loss, low, high = _thinned(at[real], _smoothed(losses[real]), losses[real])
@@ -150,7 +151,12 @@ class RunPage:
                 y_range=_from_zero(loss, validation.y),
             ),
             Chart(title="Validation scores", lines=both, end=end, unit="%", y_range=(0, 1), marks=marks),
-            Chart(title="Learning rate of the head", lines=[Line(name="rate", x=rate_x, y=rate_y)], end=end),
+            Chart(
+                title="Learning rate of the head",
+                lines=[Line(name="rate", x=rate_x, y=rate_y)],
+                end=end,
+                y_range=_from_zero(rate_y),
+            ),
             Chart(
                 title="Photos a second",
                 lines=[Line(name="photos/s", x=speed_x, y=speed_y, low=slow, high=fast)],
