@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 
 from whichland.config import to_toml
@@ -254,3 +254,19 @@ def test_a_head_may_follow_the_pretrained_classifier(manifest: Path, tmp_path: P
     assert [shape[0] for shape in found] == [1000, 16, 3]
     assert bundle.load(run.bundle).model(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
     assert "whichland.load" in (run.bundle / "README.md").read_text()
+
+
+def test_the_first_fit_of_the_head_leaves_the_pretrained_classifier_alone(
+    manifest: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    pretrained = timm.create_model("test_resnet").state_dict()
+    save_file(pretrained, tmp_path / "w.safetensors")
+    given = config(
+        epochs=1, weights=str(tmp_path / "w.safetensors"), head=(16,), head_after="logits", lr=1e-9, ema=0.0
+    )
+    train(manifest, given, tmp_path / "run")
+    (classifier,) = [
+        t for n, t in weights(tmp_path / "run").items() if t.shape[:1] == (1000,) and t.ndim == 2
+    ]
+    assert torch.allclose(classifier, pretrained["fc.weight"], atol=1e-6)

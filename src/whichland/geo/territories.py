@@ -74,7 +74,9 @@ def sovereigns() -> dict[str, str]:
 
 def _read(path: Path) -> dict[str, str]:
     if not path.is_file():
-        raise UserError(f"territories {str(path)!r}: not {ISO} or {SOVEREIGN}, and no such .toml or .csv file")
+        raise UserError(
+            f"territories {str(path)!r}: not {ISO} or {SOVEREIGN}, and no such .toml or .csv file"
+        )
     if path.suffix.lower() == ".toml":
         return _texts(path, read_toml(path).items())
     try:

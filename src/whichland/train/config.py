@@ -32,9 +32,10 @@ class TrainConfig:
         "what does not learn: none (all learns), backbone (all but the head), front (all but the last stage "
         "and the head); or phases with their epochs, such as front:3,none",
     ] = "none"
-    head_first: Annotated[bool, "fit the head alone on the pretrained features before all layers learn"] = (
-        True
-    )
+    head_first: Annotated[
+        bool,
+        "fit the head alone on the pretrained features before all layers learn; not one after the logits",
+    ] = True
     head_decay: Annotated[float, "L2 penalty on the head's weights in that fit"] = 0.3
     epochs: Annotated[float, "passes over the training photos; the last may be a part of one"] = 12
     patience: Annotated[

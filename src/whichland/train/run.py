@@ -139,8 +139,10 @@ def prepare(
     if made.report:
         say(f"{config.weights}: {made.report}")
     soft = target_table(labels, config, table)
+    # A head after the logits begins with the pretrained classifier, which the fit would overwrite.
+    fresh = config.head_after == "features"
     linear = any(isinstance(module, nn.Linear) for module in get_head(made.model).modules())
-    if config.head_first and linear and config.weights != "none" and not resuming:
+    if config.head_first and fresh and linear and config.weights != "none" and not resuming:
         _fit_head_first(made, photos, preprocess, accelerator, config, soft)
         say("head fitted on the pretrained features")
     loader = _loader(photos, config, accelerator)
