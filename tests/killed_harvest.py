@@ -41,7 +41,14 @@ def command(
     environment = {name: value for name, value in os.environ.items() if name.lower() not in hidden}
     environment |= {"MAPILLARY_TOKEN": TOKEN, "MAPILLARY_API": server.api.address, "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
-    return subprocess.Popen(words, env=environment, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        words, env=environment, stdout=pipe, stderr=pipe, text=True, preexec_fn=_heed_ctrl_c
+    )
+
+
+def _heed_ctrl_c() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and hands that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def harvest(
