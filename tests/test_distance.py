@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whichland.geo.distance import EARTH_RADIUS_KM, haversine_km
+from whichland.geo.distance import EARTH_RADIUS_KM, geoguessr_score, haversine_km
 
 LAT, LON = st.floats(-90, 90), st.floats(-180, 180)
 
@@ -35,3 +35,10 @@ def test_equals_the_angle_between_vectors(lat1: float, lon1: float, lat2: float,
 
 def test_arrays_broadcast() -> None:
     assert haversine_km(np.zeros((3, 1)), 0, 0, np.arange(4.0)).shape == (3, 4)
+
+
+def test_scores_fall_with_the_distance_on_the_scale_of_the_map() -> None:
+    assert geoguessr_score(0) == 5000
+    assert geoguessr_score(14916.862 / 10) == pytest.approx(5000 / np.e)
+    assert geoguessr_score([50.0], scale_km=500)[0] == pytest.approx(5000 / np.e)
+    assert (np.diff(geoguessr_score(np.arange(0.0, 20000, 500))) < 0).all()

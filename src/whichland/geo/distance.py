@@ -5,6 +5,8 @@ from numpy.typing import ArrayLike, NDArray
 
 EARTH_RADIUS_KM = 6371.0088  # mean radius of WGS84 (IUGG)
 KM_PER_DEGREE = EARTH_RADIUS_KM * np.pi / 180
+WORLD_KM = 14_916.862  # the size of GeoGuessr's world map, as its players know it
+FULL_SCORE = 5_000.0
 
 
 def haversine_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> NDArray[np.float64]:
@@ -22,3 +24,15 @@ def haversine_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayL
     # rounding may take the chord of antipodes beyond 1
     distance: NDArray[np.float64] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(chord, 1)))
     return distance
+
+
+def geoguessr_score(km: ArrayLike, *, scale_km: float = WORLD_KM) -> NDArray[np.float64]:
+    """Points from 0 to 5,000 for a guess so many kilometres off, on a map of the given scale.
+
+    The game publishes no formula; this one is what players fitted to its scores: 5000 exp(-10 d / scale).
+
+    >>> geoguessr_score([0, 100, 2000]).round().tolist()
+    [5000.0, 4676.0, 1308.0]
+    """
+    points: NDArray[np.float64] = FULL_SCORE * np.exp(np.multiply(-10 / scale_km, km))
+    return points
