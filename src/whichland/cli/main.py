@@ -33,6 +33,9 @@ COMMANDS = {
     "evaluate": Entry(
         "whichland.cli.evaluate", "evaluate", "Judge a bundle on a split, with intervals and a report."
     ),
+    "compare": Entry(
+        "whichland.cli.compare", "compare", "Which of several models is better, and can it be told at all?"
+    ),
     "predict": Entry("whichland.cli.predict", "predict", "The likeliest countries of photos and folders."),
     "models": Entry("whichland.cli.models", "models", "Models to train: size, input, work, licence, speed."),
     "explain": Entry("whichland.cli.explain", "explain", "Show where in a photo the model found its answer."),
