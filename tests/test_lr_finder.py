@@ -6,17 +6,19 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import whichland as wl
 from tinted import tinted
 from whichland.errors import UserError
 from whichland.model.freezing import train_mode
 from whichland.train.config import TrainConfig
 from whichland.train.fit import Fit
-from whichland.train.lr_finder import draw_sweep, find_lr, suggest
+from whichland.train.lr_finder import find_lr, suggest, sweep_rates
 from whichland.train.run import prepare, train
 
 
@@ -68,6 +70,7 @@ def test_a_leap_at_the_end_does_not_move_the_suggestion() -> None:
         (np.random.default_rng(1).normal(1, 0.1, 100), "does not fall by more than it scatters"),
         (np.linspace(1, 2, 100), "does not fall by more than it scatters"),
         (np.array([1.0, 1.0, 1.0, np.nan]), "diverges at once: start the sweep below 1.0e-06"),
+        (np.array([np.nan]), "diverges at once: start the sweep below 1.0e-06"),
     ],
 )
 def test_where_no_rate_can_be_suggested_one_line_says_why(
@@ -79,7 +82,7 @@ def test_where_no_rate_can_be_suggested_one_line_says_why(
     assert words in sweep.reason
     assert "\n" not in sweep.reason
     assert json.loads(json.dumps(sweep.numbers(), allow_nan=False))["lr"] is None
-    draw_sweep(sweep, tmp_path / "none.png", lr_now=1e-3)
+    sweep.save(tmp_path / "none.png", lr_now=1e-3)
     assert (tmp_path / "none.png").stat().st_size > 5000
 
 
@@ -111,7 +114,7 @@ def test_a_fit_after_a_sweep_is_the_fit_without(manifest: Path, tmp_path: Path, 
     ready = prepare(manifest, settings, tmp_path / "swept")
     random.seed(5)
     states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
-    sweep = find_lr(ready.fit, steps=20)
+    sweep = sweep_rates(ready.fit, steps=20)
     assert random.getstate() == states[0]
     assert np.random.get_state()[1].tolist() == states[1]
     assert torch.equal(torch.get_rng_state(), states[2])
@@ -132,7 +135,7 @@ def test_a_sweep_between_and_after_epochs_changes_nothing(
     def sweep_once(line: dict[str, object]) -> None:
         if line["kind"] == "epoch" and line["epoch"] == 1:
             assert (fit.frozen is not None) == (freeze == "front")  # stored activations in place of photos
-            swept.extend(find_lr(fit, steps=20).losses)
+            swept.extend(sweep_rates(fit, steps=20).losses)
 
     fit.watchers.append(sweep_once)
     fit.run(train_mode)
@@ -140,10 +143,10 @@ def test_a_sweep_between_and_after_epochs_changes_nothing(
     assert len(swept) >= 6
     before = {name: tensor.clone() for name, tensor in fit.model.state_dict().items()}
     moments = json.dumps(_plain(fit), sort_keys=True)
-    after = find_lr(fit, steps=20)
+    after = sweep_rates(fit, steps=20)
     assert all(torch.equal(before[name], tensor) for name, tensor in fit.model.state_dict().items())
     assert json.dumps(_plain(fit), sort_keys=True) == moments
-    assert after.losses.tolist() == find_lr(fit, steps=20).losses.tolist()
+    assert after.losses.tolist() == sweep_rates(fit, steps=20).losses.tolist()
     assert after.losses.max() > after.losses[0] * 1.2  # the copy moved, and not the model
 
 
@@ -178,7 +181,7 @@ def test_the_command_prints_a_rate_that_train_takes(
 
 def test_two_processes_sweep_as_one(manifest: Path, tmp_path: Path) -> None:
     fit = prepare(manifest, config(), None).fit
-    one = find_lr(fit, steps=20)
+    one = sweep_rates(fit, steps=20)
     flags = ["--arch", "test_resnet", "--weights", "none", "--size", "64", "--test-size", "64"]
     flags += ["--batch-size", "8", "--precision", "fp32", "--steps", "20", "--json"]
     two = ["-m", "whichland", "lr-find", str(manifest), *flags, "--out", str(tmp_path / "lr.png")]
@@ -192,14 +195,42 @@ def test_two_processes_sweep_as_one(manifest: Path, tmp_path: Path) -> None:
 
 def test_what_batches_differ_by_is_not_in_the_losses(manifest: Path) -> None:
     fit = prepare(manifest, config(batch_size=4, head=(8,), dropout=0.5), None).fit
-    sweep = find_lr(fit, steps=20, lowest=1e-12, highest=1e-11)
+    sweep = sweep_rates(fit, steps=20, lowest=1e-12, highest=1e-11)
     assert np.ptp(sweep.losses) < 1e-4
     assert sweep.lr is None
 
 
-def test_senseless_sweeps_are_refused(manifest: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"lowest": 1.0, "highest": 0.1}, "from a lower rate to a higher one"),
+        ({"highest": float("inf")}, "from a lower rate to a higher one, not from 1e-06 to inf"),
+        ({"lowest": float("nan")}, "from a lower rate to a higher one"),
+        ({"steps": 5}, "too few"),
+    ],
+)
+def test_senseless_sweeps_are_refused_before_anything_is_read(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        find_lr("no such manifest", config(), **asked)
+
+
+def test_from_python_a_manifest_and_settings_are_enough(manifest: Path, tmp_path: Path) -> None:
+    import matplotlib
+
+    shown_by = matplotlib.get_backend()
+    sweep = wl.find_lr(manifest, config(), steps=40)
+    swept = sweep_rates(prepare(manifest, config(), None).fit, steps=40)
+    assert sweep.losses.tolist() == swept.losses.tolist()
+    sweep.save(str(tmp_path / "a" / "lr.png"))
+    assert (tmp_path / "a" / "lr.png").stat().st_size > 5000
+    assert matplotlib.get_backend() == shown_by  # a notebook goes on showing pictures in its own way
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="choose another --out"):
+        sweep.save(tmp_path / "file" / "lr.png")
+
+
+def test_a_model_that_gives_no_numbers_is_not_taken_for_a_rate_that_is_too_high(manifest: Path) -> None:
     fit = prepare(manifest, config(), None).fit
-    with pytest.raises(UserError, match="from a lower rate to a higher one"):
-        find_lr(fit, lowest=1.0, highest=0.1)
-    with pytest.raises(UserError, match="too few"):
-        find_lr(fit, steps=5)
+    torch.nn.init.constant_(fit.model.get_submodule("fc").weight, float("nan"))
+    with pytest.raises(UserError, match=r"no number before any step .* look at --weights"):
+        sweep_rates(fit, steps=20)

@@ -29,6 +29,7 @@ _HOMES = {
     "BalanceConfig": "whichland.curate.balance",
     "TrainConfig": "whichland.train.config",
     "train": "whichland.train.run",
+    "find_lr": "whichland.train.lr_finder",
     "evaluate": "whichland.evaluate.report",
     "load": "whichland.model.bundle",
     "predict": "whichland.model.predict",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from whichland.model.street import score as score
     from whichland.sources.ingest import ingest as ingest
     from whichland.train.config import TrainConfig as TrainConfig
+    from whichland.train.lr_finder import find_lr as find_lr
     from whichland.train.run import train as train
 
 

@@ -33,14 +33,15 @@ def lr_find(
     Takes all settings of `whichland train`, and starts where it would start. Prints the suggestion for --lr, or
     one line that says why there is none, and draws the losses. Works under torchrun as well.
     """
-    from whichland.train.lr_finder import draw_sweep, find_lr
+    from whichland.train.lr_finder import check_sweep, sweep_rates
     from whichland.train.run import prepare
 
+    check_sweep(steps, lowest, highest)  # before the head is fitted, which may take minutes
     fit = prepare(manifest, config, None).fit
-    sweep = find_lr(fit, steps=steps, lowest=lowest, highest=highest)
+    sweep = sweep_rates(fit, steps=steps, lowest=lowest, highest=highest)
     if not fit.accelerator.is_main_process:
         return
-    draw_sweep(sweep, out, lr_now=config.lr)
+    sweep.save(out, lr_now=config.lr)
     if json:
         print(json_format.dumps(sweep.numbers() | {"picture": str(out)}))
     elif sweep.lr is None:

@@ -8,17 +8,16 @@ from whichland.whole_file import whole_file
 
 def draw_curve(log: Path, out: Path) -> None:
     """Draw losses on the left and validation scores on the right; write a PNG atomically."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    # pyplot with a backend of its own would take a notebook's way of showing pictures away
+    from matplotlib.figure import Figure
 
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     steps = [line for line in lines if line["kind"] == "step"]
     epochs = [line for line in lines if line["kind"] == "epoch"]
     judged = [line for line in epochs if "val_loss" in line]
     each = max((line["step"] for line in steps), default=0) + 1
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
     left.plot(
         [line["epoch"] + (line["step"] + 1) / each for line in steps],
         [line["loss"] for line in steps],
@@ -26,8 +25,11 @@ def draw_curve(log: Path, out: Path) -> None:
         linewidth=0.8,
         label="each step",
     )
-    middle = [line["epoch"] - 0.5 for line in epochs]  # a mean over the epoch, drawn at its middle
-    left.plot(middle, [line["train_loss"] for line in epochs], color="0.1", label="training, mean")
+    trained = [
+        line for line in epochs if "train_loss" in line
+    ]  # all but what is judged before the first step
+    middle = [line["epoch"] - 0.5 for line in trained]  # a mean over the epoch, drawn at its middle
+    left.plot(middle, [line["train_loss"] for line in trained], color="0.1", label="training, mean")
     if judged:
         at = [line["epoch"] for line in judged]
         left.plot(at, [line["val_loss"] for line in judged], "o--", color="#0072b2", label="validation")
@@ -43,4 +45,3 @@ def draw_curve(log: Path, out: Path) -> None:
         axes.set_axisbelow(True)
     with whole_file(out) as partial:
         figure.savefig(partial, format="png", dpi=150)
-    plt.close(figure)

@@ -8,7 +8,7 @@ import random
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from math import ceil, isfinite, log10
+from math import ceil, inf, isfinite, log10
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from whichland.errors import UserError
+from whichland.manifest import Manifest
 from whichland.model.freezing import freeze, train_mode
 from whichland.progress import Progress
+from whichland.train.config import TrainConfig
 from whichland.train.data import Batch
 from whichland.train.fit import Fit
 from whichland.train.phases import phase_of
+from whichland.train.run import prepare
 from whichland.whole_file import whole_file
 
 Floats = NDArray[np.float64]
@@ -56,18 +59,58 @@ class Sweep:
             for name, value in asdict(self).items()
         }
 
+    def save(self, out: str | Path, *, lr_now: float | None = None) -> None:
+        """Draw loss over rate with the suggestion marked, and the rate in use where given: a PNG."""
+        # pyplot with a backend of its own would take a notebook's way of showing pictures away
+        from matplotlib.figure import Figure
 
-def find_lr(fit: Fit, *, steps: int = 100, lowest: float = 1e-6, highest: float = 1.0) -> Sweep:
+        figure = Figure(figsize=(6.4, 4), layout="constrained")
+        _draw(figure.subplots(), self, lr_now)
+        out = Path(out)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(out) as partial:
+                figure.savefig(partial, format="png", dpi=150)
+        except OSError as error:
+            raise UserError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
+
+
+def find_lr(
+    manifest: Manifest | str | Path,
+    config: TrainConfig,
+    *,
+    steps: int = 100,
+    lowest: float = 1e-6,
+    highest: float = 1.0,
+) -> Sweep:
+    """Suggest a learning rate for a training run with `config`, from where `whichland train` would start.
+
+        sweep = wl.find_lr(world, wl.TrainConfig(arch="convnext_tiny.fb_in22k_ft_in1k"))
+        sweep.lr, sweep.reason
+        sweep.save("lr.png")
+
+    Writes nothing, but for `config.cache`. Raises UserError for what the user can mend.
+    """
+    check_sweep(steps, lowest, highest)
+    return sweep_rates(prepare(manifest, config, None).fit, steps=steps, lowest=lowest, highest=highest)
+
+
+def check_sweep(steps: int, lowest: float, highest: float) -> None:
+    """Raise UserError when a sweep cannot go over these rates in so many steps."""
+    if not 0 < lowest < highest < inf:
+        raise UserError(f"a sweep goes from a lower rate to a higher one, not from {lowest:g} to {highest:g}")
+    if steps < 20:
+        raise UserError(f"{steps} steps are too few to see a loss fall and rise; sweep over 20 or more")
+
+
+def sweep_rates(fit: Fit, *, steps: int = 100, lowest: float = 1e-6, highest: float = 1.0) -> Sweep:
     """Sweep the head's rate from `lowest` to `highest` over the batches that `fit` would take next.
 
     Other groups keep their share of the head's rate. Model, optimizer, average, random states, loader and log
     stay as they are, so it may be called before, between and after fits. In a job of several processes every one
     calls it, and all get the same result.
     """
-    if not 0 < lowest < highest:
-        raise UserError(f"a sweep goes from a lower rate to a higher one, not from {lowest:g} to {highest:g}")
-    if steps < 20:
-        raise UserError(f"{steps} steps are too few to see a loss fall and rise; sweep over 20 or more")
+    check_sweep(steps, lowest, highest)
     rates = np.geomspace(lowest, highest, steps)
     show = fit.accelerator.is_main_process
     with _random_states_kept(), _on_photos(fit), Progress("lr-find", steps, show=show) as progress:
@@ -112,48 +155,6 @@ def suggest(rates: Floats, losses: Floats, *, complete: bool) -> Sweep:
     return _sweep(rates, losses, smoothed, complete, reason, lr, float(rates[steepest]))
 
 
-def draw_sweep(sweep: Sweep, out: Path, *, lr_now: float | None = None) -> None:
-    """Draw loss over rate with the suggestion marked, and the rate in use where given; write a PNG atomically."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
-    axes.semilogx(sweep.rates, sweep.losses, ".", color="0.7", markersize=4, label="each step")
-    axes.semilogx(sweep.rates, sweep.smoothed, color="0.1", linewidth=1.6, label="smoothed")
-    low, high = _loss_limits(sweep)
-    axes.set(xlabel="learning rate of the head", ylabel="training loss", ylim=(low, high))
-    if sweep.lr is not None and sweep.steepest is not None:
-        at_lr, at_steepest = (
-            np.interp(log10(rate), np.log10(sweep.rates), sweep.smoothed)
-            for rate in (sweep.lr, sweep.steepest)
-        )
-        axes.axvline(sweep.lr, color="#0072b2", linewidth=1.2)
-        axes.plot(sweep.lr, at_lr, "o", color="#0072b2", markersize=7, label=f"suggested: {sweep.lr:.1e}")
-        axes.plot(
-            sweep.steepest,
-            at_steepest,
-            "s",
-            color="#d55e00",
-            markersize=6,
-            markerfacecolor="white",
-            label=f"steepest: {sweep.steepest:.1e}",
-        )
-    else:
-        axes.set_title("No suggestion", loc="left")
-    if lr_now is not None and sweep.rates[0] <= lr_now <= sweep.rates[-1]:
-        axes.axvline(lr_now, color="0.4", linestyle=":", linewidth=1.2, label=f"set now: {lr_now:.1e}")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="0.92")
-    axes.set_axisbelow(True)
-    axes.legend(frameon=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(out) as partial:
-        figure.savefig(partial, format="png", dpi=150)
-    plt.close(figure)
-
-
 def _losses(fit: Fit, rates: Floats, progress: Progress) -> Floats:
     """Train a copy for a step at each rate; stop at divergence, which every process sees at the same step.
 
@@ -172,6 +173,11 @@ def _losses(fit: Fit, rates: Floats, progress: Progress) -> Floats:
         for step, (rate, batch) in enumerate(zip(rates, batches, strict=True)):
             torch.manual_seed(step)
             unmoved.append(float(fit.accelerator.reduce(fit.loss(still, batch), "mean")))
+            if not isfinite(unmoved[-1]):
+                raise UserError(
+                    "the loss is no number before any step is taken: the weights are damaged, or too large for "
+                    "16 bits; look at --weights, or try --precision fp32"
+                )
             torch.manual_seed(step)  # the same dropout and mixing
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["peak"] / fit.config.lr
@@ -244,6 +250,36 @@ def _sweep(
         steepest=steepest,
         reason=reason,
     )
+
+
+def _draw(axes: Any, sweep: Sweep, lr_now: float | None) -> None:
+    axes.semilogx(sweep.rates, sweep.losses, ".", color="0.7", markersize=4, label="each step")
+    axes.semilogx(sweep.rates, sweep.smoothed, color="0.1", linewidth=1.6, label="smoothed")
+    axes.set(xlabel="learning rate of the head", ylabel="training loss", ylim=_loss_limits(sweep))
+    if sweep.lr is not None and sweep.steepest is not None:
+        at_lr, at_steepest = (
+            np.interp(log10(rate), np.log10(sweep.rates), sweep.smoothed)
+            for rate in (sweep.lr, sweep.steepest)
+        )
+        axes.axvline(sweep.lr, color="#0072b2", linewidth=1.2)
+        axes.plot(sweep.lr, at_lr, "o", color="#0072b2", markersize=7, label=f"suggested: {sweep.lr:.1e}")
+        axes.plot(
+            sweep.steepest,
+            at_steepest,
+            "s",
+            color="#d55e00",
+            markersize=6,
+            markerfacecolor="white",
+            label=f"steepest: {sweep.steepest:.1e}",
+        )
+    else:
+        axes.set_title("No suggestion", loc="left")
+    if lr_now is not None and len(sweep.rates) and sweep.rates[0] <= lr_now <= sweep.rates[-1]:
+        axes.axvline(lr_now, color="0.4", linestyle=":", linewidth=1.2, label=f"set now: {lr_now:.1e}")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.92")
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False)
 
 
 def _loss_limits(sweep: Sweep) -> tuple[float, float]:
