@@ -23,7 +23,6 @@ from statistics import NormalDist
 
 import numpy as np
 
-from whichland.evaluate.bootstrap import interval
 from whichland.evaluate.paired import (
     Floats,
     Ints,
@@ -32,7 +31,9 @@ from whichland.evaluate.paired import (
     photo_difference,
     photos_needed,
     redraw,
+    scores,
     sign_flip_p,
+    spread_interval,
     swap_p,
     tally,
 )
@@ -126,7 +127,8 @@ def coverage(world: World, simulations: int, accuracy_MK: Floats, named: str) ->
         counted = tally(*answers(world, accuracy_MK, random), COUNTRIES)
         drawn = redraw(counted, seed=seed, redraws=1000)
         apart = drawn[:, 0] - drawn[:, 1]
-        low, high = interval(apart)
+        alone = scores(counted)[0]
+        low, high = spread_interval(alone[0] - alone[1], apart, len(counted.photos))
         held += (low <= true) & (true <= high)
         found += sign_flip_p(group_difference(counted, 0, 1)) <= LEVEL
         needed.append(photos_needed(float(apart[:, 0].var(ddof=1)), int(counted.photos.sum())))

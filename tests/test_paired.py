@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 from sklearn.metrics import f1_score
 
 from whichland.evaluate import bootstrap, metrics
@@ -18,6 +18,7 @@ from whichland.evaluate.paired import (
     redraw,
     scores,
     sign_flip_p,
+    spread_interval,
     swap_p,
     tally,
     tie_groups,
@@ -147,3 +148,11 @@ def test_photos_needed_finds_the_difference_as_often_as_it_says() -> None:
     found = [sign_flip_p(random.choice([1, -1, 0], photos, p=[0.15, 0.10, 0.75])) <= 0.05 for _ in range(400)]
     assert 0.74 < np.mean(found) < 0.87
     assert photos_needed(0.0, 500) > 100, "models that differ by five points differ in a twentieth of photos"
+
+
+def test_the_interval_of_a_difference_is_students() -> None:
+    drawn = np.random.default_rng(0).normal(0.1, 0.02, (4000, 1))
+    for groups in (9, 30, 1000):
+        low, high = spread_interval(np.array([0.1]), drawn, groups)
+        expected = t.ppf(0.975, groups - 1) * drawn.std(ddof=1)
+        assert ((high - low) / 2)[0] == pytest.approx(expected, rel=1e-3)

@@ -183,14 +183,14 @@ def _pairs(counted: Tally, drawn_RMS: Floats, seen_MS: Floats) -> list[Pair]:
         both, p_top1, paired.holm(p_top1), p_f1, paired.holm(p_f1), strict=True
     ):
         apart_RS = drawn_RMS[:, a] - drawn_RMS[:, b]
-        seen_S = (seen_MS[a] - seen_MS[b])[None]
-        low, high = (bound[None] for bound in interval(apart_RS))
+        seen_S = seen_MS[a] - seen_MS[b]
+        bounds = paired.spread_interval(seen_S, apart_RS, len(counted.photos))
         found.append(
             Pair(
                 first=counted.names[a],
                 second=counted.names[b],
-                top1=_score(seen_S, low, high, (0, 0)),
-                macro_f1=_score(seen_S, low, high, (0, 1)),
+                top1=_score(seen_S, *bounds, 0),
+                macro_f1=_score(seen_S, *bounds, 1),
                 p_top1=top1,
                 p_top1_adjusted=adjusted,
                 p_macro_f1=f1,
@@ -204,7 +204,7 @@ def _pairs(counted: Tally, drawn_RMS: Floats, seen_MS: Floats) -> list[Pair]:
     return found
 
 
-def _score(seen: Floats, low: Floats, high: Floats, at: tuple[int, int]) -> Score:
+def _score(seen: Floats, low: Floats, high: Floats, at: int | tuple[int, int]) -> Score:
     return Score(value=float(seen[at]), low=float(low[at]), high=float(high[at]))
 
 
