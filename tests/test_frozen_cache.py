@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from whichland.manifest import Manifest, write
 from whichland.model.freezing import train_mode
 from whichland.train.config import TrainConfig
-from whichland.train.fit import Interrupted
 from whichland.train.frozen_cache import Form, times_before
 from whichland.train.run import prepare, train
+from whichland.train.stopping import Interrupted
 
 PLAIN = {"min_area": 1.0, "max_stretch": 1.0, "brightness": 0.0, "contrast": 0.0}  # every view is the same
 QUICK = {

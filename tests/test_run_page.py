@@ -15,10 +15,10 @@ import pytest
 from tinted import tinted
 from whichland.train import run_page
 from whichland.train.config import TrainConfig
-from whichland.train.fit import Interrupted
 from whichland.train.line_chart import Chart, Line
 from whichland.train.run import train
 from whichland.train.run_page import RunPage
+from whichland.train.stopping import Interrupted
 from whichland.train.watching import watching
 
 STEPS = 10

@@ -7,7 +7,7 @@ import hashlib
 import sys
 import time
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from shutil import rmtree
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 import whichland
@@ -27,6 +28,7 @@ from whichland.images.augment import Augment
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read
 from whichland.model import bundle
+from whichland.model.attention import write_out_attention
 from whichland.model.backbone import Backbone, create
 from whichland.model.freezing import train_mode
 from whichland.model.head import get_head
@@ -40,6 +42,7 @@ from whichland.train.evaluation import features_of
 from whichland.train.fit import Fit
 from whichland.train.pixel_cache import decode_once
 from whichland.train.sampling import balanced
+from whichland.train.stopping import partners_watched
 from whichland.train.targets import target_table
 from whichland.train.tensorboard import require_tensorboard
 from whichland.train.warm_head import fit_head
@@ -73,18 +76,24 @@ def train(
 ) -> Run:
     """Train a model; write `out` with config, log, page, curve, checkpoint and bundle.
 
-    Raises UserError for what the user can mend, and `fit.Interrupted` when stopped by Ctrl-C or SIGTERM: the
-    checkpoint is then written, and the same call with `resume=True` ends as the uninterrupted run would have.
+    Raises UserError for what the user can mend, and `stopping.Interrupted` when stopped by Ctrl-C or SIGTERM: the
+    checkpoint is then written, and the same call with `resume=True` ends as the uninterrupted run would have. From
+    the last checkpoint that also holds for `stopping.ProcessLost`, raised where another process of the job ended.
     """
     out = Path(out)
+    with partners_watched():
+        return _train(manifest, config, out, resume=resume)
+
+
+def _train(manifest: Manifest | str | Path, config: TrainConfig, out: Path, *, resume: bool) -> Run:
     with deterministic(config.deterministic):
         ready = prepare(manifest, config, out, resume=resume)
     accelerator = ready.fit.accelerator
     with deterministic(config.deterministic), watching(ready.fit, config, out):
         scores = ready.fit.run(train_mode)
+        model = ready.fit.finished_model()
         if accelerator.is_main_process:
-            with ready.fit.kept_weights():
-                _write_bundle(out / "bundle", ready, config, scores)
+            _write_bundle(out / "bundle", model, ready, config, scores)
             draw_curve(out / "log.jsonl", out / "curve.png")
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not config.cache:
@@ -116,7 +125,8 @@ def prepare(
 
     started = time.perf_counter()
     torch.manual_seed(config.seed)
-    resuming = resume and out is not None and (out / "checkpoint" / "last.pt").exists()
+    found = [resume and out is not None and (out / "checkpoint" / "last.pt").exists()]
+    (resuming,) = broadcast_object_list(found)  # the main process may be the only one that sees its disk
     made = create(
         config.arch,
         len(labels),
@@ -130,6 +140,7 @@ def prepare(
     )
     cfg = _test_time(made, config)
     preprocess = Preprocess.from_config(cfg)
+    write_out_attention(made.model, accelerator.device)
 
     def say(text: str) -> None:
         if accelerator.is_main_process:
@@ -142,7 +153,8 @@ def prepare(
     # A head after the logits begins with the pretrained classifier, which the fit would overwrite.
     fresh = config.head_after == "features"
     linear = any(isinstance(module, nn.Linear) for module in get_head(made.model).modules())
-    if config.head_first and fresh and linear and config.weights != "none" and not resuming:
+    head_fitted = config.head_first and fresh and linear and config.weights != "none" and not resuming
+    if head_fitted:
         _fit_head_first(made, photos, preprocess, accelerator, config, soft)
         say("head fitted on the pretrained features")
     loader = _loader(photos, config, accelerator)
@@ -151,8 +163,10 @@ def prepare(
     decodes_often = not config.views or config.freeze.endswith("none")  # a frozen part sees its photos once
     if config.cache and decodes_often:
         loader, crops = decode_once(loader, validation, preprocess, accelerator, Path(config.cache), say)
+    if out is None:  # what is not run may be copied, which a model that is shared out cannot be
+        config = replace(config, shard=False)
     fit = Fit(config, made.model, accelerator, loader, validation, preprocess, folder, soft, clock=started)
-    fit.crops = crops
+    fit.crops, fit.head_fitted = crops, head_fitted
     if resuming:
         fit.resume()
         say(f"resumed at epoch {fit.position.epoch + 1}, step {fit.position.step + 1}")
@@ -251,7 +265,9 @@ def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Lo
     )
 
 
-def _write_bundle(folder: Path, ready: Prepared, config: TrainConfig, scores: dict[str, float]) -> None:
+def _write_bundle(
+    folder: Path, model: nn.Module, ready: Prepared, config: TrainConfig, scores: dict[str, float]
+) -> None:
     settings = {field.name: getattr(config, field.name) for field in fields(config)}
     settings["weights"] = Path(config.weights).name  # where it lay on this machine is nobody's business
     settings["cache"] = None
@@ -270,7 +286,7 @@ def _write_bundle(folder: Path, ready: Prepared, config: TrainConfig, scores: di
     }
     bundle.save(
         folder,
-        model=made.model.to("cpu").eval(),
+        model=model.to("cpu").eval(),
         arch=made.arch,
         model_args=made.model_args,
         pretrained_cfg=ready.pretrained_cfg,

@@ -106,7 +106,8 @@ class RunPage:
         # the first step of a phase of freezing waits until the frozen part has run over all photos
         each = float(recent[recent <= WAITED * np.median(recent)].mean()) if len(recent) else nan
         total = round(self.steps * self.config.epochs)
-        facts = [("epoch", f"{min(len(self.epochs), self.config.epochs):g} of {self.config.epochs:g}")]
+        done = max((line["epoch"] for line in self.epochs), default=0)
+        facts = [("epoch", f"{min(done, self.config.epochs):g} of {self.config.epochs:g}")]
         best = self._best()
         if best is not None:
             facts.append(("best macro-F1", f"{best['val_macro_f1']:.1%} (epoch {best['epoch']})"))
@@ -118,7 +119,7 @@ class RunPage:
             facts.append(("steps whose loss was no number", f"{lost:,}"))
         facts.append(("time spent", clock(self.seconds if self.seconds is not None else self.earlier_s)))
         if state == "running" and each > 0:
-            validations = (self.config.epochs - len(self.epochs)) / self.config.validate_every
+            validations = (self.config.epochs - done) / self.config.validate_every
             left = (total - len(self.at)) * each + validations * np.nan_to_num(self.validation_s)
             facts.append(("time left", clock(left)))
         return facts

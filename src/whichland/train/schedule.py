@@ -11,6 +11,7 @@ from torch import nn
 from whichland.errors import UserError
 from whichland.model.head import get_head
 from whichland.train.config import TrainConfig
+from whichland.train.sharding import parts
 
 
 def share_of_peak(progress: float, config: TrainConfig) -> float:
@@ -84,7 +85,7 @@ class Average:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        self.state = {name: part.clone() for name, part in parts(model).items()}
         self.follow(model)
 
     def follow(self, model: nn.Module) -> None:
@@ -97,11 +98,11 @@ class Average:
         for name, module in model.named_modules():
             if not module.training:
                 resting |= {f"{name}.{buffer}" for buffer, _ in module.named_buffers(recurse=False)}
-        state = model.state_dict()
+        state = parts(model)
         resting &= state.keys()
         done = {name for name in resting if torch.equal(self.state[name], state[name])}
         self.complete = done == resting
-        pairs = [(self.state[name], tensor.detach()) for name, tensor in state.items() if name not in done]
+        pairs = [(self.state[name], part) for name, part in state.items() if name not in done]
         self._moving = [pair for pair in pairs if pair[0].is_floating_point()]
         self._counting = [pair for pair in pairs if not pair[0].is_floating_point()]
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 
 def synchronise(model: nn.Module) -> None:
@@ -17,6 +16,22 @@ def synchronise(model: nn.Module) -> None:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             kind = type(module)
             module.__class__ = type(f"Synchronised{kind.__name__}", (_Synchronised, kind), {})
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; so is its gradient."""
+
+    @staticmethod
+    def forward(_context: Any, own: Tensor) -> Tensor:
+        total = own.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_context: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
 
 
 class _Synchronised(nn.modules.batchnorm._BatchNorm):
@@ -29,7 +44,7 @@ class _Synchronised(nn.modules.batchnorm._BatchNorm):
         sums = torch.cat(
             [x.sum((0, 2, 3)), x.square().sum((0, 2, 3)), x.new_tensor([x.numel() / x.shape[1]])]
         )
-        sums = all_reduce(sums)
+        sums = _SumOverProcesses.apply(sums)  # type: ignore[no-untyped-call]
         channels, count = x.shape[1], sums[-1].detach()
         mean = sums[:channels] / count
         variance = sums[channels : 2 * channels] / count - mean.square()
@@ -50,8 +65,3 @@ class _Synchronised(nn.modules.batchnorm._BatchNorm):
             if hasattr(own, name):
                 y = getattr(own, name)(y)
         return y
-
-
-def world_size() -> int:
-    """Number of processes of the job."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1

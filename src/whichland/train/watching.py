@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from whichland.train.config import TrainConfig
-from whichland.train.fit import Fit, Interrupted
+from whichland.train.fit import Fit
 from whichland.train.run_page import RunPage, State
+from whichland.train.stopping import Interrupted
 from whichland.train.tensorboard import EventFiles
 
 
