@@ -25,6 +25,12 @@ from whichland.train.config import TrainConfig, height_width
         ({"lr": 1e-4, "lr_end": 1e-3}, "lr_end 0.001: give a rate above 0 and no higher than lr"),
         ({"schedule": "exponential"}, "give lr_end"),
         ({"balance": "class", "weighting": "none"}, "balance class acts through weighting"),
+        ({"workers": 0}, "workers 0: give 1 or more"),
+        ({"photos": 0}, "photos 0: give 1 or more"),
+        ({"brightness": -0.1}, "brightness -0.1: give a share"),
+        ({"head": (512, 0)}, "head 512,0: a layer has a width of 1 or more"),
+        ({"countries": ("FR", "FR")}, "countries FR,FR: name each once"),
+        ({"seed": -1}, "seed -1: give a number from 0 to 2147483647"),
         ({"smoothing": 0.0, "smoothing_by": "distance"}, "smoothing_by distance says who gets the share"),
     ],
 )

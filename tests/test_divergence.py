@@ -1,0 +1,26 @@
+"""Training whose loss is no number ends at once, in one line that says what to change."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tinted import tinted
+from whichland.errors import UserError
+from whichland.train.config import TrainConfig
+from whichland.train.run import train
+
+
+def test_a_loss_that_is_no_number_ends_training_in_one_line(tmp_path: Path) -> None:
+    settings = {"arch": "test_resnet", "weights": "none", "size": 64, "test_size": 64, "batch_size": 8}
+    wild = TrainConfig(**settings, lr=1e30, epochs=9, precision="fp32")  # type: ignore[arg-type]
+    with pytest.raises(
+        UserError, match=r"epoch 1, step \d: the loss is nan .* a lower --lr .* --clip 1"
+    ) as raised:
+        train(tinted(tmp_path), wild, tmp_path / "run")
+    assert "\n" not in str(raised.value)
+    *before, last = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert last["loss"] != last["loss"]
+    assert len(before) < 3
+    assert not (tmp_path / "run" / "bundle").exists()
+    assert "Ended by an error" in (tmp_path / "run" / "index.html").read_text()
