@@ -113,6 +113,14 @@ class TrainConfig:
         "each time, and activations lie in the run folder until it ends",
     ] = None
     validate_every: Annotated[int, "epochs between validations; the last is always validated"] = 1
+    checkpoint_minutes: Annotated[
+        float,
+        "a checkpoint is written at least this often, and after an epoch where writing takes little of the time",
+    ] = 5.0
+    shard: Annotated[
+        bool,
+        "share out parameters, gradients and optimizer state over the processes, for a model too large for one",
+    ] = False
     workers: Annotated[int, "threads that decode and crop"] = 2
     tensorboard: Annotated[bool, "write event files for TensorBoard beside log.jsonl"] = False
     seed: Annotated[int, "of crops, order and fresh weights"] = 0
@@ -123,7 +131,8 @@ class TrainConfig:
             given = getattr(self, name)
             if given is not None and (min(height_width(given)) < 1 or len(height_width(given)) != 2):
                 raise UserError(f"{name} {given}: give one side in pixels, or height and width")
-        for name in ("epochs", "lr", "body_lr", "layer_decay", "max_stretch", "smoothing_km"):
+        above_0 = ("epochs", "lr", "body_lr", "layer_decay", "max_stretch", "smoothing_km")
+        for name in (*above_0, "checkpoint_minutes"):
             if getattr(self, name) <= 0:
                 raise UserError(f"{name} {getattr(self, name)}: give a number above 0")
         for name in ("batch_size", "accumulate", "validate_every", "workers"):
@@ -135,7 +144,7 @@ class TrainConfig:
         for name in ("mixup", "cutmix", "clip", "patience", "weight_decay", "views"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} {getattr(self, name)}: give 0 or more")
-        for name in ("brightness", "contrast"):
+        for name in ("brightness", "contrast", "saturation"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} {getattr(self, name)}: give a share from 0 to 1")
         if self.photos is not None and self.photos < 1:

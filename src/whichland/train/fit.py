@@ -1,15 +1,14 @@
 """The loop: predict, loss, backward, step."""
 
-import json
+import copy
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from math import ceil
 from pathlib import Path
-from signal import SIGINT, SIGTERM, getsignal, signal
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from whichland.images.augment import colour
 from whichland.images.preprocess import Preprocess
 from whichland.model.freezing import freeze
 from whichland.progress import track
-from whichland.train.checkpoint import Position, read_weights, restore, save, save_weights
+from whichland.train.checkpoint import Checkpoint, Pace, Position
 from whichland.train.config import TrainConfig
 from whichland.train.data import Batch, Loader, Photos
 from whichland.train.divergence import check_loss
@@ -31,14 +30,11 @@ from whichland.train.frozen_cache import FrozenCache, run_front
 from whichland.train.mixing import mix
 from whichland.train.packs import Packs
 from whichland.train.phases import Phase, learning, phase_of, phases
+from whichland.train.run_log import RunLog, Watcher
 from whichland.train.schedule import Average, parameter_groups, share_of_peak
+from whichland.train.sharding import parts, put, share_out, whole
+from whichland.train.stopping import Interrupted, stop_signal
 from whichland.train.sync_norm import synchronise
-
-Watcher = Callable[[dict[str, Any]], None]  # is given every line of the log as it is written
-
-
-class Interrupted(Exception):
-    """Training was stopped by Ctrl-C or SIGTERM; the checkpoint is written."""
 
 
 @dataclass
@@ -58,12 +54,17 @@ class Fit:
     watchers: list[Watcher] = field(default_factory=list)  # of the main process
     crops: Packs | None = None  # of the validation photos, decoded before
     frozen: FrozenCache | None = None  # what the frozen part makes of the photos, in a phase that has one
+    head_fitted: bool = False  # before the first step, so that there is something to validate by then
 
     def __post_init__(self) -> None:
-        config = self.config
+        config, processes = self.config, self.accelerator.num_processes
         self.model.to(self.accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self.accelerator.num_processes > 1:
+        if processes > 1:
             synchronise(self.model)
+        self.plain = None  # where the model is shared out: its form without tensors, for the bundle
+        if config.shard and processes > 1:
+            self.plain = copy.deepcopy(self.model).to("meta")
+            share_out(self.model, self.accelerator.device, processes)
         self.plan = phases(config.freeze, config.epochs)
         groups = parameter_groups(
             self.model,
@@ -76,28 +77,30 @@ class Fit:
         # What does not learn yet has no gradient, so AdamW passes it over and makes its state when it begins.
         self.optimizer = torch.optim.AdamW(groups)
         self.average = Average(self.model, config.ema) if config.ema else None
-        self.checkpoint = self.folder / "checkpoint" / "last.pt"
-        self.best = self.folder / "checkpoint" / "best.pt"
-        self.log = self.folder / "log.jsonl"
+        file = self.folder / "checkpoint" / "last.pt"
+        self.checkpoint = Checkpoint(file, self.model, self.optimizer, self.average, self.accelerator)
+        self.pace = Pace(config.checkpoint_minutes)
+        self.best: dict[str, Tensor] = {}  # with patience: parts of the weights with the best scores
+        self.log = RunLog(self.folder / "log.jsonl", self.watchers, writes=self.accelerator.is_main_process)
 
     def resume(self) -> None:
         """Go on from the checkpoint; the log loses what came after it."""
-        self.position = restore(self.checkpoint, self.model, self.optimizer, self.average)
-        if self.accelerator.is_main_process:
-            lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True)
-            self.log.write_text("".join(lines[: self.position.log_lines]), encoding="utf-8")
+        self.position, self.best = self.checkpoint.restore()
+        self.log.cut(self.position.log_lines)
 
     def run(self, train_mode: Callable[[nn.Module], None]) -> dict[str, float]:
         """Train to the end; return the last validation scores. Raises Interrupted on Ctrl-C or SIGTERM."""
         wrapped, current = self.model, None
         scores: dict[str, float] = {}
-        with _stop_signal() as stopped:
+        with stop_signal() as stopped:
             for epoch in range(self.position.epoch, ceil(self.config.epochs)):
                 if self._waited_enough():
                     break
                 phase = phase_of(self.plan, epoch)
                 if begins := phase != current:
                     wrapped, current = self._begin(phase, stopped), phase
+                if self.head_fitted and not epoch:
+                    self._validated(0)
                 train_mode(self.model)
                 if begins and self.average:
                     self.average.follow(self.model)
@@ -116,9 +119,11 @@ class Fit:
                     self.optimizer.zero_grad()
                     if self.average:
                         self.average.update(number)
-                    self._end_of_step(epoch, step, self._mean(loss))
-                    if self._any(stopped()):
-                        self._keep(epoch, step + 1)
+                    loss_of_all, stop, due = self._agreed(loss, stopped())
+                    self._end_of_step(epoch, step, loss_of_all)
+                    if stop or due:
+                        self._keep()
+                    if stop:
                         raise Interrupted
                 scores = self._end_of_epoch(epoch)
         self.frozen = None
@@ -134,6 +139,8 @@ class Fit:
         self.accelerator.free_memory()  # an earlier phase's wrapper would go on averaging gradients
         freeze(self.model, phase.policy)
         self.frozen = self._frozen_part(phase, stopped)
+        if self.plain:
+            return self.model
         bare = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         wrapped: nn.Module = self.accelerator.prepare_model(bare)
         return wrapped
@@ -143,8 +150,11 @@ class Fit:
         config = self.config
         if phase.policy == "none" or not config.views:
             return None
-        if config.mixup or config.cutmix:
-            self._say("the frozen part runs at every step, because mixup and cutmix blend its photos")
+        reason = "mixup and cutmix blend its photos" if config.mixup or config.cutmix else ""
+        if self.plain:
+            reason = "the model is shared out over the processes"
+        if reason:
+            self._say(f"the frozen part runs at every step, because {reason}")
             return None
         return run_front(
             self.model,
@@ -183,11 +193,18 @@ class Fit:
         parts = zip(*(whole.tensor_split(count) for whole in (x, targets, weights)), strict=True)
         total = torch.zeros((), device=x.device)
         for number, part in enumerate(parts, 1):
-            with nullcontext() if number == count else self.accelerator.no_sync(model):
+            with self._reducing(model, now=number == count):
                 loss = self._loss(model, *part) * (len(part[0]) / len(x))
                 self.accelerator.backward(loss)
             total += loss.detach()
         return total
+
+    def _reducing(self, model: nn.Module, *, now: bool) -> AbstractContextManager[Any]:
+        """Within, gradients are averaged over the processes, or they add up until they are."""
+        if self.plain and model is self.model:
+            model.set_requires_gradient_sync(now)  # type: ignore[operator]
+            return nullcontext()
+        return nullcontext() if now else self.accelerator.no_sync(model)
 
     @torch.no_grad()
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -229,27 +246,37 @@ class Fit:
 
     def _end_of_step(self, epoch: int, step: int, loss: float) -> None:
         self.position.loss_sum += loss
+        self.position.epoch, self.position.step = epoch, step + 1
         self._tick()
         rate, seconds = self._head_rate(), self.position.seconds
-        self._write(kind="step", epoch=epoch, step=step, loss=loss, lr=rate, seconds=seconds)
+        self.log.write(kind="step", epoch=epoch, step=step, loss=loss, lr=rate, seconds=seconds)
         check_loss(loss, epoch=epoch, step=step, rate=rate)
 
     def _end_of_epoch(self, epoch: int) -> dict[str, float]:
         last = epoch + 1 >= self.config.epochs
+        train_loss = self.position.loss_sum / self._steps(epoch)
+        judged = last or (epoch + 1) % self.config.validate_every == 0
+        scores = self._validated(epoch + 1, train_loss=train_loss, judged=judged)
+        self.position.loss_sum = 0.0
+        self.position.epoch, self.position.step = epoch + 1, 0
+        _, _, due = self._agreed(torch.zeros(()), False, epoch_ends=True)
+        if due or last or self._waited_enough():
+            self._keep()
+        return scores
+
+    def _validated(self, epoch: int, *, judged: bool = True, **losses: float) -> dict[str, float]:
+        """Validate where there is something to validate on; write the epoch's line, also without."""
         scores: dict[str, float] = {}
-        if len(self.validation) and (last or (epoch + 1) % self.config.validate_every == 0):
+        if len(self.validation) and judged:
             with self.averaged_weights():
                 scores = self.validate()
                 self._judge(scores)
         self._tick()
-        train_loss = self.position.loss_sum / self._steps(epoch)
-        self.position.loss_sum = 0.0
-        self._write(
-            kind="epoch", epoch=epoch + 1, train_loss=train_loss, seconds=self.position.seconds, **scores
-        )
-        text = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
-        self._say(f"epoch {epoch + 1}/{self.config.epochs:g}  train_loss {train_loss:.3f}  {text}".rstrip())
-        self._keep(epoch + 1, 0)
+        shown = losses | scores
+        if shown:
+            self.log.write(kind="epoch", epoch=epoch, seconds=self.position.seconds, **shown)
+            text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
+            self._say(f"epoch {epoch}/{self.config.epochs:g}  {text}")
         return scores
 
     def _judge(self, scores: dict[str, float]) -> None:
@@ -260,8 +287,7 @@ class Fit:
         position.waited += 1
         if not position.best or scores["val_macro_f1"] > position.best["val_macro_f1"]:
             position.best, position.waited = scores, 0
-            if self.accelerator.is_main_process:
-                save_weights(self.best, self.model)
+            self.best = {name: part.clone() for name, part in parts(self.model).items()}
 
     def _waited_enough(self) -> bool:
         patience = self.config.patience
@@ -291,44 +317,41 @@ class Fit:
         with self._holding(self.average.state):
             yield
 
-    @contextmanager
-    def kept_weights(self) -> Iterator[None]:
-        """Within, the model holds the weights of the bundle: the best with patience, else the last averaged."""
-        if not self.position.best:
-            with self.averaged_weights():
-                yield
-            return
-        with self._holding(read_weights(self.best)):
-            yield
+    def finished_model(self) -> nn.Module:
+        """The model with the weights of the bundle: the best with patience, else the last averaged.
+
+        All processes call it once training is over; in the main one the model is whole.
+        """
+        if kept := self.best or (self.average.state if self.average else {}):
+            put(self.model, kept)
+        if not self.plain:
+            return self.model
+        state = whole(self.model.state_dict(), keep=self.accelerator.is_main_process)
+        if self.accelerator.is_main_process:
+            self.plain.load_state_dict(state, assign=True)
+        return self.plain
 
     @contextmanager
-    def _holding(self, state: dict[str, Tensor]) -> Iterator[None]:
-        own = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        self.model.load_state_dict(state)
+    def _holding(self, given: dict[str, Tensor]) -> Iterator[None]:
+        own = {name: part.clone() for name, part in parts(self.model).items()}
+        put(self.model, given)
         try:
             yield
         finally:
-            self.model.load_state_dict(own)
+            put(self.model, own)
 
-    def _keep(self, epoch: int, step: int) -> None:
+    def _keep(self) -> None:
+        """Write a checkpoint."""
         self._tick()
-        self.position.epoch, self.position.step = epoch, step
-        if self.accelerator.is_main_process:
-            self.position.log_lines = len(self.log.read_text(encoding="utf-8").splitlines())
-            save(self.checkpoint, self.model, self.optimizer, self.average, self.position)
-        self.accelerator.wait_for_everyone()
+        self.position.log_lines = self.log.lines
+        begun = time.monotonic()
+        self.checkpoint.save(self.position, self.best)
+        self.pace.wrote(time.monotonic() - begun)
 
     def _tick(self) -> None:
         now = time.perf_counter()
         self.position.seconds += now - self.clock
         self.clock = now
-
-    def _write(self, **line: Any) -> None:
-        if self.accelerator.is_main_process:
-            with self.log.open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-            for watch in self.watchers:
-                watch(line)
 
     def _say(self, text: str) -> None:
         if self.accelerator.is_main_process:
@@ -337,36 +360,19 @@ class Fit:
     def _head_rate(self) -> float:
         return max(float(group["lr"]) for group in self.optimizer.param_groups)
 
-    def _mean(self, loss: Tensor) -> float:
-        return float(self.accelerator.reduce(loss.detach(), "mean"))
-
-    def _any(self, stopped: bool) -> bool:
-        if self.accelerator.num_processes == 1:
-            return stopped
-        flag = torch.tensor(float(stopped), device=self.accelerator.device)
-        return float(self.accelerator.reduce(flag, "sum")) > 0
+    def _agreed(self, loss: Tensor, stop: bool, *, epoch_ends: bool = False) -> tuple[float, bool, bool]:
+        """The mean loss of all processes; whether any is to stop; whether the main one wants a checkpoint."""
+        accelerator = self.accelerator
+        due = accelerator.is_main_process and self.pace.due(epoch_ends=epoch_ends)
+        if accelerator.num_processes == 1:
+            return float(loss), stop, due
+        device, world = accelerator.device, accelerator.num_processes
+        own = torch.tensor([float(loss) / world, stop, due], dtype=torch.float64, device=device)
+        mean, stops, dues = accelerator.reduce(own, "sum").tolist()
+        return mean, stops > 0, dues > 0
 
     def _shown(self, batches: Iterator[Batch], steps: int, name: str) -> Iterator[Batch]:
         if self.accelerator.is_main_process:
             yield from track(batches, steps, name)
         else:
             yield from batches
-
-
-@contextmanager
-def _stop_signal() -> Iterator[Callable[[], bool]]:
-    """Within, the first Ctrl-C or SIGTERM only asks to stop at the end of the step; a second one acts at once."""
-    asked: list[int] = []
-    before: dict[int, Any] = {number: getsignal(number) for number in (SIGINT, SIGTERM)}
-
-    def ask(number: int, _frame: Any) -> None:
-        asked.append(number)
-        signal(number, before[number])
-
-    for number in before:
-        signal(number, ask)
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal(number, handler)
