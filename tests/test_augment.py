@@ -9,7 +9,8 @@ from PIL import Image
 
 from whichland.images.augment import Augment, Draw, colour, resize
 
-PLAIN = {"area": 1.0, "ratio": 1.0, "x": 0.5, "y": 0.5, "flip": False, "brightness": 1.0, "contrast": 1.0}
+PLAIN = {"area": 1.0, "ratio": 1.0, "x": 0.5, "y": 0.5, "flip": False}
+PLAIN |= {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0}
 
 
 def encoded(pixels: np.ndarray) -> bytes:
@@ -70,32 +71,34 @@ def test_resizing_agrees_with_pillow() -> None:
     assert np.abs(ours - pillow).max() <= 1
 
 
+def relit(batch: torch.Tensor, *light: float) -> torch.Tensor:
+    return colour(batch, np.array([light] * len(batch), np.float32), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
 def test_colour_scales_brightness_and_contrast_about_each_photo() -> None:
     batch = torch.tensor([[[[64, 64, 64], [128, 128, 128]]]], dtype=torch.uint8)
-    one, zero = np.ones(1, np.float32), (0.0, 0.0, 0.0)
-    plain = colour(batch, one, one, zero, (1.0, 1.0, 1.0))
+    plain = relit(batch, 1, 1, 1)
     assert plain.shape == (1, 3, 1, 2)
-    flat = colour(batch, one, one * 0, zero, (1.0, 1.0, 1.0))
+    flat = relit(batch, 1, 0, 1)
     torch.testing.assert_close(flat, torch.full_like(flat, 96 / 255))
-    bright = colour(batch, one * 1.5, one, zero, (1.0, 1.0, 1.0))
-    torch.testing.assert_close(bright, plain * 1.5)
+    torch.testing.assert_close(relit(batch, 1.5, 1, 1), plain * 1.5)
 
 
-@pytest.mark.parametrize(
-    ("shape", "shown"), [((60, 240), (1.0, 0.5)), ((80, 80), (0.5, 1.0)), ((240, 60), (0.125, 1.0))]
-)
-def test_crops_that_are_not_square_show_the_largest_part_of_their_shape(
-    shape: tuple[int, int], shown: tuple[float, float]
-) -> None:
-    augment = Augment(size=(20, 40), min_area=1.0, max_stretch=1.0)
-    crop = augment.crop(encoded(ramp(*shape)), augment.draw(0)).numpy()
-    assert crop.shape == (20, 40, 3)
-    for axis, share in ((1, shown[0]), (0, shown[1])):
-        spread = int(crop[..., axis].max()) - int(crop[..., axis].min())
-        assert spread == pytest.approx(250 * share, abs=14)
+def test_colour_scales_saturation_about_each_pixels_grey() -> None:
+    batch = torch.tensor([[[[200, 100, 50], [90, 90, 90]]]], dtype=torch.uint8)
+    plain = relit(batch, 1, 1, 1)
+    grey = relit(batch, 1, 1, 0)
+    luma = 0.299 * 200 + 0.587 * 100 + 0.114 * 50
+    torch.testing.assert_close(grey[0, :, 0, 0], torch.full((3,), luma / 255))
+    torch.testing.assert_close(relit(batch, 1, 1, 0.5), (plain + grey) / 2)
+    torch.testing.assert_close(grey[..., 1], plain[..., 1])
 
 
-def test_a_stretch_of_one_and_an_area_of_one_draw_nothing_but_the_place() -> None:
-    draws = [Augment(size=(8, 8), min_area=1.0, max_stretch=1.0).draw(i) for i in range(50)]
-    assert {(draw.area, draw.ratio) for draw in draws} == {(1.0, 1.0)}
-    assert len({draw.x for draw in draws}) == 50
+def test_photos_of_a_batch_change_apart_and_are_normalised_by_channel() -> None:
+    batch = torch.full((2, 4, 5, 3), 100, dtype=torch.uint8)
+    light = np.array([[1, 1, 1], [2, 1, 1]], np.float32)
+    x = colour(batch, light, (0.1, 0.2, 0.3), (0.5, 0.25, 1.0))
+    for photo, factor in enumerate((1, 2)):
+        for channel, (mean, deviation) in enumerate(((0.1, 0.5), (0.2, 0.25), (0.3, 1.0))):
+            expected = (100 / 255 * factor - mean) / deviation
+            torch.testing.assert_close(x[photo, channel], torch.full((4, 5), expected))

@@ -37,7 +37,7 @@ def make(arch: str, policy: str) -> tuple[nn.Module, int]:
     return model.eval(), side
 
 
-@pytest.mark.parametrize("policy", ["front", "backbone"])
+@pytest.mark.parametrize("policy", ["front", "front2", "backbone"])
 @pytest.mark.parametrize("arch", FAMILIES)
 def test_a_step_from_activations_is_the_step_from_photos(arch: str, policy: str) -> None:
     model, side = make(arch, policy)

@@ -1,9 +1,12 @@
 """Freezing by one rule for every family: what learns, what rests, and what a step then changes."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
 
+from whichland.errors import UserError
 from whichland.model.backbone import create
 from whichland.model.families import MEMBERS
 from whichland.model.freezing import freeze, last_stage, train_mode
@@ -88,6 +91,31 @@ def test_the_last_stage_is_what_each_family_calls_so() -> None:
 )
 def test_the_last_stage_is_all_that_follows_the_last_but_one_feature(arch: str, begins: str) -> None:
     assert last_stage(meta_model(arch)) == begins
+
+
+@pytest.mark.parametrize(
+    ("arch", "two", "three"),
+    [
+        ("mobilenetv2_100", "blocks.3", "blocks.2"),
+        ("resnet50", "layer3", "layer2"),
+        ("vit_small_patch16_224", "blocks.6", "blocks.3"),
+        ("swinv2_tiny_window8_256", "layers.2", "layers.1"),
+    ],
+)
+def test_more_stages_may_learn(arch: str, two: str, three: str) -> None:
+    model = meta_model(arch)
+    assert (last_stage(model, 2), last_stage(model, 3)) == (two, three)
+    learns = []
+    for policy in ("front", "front2", "front3", "none"):
+        freeze(model, policy)  # type: ignore[arg-type]
+        learns.append(learning(model))
+    assert all(fewer < more for fewer, more in pairwise(learns))
+    assert any(name.startswith(f"{two}.") for name in learns[1])
+
+
+def test_a_model_without_so_many_stages_says_so() -> None:
+    with pytest.raises(UserError, match=r"no 3 last stages.*freeze front, backbone or none"):
+        freeze(meta_model("twins_pcpvt_small"), "front3")
 
 
 @pytest.mark.parametrize("family", sorted({member.family for member in MEMBERS}))

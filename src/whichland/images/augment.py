@@ -15,6 +15,8 @@ from torch.nn.functional import interpolate
 
 from whichland.images.decode import decode
 
+LUMA = (0.299, 0.587, 0.114)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
@@ -27,6 +29,12 @@ class Draw:
     flip: bool
     brightness: float  # factor
     contrast: float  # factor
+    saturation: float  # factor
+
+    @property
+    def light(self) -> tuple[float, float, float]:
+        """Factors of brightness, contrast and saturation, as `colour` takes them."""
+        return self.brightness, self.contrast, self.saturation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +46,12 @@ class Augment:
     max_stretch: float = 4 / 3
     brightness: float = 0.2
     contrast: float = 0.2
+    saturation: float = 0.0
     flip: bool = False
 
     def draw(self, *key: int) -> Draw:
         """Draw the random numbers that belong to `key`, say (seed, epoch, position)."""
-        u = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key))).random(7)
+        u = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key))).random(8)
         stretch = log(self.max_stretch)
         return Draw(
             area=self.min_area + (1 - self.min_area) * u[0],
@@ -52,6 +61,7 @@ class Augment:
             flip=self.flip and u[4] < 0.5,
             brightness=1 + self.brightness * (2 * u[5] - 1),
             contrast=1 + self.contrast * (2 * u[6] - 1),
+            saturation=1 + self.saturation * (2 * u[7] - 1),
         )
 
     def crop(self, data: bytes, draw: Draw) -> Tensor:
@@ -103,17 +113,25 @@ def resize(image_HWC: Tensor, size: tuple[int, int]) -> Tensor:
 
 def colour(
     batch_BHWC: Tensor,
-    brightness: NDArray[np.float32],
-    contrast: NDArray[np.float32],
+    light_B3: NDArray[np.float32],
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> Tensor:
-    """Scale contrast about each photo's mean and brightness, then normalise: uint8 B×H×W×3 to float B×3×H×W."""
-    device = batch_BHWC.device
-    x = batch_BHWC.to(torch.float32).div_(255)
-    factor = torch.from_numpy(contrast).to(device).view(-1, 1, 1, 1)
-    centre = x.mean(dim=(1, 2, 3), keepdim=True)
-    x = (x - centre).mul_(factor).add_(centre)
-    x = x.mul_(torch.from_numpy(brightness).to(device).view(-1, 1, 1, 1)).clamp_(0, 1)
-    x = x.sub_(torch.tensor(mean, device=device)).div_(torch.tensor(std, device=device))
-    return x.permute(0, 3, 1, 2)
+    """Change the light, then normalise: uint8 B×H×W×3 to float B×3×H×W.
+
+    `light_B3` holds factors (see Draw.light): of brightness; of contrast, about each photo's mean; and of
+    saturation, about each pixel's grey (the luma of ITU-R BT.601).
+    """
+    device, (photos, rows, columns, _) = batch_BHWC.device, batch_BHWC.shape
+    # One multiplication and one addition a stage, over long rows: numbers in threes would not be vectorised.
+    x = batch_BHWC.to(torch.float32).view(photos, rows, columns * 3)
+    bright, factor, vivid = torch.from_numpy(light_B3).to(device).view(photos, 3, 1, 1).unbind(1)
+    centre = x.mean(dim=(1, 2), keepdim=True).div_(255)
+    x = x.mul_(factor * bright / 255).add_(centre * (1 - factor) * bright)
+    if (light_B3[:, 2] != 1).any():
+        grey = x.view(photos, rows, columns, 3) @ torch.tensor(LUMA, device=device)
+        x = x.mul_(vivid).add_(grey.mul_(1 - vivid).repeat_interleave(3, dim=2))
+    x = x.clamp_(0, 1)
+    means, deviations = (torch.tensor(three, device=device).repeat(columns) for three in (mean, std))
+    x = x.sub_(means).div_(deviations)
+    return x.view(photos, rows, columns, 3).permute(0, 3, 1, 2)

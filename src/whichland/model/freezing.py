@@ -1,25 +1,37 @@
-"""Which parameters learn: all, the head alone, or the last stage and the head."""
+"""Which parameters learn: all, the head alone, or the last stages and the head."""
 
 from typing import Literal
 
 from torch import nn
 
+from whichland.errors import UserError
 from whichland.model.head import classifier_name
 
-Freeze = Literal["none", "backbone", "front"]
+Freeze = Literal["none", "backbone", "front", "front2", "front3"]
+LEARNING_STAGES = {"front": 1, "front2": 2, "front3": 3}
 
 
-def last_stage(model: nn.Module) -> str:
-    """Name of the module where the last stage begins, by one rule for every family.
+def learning_begins(model: nn.Module, policy: Freeze) -> str:
+    """Name of the module from which on a model learns under a policy other than "none"."""
+    return classifier_name(model) if policy == "backbone" else last_stage(model, LEARNING_STAGES[policy])
+
+
+def last_stage(model: nn.Module, count: int = 1) -> str:
+    """Name of the module where the last stage, or the last `count` of them, begins: one rule for every family.
 
     timm's `feature_info` names the modules whose outputs are a model's features, one a resolution: the last
     stage is what follows the last but one of them (a ResNet's `layer4`, all of a MobileNet at 1/32 of the size).
     In models of equal blocks (ViT, DeiT) it is the last quarter of the blocks, as `layer4` is of four.
+    Raises UserError where more than one is asked for and timm does not name so many.
     """
     features = [info["module"] for info in model.feature_info]  # type: ignore[union-attr]
     reductions = {info["reduction"] for info in model.feature_info}  # type: ignore[union-attr]
-    stages = len(features) // 4 if len(reductions) == 1 and len(features) >= 4 else 1
+    stages = count * (len(features) // 4 if len(reductions) == 1 and len(features) >= 4 else 1)
     begins = _following(model, features[-stages - 1]) if len(features) > stages else None
+    if count > 1 and not begins:
+        raise UserError(
+            f"{type(model).__name__} has no {count} last stages that timm names; freeze front, backbone or none"
+        )
     return begins or _end_of_longest_chain(model)
 
 
@@ -53,15 +65,16 @@ def _end_of_longest_chain(model: nn.Module) -> str:
 
 
 def freeze(model: nn.Module, policy: Freeze) -> None:
-    """Set `requires_grad` of every parameter by policy: none, backbone (all but the head), front.
+    """Set `requires_grad` of every parameter by policy: none, backbone (all but the head), front, front2, front3.
 
-    "front" freezes everything before the last stage, in the order in which the model defines its parameters.
+    "front" freezes everything before the last stage, in the order in which the model defines its parameters;
+    "front2" and "front3" leave the last two and three to learn.
     """
-    head = classifier_name(model) + "."
-    stage = last_stage(model) + "."
+    head = tuple(f"{name}." for name in classifier_names(model))
+    begins = f"{learning_begins(model, policy)}." if policy in LEARNING_STAGES else None
     learns = policy == "none"
     for name, parameter in model.named_parameters():
-        if policy == "front" and name.startswith(stage):
+        if begins and name.startswith(begins):
             learns = True
         parameter.requires_grad_(learns or name.startswith(head))
 

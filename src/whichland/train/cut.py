@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from whichland.model.freezing import Freeze, last_stage
-from whichland.model.head import classifier_name
+from whichland.model.freezing import Freeze, learning_begins
 
 TOLERANCE = 0.03  # of the largest logit; 16-bit activations come within 0.01
 
@@ -36,7 +35,7 @@ class Cut:
 
     def __init__(self, model: nn.Module, policy: Freeze, x_BCHW: Tensor) -> None:
         self.model = model
-        self.name = classifier_name(model) if policy == "backbone" else last_stage(model)
+        self.name = learning_begins(model, policy)
         self.at = model.get_submodule(self.name)
         self.input_shape = x_BCHW.shape[1:]
         self.front: list[

@@ -1,0 +1,171 @@
+"""What each measure is worth at home and on another sampling of the streets, chosen on one half of the panoramas.
+
+    python benchmarks/carry_over.py data DATA -o PLACE
+    python benchmarks/carry_over.py train PLACE --weights W NAME [--seed N] [FLAGS OF whichland train]
+    python benchmarks/carry_over.py table PLACE
+    python benchmarks/carry_over.py report PLACE NAME …
+
+`data` makes two manifests from DATA/compressed_dataset (home) and DATA/pano_parquet: home.parquet with its own split,
+and panoramas.parquet with the four pictures of each panorama as views. The panoramas are halved by a hash of their
+names: `val` to choose on, `test` to report on; none is trained on. `train` trains a variant on the 22 countries and
+keeps its odds of the home validation photos and of the choosing half. `table` shows all variants side by side, each
+against the first one by a paired bootstrap over groups. `report` asks the home test photos and the reported half.
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from whichland.evaluate.bootstrap import group_numbers, interval, replicate
+from whichland.evaluate.metrics import Outcomes, scores
+from whichland.manifest import Manifest, read, write
+from whichland.model import bundle as bundles
+from whichland.model.predict import predict
+
+COUNTRIES = "US,FR,BR,IT,JP,ES,GB,PL,ID,RU,MX,TH,CA,AU,LT,IE,DE,NL,MY,CZ,BE,AT"
+
+
+def whichland(*words: object) -> None:
+    subprocess.run([sys.executable, "-m", "whichland", *map(str, words)], check=True)
+
+
+def data(args: argparse.Namespace) -> None:
+    place: Path = args.place
+    place.mkdir(parents=True, exist_ok=True)
+    home, raw, cut = place / "home.parquet", place / "raw.parquet", place / "cut.parquet"
+    whichland("data", "prepare", args.data / "compressed_dataset", "-o", home)
+    whichland("data", "ingest", f"parquet:{args.data / 'pano_parquet'}", "--source", "pano", "-o", raw)
+    whichland("data", "geocode", raw, "-o", raw)
+    whichland("data", "merge", raw, "-o", cut, "--projection", "pano=strip:4", "--images", place / "views")
+    frame = read(cut).kept.with_columns(
+        group=pl.col("panorama"),
+        split=pl.col("panorama").map_elements(
+            lambda name: "val" if hashlib.sha256(name.encode()).digest()[0] % 2 else "test", pl.String
+        ),
+    )
+    write(Manifest(frame), place / "panoramas.parquet")
+
+
+def odds_of(bundle: bundles.Bundle, manifest: Path, split: str) -> dict[str, np.ndarray]:
+    """Odds of one split's photos, N×K, with truth and groups."""
+    frame = read(manifest).kept.filter(pl.col("split") == split, pl.col("country").is_in(bundle.labels))
+    frame = frame.sort("image_id")
+    odds = np.stack([answer for _, answer in predict(bundle, frame["uri"].to_list())])
+    truth = np.array([bundle.labels.index(code) for code in frame["country"]])
+    return {"odds": odds, "truth": truth, "groups": group_numbers(frame["group"].to_list())}
+
+
+def judge(folder: Path, place: Path, split: str) -> None:
+    """Keep a bundle's odds of both sources beside it."""
+    bundle = bundles.load(folder / "bundle")
+    for source, manifest in (("home", "home.parquet"), ("away", "panoramas.parquet")):
+        found = odds_of(bundle, place / manifest, split)
+        with (folder / f"{source}-{split}.npz").open("wb") as file:
+            np.savez(file, **found)
+
+
+def train(args: argparse.Namespace, flags: list[str]) -> None:
+    folder = args.place / "runs" / (args.name + (f"-{args.seed}" if args.seed else ""))
+    words = ["train", args.place / "home.parquet", "--weights", args.weights, "--countries", COUNTRIES]
+    words += ["--out", folder, "--seed", args.seed, "--resume", *flags]
+    started = time.perf_counter()
+    if not (folder / "bundle").exists():
+        whichland(*words)
+        (folder / "whole.json").write_text(json.dumps({"seconds": time.perf_counter() - started}))
+    judge(folder, args.place, "val")
+
+
+def together(found: dict[str, np.ndarray], prior: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """One answer a group: the mean of its photos' log odds, over a prior where one is to be taken out."""
+    log = np.log(np.maximum(found["odds"], 1e-12))
+    if prior is not None:
+        log = log - np.log(prior)
+    groups = found["groups"]
+    count = groups.max() + 1
+    total = np.zeros((count, log.shape[1]))
+    np.add.at(total, groups, log)
+    first = np.unique(groups, return_index=True)[1]
+    return {"odds": total, "truth": found["truth"][first], "groups": np.arange(count)}
+
+
+def drawn(found: dict[str, np.ndarray], other: dict[str, np.ndarray] | None = None) -> tuple:
+    """Top-1 and macro-F1, their intervals, and the intervals of the differences from another's."""
+    outcomes = Outcomes.from_probabilities(found["truth"], found["odds"])
+    values, sample = scores(outcomes), replicate(lambda w: scores(outcomes, w), found["groups"])
+    keep = [0, 2]
+    low, high = interval(sample)
+    result = values[keep], low[keep], high[keep]
+    if other is None:
+        return *result, None
+    base = Outcomes.from_probabilities(other["truth"], other["odds"])
+    differences = sample - replicate(lambda w: scores(base, w), other["groups"])
+    low, high = interval(differences)
+    return *result, [(values - scores(base))[keep], low[keep], high[keep]]
+
+
+def variants(folder: Path, split: str) -> dict[str, dict[str, np.ndarray]]:
+    """What is shown of a run: home, single views, panoramas, and those with the prior taken out."""
+    home, away = (dict(np.load(folder / f"{source}-{split}.npz")) for source in ("home", "away"))
+    return {"home": home, "views": away, "panoramas": together(away)}
+
+
+def table(args: argparse.Namespace) -> None:
+    names = args.names or sorted(
+        path.parent.name for path in args.place.glob(f"runs/*/away-{args.split}.npz")
+    )
+    base = variants(args.place / "runs" / names[0], args.split)
+    for source in base:
+        print(f"\n{source}: {len(base[source]['truth'])} answers, split {args.split}")
+        for name in names:
+            found = variants(args.place / "runs" / name, args.split)[source]
+            value, low, high, against = drawn(found, base[source] if name != names[0] else None)
+            text = "  ".join(f"{v:.3f} [{a:.3f}, {b:.3f}]" for v, a, b in zip(value, low, high, strict=True))
+            if against:
+                rows = zip(*against, strict=True)
+                text += "  " + "  ".join(f"{v:+.3f} [{a:+.3f}, {b:+.3f}]" for v, a, b in rows)
+            print(f"{name:24} {text}")
+
+
+def report(args: argparse.Namespace) -> None:
+    for name in args.names:
+        judge(args.place / "runs" / name, args.place, "test")
+    args.split = "test"
+    table(args)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    commands = parser.add_subparsers(required=True, dest="command")
+    for name in ("data", "train", "table", "report"):
+        command = commands.add_parser(name)
+        if name == "data":
+            command.add_argument("data", type=Path)
+            command.add_argument("-o", dest="place", type=Path, required=True)
+            continue
+        command.add_argument("place", type=Path)
+        if name == "train":
+            command.add_argument("name")
+            command.add_argument("--weights", type=Path, required=True)
+            command.add_argument("--seed", type=int, default=0)
+        else:
+            command.add_argument("names", nargs="*")
+        if name == "table":
+            command.add_argument("--split", default="val")
+    args, flags = parser.parse_known_args()
+    if args.command == "train":
+        train(args, flags)
+    elif flags:
+        parser.error(f"unknown: {' '.join(flags)}")
+    else:
+        {"data": data, "table": table, "report": report}[args.command](args)
+
+
+if __name__ == "__main__":
+    main()
