@@ -38,6 +38,7 @@ CONFIGS = (
     "whichland.model.features:BackboneConfig",
     "whichland.evaluate.source_probe:ProbeConfig",
     "whichland.train.config:TrainConfig",
+    "whichland.evaluate.calibration:CalibrateConfig",
 )
 
 

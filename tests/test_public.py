@@ -10,10 +10,10 @@ import whichland as wl
 
 def test_the_public_names() -> None:
     assert set(wl.__all__) == {
-        "__version__", "BalanceConfig", "CleanConfig", "GeocodeConfig", "Manifest", "MergeConfig", "ScoreConfig",
-        "SplitConfig", "TrainConfig", "UserError", "balance", "border_km", "clean", "country_of", "evaluate",
-        "explain", "find_lr", "geocode", "ingest", "load", "measure", "merge", "predict", "read", "score", "split",
-        "train", "write",
+        "__version__", "BalanceConfig", "CalibrateConfig", "CleanConfig", "GeocodeConfig", "Manifest",
+        "MergeConfig", "ScoreConfig", "SplitConfig", "TrainConfig", "UserError", "balance", "border_km",
+        "calibrate", "clean", "country_of", "evaluate", "explain", "find_lr", "geocode", "ingest", "load",
+        "measure", "merge", "predict", "read", "score", "sets", "split", "train", "write",
     }  # fmt: skip
     assert set(dir(wl)) == set(wl.__all__)
     assert all(callable(getattr(wl, name)) for name in wl.__all__ if name != "__version__")

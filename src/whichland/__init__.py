@@ -31,8 +31,11 @@ _HOMES = {
     "train": "whichland.train.run",
     "find_lr": "whichland.train.lr_finder",
     "evaluate": "whichland.evaluate.report",
+    "CalibrateConfig": "whichland.evaluate.calibration",
+    "calibrate": "whichland.evaluate.calibration",
     "load": "whichland.model.bundle",
     "predict": "whichland.model.predict",
+    "sets": "whichland.model.calibration",
     "explain": "whichland.explain.explanation",
     "ScoreConfig": "whichland.model.street",
     "score": "whichland.model.street",
@@ -52,6 +55,8 @@ if TYPE_CHECKING:
     from whichland.curate.split import SplitConfig as SplitConfig
     from whichland.curate.split import split as split
     from whichland.errors import UserError as UserError
+    from whichland.evaluate.calibration import CalibrateConfig as CalibrateConfig
+    from whichland.evaluate.calibration import calibrate as calibrate
     from whichland.evaluate.report import evaluate as evaluate
     from whichland.explain.explanation import explain as explain
     from whichland.geo.borders import border_km as border_km
@@ -60,6 +65,7 @@ if TYPE_CHECKING:
     from whichland.manifest import read as read
     from whichland.manifest import write as write
     from whichland.model.bundle import load as load
+    from whichland.model.calibration import sets as sets
     from whichland.model.predict import predict as predict
     from whichland.model.street import ScoreConfig as ScoreConfig
     from whichland.model.street import score as score

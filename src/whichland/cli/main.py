@@ -36,9 +36,16 @@ COMMANDS = {
     "compare": Entry(
         "whichland.cli.compare", "compare", "Which of several models is better, and can it be told at all?"
     ),
+    "calibrate": Entry(
+        "whichland.cli.calibrate", "calibrate", "Make a bundle's odds honest, on the validation photos."
+    ),
+    "study": Entry(
+        "whichland.cli.study", "study", "Train and judge every cell of a grid; figures with intervals."
+    ),
     "predict": Entry("whichland.cli.predict", "predict", "The likeliest countries of photos and folders."),
     "models": Entry("whichland.cli.models", "models", "Models to train: size, input, work, licence, speed."),
     "explain": Entry("whichland.cli.explain", "explain", "Show where in a photo the model found its answer."),
+    "atlas": Entry("whichland.cli.atlas", "atlas", "The clues a model knows each country by, each tried."),
 }
 DATA_COMMANDS = {
     "ingest": Entry(

@@ -32,7 +32,7 @@ PHOTO_ENDINGS = frozenset(
 )
 
 Guesses = list[tuple[str, float]]  # country code and probability, likeliest first
-Show = Callable[[str, Guesses], None]
+Show = Callable[[str, Guesses, tuple[str, ...]], None]  # a path, its guesses, the countries of its set
 
 
 def predict(
@@ -51,6 +51,14 @@ def predict(
     json: Annotated[
         bool, typer.Option("--json", help='Lines {"path","country","probability","top":[…]}.')
     ] = False,
+    sets: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Also name the countries of which one is right with this probability; needs a bundle "
+            "that `whichland calibrate` has seen, which fits 80, 90 and 95.",
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Photos the model takes at once.")] = 32,
 ) -> None:
     """The likeliest countries of photos and folders, with their odds.
@@ -62,7 +70,7 @@ def predict(
         raise UserError("--csv and --json exclude each other; choose one")
     paths = find_photos(photos)
     require_extra("train", "torch")
-    failed = _run(bundle, paths, top, batch_size, "csv" if csv else "json" if json else "text")
+    failed = _run(bundle, paths, top, sets, batch_size, "csv" if csv else "json" if json else "text")
     raise typer.Exit(2 if failed else 0)
 
 
@@ -94,17 +102,21 @@ def _walk(folder: str) -> Iterator[str]:
                 yield os.path.join(parent, name)  # noqa: PTH118 (a path is shown as it was given)
 
 
-def _run(folder: Path, paths: list[str], top: int, batch_size: int, form: str) -> int:
+def _run(folder: Path, paths: list[str], top: int, percent: float | None, batch_size: int, form: str) -> int:
     """Predict and print; return how many photos could not be read."""
     from whichland.images.decode import ImageError
     from whichland.model import bundle as bundles
+    from whichland.model.calibration import require_level, sets
     from whichland.model.predict import best_device, predict
 
     bundle = bundles.load(folder)
     bundle.model.to(best_device())
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names of files as they are
     top = min(top, len(bundle.labels))
-    show = {"csv": _csv, "json": _json, "text": _text}[form](top)
+    level = None if percent is None else round(percent / 100, 6)
+    if level is not None:
+        require_level(bundle, level)  # before any photo is decoded
+    show = {"csv": _csv, "json": _json, "text": _text}[form](top, percent)
     failed = 0
     for path, odds in predict(bundle, paths, batch_size=batch_size, progress=not sys.stdout.isatty()):
         if isinstance(odds, ImageError):
@@ -112,45 +124,54 @@ def _run(folder: Path, paths: list[str], top: int, batch_size: int, form: str) -
             print(str(odds).replace("\n", "\\n"), file=sys.stderr, flush=True)
             continue
         best = (-odds).argsort(kind="stable")[:top]
-        show(path, [(bundle.labels[at], float(odds[at])) for at in best])
+        named = () if level is None else sets(bundle, odds, level)
+        show(path, [(bundle.labels[at], float(odds[at])) for at in best], named)
         sys.stdout.flush()  # results appear as they are found, and a closed pipe is noticed here
     return failed
 
 
-def _csv(top: int) -> Show:
+def _csv(top: int, percent: float | None) -> Show:
     writer = csv_format.writer(sys.stdout, lineterminator="\n")
     numbered = [cell for n in range(2, top + 1) for cell in (f"country_{n}", f"probability_{n}")]
-    writer.writerow(["path", "country", "probability", *numbered])
+    last = [] if percent is None else [f"set_{percent:g}"]
+    writer.writerow(["path", "country", "probability", *numbered, *last])
 
-    def show(path: str, guesses: Guesses) -> None:
-        writer.writerow([path, *(cell for code, odds in guesses for cell in (code, f"{odds:.6f}"))])
+    def show(path: str, guesses: Guesses, named: tuple[str, ...]) -> None:
+        cells = (cell for code, odds in guesses for cell in (code, f"{odds:.6f}"))
+        writer.writerow([path, *cells, *([" ".join(named)] if named else [])])
 
     return show
 
 
-def _json(top: int) -> Show:
-    def show(path: str, guesses: Guesses) -> None:
+def _json(top: int, percent: float | None) -> Show:
+    def show(path: str, guesses: Guesses, named: tuple[str, ...]) -> None:
         ranked = [{"country": code, "probability": round(odds, 6)} for code, odds in guesses]
-        print(json_format.dumps({"path": path, **ranked[0], "top": ranked}))
+        added = {"set": named, "set_percent": percent} if named else {}
+        print(json_format.dumps({"path": path, **ranked[0], "top": ranked, **added}))
 
     return show
 
 
-def _text(top: int) -> Show:
+def _text(top: int, percent: float | None) -> Show:
     """A table a photo on a terminal; a line a photo elsewhere."""
     from whichland.geo.countries import country_name
 
-    if sys.stdout.isatty():
-        return _table
-
-    def show(path: str, guesses: Guesses) -> None:
+    def show(path: str, guesses: Guesses, named: tuple[str, ...]) -> None:
         listed = ", ".join(f"{country_name(code)} ({code}) {odds:.1%}" for code, odds in guesses)
-        print(f"{path}: {listed}")
+        print(f"{path}: {listed}" + (f"; {_in_words(named, percent)}" if named else ""))
 
-    return show
+    def show_table(path: str, guesses: Guesses, named: tuple[str, ...]) -> None:
+        _table(path, guesses, _in_words(named, percent))
+
+    return show_table if sys.stdout.isatty() else show
 
 
-def _table(path: str, guesses: Guesses) -> None:
+def _in_words(named: tuple[str, ...], percent: float | None) -> str:
+    listed = ("one of " if len(named) > 1 else "") + ", ".join(named)
+    return f"{listed} at {percent:g} %" if named else ""
+
+
+def _table(path: str, guesses: Guesses, said: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -164,4 +185,6 @@ def _table(path: str, guesses: Guesses) -> None:
     console = Console()
     console.print(Text(path, style="bold"), soft_wrap=True)
     console.print(table)
+    if said:
+        console.print(Text(said), soft_wrap=True)
     console.print()

@@ -7,6 +7,7 @@ country, and the bias-corrected interval were tried and hold it less often.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,18 @@ Floats = NDArray[np.float64]
 
 REPLICATES = 2000
 LEVEL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A score with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
 
 
 def group_numbers(groups: Sequence[str | None]) -> NDArray[np.int64]:
@@ -50,3 +63,45 @@ def interval(replicates_RS: Floats, level: float = LEVEL) -> tuple[Floats, Float
     tail = (1 - level) / 2
     low, high = np.quantile(replicates_RS, (tail, 1 - tail), axis=0)
     return low, high
+
+
+def scored(values_S: Floats, replicates_RS: Floats) -> list[Score]:
+    """Each statistic with its interval."""
+    low_S, high_S = interval(replicates_RS)
+    return [
+        Score(value=float(value), low=float(low), high=float(high))
+        for value, low, high in zip(values_S, low_S, high_S, strict=True)
+    ]
+
+
+def shares(
+    hits_N: NDArray[np.bool_], part_N: NDArray[np.int64], parts: int, group_N: NDArray[np.int64]
+) -> list[Score | None]:
+    """The share of hits among the photos of each part (-1: of none), with intervals; a part without photos: None.
+
+    Where all photos of a part are hits, drawing anew cannot tell how sure that is; the lower bound is then by the
+    rule of three over its groups (Hanley & Lippman-Hand 1983). Redraws that leave a part empty are passed over.
+    """
+    inside_N = part_N >= 0
+    part, hits = part_N[inside_N], hits_N[inside_N].astype(float)
+
+    def statistic(weights_N: Floats) -> Floats:
+        weights = weights_N[inside_N]
+        photos_P = np.bincount(part, weights, parts)
+        hits_P = np.bincount(part, weights * hits, parts)
+        share_P: Floats = np.divide(hits_P, photos_P, out=np.full(parts, np.nan), where=photos_P > 0)
+        return share_P
+
+    values_P = statistic(np.ones(len(hits_N)))
+    drawn_RP = replicate(statistic, group_N)
+    found: list[Score | None] = []
+    for at, value in enumerate(values_P):
+        if np.isnan(value):
+            found.append(None)
+            continue
+        (score,) = scored(values_P[[at]], drawn_RP[~np.isnan(drawn_RP[:, at])][:, [at]])
+        if value == 1:
+            groups = len(np.unique(group_N[inside_N][part == at]))
+            score = Score(value=1.0, low=max(0.0, 1 - 3 / groups), high=1.0)
+        found.append(score)
+    return found

@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 import whichland
 from whichland.evaluate import figures, metrics
+from whichland.evaluate.bootstrap import Score
 from whichland.evaluate.predictions import SHOWN
-from whichland.evaluate.report import Confused, Explanation, Report, Score, confusion_csv
+from whichland.evaluate.report import Confused, Explanation, Report, confusion_csv
 from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError, load
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from whichland import manifest as manifests
 from whichland.curate.certificate import difference
 from whichland.errors import UserError
 from whichland.evaluate import bootstrap, metrics
+from whichland.evaluate.bootstrap import Score as Score
 from whichland.evaluate.predictions import Identity, Predictions, bundle_hash, collect, identity_of
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
@@ -25,22 +26,14 @@ from whichland.model.bundle import Bundle
 from whichland.train.run import manifest_hash
 from whichland.whole_file import whole_file
 
+if TYPE_CHECKING:
+    from whichland.evaluate.geography import Geography
+    from whichland.evaluate.pins import PinReport
+
 LOG = "evaluations.jsonl"  # beside the bundle: a line each time that a split was put to it
 FILES = ("metrics.json", "predictions.parquet", "confusion.csv", "confusion.svg", "report.html")
 
 Explanation = tuple[NDArray[np.uint8], str]  # a picture, H×W×3, and what to say of it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """A score with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +77,18 @@ class Report:
         """Whether the manifest is the one the bundle was trained from, so that its split was kept apart."""
         trained = self.bundle.info.get("manifest_sha256")
         return bool(trained == self.predictions.identity.manifest_sha256)
+
+    @cached_property
+    def geography(self) -> "Geography":
+        from whichland.evaluate.geography import geography
+
+        return geography(self.outcomes, self.predictions.labels, self.predictions.groups)
+
+    @cached_property
+    def pins(self) -> "PinReport":
+        from whichland.evaluate.pins import judge_pins, places_for
+
+        return judge_pins(self.predictions, places_for(self), self.manifest)
 
     @cached_property
     def doubt(self) -> str | None:
@@ -159,8 +164,7 @@ def evaluate(
 def score(outcomes: metrics.Outcomes, group_N: metrics.Ints) -> dict[str, Score]:
     """The overall scores, each with a 95 % percentile interval from a bootstrap over groups."""
     drawn = bootstrap.replicate(lambda weights_N: metrics.scores(outcomes, weights_N), group_N)
-    rows = zip(metrics.SCORES, metrics.scores(outcomes), *bootstrap.interval(drawn), strict=True)
-    return {name: Score(value=float(v), low=float(low), high=float(high)) for name, v, low, high in rows}
+    return dict(zip(metrics.SCORES, bootstrap.scored(metrics.scores(outcomes), drawn), strict=True))
 
 
 def choose_folder(run: Path, split: str, out: Path | None, identity: Identity) -> Path:
@@ -223,6 +227,8 @@ def numbers(report: Report) -> dict[str, Any]:
             }
             for c in metrics.by_country(outcomes)
         },
+        "geography": asdict(report.geography),
+        "pins": asdict(report.pins),
         "left_out": {
             "unknown_countries": found.unknown,
             "without_country": found.unplaced,

@@ -1,0 +1,217 @@
+"""Honest odds: the temperature, the thresholds of country sets and of silence, fitted on validation photos.
+
+A bundle keeps them in whichland.json, so that every answer can use them:
+
+    "temperature": 1.31,
+    "calibration": {"sets": {"0.9": 0.043, …}, "abstain": {"0.9": {"threshold": 0.62, …}, …}, …}
+
+Photos of one drive fare alike, so a group counts once, however many photos it has: its photos share a weight of 1.
+
+Sources: temperature scaling, Guo et al. 2017 (arXiv 1706.04599). Sets of all countries above one threshold (LAC),
+Sadinle, Lei & Wasserman 2019 (arXiv 1609.00451), with the threshold of split conformal prediction for groups, Lee,
+Barber & Willett 2023 (arXiv 2306.06342).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whichland.errors import UserError
+from whichland.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from whichland.model.bundle import Bundle
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+LEVELS = (0.8, 0.9, 0.95)
+COLDEST, HOTTEST = 0.1, 10.0  # where all validation photos are right, no finite temperature is the best
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silence:
+    """Above which odds of the first guess to answer, and what that gave on the validation photos."""
+
+    threshold: float | None  # None: no threshold keeps the promise
+    answered: float  # share of the photos
+    right: float  # share of the answered ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What a bundle knows of its own odds; shares are of 1."""
+
+    temperature: float
+    photos: int  # of validation
+    groups: int
+    sets: dict[float, float]  # coverage → the odds from which on a country stands in the set
+    abstain: dict[float, Silence]  # accuracy of what is answered → when to answer
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """As whichland.json holds it; merge it into the bundle's other entries."""
+        kept = {key: value for key, value in asdict(self).items() if key != "temperature"}
+        for name in ("sets", "abstain"):
+            kept[name] = {f"{share:g}": value for share, value in kept[name].items()}
+        return {"temperature": self.temperature, "calibration": kept}
+
+    def set_of(self, odds_NK: NDArray[np.floating[Any]], level: float) -> NDArray[np.bool_]:
+        """Which countries stand in each photo's set: N×K. The first guess always does, so no set is empty."""
+        within = odds_NK >= self.sets[level]
+        within[np.arange(len(odds_NK)), odds_NK.argmax(axis=1)] = True
+        return within
+
+
+def calibration_of(info: Mapping[str, Any]) -> Calibration | None:
+    """The calibration in a bundle's whichland.json; None when it has none."""
+    kept = info.get("calibration")
+    if kept is None:
+        return None
+    return Calibration(
+        temperature=float(info["temperature"]),
+        photos=kept["photos"],
+        groups=kept["groups"],
+        sets={float(level): threshold for level, threshold in kept["sets"].items()},
+        abstain={float(share): Silence(**silence) for share, silence in kept["abstain"].items()},
+    )
+
+
+def sets(bundle: "Bundle", odds_K: NDArray[np.floating[Any]], level: float = 0.9) -> tuple[str, ...]:
+    """The countries of which one is the photo's with probability `level`, likeliest first, by the bundle's odds.
+
+    The probability is an average over photos like those of validation, not a promise for each country. Raises
+    UserError when the bundle has no calibration, or none for that level.
+    """
+    within_K = require_level(bundle, level).set_of(odds_K[None], level)[0]
+    return tuple(bundle.labels[at] for at in (-odds_K).argsort(kind="stable") if within_K[at])
+
+
+def require_level(bundle: "Bundle", level: float) -> Calibration:
+    """The bundle's calibration. Raises UserError when it has none, or no sets of that level."""
+    calibration = calibration_of(bundle.info)
+    if calibration is None:
+        raise UserError(
+            f"{bundle.folder} is not calibrated; run `whichland calibrate {bundle.folder} MANIFEST`"
+        )
+    if level not in calibration.sets:
+        known = ", ".join(f"{share * 100:g}" for share in calibration.sets)
+        raise UserError(
+            f"{bundle.folder} keeps sets of {known} %, not {level * 100:g} %;"
+            " `whichland calibrate --levels` fits others"
+        )
+    return calibration
+
+
+def fit(
+    logits_NK: NDArray[np.floating[Any]],
+    truth_N: Ints,
+    groups_N: Sequence[str | None] | Ints,
+    *,
+    levels: Sequence[float] = LEVELS,
+    accuracies: Sequence[float] = LEVELS,
+) -> Calibration:
+    """Fit temperature and thresholds on validation photos.
+
+    `logits_NK` are the model's before any temperature (or logarithms of its odds at temperature 1), `truth_N` the
+    index of each photo's country, `groups_N` each photo's group (None: one of its own).
+    """
+    weights_N = group_weights(groups_N)
+    temperature = fit_temperature(logits_NK, truth_N)
+    odds_NK = np.exp(log_odds(logits_NK, temperature))
+    return Calibration(
+        temperature=temperature,
+        photos=len(truth_N),
+        groups=round(float(weights_N.sum())),
+        sets={level: set_threshold(odds_NK, truth_N, weights_N, level) for level in levels},
+        abstain={share: silence(odds_NK, truth_N, weights_N, share) for share in accuracies},
+    )
+
+
+def group_weights(groups_N: Sequence[str | None] | Ints) -> Floats:
+    """One over the size of each photo's group."""
+    sizes: dict[Any, int] = {}
+    for group in groups_N:
+        sizes[group] = sizes.get(group, 0) + 1
+    return np.array([1.0 if group is None else 1 / sizes[group] for group in groups_N])
+
+
+def log_odds(logits_NK: NDArray[np.floating[Any]], temperature: float = 1.0) -> Floats:
+    """Logarithm of the softmax of logits over the temperature, N×K. Logarithms of odds are logits too."""
+    scaled = np.asarray(logits_NK, np.float64) / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    shifted: Floats = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+    return shifted
+
+
+def fit_temperature(logits_NK: NDArray[np.floating[Any]], truth_N: Ints) -> float:
+    """The temperature with the least mean negative log-likelihood, between `COLDEST` and `HOTTEST`."""
+    low, high = np.log(COLDEST), np.log(HOTTEST)
+    for _ in range(
+        30
+    ):  # to 4e-9; the loss is convex in 1/temperature, so its slope has one sign on each side
+        middle = (low + high) / 2
+        if slope(logits_NK, truth_N, float(np.exp(middle)))[0].sum() > 0:
+            low = middle
+        else:
+            high = middle
+    return float(np.exp((low + high) / 2))
+
+
+def slope(logits_NK: NDArray[np.floating[Any]], truth_N: Ints, temperature: float) -> tuple[Floats, Floats]:
+    """First and second derivative of each photo's loss by 1/temperature, N each."""
+    z_NK = np.asarray(logits_NK, np.float64)
+    odds_NK = np.exp(log_odds(z_NK, temperature))
+    mean_N = (odds_NK * z_NK).sum(axis=1)
+    spread_N = (odds_NK * z_NK**2).sum(axis=1) - mean_N**2
+    return mean_N - z_NK[np.arange(len(truth_N)), truth_N], spread_N
+
+
+def set_threshold(odds_NK: Floats, truth_N: Ints, weights_N: Floats, level: float) -> float:
+    """The odds from which on countries form a set that holds the truth with probability `level`.
+
+    That is for a photo of a group not seen here, averaged over what groups might have been seen. An unseen group
+    counts as one that no threshold above 0 would have served; where groups are so few that this alone breaks the
+    promise, the threshold is 0 and the set holds all countries.
+    """
+    own_N = odds_NK[np.arange(len(truth_N)), truth_N]
+    order = np.argsort(-own_N, kind="stable")
+    covered = np.cumsum(weights_N[order]) / (weights_N.sum() + 1)
+    enough = np.flatnonzero(covered >= level - ROUNDING)
+    return float(own_N[order[enough[0]]]) if len(enough) else 0.0
+
+
+def silence(odds_NK: Floats, truth_N: Ints, weights_N: Floats, accuracy: float) -> Silence:
+    """Answer above the least odds of the first guess from which on `accuracy` of the answers are right.
+
+    One group more is counted as wrong, so that a lucky few do not set the threshold.
+    """
+    sure_N, wrong_N = odds_NK.max(axis=1), odds_NK.argmax(axis=1) != truth_N
+    order = np.argsort(-sure_N, kind="stable")
+    answered, wrong = np.cumsum(weights_N[order]), np.cumsum((weights_N * wrong_N)[order])
+    last = np.append(np.diff(sure_N[order]) != 0, True)  # equal odds are answered together
+    kept = np.flatnonzero(last & ((wrong + 1) / (answered + 1) <= 1 - accuracy + ROUNDING))
+    if not len(kept):
+        return Silence(threshold=None, answered=0.0, right=0.0)
+    at = kept[-1]
+    return Silence(
+        threshold=float(sure_N[order[at]]),
+        answered=float(answered[at] / weights_N.sum()),
+        right=float(1 - wrong[at] / answered[at]),
+    )
+
+
+def keep(folder: Path, calibration: Calibration, **facts: Any) -> None:
+    """Write the calibration and further facts about it into a bundle's whichland.json, whole or not at all."""
+    path = folder / "whichland.json"
+    info = json.loads(path.read_text(encoding="utf-8"))
+    added = calibration.info
+    added["calibration"] |= facts
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(info | added, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
