@@ -202,9 +202,10 @@ def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_calibration_survives_json() -> None:
-    before = Calibration(
-        temperature=1.25, photos=9, groups=7, sets={0.9: 0.1},
-        abstain={0.8: Silence(threshold=None, answered=0, right=0), 0.9: Silence(threshold=0.7, answered=0.2, right=1)},
-    )  # fmt: skip
+    kept = {
+        0.8: Silence(threshold=None, answered=0, right=0),
+        0.9: Silence(threshold=0.7, answered=0.2, right=1),
+    }
+    before = Calibration(temperature=1.25, photos=9, groups=7, sets={0.9: 0.1}, abstain=kept)
     assert calibration_of(json.loads(json.dumps(before.info))) == before
     assert calibration_of({"temperature": 1.0}) is None
