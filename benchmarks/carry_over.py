@@ -6,11 +6,11 @@
     python benchmarks/carry_over.py report PLACE NAME …
 
 `data` makes two manifests from DATA/compressed_dataset (home) and DATA/pano_parquet: home.parquet with its own
-split, and panoramas.parquet with the four pictures of each panorama as views. The panoramas are halved by a hash of
-their names: `val` to choose on, `test` to report on; none is trained on. `train` trains a variant on the 22 countries
-and keeps its odds of the home validation photos and of the choosing half. `table` shows all variants side by side,
-each against the first one by a paired bootstrap over groups. `report` asks the home test photos and the reported
-half.
+split, and panoramas.parquet with the four pictures of each panorama as views. The panoramas are halved by a hash
+of their names: `val` to choose on, `test` to report on; none is trained on. `train` trains a variant on the 22
+countries and keeps its odds of the home validation photos and of the choosing half. `table` shows all variants
+side by side, each against the first one by a paired bootstrap over groups. `report` asks the home test photos and
+the reported half.
 """
 
 import argparse
