@@ -3,9 +3,10 @@
     python benchmarks/choices.py run home.parquet --weights W --out PLACE [--only NAME …]
     python benchmarks/choices.py table home.parquet --out PLACE
 
-Each variant differs from `base` in what its line below says, and is trained with each seed on the first 100 photos
-of five countries. They are judged on the validation photos: a difference is the mean over the seeds, its interval
-that of a bootstrap over groups in which all variants and seeds see the same groups. `run` goes on where it stopped.
+Each variant differs from `base` in what its line below says, and is trained with each seed on the first 100
+photos of five countries. They are judged on the validation photos: a difference is the mean over the seeds, its
+interval that of a bootstrap over groups in which all variants and seeds see the same groups. `run` goes on where
+it stopped.
 """
 
 import argparse
@@ -14,8 +15,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from carry_over import odds_of
 
+from carry_over import odds_of
 from whichland.evaluate.bootstrap import interval, replicate
 from whichland.evaluate.metrics import Outcomes, scores
 from whichland.model import bundle as bundles
