@@ -1,7 +1,7 @@
 """What a model takes for granted: how common each country was among the photos it learnt from.
 
-A photo from elsewhere need not follow those shares. Dividing the odds by them, and multiplying by the shares that are
-expected there, gives the odds under the latter, as long as each country's photos look the same in both places
+A photo from elsewhere need not follow those shares. Dividing the odds by them, and multiplying by the shares that
+are expected there, gives the odds under the latter, as long as each country's photos look the same in both places
 (Saerens, Latinne & Decaestecker 2002, doi:10.1162/089976602753284446).
 """
 
