@@ -1,0 +1,113 @@
+"""Where wrong answers go: shares by region, the other side of the road, distances, each beside its null."""
+
+import numpy as np
+import pytest
+
+from whichland.evaluate.geography import BINS, dealt, geography
+from whichland.evaluate.metrics import Outcomes
+
+LABELS = ("AU", "DE", "FR", "GB", "JP", "US")
+LEFT = {"AU", "GB", "JP"}
+
+
+def outcomes_of(pairs: list[tuple[str, str]]) -> Outcomes:
+    truth, guess = (np.array([LABELS.index(code) for code in codes]) for codes in zip(*pairs, strict=True))
+    return Outcomes.from_probabilities(truth, np.eye(len(LABELS))[guess])
+
+
+PAIRS = (
+    [("DE", "DE")] * 5 + [("DE", "FR")] * 3 + [("DE", "JP")] * 2
+    + [("GB", "GB")] * 2 + [("GB", "AU")] * 1 + [("GB", "US")] * 1
+    + [("JP", "JP")] * 4
+)  # fmt: skip
+
+
+def test_shares_by_country_region_and_continent() -> None:
+    found = geography(outcomes_of(PAIRS), LABELS, np.arange(len(PAIRS)))
+    right = {name: score.value for name, score in found.right.items() if score}
+    assert right == pytest.approx({"country": 11 / 18, "region": 14 / 18, "continent": 14 / 18})
+    assert found.largest == pytest.approx({"country": 10 / 18, "region": 10 / 18, "continent": 14 / 18})
+    europe, asia = found.continents
+    assert (europe.name, europe.photos, europe.countries) == ("Europe", 14, 2)
+    assert europe.right["continent"] is not None
+    assert europe.right["continent"].value == pytest.approx(10 / 14)
+    assert europe.right["continent"].low < 10 / 14 < europe.right["continent"].high
+    assert asia.right["country"] is not None
+    # all four are right: by the rule of three, up to 3 in 4 may not be
+    assert (asia.right["country"].value, asia.right["country"].low, asia.right["country"].high) == (
+        1,
+        0.25,
+        1,
+    )
+    assert {part.name: part.photos for part in found.regions} == {
+        "Western Europe": 10,
+        "Northern Europe": 4,
+        "Eastern Asia": 4,
+    }
+    assert [(w.code, w.photos) for w in found.worst] == [("DE", 10)]  # GB as well
+
+
+def test_a_drive_is_one_draw() -> None:
+    alone = geography(outcomes_of(PAIRS), LABELS, np.arange(len(PAIRS))).right["country"]
+    drives = geography(outcomes_of(PAIRS), LABELS, np.arange(len(PAIRS)) // 3).right["country"]
+    assert alone is not None
+    assert drives is not None
+    assert drives.high - drives.low > 1.2 * (alone.high - alone.low)
+
+
+def test_errors_across_the_road_beside_what_chance_would_make() -> None:
+    found = geography(outcomes_of(PAIRS), LABELS, np.arange(len(PAIRS)))
+    sides = {side.drives_on: side for side in found.sides}
+    assert {name: side.wrong for name, side in sides.items()} == {"both": 7, "left": 2, "right": 5}
+    across = {name: side.across.value for name, side in sides.items()}
+    assert across == pytest.approx({"both": 3 / 7, "left": 1 / 2, "right": 2 / 5})
+    # wrong answers: FR 3, JP 2, AU 1, US 1. Germany's photos may be dealt any, three of seven drive on the left
+    assert sides["right"].expected == pytest.approx(3 / 7)
+    assert sides["left"].expected == pytest.approx(4 / 7)
+    # within the continent guessed each has one candidate: FR for FR, JP for JP, AU, US
+    assert sides["both"].within_continent == pytest.approx(3 / 7)
+
+
+def test_answers_dealt_out_are_the_mean_over_shuffles() -> None:
+    random = np.random.default_rng(0)
+    truth, guess = random.integers(0, 6, 4000), random.integers(0, 6, 4000) ** 2 // 5
+    outcomes = Outcomes.from_probabilities(truth, np.eye(6)[guess])
+    value = random.random((6, 6))
+    wrong = truth != guess
+    drawn = random.choice(guess[wrong], (300, wrong.sum()))
+    of_photo = np.ma.array(value[truth[wrong], drawn], mask=drawn == truth[wrong]).mean(axis=0)
+    assert dealt(outcomes, value).mean() == pytest.approx(of_photo.mean(), abs=0.002)
+
+
+def test_a_model_that_sees_the_side_makes_fewer_errors_across_it_than_chance() -> None:
+    random = np.random.default_rng(1)
+    pairs = []
+    for _ in range(600):
+        truth = str(random.choice(LABELS))
+        alike = [code for code in LABELS if (code in LEFT) == (truth in LEFT)]
+        pairs.append((truth, str(random.choice(alike if random.random() < 0.8 else list(LABELS)))))
+    both = geography(outcomes_of(pairs), LABELS, np.arange(600)).sides[0]
+    assert both.across.high < both.expected
+
+
+def test_distances_of_wrong_answers() -> None:
+    found = geography(outcomes_of(PAIRS), LABELS, np.arange(len(PAIRS))).distances
+    assert found is not None
+    shares = {name: round(score.value * 7) for name, score in found.shares.items()}
+    # DE-FR three times; from Great Britain to Maine; DE-JP twice, about 8,500 km; GB-AU
+    assert shares[BINS[0]] == 3
+    assert shares["up to 5,000 km"] == 1
+    assert shares["up to 10,000 km"] == 2
+    assert shares[BINS[-1]] == 1
+    assert sum(shares.values()) == 7
+    assert sum(found.expected.values()) == pytest.approx(1)
+    median = found.quantiles_km["50%"]
+    assert 4000 < median.value < 9000
+    assert median.low < 1000 < median.high
+    assert found.expected_median_km > 4000
+
+
+def test_without_errors_there_are_no_distances_and_no_sides() -> None:
+    found = geography(outcomes_of([("DE", "DE"), ("JP", "JP")]), LABELS, np.arange(2))
+    assert found.distances is None
+    assert found.sides == []
