@@ -12,9 +12,12 @@ from safetensors.torch import save, save_file
 from torch import nn
 
 from misbehaving_hub import serve
+from saved_bundle import save_bundle
 from whichland.errors import UserError
 from whichland.model.backbone import create, load_weights, timm
-from whichland.model.head import classifier_name, get_head
+from whichland.model.bundle import load
+from whichland.model.freezing import freeze
+from whichland.model.head import classifier_name, classifier_names, features_before_head, get_head
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "weights"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the weights in ../shared/weights")
@@ -91,9 +94,104 @@ def test_an_unknown_architecture_names_neighbours() -> None:
         create("resnet_18", 3, weights="none")
 
 
-def test_arguments_that_a_model_does_not_take() -> None:
-    with pytest.raises(UserError, match="cannot be made with"):
-        create("test_resnet", 3, weights="none", model_args={"wings": 2})
+def test_a_tag_that_timm_has_not_names_those_it_has() -> None:
+    with pytest.raises(UserError, match=r"timm has no weights 'nonsense' of resnet18; it has .*a1_in1k"):
+        create("resnet18.nonsense", 3, weights="none", size=64)
+
+
+@pytest.mark.parametrize("name", ["qwen3_vit_88m_enc", "mobilenetv5_300m_enc"])
+def test_an_encoder_without_a_classifier_is_told(name: str) -> None:
+    with torch.device("meta"), pytest.raises(UserError, match="has no place for a classifier"):
+        create(name, 3, weights="none")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"wings": 2}, "cannot be made with"),
+        ({"act_layer": "foo"}, "cannot be made with"),
+        ({"num_classes": 7}, "num_classes cannot be chosen"),
+        ({"in_chans": 1}, "in_chans cannot be chosen"),
+    ],
+)
+def test_arguments_that_a_model_does_not_take(given: dict[str, object], words: str) -> None:
+    for size in (None, 64):
+        with pytest.raises(UserError, match=words) as raised:
+            create("test_resnet", 3, weights="none", model_args=given, size=size)
+        assert "\n" not in str(raised.value)
+
+
+def test_weights_of_a_bundle_bring_its_arguments_and_its_normalisation(tmp_path: Path) -> None:
+    made = create("mobilenetv2_050", 3, weights="none", model_args={"pad_type": "same"}, size=64)
+    cfg = made.pretrained_cfg | {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "interpolation": "bilinear"}
+    save_bundle(tmp_path / "bundle", made, cfg)
+    file = str(tmp_path / "bundle" / "model.safetensors")
+    again = create("mobilenetv2_050", 2, weights=file, size=96)
+    assert again.model_args == {"pad_type": "same"}
+    assert tuple(again.pretrained_cfg["mean"]) == (0.1, 0.2, 0.3)
+    assert again.pretrained_cfg["interpolation"] == "bilinear"
+    assert again.pretrained_cfg["input_size"] == (3, 96, 96)
+    assert create("mobilenetv2_050", 2, weights=file, model_args={"pad_type": ""}).model_args == {
+        "pad_type": ""
+    }
+
+
+def test_classes_of_the_weights_are_not_those_of_the_bundle(tmp_path: Path) -> None:
+    file = tmp_path / "w.safetensors"
+    save_file(tiny(7).state_dict(), file)
+    file.with_suffix(".json").write_text('{"timm_kwargs": {"num_classes": 7}}')
+    made = create("test_resnet", 3, weights=str(file), size=64, head_after="logits")
+    assert made.head == (7,)
+    folder = save_bundle(tmp_path / "bundle", made)
+    assert load(folder).model(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "{"])
+def test_what_lies_beside_weights_and_says_nothing_is_told(weights: Path, content: str) -> None:
+    weights.with_suffix(".json").write_text(content)
+    with pytest.raises(UserError, match=r"tiny\.json"):
+        create("test_resnet", 3, weights=str(weights))
+
+
+def test_weights_of_another_family_at_another_size_are_one_line(weights: Path) -> None:
+    for arch in ("vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"):
+        with pytest.raises(UserError, match=r"tiny\.safetensors") as raised:
+            create(arch, 3, weights=str(weights), size=256)
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("arch", "size", "arguments"),
+    [
+        ("test_resnet", 64, {}),
+        ("test_vit", 64, {}),
+        ("caformer_s18", 64, {}),  # an MLP before the classifier
+        ("crossvit_9_240", 240, {}),  # two classifiers, of two branches
+        ("resnetv2_50", 64, {"layers": (1, 1, 1, 1)}),  # classifies by a convolution
+    ],
+)
+def test_what_the_head_sees_is_what_it_is_given(arch: str, size: int, arguments: dict[str, object]) -> None:
+    model = create(arch, 3, weights="none", size=size, model_args=arguments).model.eval()
+    x, head = torch.randn(2, 3, size, size), get_head(model)
+    with torch.no_grad():
+        seen = features_before_head(model, x)
+        given = seen if isinstance(head, nn.Linear) else seen[:, :, None, None]
+        if len(classifier_names(model)) == 1:
+            torch.testing.assert_close(head(given).flatten(1), model(x))
+        else:
+            assert head(given).shape == (2, 3)
+
+
+def test_both_classifiers_of_a_distilled_model_are_its_head() -> None:
+    small = {"embed_dim": 12, "num_heads": 1, "depth": 2}
+    arch = "deit_tiny_distilled_patch16_224"
+    model = create(arch, 3, weights="none", size=32, model_args=small).model
+    freeze(model, "backbone")
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == {
+        "head.weight", "head.bias", "head_dist.weight", "head_dist.bias",
+    }  # fmt: skip
+    with pytest.raises(UserError, match="several classifiers"):
+        create(arch, 3, weights="none", size=32, model_args=small, head=(8,))
 
 
 @pytest.mark.parametrize("arch", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])

@@ -142,6 +142,7 @@ def damage_config(folder: Path, **changes: object) -> None:
         lambda f: (f / "whichland.json").unlink(),
         lambda f: (f / "whichland.json").write_bytes(b"\xff\xfe"),
         lambda f: (f / "config.json").write_text("[]"),
+        lambda f: (f / "whichland.json").write_text("[]"),
         lambda f: damage_config(f, label_names=None),
         lambda f: damage_config(f, label_names=["NO", "US"]),
         lambda f: damage_config(f, architecture="no_such_model"),
@@ -150,7 +151,8 @@ def damage_config(folder: Path, **changes: object) -> None:
     ],
     ids=[
         "weights cut", "weights pickled", "weights gone", "config cut", "config gone", "info gone", "info binary",
-        "config is a list", "no labels", "labels too few", "unknown model", "another model", "no preprocessing",
+        "config is a list", "info is a list", "no labels", "labels too few", "unknown model",
+        "another model", "no preprocessing",
     ],
 )  # fmt: skip
 def test_damage_is_one_line(tmp_path: Path, damage: object) -> None:

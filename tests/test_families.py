@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from saved_bundle import LABELS, save_bundle
 from whichland.errors import UserError
 from whichland.model import bundle as bundles
 from whichland.model.backbone import create, timm
@@ -14,8 +15,6 @@ from whichland.model.families import MEMBERS, NEWER, SIXTEEN, Member, facts, ima
 from whichland.model.freezing import freeze, train_mode
 from whichland.model.head import get_head
 from whichland.model.input_size import fit_size, meta_model, own_size
-
-LABELS = ("NA", "NO", "US")
 
 # What makes a test of the whole architecture cheap: its own modules, fewer blocks or thinner ones.
 CHEAPER = {
@@ -62,17 +61,7 @@ def test_two_steps_and_the_same_logits_through_timm_alone(tmp_path: Path, member
         optimizer.zero_grad()
     assert not torch.equal(before[0], stem)
     assert not torch.equal(before[1], get_head(made.model).weight)
-    bundles.save(
-        tmp_path / "bundle",
-        model=made.model,
-        arch=made.arch,
-        model_args=made.model_args,
-        pretrained_cfg=made.pretrained_cfg,
-        labels=LABELS,
-        info={"head": list(made.head)},
-        metrics={},
-        card="# card\n",
-    )
+    save_bundle(tmp_path / "bundle", made)
     with torch.no_grad():
         wanted = made.model.eval()(x).numpy()
         plain = timm.create_model(f"local-dir:{tmp_path / 'bundle'}", pretrained=True).eval()

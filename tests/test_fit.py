@@ -11,15 +11,13 @@ from signal import SIGINT, raise_signal
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 
+from tinted import tinted
 from whichland.config import to_toml
-from whichland.manifest import Manifest, write
 from whichland.model import bundle
 from whichland.model.backbone import timm
 from whichland.model.freezing import train_mode
@@ -35,23 +33,7 @@ STEPS = 4  # an epoch
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty-two photos of three countries, each with its own tint: four batches of eight to train on."""
     folder = tmp_path_factory.mktemp("photos")
-    generator = np.random.default_rng(0)
-    rows = []
-    for i in range(42):
-        code = list(COLOURS)[i % 3]
-        pixels = np.clip(np.array(COLOURS[code]) + generator.integers(-50, 50, (48, 80, 3)), 0, 255)
-        path = folder / f"{i:03d}.jpg"
-        Image.fromarray(pixels.astype(np.uint8)).save(path, quality=90)
-        rows.append(
-            {
-                "image_id": f"t/{i:03d}",
-                "uri": str(path),
-                "country": code,
-                "split": "val" if i > 32 else "train",
-            }
-        )
-    frame = pl.DataFrame(rows).with_columns(source=pl.lit("t"), drop_reason=pl.lit(None, dtype=pl.String))
-    return write(Manifest(frame), folder / "m.parquet")
+    return tinted(folder, 42, colours=COLOURS, size=(48, 80), split=lambda i: "val" if i > 32 else "train")
 
 
 def config(**changes: Any) -> TrainConfig:

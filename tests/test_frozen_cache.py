@@ -12,9 +12,10 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from whichland.manifest import Manifest, write
+from whichland.model.backbone import timm
 from whichland.model.freezing import train_mode
 from whichland.train.config import TrainConfig
 from whichland.train.frozen_cache import Form, times_before
@@ -103,6 +104,21 @@ def test_a_kept_cache_is_used_again_and_not_for_other_weights(
     train(manifest, config(**kept, seed=1), tmp_path / "third")  # other random weights
     assert len(list((tmp_path / "cache").iterdir())) == 2 * len(made)
     assert losses(tmp_path / "first") != losses(tmp_path / "third")
+
+
+def test_photos_normalised_in_another_way_are_not_found_in_a_kept_cache(
+    manifest: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "w.safetensors")
+    kept = {"freeze": "front", "cache": str(tmp_path / "cache"), "weights": str(tmp_path / "w.safetensors")}
+    for name, mean in (("first", 0.5), ("second", 0.1)):
+        (tmp_path / "w.json").write_text(
+            json.dumps({"preprocessing": {"mean": [mean] * 3, "std": [0.5] * 3}})
+        )
+        train(manifest, config(**kept, head_first=False, epochs=1), tmp_path / name)
+    train(manifest, config(**(kept | {"cache": None}), head_first=False, epochs=1), tmp_path / "fresh")
+    assert losses(tmp_path / "second") == losses(tmp_path / "fresh") != losses(tmp_path / "first")
 
 
 def test_decoded_photos_train_nearly_as_the_photos(manifest: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from test_bundle import LABELS
+from saved_bundle import LABELS, save_bundle
 from whichland.errors import UserError
 from whichland.model import bundle as bundles
 from whichland.model.backbone import create, timm
@@ -83,17 +83,7 @@ def test_a_bundle_of_a_size_that_is_not_square_loads_through_timm_alone(tmp_path
     made = create(arch, len(LABELS), weights="none", size=size, model_args=NARROW[arch])
     for parameter in made.model.parameters():
         nn.init.normal_(parameter, mean=float(parameter.ndim == 1), std=0.1)
-    bundles.save(
-        tmp_path / "bundle",
-        model=made.model,
-        arch=arch,
-        model_args=made.model_args,
-        pretrained_cfg=made.pretrained_cfg,
-        labels=LABELS,
-        info={"head": []},
-        metrics={},
-        card="# card\n",
-    )
+    save_bundle(tmp_path / "bundle", made)
     x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         wanted = made.model.eval()(x)
@@ -131,17 +121,7 @@ def test_positions_of_a_bundle_are_resampled_from_its_own_size(tmp_path: Path) -
     torch.manual_seed(0)
     made = create("vit_tiny_patch16_224", 3, weights="none", size=(64, 256), model_args=narrow)
     nn.init.normal_(made.model.pos_embed)
-    bundles.save(
-        tmp_path / "bundle",
-        model=made.model,
-        arch=made.arch,
-        model_args=made.model_args,
-        pretrained_cfg=made.pretrained_cfg,
-        labels=LABELS,
-        info={},
-        metrics={},
-        card="",
-    )
+    save_bundle(tmp_path / "bundle", made)
     file = str(tmp_path / "bundle" / "model.safetensors")
     positions = made.model.state_dict()["pos_embed"]
     for size, same in [((64, 256), True), (128, False)]:

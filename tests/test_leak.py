@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from curated import measured, photo, save
 from whichland.cli.main import root
@@ -16,6 +18,7 @@ from whichland.errors import UserError
 from whichland.evaluate.leak import FOLDS, _arms, answers, drawn, grouped_folds, leak, random_folds
 from whichland.manifest import Manifest, write
 from whichland.model import features as seen
+from whichland.model.backbone import timm
 from whichland.model.features import BackboneConfig, features
 
 TINY = BackboneConfig(arch="test_resnet", weights="none", size=64)
@@ -111,6 +114,21 @@ def test_a_missing_file_of_weights_is_not_taken_for_none_and_a_broken_cache_is_n
         kept.write_bytes(junk)
         with pytest.raises(UserError, match="delete it"):
             features(photos[:2], ["a", "b"], TINY, tmp_path)
+
+
+def test_vectors_of_weights_normalised_in_another_way_are_not_found(
+    photos: list[str], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "w.safetensors")
+    given = BackboneConfig(arch="test_resnet", weights=str(tmp_path / "w.safetensors"), size=64)
+    made = []
+    for mean in (0.5, 0.1):
+        (tmp_path / "w.json").write_text(
+            json.dumps({"preprocessing": {"mean": [mean] * 3, "std": [0.5] * 3}})
+        )
+        made.append(features(photos[:2], ["a", "b"], given, tmp_path))
+    assert not (made[0] == made[1]).all()
 
 
 def test_countries_that_cannot_be_read_are_left_out_of_the_leak(photos: list[str], tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_changed_photo_makes_its_chunk_anew(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[5], source.arrays[5])
 
 
-@pytest.mark.parametrize("damage", ["flipped bit", "cut off", "no index", "broken index"])
+@pytest.mark.parametrize("damage", ["flipped bit", "cut off", "no index", "broken index", "other index"])
 def test_a_damaged_chunk_is_made_anew(tmp_path: Path, damage: str) -> None:
     source = Source(10)
     source.build(tmp_path)
@@ -71,7 +71,7 @@ def test_a_damaged_chunk_is_made_anew(tmp_path: Path, damage: str) -> None:
     elif damage == "no index":
         index.unlink()
     else:
-        index.write_text("{")
+        index.write_text("{" if damage == "broken index" else "[]")
     found = source.build(tmp_path)
     assert len(source.made) in (2, 4)  # one chunk; the last is short
     for given, array in zip(source.arrays, found, strict=True):

@@ -89,6 +89,11 @@ def test_a_full_disk_is_told_before_the_work(
     assert not list((tmp_path / "cache").iterdir())
 
 
+def test_a_folder_that_cannot_be_made_is_told(uris: list[str]) -> None:
+    with pytest.raises(UserError, match=r"cannot be made .* give --cache another folder"):
+        scaled_photos(Path(uris[0]), uris, 80, say=lambda _: None)
+
+
 def test_the_cache_is_as_large_as_the_smallest_crop_needs() -> None:
     augment = Augment(size=(32, 48), min_area=0.3, max_stretch=1.5)
     needed = [augment.needed(augment.draw(0, number)) for number in range(2000)]

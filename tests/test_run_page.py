@@ -153,6 +153,34 @@ def test_a_last_epoch_that_is_cut_short_ends_where_the_axis_does(tmp_path: Path)
     assert max(across) == 440 - 96
 
 
+def test_a_run_of_less_than_a_step_has_a_page(tmp_path: Path) -> None:
+    drawn = page(tmp_path / "run", epochs=0.01)  # the loop takes one step all the same
+    drawn(lines(0, extra=1)[0])
+    drawn.write("running")
+    html, facts = shown(tmp_path / "run")
+    assert 'aria-valuenow="100"' in html
+    assert facts.get("time left", "0:00:00") == "0:00:00"
+    assert ">0.01</text>" in html  # the end of the axis
+
+
+def test_an_epoch_without_validation_does_not_shorten_the_time_left(tmp_path: Path) -> None:
+    drawn = page(tmp_path / "run", epochs=4, validate_every=2)
+    for line in lines(2):
+        drawn(line)
+    drawn({"kind": "epoch", "epoch": 3, "train_loss": 2.8, "seconds": drawn.seconds})
+    assert drawn.validation_s == 2
+
+
+def test_a_scale_shows_thousands_in_full() -> None:
+    x = np.array([0.0, 1.0])
+    fast = Chart(
+        title="Photos a second", lines=[Line(name="a", x=x, y=x * 18_000)], end=1, y_range=(0, 18_000)
+    )
+    assert ">20,000</text>" in fast.svg()
+    rates = Chart(title="Rate", lines=[Line(name="a", x=x, y=x * 2e-3)], end=1, y_range=(0, 2e-3))
+    assert ">0.002</text>" in rates.svg()
+
+
 def test_a_resumed_run_shows_what_came_before(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()

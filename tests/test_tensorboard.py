@@ -34,7 +34,7 @@ def test_steps_and_epochs_stand_at_the_number_of_steps_done(monkeypatch: pytest.
             pass
 
     events = object.__new__(tensorboard.EventFiles)
-    events.steps, events.writer = 10, Writer()  # type: ignore[assignment]
+    events.steps, events.done, events.writer = 10, 0, Writer()  # type: ignore[assignment]
     events({**STEP, "epoch": 1, "step": 4})
     epoch: dict[str, Any] = {"kind": "epoch", "epoch": 2, "train_loss": 1.2, "val_macro_f1": 0.4}
     events(epoch)
@@ -42,12 +42,13 @@ def test_steps_and_epochs_stand_at_the_number_of_steps_done(monkeypatch: pytest.
         ("step/loss", 1.5, 15),
         ("step/lr", 1e-3, 15),
         ("step/seconds", 3.0, 15),
-        ("train/loss", 1.2, 20),
-        ("val/macro_f1", 0.4, 20),
+        ("train/loss", 1.2, 15),  # the epoch ended there
+        ("val/macro_f1", 0.4, 15),
     ]
 
 
-def test_a_resumed_run_replaces_what_it_does_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("done", [5, 0])
+def test_a_resumed_run_replaces_what_it_does_again(tmp_path: Path, done: int) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -55,12 +56,12 @@ def test_a_resumed_run_replaces_what_it_does_again(tmp_path: Path) -> None:
     for step in range(8):
         first({**STEP, "epoch": 0, "step": step})
     first.close()
-    again = tensorboard.EventFiles(tmp_path, steps=10, done=5)
-    for step in range(5, 10):
+    again = tensorboard.EventFiles(tmp_path, steps=10, done=done)  # 0: stopped before its first checkpoint
+    for step in range(done, 10):
         again({**STEP, "loss": 1.0, "epoch": 0, "step": step})
     again.close()
     read = EventAccumulator(str(tmp_path / "tensorboard"))
     read.Reload()
     scalars = read.Scalars("step/loss")
     assert [scalar.step for scalar in scalars] == list(range(1, 11))
-    assert [scalar.value for scalar in scalars] == [1.5] * 5 + [1.0] * 5
+    assert [scalar.value for scalar in scalars] == [1.5] * done + [1.0] * (10 - done)

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from curated import measured
+from tinted import COLOURS, tinted
 from whichland.cli.main import root
 from whichland.curate.certificate import certificate_of
 from whichland.curate.clean import clean
@@ -26,7 +26,6 @@ from whichland.model import bundle
 from whichland.train.config import TrainConfig
 from whichland.train.run import train
 
-COLOURS = {"FR": (200, 60, 60), "JP": (60, 200, 60), "NA": (60, 60, 200)}
 QUICK = {
     "arch": "test_resnet",
     "weights": "none",
@@ -40,21 +39,8 @@ QUICK = {
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty-eight noisy photos of three countries, each with its own tint."""
-    folder = tmp_path_factory.mktemp("photos")
-    generator = np.random.default_rng(0)
-    rows = []
-    for i in range(48):
-        code = list(COLOURS)[i % 3]
-        noise = generator.integers(-50, 50, (72, 96, 3))
-        pixels = np.clip(np.array(COLOURS[code]) + noise, 0, 255).astype(np.uint8)
-        path = folder / f"{i:03d}.jpg"
-        Image.fromarray(pixels).save(path, quality=90)
-        split = "val" if i % 8 == 7 else "test" if i % 8 == 6 else "train"
-        rows.append(
-            {"image_id": f"t/{i:03d}", "uri": str(path), "source": "t", "country": code, "split": split}
-        )
-    frame = pl.DataFrame(rows).with_columns(drop_reason=pl.lit(None, dtype=pl.String))
-    return write(Manifest(frame), folder / "m.parquet")
+    splits = ["train"] * 6 + ["test", "val"]
+    return tinted(tmp_path_factory.mktemp("photos"), 48, split=lambda i: splits[i % 8])
 
 
 def config(**changes: object) -> TrainConfig:

@@ -14,6 +14,7 @@ from whichland.errors import UserError
 from whichland.images.augment import Augment
 from whichland.model.backbone import create
 from whichland.model.head import classifier_name
+from whichland.train.card import card
 from whichland.train.config import TrainConfig
 from whichland.train.data import Loader, Photos, epoch_order
 from whichland.train.schedule import Average, parameter_groups, share_of_peak
@@ -175,6 +176,23 @@ def test_the_average_passes_over_what_is_frozen_but_not_before_it_has_caught_up(
     average.update(step=1000)
     torch.testing.assert_close(average.state["0.weight"], torch.full((2,), 3.0))
     assert (average.state["1.bias"] > 2).all()
+
+
+def test_features_that_are_no_numbers_do_not_become_a_head() -> None:
+    model = create("test_resnet", 3, weights="none").model
+    features = torch.full((6, model.get_classifier().in_features), float("nan"))
+    with pytest.raises(UserError, match=r"gives no numbers: .* look at --weights"):
+        fit_head(model, features, torch.arange(6) % 3, torch.ones(6))
+    assert model.get_classifier().weight.isfinite().all()
+
+
+@pytest.mark.parametrize("scores", [{}, {"val_top1": 0.5}])
+def test_the_card_says_whether_there_were_validation_photos(scores: dict[str, float]) -> None:
+    text = card(["JP", "NA"], TrainConfig(), scores, 10)
+    assert ("| val_top1 | 0.500 |" in text) == bool(scores)
+    assert ("There were none; judge the model with" in text) == (not scores)
+    assert ("seen while training" in text) == bool(scores)
+    assert ("| score |" in text) == bool(scores)
 
 
 def test_the_heads_start_is_logistic_regression() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from whichland.model import backbone, bundle
+from saved_bundle import save_bundle
+from whichland.model import backbone
 
 LABELS = ("DE", "FR", "JP", "NA", "NO", "US", "ZA")
 
@@ -16,17 +17,7 @@ def make_bundle(folder: Path, labels: tuple[str, ...] = LABELS, **info: object) 
     torch.manual_seed(0)
     made = backbone.create("test_resnet", len(labels), weights="none", size=64)
     torch.nn.init.normal_(made.model.get_submodule("fc").weight, std=1.0)
-    return bundle.save(
-        folder,
-        model=made.model,
-        arch=made.arch,
-        model_args=made.model_args,
-        pretrained_cfg=made.pretrained_cfg,
-        labels=labels,
-        info={"version": "0.1.0", "head": [], **info},
-        metrics={},
-        card="# A model for tests\n",
-    )
+    return save_bundle(folder, made, labels=labels, version="0.1.0", **info)
 
 
 def pixels(seed: int, height: int = 72, width: int = 96) -> np.ndarray:

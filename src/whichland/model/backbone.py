@@ -91,9 +91,15 @@ def pretrained(
     model_args: Mapping[str, Any] | None = None,
 ) -> Backbone:
     """Create a timm model as it was trained, its classifier included; otherwise as `create`."""
-    sidecar = _sidecar(weights)
-    arguments = sidecar.get("timm_kwargs", {}) | dict(model_args or {})
+    sidecar = _sidecar(weights, arch)
+    beside = dict(sidecar.get("timm_kwargs", {}))
+    if size:
+        beside.pop("img_size", None)  # a bundle's own
+    arguments = beside | dict(model_args or {})
     check_known(arch)
+    for name in ("num_classes", "in_chans"):
+        if name in (model_args or {}):
+            raise UserError(f"--model-args {name} cannot be chosen: it follows from the photos")
     if size:
         arguments |= _told_of_size(arch, size, arguments)
     model = _create(arch, weights == "hub", arguments)
@@ -105,6 +111,8 @@ def pretrained(
     for name in ("mean", "std", "interpolation"):
         if name in sidecar.get("preprocessing", {}):
             cfg[name] = sidecar["preprocessing"][name]
+    # the classes of the weights, which may lie beside them, are not those of a model that is made from them
+    arguments.pop("num_classes", None)
     return Backbone(model=model, arch=arch, model_args=arguments, pretrained_cfg=cfg, report=report)
 
 
@@ -124,7 +132,13 @@ def load_weights(
     own = model.state_dict()
     source = _source_size(Path(file)) or own_size(model)
     if size and size != source:
-        given = resampled(model, given, source)
+        try:
+            given = resampled(model, given, source)
+        except Exception as error:  # each family's rule meets weights of another in its own way
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise UserError(
+                f"{file}: cannot be brought to another size ({reason}); choose the matching --arch"
+            ) from None
     head = classifier_name(model) + "."
     counters = ".num_batches_tracked"
     wrong = [n for n, t in given.items() if n in own and own[n].shape != t.shape and not n.startswith(head)]
@@ -150,17 +164,28 @@ def load_weights(
 
 
 def check_known(arch: str) -> None:
-    """Raise UserError when timm has no model of that name."""
-    if arch.split(".")[0] not in timm.list_models():
-        near = timm.list_models(f"*{arch.split('_')[0]}*")[:5]
+    """Raise UserError when timm has no model of that name, or no weights under the tag after its dot."""
+    name, _, tag = arch.partition(".")
+    if name not in timm.list_models():
+        near = timm.list_models(f"*{arch.split('_')[0]}*")[:5] if arch else []
         raise UserError(f"timm has no model {arch!r}" + (f"; near: {', '.join(near)}" if near else ""))
+    try:
+        timm.get_pretrained_cfg(arch)
+    except RuntimeError:
+        tags = [known.partition(".")[2] for known in timm.list_models(f"{name}.*", pretrained=True)]
+        had = ", ".join(tags) or "none"
+        raise UserError(f"timm has no weights {tag!r} of {name}; it has {had}") from None
 
 
 def _told_of_size(arch: str, size: int | Size, arguments: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return fit_size(arch, size, arguments)
-    except (TypeError, AssertionError) as error:
-        raise UserError(f"{arch} cannot be made with {dict(arguments)}: {error}") from None
+    except UserError:
+        raise
+    except Exception as error:  # each family complains of its arguments in its own way
+        if not arguments:
+            raise
+        raise UserError(f"{arch} cannot be made with {dict(arguments)}: {first_line(error)}") from None
 
 
 def _create(arch: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Module:
@@ -171,8 +196,12 @@ def _create(arch: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Mod
             overlay["hf_hub_filename"] = WEIGHTS  # else timm falls back to a pickled file
         return timm.create_model(arch, pretrained=pretrained, pretrained_cfg_overlay=overlay, **arguments)
     except (TypeError, AssertionError) as error:
-        raise UserError(f"{arch} cannot be made with {dict(arguments)}: {error}") from None
+        raise UserError(f"{arch} cannot be made with {dict(arguments)}: {first_line(error)}") from None
+    except UserError:
+        raise
     except Exception as error:  # the hub's client lets its transport's errors through, whichever that is
+        if not pretrained and arguments:
+            raise UserError(f"{arch} cannot be made with {dict(arguments)}: {first_line(error)}") from None
         if not pretrained:
             raise
         raise UserError(
@@ -199,12 +228,26 @@ def _source_size(file: Path) -> Size | None:
     return height, width
 
 
-def _sidecar(weights: str) -> dict[str, Any]:
-    path = Path(weights).with_suffix(".json")
-    if weights in ("hub", "none") or not path.is_file():
+def _sidecar(weights: str, arch: str) -> dict[str, Any]:
+    """What lies beside weights: a JSON file of their name, or the config.json of a bundle of this model."""
+    if weights in ("hub", "none"):
         return {}
+    path = Path(weights).with_suffix(".json")
+    if path.is_file():
+        return _json_object(path)
+    bundle = Path(weights).with_name("config.json")
+    found = _json_object(bundle) if bundle.is_file() else {}
+    cfg = found.get("pretrained_cfg")
+    if not isinstance(cfg, dict) or found.get("architecture") != arch.partition(".")[0]:
+        return {}
+    return {"timm_kwargs": found.get("model_args") or {}, "preprocessing": cfg}
+
+
+def _json_object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: expected an object of settings, not a {type(found).__name__}")
     return cast(dict[str, Any], found)

@@ -106,9 +106,12 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{folder} is not a bundle: {name} is missing (train one with `whichland train`)")
     try:
-        return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: not the file of a bundle (a {type(found).__name__}); train or copy it anew")
+    return cast(dict[str, Any], found)
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -125,8 +125,9 @@ def facts(member: Member) -> Facts:
     model = meta_model(member.arch)
     cfg = cast(Any, model).pretrained_cfg
     size = own_size(model)
-    classifiers = cast(Any, model).get_classifier()  # a pair of them in distilled models
-    heads = classifiers if isinstance(classifiers, tuple) else (classifiers,)
+    has_one = hasattr(model, "get_classifier")  # a few encoders for other models have none
+    classifiers = cast(Any, model).get_classifier() if has_one else ()  # a pair of them in distilled models
+    heads = classifiers if isinstance(classifiers, (tuple, list, nn.ModuleList)) else (classifiers,)
     classifier = {id(parameter) for head in heads for parameter in head.parameters()}
     return Facts(
         family=member.family or None,

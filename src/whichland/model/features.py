@@ -97,12 +97,17 @@ def _see(
 
 
 def _name(config: BackboneConfig) -> str:
-    """Name of the cache file; weights are told apart by their bytes. Raises UserError where there are none."""
+    """Name of the cache file; weights are told apart by their bytes, and what lies beside them by its own.
+
+    Raises UserError where there are none.
+    """
     given = config.weights
     if given not in ("hub", "none"):
         try:
             with Path(given).open("rb") as file:
                 given = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+            if (beside := Path(config.weights).with_suffix(".json")).is_file():  # arguments and normalisation
+                given += f"-{hashlib.sha256(beside.read_bytes()).hexdigest()[:12]}"
         except OSError as error:
             raise UserError(
                 f"{given}: no such weights ({error.strerror}); give a .safetensors file, `hub` or `none`"

@@ -26,9 +26,22 @@ def make_head(features: int, widths: Sequence[int], labels: int, dropout: float 
 
 
 def classifier_name(model: nn.Module) -> str:
-    """Name of the module that turns features into logits, such as `fc` or `head.fc`."""
-    name = cast(Any, model).pretrained_cfg["classifier"]
-    return cast(str, name if isinstance(name, str) else name[0])
+    """Name of the module that turns features into logits, such as `fc` or `head.fc`; the first of several."""
+    return classifier_names(model)[0]
+
+
+def classifier_names(model: nn.Module) -> tuple[str, ...]:
+    """Names of all classifiers: models that were distilled have one for the teacher beside their own.
+
+    Raises UserError for encoders that have none and no place for one.
+    """
+    name = cast(Any, model).pretrained_cfg.get("classifier")
+    if not name or not hasattr(model, "reset_classifier"):
+        raise UserError(
+            f"{type(model).__name__} has no place for a classifier: it encodes images for other models; choose "
+            "another --arch"
+        )
+    return (name,) if isinstance(name, str) else tuple(name)
 
 
 def replace_head(
@@ -44,9 +57,17 @@ def replace_head(
     After "features" the head takes the classifier's place and starts at random. After "logits" it follows the
     classifier, which becomes the first hidden layer and starts from its pretrained weights: with a classifier of
     1,000 classes the widths are then 1000 and those given. A few families (ResNetV2, DLA, DPN) classify by a 1×1
-    convolution: they keep one, and raise UserError when hidden layers are asked for.
+    convolution: they keep one, and raise UserError when hidden layers are asked for. So do models of several
+    classifiers, which all get `labels` classes.
     """
     classifier = get_head(model)
+    if len(classifier_names(model)) > 1:
+        if widths or after == "logits":
+            raise UserError(
+                "this architecture has several classifiers side by side; train it without --head and --head-after"
+            )
+        model.reset_classifier(labels)  # type: ignore[operator]
+        return ()
     if after == "logits":
         if not isinstance(classifier, nn.Linear):
             raise UserError(
@@ -74,6 +95,15 @@ def get_head(model: nn.Module) -> nn.Module:
 
 
 def features_before_head(model: nn.Module, x_BCHW: Tensor) -> Tensor:
-    """What the head sees for a batch: B×F."""
-    features = model.forward_features(x_BCHW)  # type: ignore[operator]
-    return cast(Tensor, model.forward_head(features, pre_logits=True))  # type: ignore[operator]
+    """What the head sees for a batch: B×F.
+
+    It is taken where it arrives: a few families (MetaFormer, CrossViT) have layers between what timm calls
+    `pre_logits` and the classifier.
+    """
+    seen: list[Tensor] = []
+    handle = get_head(model).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        model(x_BCHW)
+    finally:
+        handle.remove()
+    return seen[0].flatten(1)

@@ -9,7 +9,9 @@ from whichland.train.config import TrainConfig
 def card(labels: Sequence[str], config: TrainConfig, scores: Mapping[str, float], photos: int) -> str:
     """Markdown that says what the model is, how it was trained, how good it was, and what it is not for."""
     names = ", ".join(f"{country_name(code)} ({code})" for code in labels)
-    results = "".join(f"| {name} | {value:.3f} |\n" for name, value in scores.items())
+    rows = "".join(f"| {name} | {value:.3f} |\n" for name, value in scores.items())
+    seen = "These were seen while training; judge" if scores else "There were none; judge"
+    results = f"| score | value |\n|---|---|\n{rows}\n" if scores else ""
     start = {"none": "random weights", "hub": "timm's pretrained weights"}.get(
         config.weights, "pretrained weights"
     )
@@ -22,10 +24,7 @@ It knows no other country: a photo from elsewhere still gets one of these names.
 
 ## Scores on the validation photos
 
-| score | value |
-|---|---|
-{results}
-These were seen while training; judge the model with `whichland evaluate` on its test split.
+{results}{seen} the model with `whichland evaluate` on its test split.
 
 ## Use
 

@@ -144,7 +144,7 @@ class TrainConfig:
         for name in ("mixup", "cutmix", "clip", "patience", "weight_decay", "views"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} {getattr(self, name)}: give 0 or more")
-        for name in ("brightness", "contrast", "saturation"):
+        for name in ("brightness", "contrast"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} {getattr(self, name)}: give a share from 0 to 1")
         if self.photos is not None and self.photos < 1:

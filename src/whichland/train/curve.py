@@ -16,6 +16,7 @@ def draw_curve(log: Path, out: Path) -> None:
     epochs = [line for line in lines if line["kind"] == "epoch"]
     judged = [line for line in epochs if "val_loss" in line]
     each = max((line["step"] for line in steps), default=0) + 1
+    last = max((line["epoch"] + (line["step"] + 1) / each for line in steps), default=0.0)  # may be cut short
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(
@@ -31,7 +32,7 @@ def draw_curve(log: Path, out: Path) -> None:
     middle = [line["epoch"] - 0.5 for line in trained]  # a mean over the epoch, drawn at its middle
     left.plot(middle, [line["train_loss"] for line in trained], color="0.1", label="training, mean")
     if judged:
-        at = [line["epoch"] for line in judged]
+        at = [min(line["epoch"], last) for line in judged]
         left.plot(at, [line["val_loss"] for line in judged], "o--", color="#0072b2", label="validation")
         right.plot(at, [line["val_top1"] for line in judged], "o-", color="#0072b2", label="top-1")
         right.plot(at, [line["val_macro_f1"] for line in judged], "s--", color="#d55e00", label="macro-F1")

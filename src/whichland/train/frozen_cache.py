@@ -199,7 +199,8 @@ class _Front:
         """Several views of every training photo."""
         uris, augment = self.loader.photos.uris, self.loader.augment
         digests = photo_digests(uris, share=share, workers=self.loader.workers)
-        recipe = f"{made_from} {augment} seed {self.loader.seed}"
+        colours = f"mean {self.preprocess.mean} std {self.preprocess.std}"
+        recipe = f"{made_from} {augment} {colours} seed {self.loader.seed}"
 
         def draw(entry: int) -> Draw:  # by the photo, not by its place in this manifest
             photo = int(digests[entry // self.views][:15], 16)

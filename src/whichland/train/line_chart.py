@@ -104,13 +104,13 @@ def _scales(place: _Place, ticks: Sequence[float], unit: str) -> list[str]:
     parts = []
     for tick in ticks:
         y = place.y(tick)
-        said = f"{tick:.0%}" if unit == "%" else f"{tick:.3g}"
+        said = f"{tick:.0%}" if unit == "%" else f"{tick:,.0f}" if abs(tick) >= 100 else f"{tick:.3g}"
         parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{place.right}"/>')
         parts.append(_text(LEFT - 6, y + 4, said, "end", "soft"))
     whole = [tick for tick in _ticks(0, place.last) if tick <= place.last + 1e-9 and tick == round(tick)]
     parts += [
         _text(place.x(tick), HEIGHT - BOTTOM + 16, f"{tick:g}", "middle", "soft")
-        for tick in whole or [0, place.last]
+        for tick in (whole if len(whole) > 1 else [0, place.last])
     ]
     parts.append(_text(place.right, HEIGHT - 4, "epoch", "end", "soft"))
     return parts

@@ -109,7 +109,7 @@ def _sound(folder: Path, name: str) -> bool:
         return False
     try:
         expected = json.loads(index.read_text(encoding="utf-8"))["sha256"]
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         return False
     with data.open("rb") as stream:
         return bool(hashlib.file_digest(stream, "sha256").hexdigest() == expected)

@@ -112,7 +112,10 @@ def validation_crops(
 
 def announce(what: str, folder: Path, size: int, say: Callable[[str], None]) -> None:
     """Say what a cache takes before it is made. Raises UserError when the disk has less than that."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror}); give --cache another folder") from None
     say(f"cache of {what}: {size_text(size)} in {folder}")
     held = sum(file.stat().st_size for file in folder.glob("*.bin"))
     free = shutil.disk_usage(folder).free

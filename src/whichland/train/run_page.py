@@ -71,7 +71,8 @@ class RunPage:
             self.took.append(spent)
         elif line["kind"] == "epoch":
             self.epochs.append(line)
-            self.validation_s = spent
+            if "val_loss" in line:
+                self.validation_s = spent
         self.seconds = line.get("seconds", self.seconds)
 
     def _render(self, state: State) -> str:
@@ -86,7 +87,7 @@ class RunPage:
             written=time.time(),
             written_text=time.strftime("%Y-%m-%d %H:%M:%S"),
             facts=self._facts(state),
-            share=1.0 if state == "finished" else len(self.at) / round(self.steps * self.config.epochs),
+            share=1.0 if state == "finished" else min(1.0, len(self.at) / self._total),
             charts=[Markup(svg) for svg in (chart.svg() for chart in self._charts()) if svg],
             rows=self.epochs,
             best=self._best(),
@@ -94,6 +95,11 @@ class RunPage:
             unchanged=_settings(self.config, changed=False),
             links=[link for link in links if (self.folder / link).exists()],
         )
+
+    @property
+    def _total(self) -> int:
+        """Steps of the whole run."""
+        return max(1, round(self.steps * self.config.epochs))
 
     def _best(self) -> dict[str, Any] | None:
         judged = [line for line in self.epochs if "val_macro_f1" in line]
@@ -105,7 +111,6 @@ class RunPage:
         recent = recent[np.isfinite(recent)]
         # the first step of a phase of freezing waits until the frozen part has run over all photos
         each = float(recent[recent <= WAITED * np.median(recent)].mean()) if len(recent) else nan
-        total = round(self.steps * self.config.epochs)
         done = max((line["epoch"] for line in self.epochs), default=0)
         facts = [("epoch", f"{min(done, self.config.epochs):g} of {self.config.epochs:g}")]
         best = self._best()
@@ -120,7 +125,7 @@ class RunPage:
         facts.append(("time spent", clock(self.seconds if self.seconds is not None else self.earlier_s)))
         if state == "running" and each > 0:
             validations = (self.config.epochs - done) / self.config.validate_every
-            left = (total - len(self.at)) * each + validations * np.nan_to_num(self.validation_s)
+            left = max(0, self._total - len(self.at)) * each + validations * np.nan_to_num(self.validation_s)
             facts.append(("time left", clock(left)))
         return facts
 

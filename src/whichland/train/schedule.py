@@ -9,7 +9,7 @@ from timm.models import group_parameters
 from torch import nn
 
 from whichland.errors import UserError
-from whichland.model.head import get_head
+from whichland.model.head import classifier_names
 from whichland.train.config import TrainConfig
 from whichland.train.sharding import parts
 
@@ -49,7 +49,8 @@ def parameter_groups(
     layer, such as a last norm. Layers are timm's. `names` are the parameters that learn in any phase; without it,
     those that learn now.
     """
-    head = {id(parameter) for parameter in get_head(model).parameters()}
+    heads = [model.get_submodule(name) for name in classifier_names(model)]
+    head = {id(parameter) for each in heads for parameter in each.parameters()}
     layers = _layers(model) if layer_decay != 1 else {}
     top = max(layers.values(), default=0)
     groups: dict[tuple[bool, bool, int], list[nn.Parameter]] = {}

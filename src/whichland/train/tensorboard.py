@@ -19,26 +19,28 @@ def require_tensorboard() -> None:
 class EventFiles:
     """Writes each line of the log under FOLDER/tensorboard; `steps` are those of an epoch.
 
-    A step's values stand at the number of steps done, an epoch's at the end of its last one. What a resumed run
-    does again replaces what was written before: `done` is the number of steps behind it.
+    A step's values stand at the number of steps done, an epoch's at that of its last one. What a resumed run does
+    again replaces what was written before, all of it where the run begins anew: `done` is the number of steps
+    behind it.
     """
 
     def __init__(self, folder: Path, *, steps: int, done: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.steps = steps
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1 if done else None)
+        self.steps, self.done = steps, done
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
 
     def __call__(self, line: dict[str, Any]) -> None:
         """Write the numbers of one line."""
         step = line["kind"] == "step"
-        at = line["epoch"] * self.steps + (line["step"] + 1 if step else 0)
+        if step:
+            self.done = line["epoch"] * self.steps + line["step"] + 1
         for name, value in line.items():
             if name in ("kind", "epoch", "step"):
                 continue
             place, _, rest = name.partition("_")
             tag = f"{place}/{rest}" if rest else f"{line['kind']}/{name}"
-            self.writer.add_scalar(tag, value, at)
+            self.writer.add_scalar(tag, value, self.done)
         if not step:
             self.writer.flush()
 

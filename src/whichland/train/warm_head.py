@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from whichland.errors import UserError
 from whichland.model.head import get_head
 
 
@@ -19,11 +20,18 @@ def fit_head(
 ) -> float:
     """Fit the head by L-BFGS on standardised features, in place; return the final loss.
 
+    Raises UserError when the features are no numbers.
+
     For a single layer this is multinomial logistic regression with an L2 penalty of `decay`. The standardisation
     is folded into the first layer afterwards, so the model needs no extra step.
     """
     head = get_head(model)
     first = next(module for module in head.modules() if isinstance(module, nn.Linear))
+    if not bool(features_NF.isfinite().all()):
+        raise UserError(
+            "the pretrained backbone gives no numbers: its weights are damaged, or too large for 16 bits; look at "
+            "--weights, or try --precision fp32"
+        )
     mean, deviation = features_NF.mean(0), features_NF.std(0).clamp_min(1e-4)
     x = (features_NF - mean) / deviation
     parameters = list(head.parameters())
