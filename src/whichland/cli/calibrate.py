@@ -55,7 +55,14 @@ def table(found: "Calibrated") -> str:
     kept, at = found.calibration, found.temperature
     lines = [
         f"{kept.photos:,} validation photos in {kept.groups:,} groups",
-        f"temperature {at.value:.3f} [{at.low:.3f}, {at.high:.3f}]; above 1 the model was too sure",
+        f"temperature {at.value:.3f} [{at.low:.3f}, {at.high:.3f}]: the model was "
+        + (
+            "too sure"
+            if at.low > 1
+            else "not sure enough"
+            if at.high < 1
+            else "about as sure as it should be"
+        ),
         f"{'':<26}{'before':>8}{'95% interval':>18}{'after':>9}{'95% interval':>18}{'change':>9}",
     ]
     for name, title in SAID.items():

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whichland.cli.main import require_extra
+from whichland.errors import UserError
 
 if TYPE_CHECKING:
+    from whichland.evaluate.odds import OddsReport
     from whichland.evaluate.report import Report
 
 
@@ -20,6 +22,13 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder for the report; beside the bundle when left out, never over another one."),
     ] = None,
+    per: Annotated[
+        str,
+        typer.Option(
+            metavar="photo|panorama",
+            help="What counts as one: every photo, or every panorama, the odds of its views combined.",
+        ),
+    ] = "photo",
     json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:
     """Judge a bundle on a split: scores with 95 % intervals over groups, and a report in one HTML file.
@@ -27,11 +36,13 @@ def evaluate(
     Writes report.html, metrics.json, predictions.parquet, confusion.csv and confusion.svg. The same bundle and
     manifest again: the report is made anew without predicting again.
     """
+    if per not in ("photo", "panorama"):
+        raise UserError(f"--per {per}: choose photo or panorama")
     require_extra("train", "torch")
     from whichland.evaluate.report import evaluate as judge
     from whichland.evaluate.report import numbers
 
-    report = judge(bundle, manifest, split, out)
+    report = judge(bundle, manifest, split, out, per="panorama" if per == "panorama" else "photo")
     print(json_format.dumps(numbers(report), indent=2) if json else table(report))
 
 
@@ -49,12 +60,32 @@ def table(report: "Report") -> str:
         "without a country": found.unplaced,
         "unreadable": len(found.unreadable),
     }
-    lines.append(
-        f"{found.frame.height:,} photos in {int(found.groups.max()) + 1:,} groups, split {found.identity.split}"
-    )
+    groups = int(found.groups.max()) + 1
+    lines.append(f"{found.frame.height:,} {found.per}s in {groups:,} groups, split {found.identity.split}")
     lines += [f"left out: {count:,} photos {why}" for why, count in left.items() if count]
+    lines += odds_lines(report.odds)
     if report.evaluations > 1:
         lines.append(f"this model has been put to this split {report.evaluations} times")
     if report.doubt:
         lines.append(report.doubt)
     return "\n".join([*lines, f"report: {report.html}"])
+
+
+def odds_lines(odds: "OddsReport") -> list[str]:
+    """What the odds are worth, in a few lines."""
+    lines = [f"calibration error of the odds: {odds.scores.ece}"]
+    if odds.calibration is None:
+        return [
+            *lines,
+            "not calibrated: `whichland calibrate BUNDLE MANIFEST` makes odds, sets and thresholds honest",
+        ]
+    lines += [
+        f"sets at {row.level * 100:.4g} %: truth inside in {row.coverage}, {row.size.value:.1f} countries each"
+        for row in odds.sets
+    ]
+    lines += [
+        f"answering from odds of {row.threshold:.2f} on: {row.right} right, {row.answered.value:.1%} answered"
+        for row in odds.silence
+        if row.threshold is not None and row.right and row.answered
+    ]
+    return lines

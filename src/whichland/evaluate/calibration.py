@@ -13,13 +13,14 @@ from whichland.errors import UserError
 from whichland.evaluate.bootstrap import Score, replicate, scored
 from whichland.evaluate.metrics import Floats, Ints
 from whichland.evaluate.predictions import Identity, collect
-from whichland.evaluate.reliability import NOTHING, OddsScores, compared
+from whichland.evaluate.reliability import OddsScores, compared
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
 from whichland.model.calibration import (
     COLDEST,
     HOTTEST,
     LEVELS,
+    NOTHING,
     Calibration,
     fit,
     fit_temperature,

@@ -22,7 +22,7 @@ SHRINK = 0.85  # a narrow page scales a matrix down so far, then scrolls
 PHONE_PX = 318
 LEGEND_PX = 280
 
-_STYLE = (
+STYLE = (
     "<style>.wl{font-family:system-ui,sans-serif;fill:currentColor}"
     ".wl .cell{fill:var(--cell,#0b3c6f)}.wl .on{fill:var(--paper,#fff)}.wl .soft{opacity:.7}"
     ".wl .rule{stroke:currentColor;fill:none}.wl .faint{stroke:currentColor;stroke-opacity:.25}"
@@ -61,7 +61,7 @@ def confusion_svg(counts_KK: NDArray[np.int64], codes: Sequence[str], *, phone: 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="wl" viewBox="0 0 {width} {height}" width="{width}" '
         f'style="max-width:{width}px;min-width:{round(width * SHRINK)}px" font-size="{grid.font}" role="img" '
-        f'aria-label="{title}">{_STYLE}',
+        f'aria-label="{title}">{STYLE}',
         *_cells(counts, order, grid),
         *_names(order, grid, short=phone),
         *_regions(order, grid, named=not phone),
@@ -111,7 +111,7 @@ def _cells(counts: NDArray[np.int64], order: Sequence[str], grid: Grid) -> list[
         if grid.numbers and share >= 0.045:
             ink = ' class="on"' if shade(share) > 0.5 else ""
             parts.append(
-                _text(f"{share * 100:.0f}", x + grid.cell / 2, y + grid.cell / 2 + 3.5, "middle", ink)
+                text_at(f"{share * 100:.0f}", x + grid.cell / 2, y + grid.cell / 2 + 3.5, "middle", ink)
             )
     return parts
 
@@ -124,20 +124,20 @@ def shade(share: float) -> float:
 def _names(order: Sequence[str], grid: Grid, *, short: bool) -> list[str]:
     side, down = grid.cell * len(order), grid.font * 0.36
     parts = [
-        _text("guessed →", grid.left, 11, "start", ' class="soft"'),
-        _text("true ↓", grid.left - 5, 11, "end", ' class="soft"') if not short else "",
+        text_at("guessed →", grid.left, 11, "start", ' class="soft"'),
+        text_at("true ↓", grid.left - 5, 11, "end", ' class="soft"') if not short else "",
         f'<rect class="rule" x="{grid.left}" y="{grid.top}" width="{side}" height="{side}"/>',
     ]
     for at, code in enumerate(order):
         middle = (at + 0.5) * grid.cell
         name = code if short else f"{country_name(code)} {code}"
-        parts.append(_text(name, grid.left - 5, grid.top + middle + down, "end"))
+        parts.append(text_at(name, grid.left - 5, grid.top + middle + down, "end"))
         if grid.turned:
             x = grid.left + middle + down
             turn = f' transform="rotate(-90 {x:g} {grid.top - 4})"'
-            parts.append(_text(code, x, grid.top - 4, "start", turn))
+            parts.append(text_at(code, x, grid.top - 4, "start", turn))
         else:
-            parts.append(_text(code, grid.left + middle, grid.top - 5, "middle"))
+            parts.append(text_at(code, grid.left + middle, grid.top - 5, "middle"))
     return parts
 
 
@@ -157,7 +157,7 @@ def _regions(order: Sequence[str], grid: Grid, *, named: bool) -> list[str]:
             )
         if named:
             down = grid.top + (begin + end) / 2 * grid.cell + grid.font * 0.36
-            parts.append(_text(places[begin][1], grid.left + side + 7, down, "start", ' class="soft"'))
+            parts.append(text_at(places[begin][1], grid.left + side + 7, down, "start", ' class="soft"'))
     return parts
 
 
@@ -168,12 +168,13 @@ def _legend(grid: Grid, y: float) -> str:
             f'<rect class="cell" x="{x}" y="{y}" width="12" height="12" fill-opacity="{shade(share):.2f}"/>'
             f'<rect class="rule" stroke-width=".5" x="{x}" y="{y}" width="12" height="12"/>'
         )
-        parts.append(_text(f"{share:.0%}", x + 16, y + 10, "start"))
+        parts.append(text_at(f"{share:.0%}", x + 16, y + 10, "start"))
         x += 28 + grid.font * 2.4
     return "".join(parts)
 
 
-def _text(text: str, x: float, y: float, anchor: str, attributes: str = "") -> str:
+def text_at(text: str, x: float, y: float, anchor: str, attributes: str = "") -> str:
+    """A piece of text as SVG; `attributes` begin with a space."""
     return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}"{attributes}>{escape(text)}</text>'
 
 
@@ -191,8 +192,8 @@ def lines_svg(title: str, series: Sequence[Series], *, percent: bool = False) ->
         ends = [middle - 6.5 * up, middle + 6.5 * up]
     parts = [
         '<svg xmlns="http://www.w3.org/2000/svg" class="wl" viewBox="0 0 360 190" width="360" height="190" '
-        f'font-size="11" role="img" aria-label="{escape(title)} over epochs">{_STYLE}',
-        _text(title, axes.left, 14, "start", ' font-weight="600"'),
+        f'font-size="11" role="img" aria-label="{escape(title)} over epochs">{STYLE}',
+        text_at(title, axes.left, 14, "start", ' font-weight="600"'),
         *_scales(axes, percent),
     ]
     for (name, line), end, kind in zip(series, ends, ("line", "other"), strict=False):
@@ -201,13 +202,13 @@ def lines_svg(title: str, series: Sequence[Series], *, percent: bool = False) ->
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in placed)
         parts.append(f'<path class="{kind}" d="M{path}"/>')
         parts.append(f'<circle class="dot {kind}-dot" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
-        parts.append(_text(name, axes.left + axes.wide + 8, end + 4, "start"))
+        parts.append(text_at(name, axes.left + axes.wide + 8, end + 4, "start"))
     return "".join([*parts, "</svg>"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axes:
-    """From epochs and values to pixels; values begin at zero."""
+    """From two values to pixels; those upward begin at zero."""
 
     first: float
     last: float
@@ -224,15 +225,15 @@ class Axes:
 
 def _scales(axes: Axes, percent: bool) -> list[str]:
     bottom = axes.top + axes.tall
-    parts = [_text("epoch", axes.left + axes.wide, bottom + 28, "end", ' class="soft"')]
+    parts = [text_at("epoch", axes.left + axes.wide, bottom + 28, "end", ' class="soft"')]
     for tick in np.linspace(0, axes.high, 5):
         y = axes.place(axes.first, float(tick))[1]
         said = f"{tick:.0%}" if percent else f"{tick:.2f}"
         parts.append(f'<path class="faint" d="M{axes.left} {y:g}h{axes.wide}"/>')
-        parts.append(_text(said, axes.left - 5, y + 4, "end", ' class="soft"'))
+        parts.append(text_at(said, axes.left - 5, y + 4, "end", ' class="soft"'))
     shown = sorted({round(axes.first), round((axes.first + axes.last) / 2), round(axes.last)})
     placed = [(f"{epoch}", axes.place(epoch, 0)[0]) for epoch in shown]
-    return parts + [_text(said, x, bottom + 14, "middle", ' class="soft"') for said, x in placed]
+    return parts + [text_at(said, x, bottom + 14, "middle", ' class="soft"') for said, x in placed]
 
 
 def inline_image(pixels: NDArray[np.uint8], longest: int = 320) -> tuple[str, int, int]:

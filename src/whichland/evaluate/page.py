@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import whichland
-from whichland.evaluate import figures, metrics
+from whichland.evaluate import figures, metrics, odds_figures
 from whichland.evaluate.bootstrap import Score
 from whichland.evaluate.predictions import SHOWN
 from whichland.evaluate.report import Confused, Explanation, Report, confusion_csv
@@ -49,6 +49,8 @@ def render(report: Report, explanations: Sequence[Explanation] = ()) -> str:
         **_headline(report),
         countries=_countries(report),
         **_confusion(report),
+        reliability_figure=Markup(odds_figures.reliability_svg(report.odds.bins)),
+        risk_figure=Markup(odds_figures.risk_svg(report.odds.curve)),
         confused=[_pair(report, pair) for pair in report.most_confused(PAIRS)],
         explanations=[(figures.inline_image(picture, 640), caption) for picture, caption in explanations],
         curves=_curves(report.bundle.folder.parent / "log.jsonl"),
@@ -61,6 +63,7 @@ def _headline(report: Report) -> dict[str, Any]:
     photos_K = report.confusion.sum(axis=1)
     worst, worst_countries = metrics.worst_tenth(outcomes)
     return {
+        "unit": report.predictions.per,
         "photos": len(outcomes.truth),
         "groups": int(report.predictions.groups.max()) + 1,
         "tested_countries": int((photos_K > 0).sum()),

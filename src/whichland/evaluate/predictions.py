@@ -5,9 +5,9 @@ One row a photo: image_id, uri, country (the truth), group, probabilities in the
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -19,11 +19,13 @@ from whichland.evaluate.metrics import Ints, Outcomes
 from whichland.images.decode import ImageError
 from whichland.manifest import Manifest
 from whichland.model.bundle import Bundle
+from whichland.model.calibration import NOTHING, log_odds
 from whichland.model.predict import best_device, predict
 from whichland.whole_file import whole_file
 
 FILE = "predictions.parquet"
 IDENTITY_KEY = "whichland.predictions"
+Per = Literal["photo", "panorama"]
 SHOWN = ("attribution", "creator", "license")  # to be printed where a photo is shown
 
 
@@ -47,6 +49,8 @@ class Predictions:
     unknown: dict[str, int]  # photos of countries that the model does not know, by country
     unplaced: int  # photos without a country
     unreadable: dict[str, str]  # image_id → reason
+    per: Per = "photo"  # what a row is
+    views: int = 0  # photos that were combined into panoramas
 
     @property
     def truth(self) -> Ints:
@@ -62,6 +66,24 @@ class Predictions:
     def groups(self) -> Ints:
         """Number of each photo's group; a photo without one is a group of its own."""
         return group_numbers(self.frame["group"].to_list())
+
+    def per_panorama(self) -> "Predictions":
+        """One answer a panorama: the mean of the logarithms of its views' odds, scaled to odds again.
+
+        A photo that is no view stays as it is; of a panorama's rows the first stands for all. Raises UserError
+        when no photo is a view.
+        """
+        if "panorama" not in self.frame.columns or self.frame["panorama"].null_count() == self.frame.height:
+            raise UserError(
+                "the manifest names no panoramas; `whichland data merge --images views` cuts them into views"
+            )
+        names = self.frame.select(pl.coalesce("panorama", "image_id")).to_series().to_list()
+        panorama_N = group_numbers(names)
+        _, first_P, views_P = np.unique(panorama_N, return_index=True, return_counts=True)
+        sum_PK = np.zeros((len(first_P), len(self.labels)))
+        np.add.at(sum_PK, panorama_N, np.log(np.maximum(self.odds.astype(np.float64), NOTHING)))
+        odds_PK = np.exp(log_odds(sum_PK / views_P[:, None])).astype(np.float32)
+        return replace(self, frame=self.frame[first_P], odds=odds_PK, per="panorama", views=self.frame.height)
 
 
 def bundle_hash(folder: Path) -> str:
@@ -125,7 +147,7 @@ def _ask(bundle: Bundle, known: pl.DataFrame) -> Answers:
 
 def _table(known: pl.DataFrame) -> pl.DataFrame:
     group = pl.col("group") if "group" in known.columns else pl.lit(None, pl.String).alias("group")
-    shown = [name for name in SHOWN if name in known.columns]
+    shown = [name for name in ("panorama", *SHOWN) if name in known.columns]
     return known.select("image_id", "uri", "country", group, *shown)
 
 

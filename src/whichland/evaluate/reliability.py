@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from whichland.evaluate.bootstrap import Score, replicate, scored, shares
 from whichland.evaluate.metrics import Floats, Ints
+from whichland.model.calibration import NOTHING
 
 BINS, PER_BIN = 10, 20
-NOTHING = float(np.finfo(np.float32).tiny)  # odds below are those of a model's rounding
 
 ODDS_SCORES = ("ece", "brier", "nll")
 

@@ -1,6 +1,7 @@
 """Judge a bundle on a split: scores with intervals, the numbers as files, and one HTML page that holds it all."""
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from whichland.curate.certificate import difference
 from whichland.errors import UserError
 from whichland.evaluate import bootstrap, metrics
 from whichland.evaluate.bootstrap import Score as Score
-from whichland.evaluate.predictions import Identity, Predictions, bundle_hash, collect, identity_of
+from whichland.evaluate.predictions import FILE, Identity, Per, Predictions, bundle_hash, collect, identity_of
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
 from whichland.model.bundle import Bundle
@@ -28,6 +29,7 @@ from whichland.whole_file import whole_file
 
 if TYPE_CHECKING:
     from whichland.evaluate.geography import Geography
+    from whichland.evaluate.odds import OddsReport
     from whichland.evaluate.pins import PinReport
 
 LOG = "evaluations.jsonl"  # beside the bundle: a line each time that a split was put to it
@@ -79,6 +81,12 @@ class Report:
         return bool(trained == self.predictions.identity.manifest_sha256)
 
     @cached_property
+    def odds(self) -> "OddsReport":
+        from whichland.evaluate.odds import judge_odds
+
+        return judge_odds(self.predictions, self.bundle.info)
+
+    @cached_property
     def geography(self) -> "Geography":
         from whichland.evaluate.geography import geography
 
@@ -127,13 +135,15 @@ def evaluate(
     split: str = "test",
     out: str | Path | None = None,
     *,
+    per: Per = "photo",
     explanations: Sequence[Explanation] = (),
 ) -> Report:
     """Judge the bundle in a folder on the kept photos of one split, and write the report.
 
     Without `out` the report goes beside the bundle, into `report` for the test split and `report-SPLIT` for
     others; when another bundle's or manifest's report lies there, into the next free `report-2`, `report-3`, …
-    The same bundle and manifest again: the report is made anew from the answers that lie there.
+    The same bundle and manifest again: the report is made anew from the answers that lie there. With `per`
+    "panorama" the answers for the views of one panorama are combined, and the folder is `report-panorama`.
     Raises UserError when `out` holds another evaluation, or the split has nothing to judge.
     """
     loaded = bundles.load(bundle)
@@ -142,11 +152,15 @@ def evaluate(
     identity = Identity(
         bundle_sha256=bundle_hash(loaded.folder), manifest_sha256=manifest_hash(table), split=split
     )
-    folder = choose_folder(loaded.folder.parent, split, Path(out) if out else None, identity)
+    folder = choose_folder(loaded.folder.parent, split, Path(out) if out else None, identity, per)
+    if per == "panorama":
+        _borrow(folder, loaded.folder.parent, identity)
     predictions, asked = collect(loaded, table, identity, folder)
-    log = loaded.folder.parent / LOG
+    log, model = loaded.folder.parent / LOG, _model_hash(loaded.folder)
     if asked:
-        _note(log, identity)
+        _note(log, identity, model)
+    if per == "panorama":
+        predictions = predictions.per_panorama()
     outcomes = predictions.outcomes
     report = Report(
         folder=folder,
@@ -155,7 +169,7 @@ def evaluate(
         predictions=predictions,
         scores=score(outcomes, predictions.groups),
         floors=metrics.floors(outcomes),
-        evaluations=_times(log, identity),
+        evaluations=_times(log, identity, model),
     )
     _write(report, explanations)
     return report
@@ -167,48 +181,82 @@ def score(outcomes: metrics.Outcomes, group_N: metrics.Ints) -> dict[str, Score]
     return dict(zip(metrics.SCORES, bootstrap.scored(metrics.scores(outcomes), drawn), strict=True))
 
 
-def choose_folder(run: Path, split: str, out: Path | None, identity: Identity) -> Path:
+def choose_folder(run: Path, split: str, out: Path | None, identity: Identity, per: Per = "photo") -> Path:
     """The folder to write to: `out`, or the first beside the bundle that is free or holds this evaluation."""
 
     def ours(folder: Path) -> bool:
         there = identity_of(folder)
-        return there == identity if there else not any((folder / name).exists() for name in FILES)
+        if there is None:
+            return not any((folder / name).exists() for name in FILES)
+        return there == identity and _per(folder) in (per, None)
 
     if out is not None:
         if out.exists() and not out.is_dir():
             raise UserError(f"{out} is a file; --out names a folder")
         if not ours(out):
             raise UserError(
-                f"{out} holds the report of another bundle, manifest or split; choose another --out"
+                f"{out} holds the report of another bundle, manifest, split or --per; choose another --out"
             )
         return out
-    name, number = "report" if split == "test" else f"report-{split}", 1
+    parts = ["report", *([] if split == "test" else [split]), *([] if per == "photo" else [per])]
+    name, number = "-".join(parts), 1
     while not ours(run / (name if number == 1 else f"{name}-{number}")):
         number += 1
     return run / (name if number == 1 else f"{name}-{number}")
 
 
-def _note(log: Path, identity: Identity) -> None:
-    line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **asdict(identity)}
+def _per(folder: Path) -> str | None:
+    """What the report in a folder counts; None when there is none."""
+    path = folder / "metrics.json"
+    if not path.is_file():
+        return None
+    return str(json.loads(path.read_text(encoding="utf-8")).get("per", "photo"))
+
+
+def _borrow(folder: Path, run: Path, identity: Identity) -> None:
+    """Take the answers for the single photos from a report beside the bundle, so that none is asked again."""
+    if identity_of(folder) is None:
+        for other in sorted(run.glob("report*")):
+            if identity_of(other) == identity:
+                folder.mkdir(parents=True, exist_ok=True)
+                with whole_file(folder / FILE) as partial:
+                    partial.write_bytes((other / FILE).read_bytes())
+                return
+
+
+def _model_hash(bundle: Path) -> str:
+    """SHA-256 of the weights: the model is the same however its odds are calibrated."""
+    with (bundle / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _note(log: Path, identity: Identity, model: str) -> None:
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    line = {"time": time, **asdict(identity), "model_sha256": model}
     with log.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
-def _times(log: Path, identity: Identity) -> int:
+def _times(log: Path, identity: Identity, model: str) -> int:
     if not log.is_file():
         return 0
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     return sum(
-        line["bundle_sha256"] == identity.bundle_sha256 and line["split"] == identity.split for line in lines
+        line["split"] == identity.split
+        and (line["bundle_sha256"] == identity.bundle_sha256 or line.get("model_sha256") == model)
+        for line in lines
     )
 
 
 def numbers(report: Report) -> dict[str, Any]:
     """Everything the report says in numbers, ready for JSON."""
+    from whichland.evaluate.odds import numbers as odds_numbers
+
     found, outcomes = report.predictions, report.outcomes
     worst, countries = metrics.worst_tenth(outcomes)
     return {
         **asdict(found.identity),
+        "per": found.per,
         "photos": len(outcomes.truth),
         "groups": int(found.groups.max()) + 1,
         "countries": len(np.unique(outcomes.truth)),
@@ -227,6 +275,7 @@ def numbers(report: Report) -> dict[str, Any]:
             }
             for c in metrics.by_country(outcomes)
         },
+        "odds": odds_numbers(report.odds),
         "geography": asdict(report.geography),
         "pins": asdict(report.pins),
         "left_out": {

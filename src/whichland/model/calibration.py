@@ -33,6 +33,7 @@ Ints = NDArray[np.int64]
 LEVELS = (0.8, 0.9, 0.95)
 COLDEST, HOTTEST = 0.1, 10.0  # where all validation photos are right, no finite temperature is the best
 ROUNDING = 1e-9
+NOTHING = float(np.finfo(np.float32).tiny)  # odds below it are a model's rounding
 
 
 @dataclass(frozen=True, kw_only=True)
