@@ -48,7 +48,7 @@ class World:
     """What a test is like: groups of a country by size."""
 
     name: str
-    groups: int  # of a country
+    groups: int  # of a country, on average
     most: int  # photos of a group
 
 
@@ -56,13 +56,12 @@ WORLDS = (World("40 groups of 1–8 photos a country", 40, 8), World("40 photos 
 
 
 def answers(
-    world: World, accuracy_MK: Floats, random: np.random.Generator, groups: int | None = None
+    world: World, accuracy_MK: Floats, random: np.random.Generator
 ) -> tuple[dict[str, list[Ints]], Ints, Ints]:
     """Guesses by model, truth and groups of one simulated test."""
     models = len(accuracy_MK)
-    per_country = groups or world.groups
-    size_G = random.integers(1, world.most + 1, per_country * COUNTRIES)
-    truth_G = np.repeat(np.arange(COUNTRIES), per_country)
+    size_G = random.integers(1, world.most + 1, world.groups * COUNTRIES)
+    truth_G = random.integers(COUNTRIES, size=len(size_G))  # a split draws groups, not so many of a country
     group_N = np.repeat(np.arange(len(size_G)), size_G)
     truth_N = truth_G[group_N]
     drive, own_drive, photo = (sqrt(share) for share in SHARED)

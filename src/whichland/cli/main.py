@@ -42,8 +42,14 @@ COMMANDS = {
     "study": Entry(
         "whichland.cli.study", "study", "Train and judge every cell of a grid; figures with intervals."
     ),
+    "cross-source": Entry(
+        "whichland.cli.cross_source", "cross_source", "Train on one source, test on another, for all pairs."
+    ),
     "predict": Entry("whichland.cli.predict", "predict", "The likeliest countries of photos and folders."),
     "models": Entry("whichland.cli.models", "models", "Models to train: size, input, work, licence, speed."),
+    "audit": Entry(
+        "whichland.cli.audit", "audit", "Does the model know the rig or the file, not the country?"
+    ),
     "explain": Entry("whichland.cli.explain", "explain", "Show where in a photo the model found its answer."),
     "atlas": Entry("whichland.cli.atlas", "atlas", "The clues a model knows each country by, each tried."),
 }

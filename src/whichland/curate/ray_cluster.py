@@ -18,13 +18,19 @@ AHEAD = 4  # batches under way for each core of the cluster
 
 
 def map_on_ray(
-    function: Callable[[Batch], Result], batches: Sequence[Batch], *, address: str, retries: int
+    function: Callable[[Batch], Result],
+    batches: Sequence[Batch],
+    *,
+    address: str,
+    retries: int,
+    gpu: bool = False,
 ) -> Iterator[Result | None]:
     """Yield `function(batch)` for each batch in order; None for one whose worker dies and dies again.
 
     `address` is that of a cluster; "auto" takes the one this machine belongs to, or else starts Ray here for the
     time being. A batch whose worker was killed is given to another `retries` times, as the machine may be to
-    blame and not the batch; every other batch is left alone.
+    blame and not the batch; every other batch is left alone. With `gpu` each batch has one of the cluster's GPUs to
+    itself, where there are any.
     Raises UserError when Ray is missing or the cluster cannot be reached.
     """
     ray = _import_ray()
@@ -32,8 +38,10 @@ def map_on_ray(
     if started:
         _connect(ray, address)
     try:
-        task = ray.remote(max_retries=retries)(function)
-        window = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        resources = ray.cluster_resources()
+        gpus = min(1, int(resources.get("GPU", 0))) if gpu else 0
+        task = ray.remote(max_retries=retries, num_gpus=gpus)(function)
+        window = AHEAD * max(1, int(resources.get("CPU", 1)))
         running: deque[Any] = deque()
         for batch in batches:
             running.append(task.remote(batch))

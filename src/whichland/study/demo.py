@@ -67,7 +67,7 @@ def run(
     say("3/5  looking at what the model looks at")
     loaded = bundles.load(bundle)
     test = table.kept.filter(pl.col("split") == "test").sort("image_id")
-    shares = clue_shares(loaded, test["uri"].to_list(), test["mask_uri"].to_list())
+    shares = clue_shares(loaded, *(test[name].to_list() for name in ("uri", "mask_uri", "group")))
     shown = test.unique("country", keep="first", maintain_order=True).head(SHOWN)
     overlays, pictures = [], []
     for uri, truth in shown.select("uri", "country").iter_rows():
