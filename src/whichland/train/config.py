@@ -123,6 +123,11 @@ class TrainConfig:
     ] = False
     workers: Annotated[int, "threads that decode and crop"] = 2
     tensorboard: Annotated[bool, "write event files for TensorBoard beside log.jsonl"] = False
+    own_photos: Annotated[
+        bool,
+        "each process keeps to its own fixed share of the photos and needs no other's files; the result then "
+        "depends on the number of processes",
+    ] = False
     seed: Annotated[int, "of crops, order and fresh weights"] = 0
 
     def __post_init__(self) -> None:

@@ -32,6 +32,11 @@ class Photos:
     def __len__(self) -> int:
         return len(self.uris)
 
+    def take(self, numbers: Sequence[int]) -> "Photos":
+        """The photos of these numbers, with the weights that they have among all."""
+        chosen = list(numbers)
+        return Photos([self.uris[number] for number in chosen], self.targets[chosen], self.weights[chosen])
+
 
 def choose_labels(manifest: Manifest, countries: Sequence[str]) -> tuple[str, ...]:
     """Sorted ISO codes to learn. Raises UserError when the manifest lacks one or is not split yet."""
@@ -70,10 +75,13 @@ def select(manifest: Manifest, split: str, labels: Sequence[str], *, photos: int
 
 
 def epoch_order(
-    photos: Photos, seed: int, epoch: int, weighting: Literal["sample", "loss", "none"]
+    photos: Photos, seed: int, epoch: int, weighting: Literal["sample", "loss", "none"], *others: int
 ) -> NDArray[np.int64]:
-    """Indices of one epoch in order; with "sample", drawn by weight with as few repetitions as possible."""
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch))))
+    """Indices of one epoch in order; with "sample", drawn by weight with as few repetitions as possible.
+
+    `others` are further numbers on which the order depends.
+    """
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch, *others))))
     order = generator.permutation(len(photos))
     if weighting == "sample":
         edges = np.cumsum(photos.weights[order])
@@ -98,10 +106,12 @@ class Loader:
     """Batches of one epoch for one process of several.
 
     Step s of an epoch takes positions s·B … s·B+B-1 of its order; process r of W takes every W-th of them, so
-    the processes together see exactly what a single one would.
+    the processes together see exactly what a single one would. Where each keeps to photos of its own, it fills
+    those positions from an order of them.
     """
 
-    photos: Photos
+    photos: Photos  # of all processes, or this one's own where `own_of` says of how many
+    own_of: int | None = None
     augment: Augment
     batch_size: int  # over all processes
     seed: int
@@ -114,14 +124,16 @@ class Loader:
     @property
     def steps(self) -> int:
         """Steps an epoch; what is left over comes in another epoch's order."""
-        return max(1, len(self.photos) // self.batch_size)
+        return max(1, (self.own_of or len(self.photos)) // self.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from step `start` on, prepared `AHEAD` of use."""
         with ThreadPoolExecutor(self.workers) as pool:
             waiting: deque[list[Future[tuple[Tensor, Draw]]]] = deque()
             indices: deque[NDArray[np.int64]] = deque()
-            for positions, index in self.plan(epoch, start):
+            order = self.order(epoch)
+            for positions, places in self.plan(start):
+                index = order[places]
                 indices.append(index)
                 waiting.append(
                     [pool.submit(self._one, epoch, p, i) for p, i in zip(positions, index, strict=True)]
@@ -131,13 +143,21 @@ class Loader:
             while waiting:
                 yield self._collate(waiting.popleft(), indices.popleft())
 
-    def plan(self, epoch: int, start: int = 0) -> Iterator[tuple[range, NDArray[np.int64]]]:
-        """Yield this process's share of each step from `start` on: positions in the epoch, the photos there."""
-        order = epoch_order(self.photos, self.seed, epoch, self.weighting)
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The photos of an epoch in order; where they are this process's own, unlike those of the others."""
+        others = () if self.own_of is None else (self.rank,)
+        return epoch_order(self.photos, self.seed, epoch, self.weighting, *others)
+
+    def plan(self, start: int = 0) -> Iterator[tuple[range, slice]]:
+        """Yield this process's share of each step from `start` on: positions in the epoch, places in its order."""
+        each = self.batch_size // self.world
         for step in range(start, self.steps):
-            end = min((step + 1) * self.batch_size, len(order))
+            end = min((step + 1) * self.batch_size, self.own_of or len(self.photos))
             positions = range(step * self.batch_size + self.rank, end, self.world)
-            yield positions, order[positions.start : positions.stop : positions.step]
+            if self.own_of is None:
+                yield positions, slice(positions.start, positions.stop, positions.step)
+            else:
+                yield positions, slice(step * each, (step + 1) * each)
 
     def crops(self, index: int, draws: Sequence[Draw]) -> list[Tensor]:
         """Crops of one photo, decoded once and no larger than the crops need: uint8 H×W×3 each."""

@@ -12,7 +12,7 @@ from whichland.images.decode import ImageError
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.batches import decoded_ahead
 from whichland.model.head import features_before_head
-from whichland.train.data import Photos
+from whichland.train.data import Loader, Photos
 from whichland.train.packs import Packs
 
 BATCH = 32
@@ -46,10 +46,18 @@ def outputs_of(
 
 
 def share_of(photos: int, accelerator: Accelerator) -> list[int]:
-    """Numbers of the photos that this process takes: as many in each process, so the last may stand twice."""
+    """Numbers of the photos that this process takes: as many in each process, so one's last may stand twice."""
     rank, world = accelerator.process_index, accelerator.num_processes
-    each = -(-photos // world)
-    return [min(number, photos - 1) for number in range(rank, each * world, world)]
+    numbers = (
+        range(rank, photos, world) or range(photos)[-1:]
+    )  # fewer photos than processes: some take the last
+    missing = -(-photos // world) - len(numbers)
+    return [*numbers, *list(numbers[-1:]) * missing]
+
+
+def own_share(photos: Photos, loader: Loader, accelerator: Accelerator) -> Photos:
+    """What a process that keeps to photos of its own takes of `photos`; all where it does not."""
+    return photos.take(share_of(len(photos), accelerator)) if loader.own_of else photos
 
 
 def gathered(part: Tensor, photos: int, accelerator: Accelerator) -> Tensor:

@@ -23,10 +23,10 @@ from whichland.images.augment import Draw, colour
 from whichland.images.preprocess import Preprocess
 from whichland.model.freezing import Freeze
 from whichland.train.cut import Cut, NotCut
-from whichland.train.data import AHEAD, Batch, Loader, Photos, epoch_order
-from whichland.train.evaluation import crops_of, gathered, share_of
+from whichland.train.data import AHEAD, Batch, Loader, Photos
+from whichland.train.evaluation import crops_of, gathered, own_share, share_of
 from whichland.train.packs import Packs, Share, build
-from whichland.train.pixel_cache import announce, photo_digests
+from whichland.train.pixel_cache import announce, photo_digests, shared
 
 VERSION = 1  # of what follows: activations of another version are not used
 BATCH = 32  # photos at once through the front
@@ -82,14 +82,13 @@ class FrozenCache:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the loader's batches of an epoch from step `start` on, with activations in place of photos."""
-        order = epoch_order(self.loader.photos, self.loader.seed, epoch, self.loader.weighting)
+        order = self.loader.order(epoch)
         views = (epoch + order + times_before(order)) % self.views
         entries = order * self.views + views
         with ThreadPoolExecutor(1) as pool:
             waiting: deque[Future[Batch]] = deque()
-            for positions, index in self.loader.plan(epoch, start):
-                chosen = entries[positions.start : positions.stop : positions.step]
-                waiting.append(pool.submit(self._batch, index, chosen))
+            for _, places in self.loader.plan(start):
+                waiting.append(pool.submit(self._batch, order[places], entries[places]))
                 if len(waiting) > AHEAD:
                     yield waiting.popleft().result()
             while waiting:
@@ -102,20 +101,20 @@ class FrozenCache:
     @torch.no_grad()
     def validation_logits(self, model: nn.Module) -> tuple[Tensor, Tensor]:
         """Logits of every validation photo, N×K, and the targets; the model in evaluation mode."""
-        mine, device = share_of(len(self.validation), self.accelerator), self.accelerator.device
+        mine, device = share_of(len(self.targets), self.accelerator), self.accelerator.device
         parts = []
         for start in range(0, len(mine), JUDGED):
             packed = self.validation.take(mine[start : start + JUDGED])
             activations = self.test_form.unpack(packed).to(device).to(self.test_form.given)
             with self.accelerator.autocast():
                 parts.append(self.test_cut.resume(model, activations).float())
-        return gathered(torch.cat(parts), len(self.validation), self.accelerator), self.targets
+        return gathered(torch.cat(parts), len(self.targets), self.accelerator), self.targets
 
     def _batch(self, index: NDArray[np.int64], entries: NDArray[np.int64]) -> Batch:
         activations = self.form.unpack(self.train.take(entries.tolist()))
         plain = np.ones(len(index), np.float32)  # brightness and contrast are in the views already
         weights = self.loader.weights(index)
-        return Batch(activations, torch.from_numpy(self.loader.photos.targets[index]), weights, plain, plain)
+        return Batch(activations, torch.from_numpy(self.loader.photos.targets[index]), weights, plain)
 
 
 def times_before(order: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -161,9 +160,7 @@ def run_front(
     except NotCut as reason:
         say(f"the frozen part runs at every step: this model cannot be cut in two, {reason}")
         return None
-    share = Share(
-        accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone, stopped
-    )
+    share = shared(loader, accelerator, stopped)
     each = cut.capture(_noise(size, accelerator.device))[0].numel() * 2
     most = len(loader.photos) * views * each + len(validation) * sample[0].numel() * 2
     announce(f"what the frozen part makes of {views} views of each photo", folder, most, say)
@@ -171,7 +168,9 @@ def run_front(
     front = _Front(accelerator, preprocess, loader, views)
     train = front.over_training(cut, form, folder, made_from, share)
     test_form = Form.of(sample)
-    judged = front.over_validation(test_cut, test_form, validation, folder, made_from, share)
+    own = own_share(validation, loader, accelerator)
+    judged = front.over_validation(test_cut, test_form, own, folder, made_from, share)
+    judged.every = accelerator.num_processes if loader.own_of else 1
     return FrozenCache(
         loader=loader,
         views=views,

@@ -44,6 +44,7 @@ class Packs(Sequence[Array]):
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._chunks: list[tuple[Array, list[int], list[list[int]]]] = []
         self._length = 0
+        self.every = 1  # `take` goes by the numbers of a larger whole, of which every so manyth is here
         for name in names:
             index = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
             shapes, dtype = index["shapes"], np.dtype(index["dtype"])
@@ -62,7 +63,7 @@ class Packs(Sequence[Array]):
 
     def take(self, numbers: Iterable[int]) -> Array:
         """Stack the arrays of these numbers, which have one shape."""
-        return np.stack([self[number] for number in numbers])
+        return np.stack([self[number // self.every] for number in numbers])
 
     @property
     def bytes(self) -> int:

@@ -21,6 +21,7 @@ from whichland.images.augment import resize
 from whichland.images.decode import load, probe, read_bytes
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.train.data import Loader, Photos
+from whichland.train.evaluation import own_share
 from whichland.train.packs import ALONE, Packs, Share, build
 
 VERSION = 1  # of what follows: a cache of another version is not used
@@ -36,14 +37,21 @@ def decode_once(
     say: Callable[[str], None],
 ) -> tuple[Loader, Packs]:
     """Return the loader with its photos decoded, and the validation photos' crops, which lie in `folder`."""
-    share = Share(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone)
+    share = shared(loader, accelerator)
     photos = scaled_photos(
         folder, loader.photos.uris, loader.augment.most_needed, say=say, share=share, workers=loader.workers
     )
-    crops = validation_crops(
-        folder, validation.uris, preprocess, say=say, share=share, workers=loader.workers
-    )
+    own = own_share(validation, loader, accelerator)
+    crops = validation_crops(folder, own.uris, preprocess, say=say, share=share, workers=loader.workers)
+    crops.every = accelerator.num_processes if loader.own_of else 1
     return replace(loader, pixels=photos), crops
+
+
+def shared(loader: Loader, accelerator: Accelerator, stopped: Callable[[], bool] = lambda: False) -> Share:
+    """How the processes share the making of a cache; with photos of their own each makes it alone of its own."""
+    if loader.own_of:
+        return Share(wait=accelerator.wait_for_everyone, stopped=stopped)
+    return Share(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone, stopped)
 
 
 def photo_digests(uris: Sequence[str], *, share: Share = ALONE, workers: int = 2) -> list[str]:

@@ -13,10 +13,12 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import whichland
@@ -96,7 +98,7 @@ def _train(manifest: Manifest | str | Path, config: TrainConfig, out: Path, *, r
             _write_bundle(out / "bundle", model, ready, config, scores)
             draw_curve(out / "log.jsonl", out / "curve.png")
     accelerator.wait_for_everyone()
-    if accelerator.is_main_process and not config.cache:
+    if accelerator.is_local_main_process and not config.cache:
         rmtree(out / "cache", ignore_errors=True)  # the frozen part's activations, needed no more
     return Run(out, out / "bundle", scores)
 
@@ -254,13 +256,16 @@ def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Lo
         flip=config.flip,
     )
     return Loader(
-        photos=photos,
+        photos=photos.take(range(rank, len(photos), world)) if own else photos,
+        own_of=len(photos) if own else None,
         augment=augment,
         batch_size=batch,
         seed=config.seed,
         weighting=config.weighting,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
+    rank, world = accelerator.process_index, accelerator.num_processes
+    own = config.own_photos and world > 1
+        rank=rank,
+        world=world,
         workers=config.workers,
     )
 

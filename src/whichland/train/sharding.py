@@ -23,6 +23,7 @@ def share_out(model: nn.Module, device: torch.device, processes: int) -> None:
 
     Raises UserError where the architecture does not allow it.
     """
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # FSDP takes no other
     mesh = init_device_mesh(device.type, (processes,))
     try:
         for block in blocks(model):

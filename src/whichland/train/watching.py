@@ -18,7 +18,13 @@ def watching(fit: Fit, config: TrainConfig, out: Path) -> Iterator[None]:
         yield
         return
     loader = fit.loader
-    page = RunPage(out, config, steps=loader.steps, batch_size=loader.batch_size, photos=len(loader.photos))
+    page = RunPage(
+        out,
+        config,
+        steps=loader.steps,
+        batch_size=loader.batch_size,
+        photos=loader.own_of or len(loader.photos),
+    )
     fit.watchers.append(page)
     events = None
     if config.tensorboard:
