@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from whichland.explain.faithfulness import clue_mass
 from whichland.explain.gradcam import gradcam, gradcam_and_logits
+from whichland.explain.seam import cut
 from whichland.model.backbone import timm
 from whichland.model.head import replace_head
 
@@ -126,14 +127,10 @@ def test_the_map_stands_upright(name: str, arguments: dict[str, object]) -> None
 
     This catches rows taken for columns, which on square inputs no shape gives away.
     """
-    from whichland.explain.gradcam import _as_map, _features_and_logits
-
     model = make(name, **arguments)
     flat, marked = torch.zeros(1, 3, 160, 96), torch.zeros(1, 3, 160, 96)
     marked[:, :, 128:, :16] = 5.0
-    before, after = (
-        _as_map(model, _features_and_logits(model, x)[0].detach(), (160, 96)) for x in (flat, marked)
-    )
+    before, after = (cut(model, x, 0).activation for x in (flat, marked))
     change = (after - before).abs().sum(dim=1)[0]
     row, column = divmod(int(change.argmax()), change.shape[1])
     assert row >= change.shape[0] * 3 // 5

@@ -1,7 +1,8 @@
-"""whichland explain BUNDLE PHOTO… | FOLDER… -o PICTURE | FOLDER"""
+"""whichland explain BUNDLE PHOTO… | FOLDER… -o PICTURE | FOLDER, or BUNDLE --maximise GOAL -o PICTURE"""
 
 import json as json_format
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,17 +14,20 @@ from whichland.errors import UserError
 
 if TYPE_CHECKING:
     from whichland.explain.explanation import Answer, Explanation
+    from whichland.explain.verify import Verdict
+
+SEVERAL = 5  # photos from which a summary says something
 
 
 def explain(
     bundle: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
-    photos: Annotated[
-        list[str],
-        typer.Argument(help="Photos; folders; rows `shard.parquet#12` and members `archive.zip#a.jpg`."),
-    ],
     out: Annotated[
         str, typer.Option("-o", "--out", help="Picture to write (.png, .jpg, .webp), or a folder for many.")
     ],
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(help="Photos; folders; rows `shard.parquet#12` and members `archive.zip#a.jpg`."),
+    ] = None,
     target: Annotated[
         str | None,
         typer.Option(
@@ -31,6 +35,24 @@ def explain(
             help="What to explain: a country, or what speaks for A and not B; the top guess when not given.",
         ),
     ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="gradcam, gradcam++, layercam; for ViT and DeiT also attention-gradients, rollout."
+        ),
+    ] = "gradcam",
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Put each map to the test, and mark the ones that fail.")
+    ] = False,
+    maximise: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GOAL",
+            help="No photos, but a picture that excites class:COUNTRY, channel:LAYER:NUMBER or "
+            "unit:LAYER:NUMBER[:ROW,COLUMN] most; several times for several on one sheet.",
+        ),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of --maximise.", min=1)] = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="The photo under its heat alone, without the odds.")
     ] = False,
@@ -42,11 +64,22 @@ def explain(
 
     A photo that cannot be read is one line "path: reason" on stderr and the rest go on; the exit code is then 2
     after all others are done, and 0 when every photo was readable.
+
+    With --verify a map holds when it finds what matters better than all of 19 random maps of the same smoothness
+    do (by uncovering and by blurring the photo in its order), and when it is not much the same for a copy of the
+    model whose late layers are shuffled.
     """
-    paths = list(dict.fromkeys(find_photos(photos)))
-    pictures = name_pictures(paths, out)
+    if bool(photos) == bool(maximise):
+        raise UserError("give photos to explain, or what to --maximise")
     require_extra("train", "torch")
-    failed = _run(bundle, dict(zip(paths, pictures, strict=True)), target, plain, json)
+    if maximise:
+        from whichland.cli.maximise import run as run_maximise
+
+        run_maximise(bundle, maximise, out, steps=steps, plain=plain, json=json)
+        return
+    paths = list(dict.fromkeys(find_photos(photos or [])))
+    pictures = dict(zip(paths, name_pictures(paths, out), strict=True))
+    failed = _run(bundle, pictures, target, method, verify=verify, plain=plain, json=json)
     raise typer.Exit(2 if failed else 0)
 
 
@@ -91,22 +124,36 @@ def _free(name: str, taken: set[str]) -> str:
     return free
 
 
-def _run(folder: Path, pictures: dict[str, Path], target: str | None, plain: bool, json: bool) -> int:
+def _run(
+    folder: Path,
+    pictures: dict[str, Path],
+    target: str | None,
+    method: str,
+    *,
+    verify: bool,
+    plain: bool,
+    json: bool,
+) -> int:
     """Explain, write and print photo by photo; return how many could not be read."""
     from whichland.explain.explanation import explain as explain_one
+    from whichland.explain.methods import find_method
+    from whichland.explain.verify import Verifier
     from whichland.images.decode import ImageError
     from whichland.model import bundle as bundles
     from whichland.model.predict import best_device
     from whichland.progress import track
 
+    find_method(method)
     bundle = bundles.load(folder)
     bundle.model.to(best_device())
+    verifier = Verifier(bundle.model, method) if verify else None
+    verdicts: list[Verdict] = []
     answer = find_target(target, bundle.labels) if target else None
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names of files as they are
     failed = 0
     for path, picture in track(pictures.items(), len(pictures), "explaining"):
         try:
-            explanation = explain_one(bundle, path, answer)
+            explanation = explain_one(bundle, path, answer, method, verifier=verifier)
         except ImageError as error:
             failed += 1
             text = " ".join(str(error).split())
@@ -114,10 +161,13 @@ def _run(folder: Path, pictures: dict[str, Path], target: str | None, plain: boo
             continue
         explanation.save(picture, plain=plain)
         print(_as_json(explanation, picture) if json else _as_text(explanation, picture), flush=True)
+        verdicts += [explanation.verdict] if explanation.verdict else []
+    if len(verdicts) >= SEVERAL and not json:
+        print(_summary(verdicts))
     return failed
 
 
-def find_target(text: str, labels: tuple[str, ...]) -> "Answer":
+def find_target(text: str, labels: tuple[str, ...], *, flag: str = "--target") -> "Answer":
     """Read `US`, `United States` or `HU:SK` into codes that the bundle knows. Raises UserError otherwise."""
     from whichland.geo.countries import find_country, nearest_names
 
@@ -126,12 +176,12 @@ def find_target(text: str, labels: tuple[str, ...]) -> "Answer":
         code = find_country(name)
         if code is None:
             near = nearest_names(name)
-            raise UserError(f"--target: no country {name!r}" + (f"; near: {', '.join(near)}" if near else ""))
+            raise UserError(f"{flag}: no country {name!r}" + (f"; near: {', '.join(near)}" if near else ""))
         if code not in labels:
-            raise UserError(f"--target: this bundle does not know {code}; it knows {', '.join(labels)}")
+            raise UserError(f"{flag}: this bundle does not know {code}; it knows {', '.join(labels)}")
         codes.append(code)
     if len(codes) > 2 or len(set(codes)) < len(codes):
-        raise UserError(f"--target {text}: give one country, or two different ones as A:B")
+        raise UserError(f"{flag} {text}: give one country, or two different ones as A:B")
     return (codes[0], codes[1]) if len(codes) == 2 else codes[0]
 
 
@@ -139,10 +189,42 @@ def _as_text(explanation: "Explanation", picture: Path) -> str:
     from whichland.geo.countries import country_name
 
     code, odds = explanation.guesses[0]
-    return f"{explanation.path}: {country_name(code)} ({code}) {odds:.1%} -> {picture}"
+    line = f"{explanation.path}: {country_name(code)} ({code}) {odds:.1%} -> {picture}"
+    if not explanation.map.any():
+        line += " (the map is empty: no evidence was found)"
+    elif explanation.verdict:
+        line += f"\n  {_said(explanation.verdict)}"
+    return line
+
+
+def _said(verdict: "Verdict") -> str:
+    """The test of a map in one line."""
+    outcome = "the map holds" if verdict.passed else f"THE MAP FAILS: it {' and it '.join(verdict.failures)}"
+    return (
+        f"{outcome}; insertion {verdict.insertion:.2f} (random maps {verdict.random_insertion:.2f}), "
+        f"deletion {verdict.deletion:.2f} ({verdict.random_deletion:.2f}), "
+        f"beats {verdict.beaten} of {verdict.random_maps}; "
+        f"with shuffled layers: rank correlation {verdict.rank_correlation:.2f}, SSIM {verdict.ssim:.2f}"
+    )
+
+
+def _summary(verdicts: list["Verdict"]) -> str:
+    import numpy as np
+
+    from whichland.explain.intervals import mean_interval
+
+    gain, low, high = mean_interval(np.array([verdict.gain for verdict in verdicts]))
+    return (
+        f"{sum(verdict.passed for verdict in verdicts)} of {len(verdicts)} maps hold; insertion less deletion is "
+        f"{gain:+.3f} over random maps (95 % interval {low:+.3f} to {high:+.3f}, photos taken as independent)"
+    )
 
 
 def _as_json(explanation: "Explanation", picture: Path) -> str:
     ranked = [{"country": code, "probability": round(odds, 6)} for code, odds in explanation.guesses]
     values = {"path": explanation.path, **ranked[0], "top": ranked}
-    return json_format.dumps(values | {"target": explanation.target, "picture": str(picture)})
+    values |= {"target": explanation.target, "method": explanation.method, "picture": str(picture)}
+    values["evidence"] = bool(explanation.map.any())
+    if verdict := explanation.verdict:
+        values["verdict"] = asdict(verdict) | {"passed": verdict.passed, "failures": verdict.failures}
+    return json_format.dumps(values)

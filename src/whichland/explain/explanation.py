@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from whichland.explain.figure import Guess, figure
-from whichland.explain.gradcam import gradcam_and_logits
+from whichland.explain.methods import find_method
 from whichland.explain.overlay import Box, Map, framed, on_photo, overlay, save_picture
+from whichland.explain.verify import Verdict, Verifier
 from whichland.images.decode import decode, read_bytes
 from whichland.images.preprocess import Pixels
 from whichland.model.bundle import Bundle
@@ -33,6 +34,8 @@ class Explanation:
     guesses: tuple[Guess, ...]  # the top five, likeliest first
     shown: tuple[Guess, ...]  # what the sheet shows: the top five, the target's in the last places if need be
     target: Answer  # what the map is about
+    method: str  # a name of `methods.METHODS`
+    verdict: Verdict | None = None  # how the map stood the test, where it was put to it
 
     def overlay(self) -> Pixels:
         """The heat over the photo, with a frame around what the model saw."""
@@ -40,24 +43,35 @@ class Explanation:
 
     def figure(self) -> Pixels:
         """Photo, overlay and odds on one sheet."""
-        return figure(self.photo, self.map, self.shown, box=self.box, target=self.target)
+        doubtful = self.verdict is not None and not self.verdict.passed
+        return figure(self.photo, self.map, self.shown, box=self.box, target=self.target, doubtful=doubtful)
 
     def save(self, path: str | Path, *, plain: bool = False) -> Path:
         """Write the sheet, or with `plain` the overlay alone, as PNG, JPEG or WebP by the suffix."""
         return save_picture(self.overlay() if plain else self.figure(), Path(path))
 
 
-def explain(bundle: Bundle, uri: str | Path, target: Answer | None = None) -> Explanation:
-    """Explain the answer `target` (None: the top guess) for one photo by Grad-CAM.
+def explain(
+    bundle: Bundle,
+    uri: str | Path,
+    target: Answer | None = None,
+    method: str = "gradcam",
+    *,
+    verifier: Verifier | None = None,
+) -> Explanation:
+    """Explain the answer `target` (None: the top guess) for one photo by one of `methods.METHODS`.
 
-    `target` holds codes of `bundle.labels`. Raises ImageError when the photo cannot be read.
+    `target` holds codes of `bundle.labels`. With a `verifier` of the same bundle the map is put to the test.
+    Raises ImageError when the photo cannot be read, UserError when the method does not fit the model.
     """
     data = read_bytes(str(uri))
     prepare = bundle.preprocess
     crop = prepare.crop(decode(data, short_side=prepare.short_side))  # pixel for pixel what predict looks at
     device = next(bundle.model.parameters()).device
     x_BCHW = torch.from_numpy(prepare.normalise(crop[None])).to(device)
-    map_BHW, logits_BK = gradcam_and_logits(bundle.model, x_BCHW, _index(bundle, target))
+    explain_maps = find_method(method).maps_and_logits
+    map_BHW, logits_BK = explain_maps(bundle.model, x_BCHW, _index(bundle, target))
+    verdict = verifier(x_BCHW, map_BHW, logits_BK, _index(bundle, target)) if verifier else None
     temperature = float(bundle.info.get("temperature", 1.0))
     odds = torch.softmax(logits_BK[0].float() / temperature, dim=0).cpu().numpy()
     ranked = [(bundle.labels[at], float(odds[at])) for at in (-odds).argsort(kind="stable")]
@@ -73,6 +87,8 @@ def explain(bundle: Bundle, uri: str | Path, target: Answer | None = None) -> Ex
         guesses=tuple(ranked[:TOP]),
         shown=_with(ranked, asked),
         target=answer,
+        method=method,
+        verdict=verdict,
     )
 
 

@@ -21,12 +21,19 @@ Rectangle = tuple[float, float, float, float]  # left, bottom, width, height; in
 
 
 def figure(
-    photo: Pixels, map_HW: Map, guesses: Sequence[Guess], *, box: Box, target: str | tuple[str, str]
+    photo: Pixels,
+    map_HW: Map,
+    guesses: Sequence[Guess],
+    *,
+    box: Box,
+    target: str | tuple[str, str],
+    doubtful: bool = False,
 ) -> Pixels:
     """Draw the sheet: `photo` H×W×3, its map of the same size, and the best `guesses` as bars.
 
     `box` is the part of the photo that the model saw; `target` the country that the map is about, or a pair:
-    for the first, against the second. Wide photos stand above each other, others side by side.
+    for the first, against the second. A `doubtful` map, one that failed its test, is marked as such. Wide photos
+    stand above each other, others side by side.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -36,13 +43,16 @@ def figure(
     canvas = FigureCanvasAgg(sheet)
     whole = framed(photo, box) is photo
     captions = ("photo" if whole else "photo; the model sees what is framed", _caption(target, map_HW))
+    colours = (INK, WARM if doubtful else INK)
+    if doubtful and map_HW.any():
+        captions = (captions[0], "not confirmed: " + captions[1])
     pictures = (framed(photo, box), framed(overlay(photo, map_HW), box))
-    for rectangle, caption, picture in zip((left, right), captions, pictures, strict=True):
+    for rectangle, caption, colour, picture in zip((left, right), captions, colours, pictures, strict=True):
         axes = _axes(sheet, rectangle)
         axes.imshow(picture, interpolation="antialiased", aspect="equal")
         axes.set_anchor("NW")
         axes.set_axis_off()
-        axes.set_title(caption, fontsize=10, color=INK, loc="left", pad=5)
+        axes.set_title(caption, fontsize=10, color=colour, loc="left", pad=5)
     _draw_bars(_axes(sheet, bars), guesses, target)
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]

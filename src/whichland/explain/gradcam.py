@@ -1,22 +1,22 @@
-"""Grad-CAM for any timm model, without naming a layer (Selvaraju et al., arXiv 1610.02391).
+"""Class activation maps for any timm model, without naming a layer.
 
-timm splits every model into `forward_features`, which ends in a map, and `forward_head`, which makes logits.
-The map is cut loose from what made it, the head alone is run with gradients, and no hook is needed. Models of
-tokens (ViT, DeiT) are the exception: after their last block only the class token reaches the head, so every
-patch has gradient zero. There the input of the last block is taken, by a hook that lives as long as one pass.
+`gradcam` weighs each channel of the model's last map by its mean gradient (Selvaraju et al., arXiv 1610.02391).
+`gradcam_plus_plus` weighs gradients by how much each place has to say for its channel, so that several things of
+one kind all count (Chattopadhyay et al., arXiv 1710.11063, equation 19). `layercam` weighs every place by its own
+gradient, which keeps small things small (Jiang et al., doi 10.1109/TIP.2021.3089943). Where the model is cut for
+them is told in `seam`.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from whichland.errors import UserError
+from whichland.callable_package import make_callable
+from whichland.explain.seam import Cut, Target, cut
 
-Target = int | Sequence[int] | tuple[int, int] | Tensor | None
+make_callable(__name__, __name__)  # whichland.explain.gradcam(…) is a call, and this module too
 
 
 def gradcam(model: nn.Module, x_BCHW: Tensor, target: Target = None) -> Tensor:
@@ -27,104 +27,70 @@ def gradcam(model: nn.Module, x_BCHW: Tensor, target: Target = None) -> Tensor:
     and against b (the difference of their logits). A map without positive evidence is zero everywhere.
 
     The model is used in evaluation mode and left as it was: modes, gradients, `requires_grad` and hooks.
-    Raises UserError for a model whose features are neither a map nor tokens.
+    Raises UserError for a model whose logits no map of the photo leads to.
     """
     return gradcam_and_logits(model, x_BCHW, target)[0]
 
 
 def gradcam_and_logits(model: nn.Module, x_BCHW: Tensor, target: Target = None) -> tuple[Tensor, Tensor]:
     """The maps of `gradcam`, and the logits B×K of the same pass."""
-    # A caller may be inside inference_mode, whose tensors autograd refuses; the clone is an ordinary one.
-    with torch.inference_mode(False), torch.enable_grad(), _evaluating(model):
-        features, logits_BK = _features_and_logits(model, x_BCHW.clone())
-        score = _score(logits_BK, target)
-        (gradient,) = torch.autograd.grad(score, features)
-    size = (int(x_BCHW.shape[-2]), int(x_BCHW.shape[-1]))
-    activation_BChw = _as_map(model, features.detach(), size).float()
-    gradient_BChw = _as_map(model, gradient, size).float()
-    weight_BC11 = gradient_BChw.mean(dim=(2, 3), keepdim=True)
-    cam_B1hw = functional.relu((weight_BC11 * activation_BChw).sum(dim=1, keepdim=True))
-    cam_BHW = functional.interpolate(cam_B1hw, size=size, mode="bilinear", align_corners=False)[:, 0]
-    peak_B11 = cam_BHW.amax(dim=(1, 2), keepdim=True)
-    return torch.where(peak_B11 > 0, cam_BHW / peak_B11, 0.0), logits_BK.detach()
+    return _explained(_gradcam, model, x_BCHW, target)
 
 
-def _features_and_logits(model: nn.Module, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Run the model; return the features that the explanation stands on, as a leaf, and the logits."""
-    timm_model = cast(Any, model)
-    blocks = getattr(model, "blocks", None)
-    if hasattr(model, "num_prefix_tokens") and isinstance(blocks, (nn.Sequential, nn.ModuleList)):
-        with _leaf_before(blocks[-1]) as leaves:
-            logits_BK = timm_model.forward_head(timm_model.forward_features(x_BCHW))
-        return leaves[0], logits_BK
-    with torch.no_grad():
-        features = timm_model.forward_features(x_BCHW)
-    if not isinstance(features, Tensor):
-        raise UserError(f"{type(model).__name__} has no single feature map to explain")
-    leaf = features.detach().requires_grad_()
-    return leaf, timm_model.forward_head(leaf.clone())  # a clone, as some heads begin with an in-place step
+def gradcam_plus_plus(model: nn.Module, x_BCHW: Tensor, target: Target = None) -> Tensor:
+    """Grad-CAM++: as `gradcam`, but several things of one kind all count."""
+    return gradcam_plus_plus_and_logits(model, x_BCHW, target)[0]
 
 
-@contextmanager
-def _leaf_before(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Cut the graph in front of `module` while the block runs; the list receives the leaf it is fed with."""
-    leaves: list[Tensor] = []
-
-    def cut(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        leaves.append(inputs[0].detach().requires_grad_())
-        return (leaves[0].clone(), *inputs[1:])
-
-    handle = module.register_forward_pre_hook(cut)
-    try:
-        yield leaves
-    finally:
-        handle.remove()
+def gradcam_plus_plus_and_logits(
+    model: nn.Module, x_BCHW: Tensor, target: Target = None
+) -> tuple[Tensor, Tensor]:
+    """The maps of `gradcam_plus_plus`, and the logits B×K of the same pass."""
+    return _explained(_plus_plus, model, x_BCHW, target)
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model in evaluation mode; give every module its own mode back, as parts may be frozen."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+def layercam(model: nn.Module, x_BCHW: Tensor, target: Target = None) -> Tensor:
+    """LayerCAM: as `gradcam`, but every place is weighed by its own gradient."""
+    return layercam_and_logits(model, x_BCHW, target)[0]
 
 
-def _score(logits_BK: Tensor, target: Target) -> Tensor:
-    """Sum over the batch of what is to be explained; each photo's gradient is its own."""
-    rows = torch.arange(len(logits_BK), device=logits_BK.device)
-    if target is None:
-        return logits_BK.amax(dim=1).sum()
-    if isinstance(target, tuple):
-        a, b = target
-        return (logits_BK[:, a] - logits_BK[:, b]).sum()
-    if isinstance(target, int):
-        return logits_BK[:, target].sum()
-    columns = torch.as_tensor(target, device=logits_BK.device)
-    if columns.shape != rows.shape:
-        raise ValueError(f"{len(rows)} photos, but targets of shape {tuple(columns.shape)}")
-    return logits_BK[rows, columns].sum()
+def layercam_and_logits(model: nn.Module, x_BCHW: Tensor, target: Target = None) -> tuple[Tensor, Tensor]:
+    """The maps of `layercam`, and the logits B×K of the same pass."""
+    return _explained(_layercam, model, x_BCHW, target)
 
 
-def _as_map(model: nn.Module, features: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring features to B×C×h×w: from B×C×h×w, from B×h×w×C (Swin), or from tokens B×N×C (ViT)."""
-    if features.ndim == 4:
-        channels_last = getattr(model, "output_fmt", None) == "NHWC"
-        return features.permute(0, 3, 1, 2) if channels_last else features
-    if features.ndim == 3:
-        patches_BNC = features[:, getattr(model, "num_prefix_tokens", 0) :]
-        rows, columns = _grid(model, patches_BNC.shape[1], size)
-        return patches_BNC.transpose(1, 2).reshape(len(features), -1, rows, columns)
-    raise UserError(f"{type(model).__name__} pools its features too early to be explained by a map")
+def _explained(
+    weigh: Callable[[Cut], Tensor], model: nn.Module, x_BCHW: Tensor, target: Target
+) -> tuple[Tensor, Tensor]:
+    found = cut(model, x_BCHW, target)
+    cam_Bhw = functional.relu((weigh(found) * found.activation).sum(dim=1))
+    return to_unit_peak(enlarge(cam_Bhw, x_BCHW.shape[-2], x_BCHW.shape[-1])), found.logits
 
 
-def _grid(model: nn.Module, tokens: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of the patches; they follow the input's size, as many models take any."""
-    reduction = cast(Any, model).feature_info[-1]["reduction"]
-    rows, columns = -(-size[0] // reduction), -(-size[1] // reduction)
-    if rows * columns != tokens:
-        raise UserError(f"{type(model).__name__}: {tokens} tokens are no grid of {rows}×{columns} patches")
-    return rows, columns
+def _gradcam(found: Cut) -> Tensor:
+    return found.gradient.mean(dim=(2, 3), keepdim=True)
+
+
+def _plus_plus(found: Cut) -> Tensor:
+    """The score is taken through the exponential, whose higher derivatives are powers of the first."""
+    gradient_BChw = found.gradient
+    total_BC11 = found.activation.sum(dim=(2, 3), keepdim=True)
+    below_BChw = 2 * gradient_BChw**2 + total_BC11 * gradient_BChw**3
+    alpha_BChw = torch.where(below_BChw != 0, gradient_BChw**2 / below_BChw, 0.0)
+    return (alpha_BChw * functional.relu(gradient_BChw)).sum(dim=(2, 3), keepdim=True)
+
+
+def _layercam(found: Cut) -> Tensor:
+    return functional.relu(found.gradient)
+
+
+def enlarge(maps_Bhw: Tensor, rows: int, columns: int) -> Tensor:
+    """Bring maps to the size of the input."""
+    size = (rows, columns)
+    return functional.interpolate(maps_Bhw[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def to_unit_peak(maps_BHW: Tensor) -> Tensor:
+    """Divide each map by its peak; one that is zero everywhere stays so."""
+    peak_B11 = maps_BHW.amax(dim=(1, 2), keepdim=True)
+    return torch.where(peak_B11 > 0, maps_BHW / peak_B11, 0.0)
