@@ -30,7 +30,8 @@ class TrainConfig:
     freeze: Annotated[
         str,
         "what does not learn: none (all learns), backbone (all but the head), front (all but the last stage "
-        "and the head); or phases with their epochs, such as front:3,none",
+        "and the head), front2, front3 (all but the last two or three stages); or phases with their epochs, such "
+        "as front:3,none",
     ] = "none"
     head_first: Annotated[
         bool,
@@ -89,6 +90,7 @@ class TrainConfig:
     max_stretch: Annotated[float, "crops are stretched in width over height by up to this factor"] = 4 / 3
     brightness: Annotated[float, "brightness varies by this share"] = 0.2
     contrast: Annotated[float, "contrast varies by this share"] = 0.2
+    saturation: Annotated[float, "saturation varies by this share"] = 0.0
     flip: Annotated[bool, "mirror half of the photos; swaps the driving side and spoils text"] = False
     mixup: Annotated[
         float, "alpha of the Beta distribution by which pairs of photos are blended; 0: none are"
@@ -121,13 +123,13 @@ class TrainConfig:
         bool,
         "share out parameters, gradients and optimizer state over the processes, for a model too large for one",
     ] = False
-    workers: Annotated[int, "threads that decode and crop"] = 2
-    tensorboard: Annotated[bool, "write event files for TensorBoard beside log.jsonl"] = False
     own_photos: Annotated[
         bool,
         "each process keeps to its own fixed share of the photos and needs no other's files; the result then "
         "depends on the number of processes",
     ] = False
+    workers: Annotated[int, "threads that decode and crop"] = 2
+    tensorboard: Annotated[bool, "write event files for TensorBoard beside log.jsonl"] = False
     seed: Annotated[int, "of crops, order and fresh weights"] = 0
 
     def __post_init__(self) -> None:
@@ -149,7 +151,7 @@ class TrainConfig:
         for name in ("mixup", "cutmix", "clip", "patience", "weight_decay", "views"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} {getattr(self, name)}: give 0 or more")
-        for name in ("brightness", "contrast"):
+        for name in ("brightness", "contrast", "saturation"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} {getattr(self, name)}: give a share from 0 to 1")
         if self.photos is not None and self.photos < 1:

@@ -97,8 +97,7 @@ class Batch:
     images: Tensor  # uint8 b×H×W×3, or what a frozen front made of them (see frozen_cache)
     targets: Tensor  # int64 b
     weights: Tensor  # float32 b
-    brightness: NDArray[np.float32]
-    contrast: NDArray[np.float32]
+    light: NDArray[np.float32]  # b×3, see Draw.light
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +177,7 @@ class Loader:
             torch.stack(images),
             torch.from_numpy(self.photos.targets[index]),
             self.weights(index),
-            np.array([draw.brightness for draw in draws], np.float32),
-            np.array([draw.contrast for draw in draws], np.float32),
+            np.array([draw.light for draw in draws], np.float32),
         )
 
     def weights(self, index: NDArray[np.int64]) -> Tensor:

@@ -75,7 +75,7 @@ class Fit:
             names=learning(self.model, self.plan),
         )
         # What does not learn yet has no gradient, so AdamW passes it over and makes its state when it begins.
-        self.optimizer = torch.optim.AdamW(groups)
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
         self.average = Average(self.model, config.ema) if config.ema else None
         file = self.folder / "checkpoint" / "last.pt"
         self.checkpoint = Checkpoint(file, self.model, self.optimizer, self.average, self.accelerator)
@@ -220,7 +220,7 @@ class Fit:
             targets = self.soft_targets.to(device)[targets]
         if self.frozen:
             return self.frozen.activations(images), targets, weights
-        x = colour(images, batch.brightness, batch.contrast, self.preprocess.mean, self.preprocess.std)
+        x = colour(images, batch.light, self.preprocess.mean, self.preprocess.std)
         if self.config.mixup or self.config.cutmix:
             x, targets, weights = self._mixed(x, targets, weights)
         return x.contiguous(memory_format=torch.channels_last), targets, weights

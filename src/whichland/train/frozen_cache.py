@@ -112,7 +112,7 @@ class FrozenCache:
 
     def _batch(self, index: NDArray[np.int64], entries: NDArray[np.int64]) -> Batch:
         activations = self.form.unpack(self.train.take(entries.tolist()))
-        plain = np.ones(len(index), np.float32)  # brightness and contrast are in the views already
+        plain = np.ones((len(index), 3), np.float32)  # changes of light are in the views already
         weights = self.loader.weights(index)
         return Batch(activations, torch.from_numpy(self.loader.photos.targets[index]), weights, plain)
 
@@ -244,10 +244,9 @@ class _Front:
         return build(folder, keys, make, description="frozen part, validation photos", share=share)
 
     def _through(self, cut: Cut, form: Form, images: list[Tensor], draws: list[Draw]) -> NDArray[np.int16]:
-        brightness = np.array([draw.brightness for draw in draws], np.float32)
-        contrast = np.array([draw.contrast for draw in draws], np.float32)
+        light = np.array([draw.light for draw in draws], np.float32)
         batch = torch.stack(images).to(self.accelerator.device)
-        x_BCHW = colour(batch, brightness, contrast, self.preprocess.mean, self.preprocess.std)
+        x_BCHW = colour(batch, light, self.preprocess.mean, self.preprocess.std)
         return self._captured(cut, form, x_BCHW)
 
     def _captured(self, cut: Cut, form: Form, x_BCHW: Tensor) -> NDArray[np.int16]:

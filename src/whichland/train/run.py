@@ -29,7 +29,7 @@ from whichland.errors import UserError
 from whichland.images.augment import Augment
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read
-from whichland.model import bundle
+from whichland.model import bundle, prior
 from whichland.model.attention import write_out_attention
 from whichland.model.backbone import Backbone, create
 from whichland.model.freezing import train_mode
@@ -234,12 +234,17 @@ def _fit_head_first(
 ) -> None:
     made.model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     features, targets = features_of(made.model, photos, preprocess, accelerator)
-    weights = torch.from_numpy(photos.weights if config.weighting != "none" else photos.weights * 0 + 1)
+    weights = torch.from_numpy(_weights(photos, config))
     made.model.to("cpu")
     smoothing = config.smoothing
     if soft is not None:
         targets, smoothing = soft[targets], 0.0
     fit_head(made.model, features, targets, weights.float(), decay=config.head_decay, smoothing=smoothing)
+
+
+def _weights(photos: Photos, config: TrainConfig) -> NDArray[np.float64]:
+    """How much each photo counts in training."""
+    return photos.weights if config.weighting != "none" else np.ones(len(photos))
 
 
 def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Loader:
@@ -253,8 +258,11 @@ def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Lo
         max_stretch=config.max_stretch,
         brightness=config.brightness,
         contrast=config.contrast,
+        saturation=config.saturation,
         flip=config.flip,
     )
+    rank, world = accelerator.process_index, accelerator.num_processes
+    own = config.own_photos and world > 1
     return Loader(
         photos=photos.take(range(rank, len(photos), world)) if own else photos,
         own_of=len(photos) if own else None,
@@ -262,8 +270,6 @@ def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Lo
         batch_size=batch,
         seed=config.seed,
         weighting=config.weighting,
-    rank, world = accelerator.process_index, accelerator.num_processes
-    own = config.own_photos and world > 1
         rank=rank,
         world=world,
         workers=config.workers,
@@ -283,6 +289,7 @@ def _write_bundle(
         "head": list(made.head),
         "train": settings,
         "photos": len(ready.photos),
+        prior.KEY: prior.shares(ready.photos.targets, _weights(ready.photos, config), len(labels)),
         "manifest_sha256": ready.digest,
         "split_certificate": certificate_of(ready.table),
         "history": [asdict(step) for step in ready.table.history],
