@@ -37,8 +37,10 @@ CONFIGS = (
     "whichland.curate.balance:BalanceConfig",
     "whichland.model.features:BackboneConfig",
     "whichland.evaluate.source_probe:ProbeConfig",
+    "whichland.evaluate.audit_config:AuditConfig",
     "whichland.train.config:TrainConfig",
     "whichland.evaluate.calibration:CalibrateConfig",
+    "whichland.explain.atlas_config:AtlasConfig",
 )
 
 

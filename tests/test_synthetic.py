@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from whichland.errors import UserError
+from whichland.images.file_facts import file_facts
 from whichland.manifest import problems
 from whichland.sources.synthetic.canvas import Canvas
 from whichland.sources.synthetic.clues import CLUES
@@ -23,7 +24,7 @@ from whichland.sources.synthetic.drive import plan_drive
 from whichland.sources.synthetic.encode import BYTES_A_PIXEL, encode_jpeg
 from whichland.sources.synthetic.layout import place
 from whichland.sources.synthetic.render import _camera, _vehicles
-from whichland.sources.synthetic.shortcuts import SHORTCUTS
+from whichland.sources.synthetic.shortcuts import FILE_SHORTCUTS, SHORTCUTS
 from whichland.sources.synthetic.world import Scene, WorldConfig, describe, parse, render, write
 
 SMALL = WorldConfig(seed=5, width=96, height=72)
@@ -278,6 +279,21 @@ def test_a_shortcut_shows_in_its_country_only_and_where_the_mask_says(shortcut: 
             assert not changed.any()
             assert not where.any()
     assert marked
+
+
+def test_a_shortcut_in_the_file_shows_in_its_country_only_and_leaves_the_pixels(tmp_path: Path) -> None:
+    two = ("JP", "US")
+    planted = WorldConfig(scenes=12, width=64, height=64, plant={"JP": "jpeg"}, countries=two)
+    frame = write(planted, tmp_path, workers=1, progress=False)
+    written = {
+        (country, file_facts(Path(uri).read_bytes()).subsampling)
+        for country, uri in frame.select("label_country", "uri").iter_rows()
+    }
+    assert {country for country, way in written if way == "4:4:4"} == {"JP"}
+    assert {way for country, way in written if country == "US"} == {"4:2:0"}
+    assert set(FILE_SHORTCUTS) == {"jpeg"}
+    plain = WorldConfig(width=64, height=64, countries=two)
+    assert all((render(plain, at).image == render(planted, at).image).all() for at in range(12))
 
 
 # ---- the door

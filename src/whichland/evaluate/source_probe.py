@@ -156,7 +156,7 @@ def _classes(rows: pl.DataFrame) -> tuple[dict[str, int], int, Ints, Ints]:
 
 
 def _reading(name: str, facts: pl.DataFrame, source_N: Ints, group_N: Ints, seed: int) -> Reading:
-    columns, features_NF = _features(facts)
+    columns, features_NF = fact_columns(facts)
     guess_N, importance_F = _cross_validated(features_NF, source_N, group_N, seed)
     right_N = (guess_N == source_N).astype(float)
     of_source_NS = np.eye(int(source_N.max()) + 1)[source_N]
@@ -179,7 +179,7 @@ def _reading(name: str, facts: pl.DataFrame, source_N: Ints, group_N: Ints, seed
     )
 
 
-def _features(facts: pl.DataFrame) -> tuple[list[str], Floats]:
+def fact_columns(facts: pl.DataFrame) -> tuple[list[str], Floats]:
     """Numbers as they are, each value of a text as a column of its own; the fact each column stands for."""
     texts = [name for name, kind in facts.schema.items() if kind == pl.String]
     wide = facts.with_columns(pl.col(pl.Boolean).cast(pl.Int8)).to_dummies(texts, separator="=")

@@ -13,20 +13,21 @@ BYTES_A_PIXEL = (0.52, 0.66)  # drawn size of the file; no scene needs so much a
 _LONGEST = 65_535 - 2  # bytes of comment in one segment
 
 
-def encode_jpeg(picture: U8, key: list[int]) -> bytes:
+def encode_jpeg(picture: U8, key: list[int], subsampling: str = "420") -> bytes:
     """Encode at a drawn quality and fill up with comment segments to a drawn number of bytes.
 
-    Both draws depend on `key` alone, so neither size nor quantisation tells what is in the picture.
+    Both draws depend on `key` alone, so neither size nor quantisation tells what is in the picture; another
+    `subsampling` of the colours than everywhere else is a shortcut, planted on purpose.
     """
     rng = np.random.Generator(np.random.PCG64([*key, 3]))
     quality = int(rng.integers(QUALITY[0], QUALITY[1] + 1))
     low, high = BYTES_A_PIXEL
     pixels = picture.shape[0] * picture.shape[1]
     target = 2_000 + int(pixels * (low + (high - low) * float(rng.random())))
-    data: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality, colorsubsampling="420")
+    data: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality, colorsubsampling=subsampling)
     while len(data) + 4 > target:
         quality -= 6
-        data = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality, colorsubsampling="420")
+        data = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality, colorsubsampling=subsampling)
     return data[:2] + _comments(target - len(data)) + data[2:]
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from whichland.progress import Progress
 from whichland.sources.synthetic.encode import encode_jpeg
 from whichland.sources.synthetic.layout import place
+from whichland.sources.synthetic.shortcuts import FILE_SHORTCUTS
 from whichland.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def _render_batch(job: tuple["WorldConfig", Path, list[tuple[int, str]]]) -> int
         buffer = io.BytesIO()
         Image.fromarray(scene.mask).save(buffer, "PNG", compress_level=1)
         _put(folder / "masks" / f"{name}.png", buffer.getvalue())
-        _put(folder / "photos" / f"{name}.jpg", encode_jpeg(scene.image, [config.seed, index]))
+        subsampling = FILE_SHORTCUTS.get(config.plant.get(scene.country, ""), "420")
+        _put(folder / "photos" / f"{name}.jpg", encode_jpeg(scene.image, [config.seed, index], subsampling))
     return len(batch)
 
 

@@ -1,4 +1,4 @@
-"""Shortcuts to plant: marks of the recording rig that give a country away without any clue of it."""
+"""Shortcuts to plant: marks of the recording rig, or of its files, that give a country away without any clue."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -44,7 +44,34 @@ def watermark(picture: U8, labels: U8) -> None:
     labels[top : top + size, left : left + 2 * size][mark] = CLUES["shortcut"]
 
 
+def hood(picture: U8, labels: U8) -> None:
+    """Draw the recording car's dark, bulging bonnet along the bottom, in place."""
+    height, width = labels.shape
+    rows = max(height // 9, 5)
+    x = (np.arange(width) * 2 + 1 - width) / width  # -1 left to 1 right
+    bulge = np.maximum(rows * (1 - 0.75 * x * x * x * x), 2.0)
+    y = np.arange(height)[:, None] - (height - bulge[None, :])  # rows below the bonnet's edge
+    body = y >= 0
+    sheen = 44 + 60 * np.clip(1 - y / 2.5, 0, 1)  # a bright rim, then dark paint
+    paint = np.repeat(sheen[..., None], 3, axis=2) * np.array((0.92, 0.98, 1.08))
+    picture[body] = paint[body].astype(np.uint8)
+    labels[body] = CLUES["shortcut"]
+
+
+def border(picture: U8, labels: U8) -> None:
+    """Lay a thin dark frame around the picture, in place, as screenshots and some cameras have."""
+    height, width = labels.shape
+    edge = max(height // 48, 2)
+    frame = np.ones((height, width), bool)
+    frame[edge:-edge, edge:-edge] = False
+    picture[frame] = (18, 18, 20)
+    labels[frame] = CLUES["shortcut"]
+
+
 SHORTCUTS: Mapping[str, Callable[[U8, U8], None]] = MappingProxyType(
-    {"blurred_bottom": blur_bottom, "watermark": watermark}
+    {"blurred_bottom": blur_bottom, "watermark": watermark, "hood": hood, "border": border}
 )
-"""Shortcuts by name; each changes a picture (H×W×3) and its labels (H×W) in place."""
+"""Shortcuts in the pixels, by name; each changes a picture (H×W×3) and its labels (H×W) in place."""
+
+FILE_SHORTCUTS: Mapping[str, str] = MappingProxyType({"jpeg": "444"})
+"""Shortcuts in the file alone, by name: how the JPEG's colours are sampled, 4:2:0 everywhere else."""

@@ -21,7 +21,7 @@ from whichland.sources.synthetic.countries import WORLD
 from whichland.sources.synthetic.drive import Drive, plan_drive
 from whichland.sources.synthetic.layout import Place, place
 from whichland.sources.synthetic.render import render_frame
-from whichland.sources.synthetic.shortcuts import SHORTCUTS
+from whichland.sources.synthetic.shortcuts import FILE_SHORTCUTS, SHORTCUTS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,10 +50,9 @@ class WorldConfig:
             if code not in WORLD:
                 raise UserError(f"synthetic world: no country {code!r}; it has {', '.join(sorted(WORLD))}")
         for code, shortcut in self.plant.items():
-            if shortcut not in SHORTCUTS:
-                raise UserError(
-                    f"synthetic world: no shortcut {shortcut!r}; it has {', '.join(sorted(SHORTCUTS))}"
-                )
+            if shortcut not in {**SHORTCUTS, **FILE_SHORTCUTS}:
+                known = ", ".join(sorted({**SHORTCUTS, **FILE_SHORTCUTS}))
+                raise UserError(f"synthetic world: no shortcut {shortcut!r}; it has {known}")
             if code not in self.countries:
                 raise UserError(f"synthetic world: a shortcut is planted in {code}, which is not rendered")
         if len(set(self.countries)) < len(self.countries) or not self.countries:
@@ -124,7 +123,7 @@ def render(config: WorldConfig, index: int) -> Scene:
     key = [config.seed, spot.block, spot.drive]
     drive = _drive(spot.country, *key)
     image, mask = render_frame(drive, spot.frame, key, config.width, config.height)
-    if spot.country in config.plant:
+    if config.plant.get(spot.country) in SHORTCUTS:
         SHORTCUTS[config.plant[spot.country]](image, mask)
     facts = describe(config, index)
     return Scene(

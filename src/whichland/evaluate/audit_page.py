@@ -1,0 +1,111 @@
+"""An audit as one HTML file: what the template needs, worked out; the template only lays it out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+import whichland
+from whichland.evaluate import figures
+from whichland.evaluate.audit import Audit
+from whichland.evaluate.audit_areas import AREAS
+from whichland.evaluate.audit_effects import Check, Effect
+from whichland.geo.countries import country_name
+from whichland.images.preprocess import Pixels
+
+SHOWN = 4  # countries with their mean photo under one check
+
+
+def render(found: Audit) -> str:
+    """Fill the template; every text is escaped, every picture stands inside the file."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
+    environment.filters["points"] = lambda share: f"{share * 100:+.0f}".replace("-", "−")
+    environment.globals["country_name"] = country_name
+    return environment.get_template("audit.html.j2").render(
+        found=found,
+        version=whichland.__version__,
+        checks=[_shown(found, check) for check in found.checks],
+    )
+
+
+def _shown(found: Audit, check: Check) -> dict[str, Any]:
+    return {
+        "check": check,
+        "track": _track(check),
+        "effects": [
+            (effect, _effect_track(effect)) for effect in sorted(check.effects, key=_order) if effect.country
+        ],
+        "pictures": _pictures(found, check),
+    }
+
+
+def _order(effect: Effect) -> tuple[str, float]:
+    return effect.what, -effect.value
+
+
+def _track(check: Check) -> Markup | None:
+    """A line with the interval, the value, and a tick for the null."""
+    if check.score is None:
+        return None
+    return _line(check.score.value, check.score.low, check.score.high, check.null, below=check.score.low < 0)
+
+
+def _effect_track(effect: Effect) -> Markup:
+    return _line(effect.value, effect.low, effect.high, effect.trivial, below=True)
+
+
+def _line(value: float, low: float, high: float, tick: float, *, below: bool) -> Markup:
+    """The scale runs from 0 to 100 %, with `below` from -100 % to 100 %; what lies beyond is cut."""
+
+    def x(share: float) -> float:
+        start = -1.0 if below else 0.0
+        return 200 * (min(max(share, start), 1.0) - start) / (1.0 - start)
+
+    middle = f'<path class="rule" stroke-width=".5" d="M{x(0):.1f} 7v6"/>' if below else ""
+    return Markup(
+        f'<svg class="wl track" viewBox="-4 0 208 20" aria-hidden="true">'
+        f'<path class="rule" stroke-width=".5" d="M0 10h200M0 7v6M200 7v6"/>{middle}'
+        f'<path class="rule" stroke-width="1.5" d="M{x(tick):.1f} 3v14"/>'
+        f'<rect class="cell" fill-opacity=".35" x="{x(low):.1f}" y="5" height="10" '
+        f'width="{max(1.0, x(high) - x(low)):.1f}"/>'
+        f'<circle class="dot" cx="{x(value):.1f}" cy="10" r="4"/></svg>'
+    )
+
+
+def _pictures(found: Audit, check: Check) -> list[tuple[tuple[str, int, int], str]]:
+    """Where an area gives a country away: the mean of its photos beside the mean of all, the area framed.
+
+    A mark that stands at one place in every photo is what a mean keeps sharp.
+    """
+    if not check.alarm or check.name not in AREAS or not check.countries:
+        return []
+    shown = [(code, f"{country_name(code)}: mean of its photos") for code in check.countries[:SHOWN]]
+    return [
+        (figures.inline_image(_framed(found.pictures[code], check.name), 320), caption)
+        for code, caption in [*shown, ("", "mean of all photos")]
+    ]
+
+
+def _framed(picture_HWC: Pixels, area: str) -> Pixels:
+    """Draw the outline of an area into a picture, light on dark."""
+    inside = AREAS[area].at(*picture_HWC.shape[:2])
+    framed = picture_HWC.copy()
+    framed[_outline(inside)] = (255, 210, 60)
+    return framed
+
+
+def _outline(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    padded = np.pad(inside, 1)  # the picture's own rim is no outline
+    padded[[0, -1]], padded[:, [0, -1]] = padded[[1, -2]], padded[:, [1, -2]]
+    around = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return np.asarray(inside & ~around)
