@@ -25,7 +25,8 @@ STYLE = (
     "stroke-opacity:.45;fill:none}.st .dot{fill:var(--cell,#0b3c6f)}.st .front{stroke:var(--other,#b4540a);"
     "stroke-width:1.6;stroke-dasharray:5 3;fill:none}.st .ring{fill:var(--paper,#fff);stroke:var(--cell,#0b3c6f);"
     "stroke-width:1.6}.st .band{fill:var(--cell,#0b3c6f);fill-opacity:.16}.st .line{stroke:var(--cell,#0b3c6f);"
-    "stroke-width:2;fill:none}.st .ahead{stroke-dasharray:4 4}.st .small{font-size:10.5px}</style>"
+    "stroke-width:2;fill:none}.st .ahead{stroke-dasharray:4 4}.st .small{font-size:10.5px}"
+    ".st .halo{paint-order:stroke;stroke:var(--paper,#fff);stroke-width:3px;stroke-linejoin:round}</style>"
 )
 
 
@@ -174,46 +175,44 @@ def scatter_svg(title: str, spots: Sequence[Spot], *, across: str, up: str) -> s
     steps = "".join(f"V{b[1]:.1f}H{b[0]:.1f}" for _, b in pairwise(corners))
     if steps:
         parts.append(f'<path class="front" d="M{corners[0][0]:.1f} {corners[0][1]:.1f}{steps}"/>')
-    boxes = []
-    for spot in spots:
-        x, y = x_axis.at(spot.across.value), y_axis.at(spot.up.value)
-        parts.append(
-            f'<path class="bar" d="M{x:.1f} {y_axis.at(spot.up.low):.1f}V{y_axis.at(spot.up.high):.1f}'
-            f'M{x_axis.at(spot.across.low):.1f} {y:.1f}H{x_axis.at(spot.across.high):.1f}"/>'
-        )
-        boxes.append((x - 5, y - 5, x + 5, y + 5))
-    for spot in spots:
-        x, y = x_axis.at(spot.across.value), y_axis.at(spot.up.value)
-        parts.append(f'<circle class="{"dot" if spot in best else "ring"}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
     best_first = sorted(spots, key=lambda s: -s.up.value)
-    places = [(s.name, x_axis.at(s.across.value), y_axis.at(s.up.value)) for s in best_first]
-    parts += [_named(*place, boxes, height - bottom) for place in places]
+    places = [(spot, x_axis.at(spot.across.value), y_axis.at(spot.up.value)) for spot in best_first]
+    boxes: list[Box] = []
+    dots = []
+    for spot, x, y in places:
+        top_y, bottom_y = y_axis.at(spot.up.high), y_axis.at(spot.up.low)
+        first_x, last_x = x_axis.at(spot.across.low), x_axis.at(spot.across.high)
+        both = f"M{x:.1f} {bottom_y:.1f}V{top_y:.1f}M{first_x:.1f} {y:.1f}H{last_x:.1f}"
+        parts.append(f'<path class="bar" d="{both}"/>')
+        look = "dot" if spot in best else "ring"
+        dots.append(f'<circle class="{look}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
+        boxes += [(x - 5, y - 5, x + 5, y + 5), (x - 1, top_y, x + 1, bottom_y)]
+    names = [_named(spot.name, x, y, boxes, height - bottom) for spot, x, y in places]
+    parts += [*(line for line, _ in names), *dots, *(text for _, text in names)]
     return _svg(title, WIDTH, height, parts, around=title)
 
 
 Box = tuple[float, float, float, float]
 
 
-def _named(name: str, x: float, y: float, boxes: list[Box], floor_y: float) -> str:
-    """A name at the first place near its spot that covers no spot and no other name; the place is then taken."""
+def _named(name: str, x: float, y: float, boxes: list[Box], floor_y: float) -> tuple[str, str]:
+    """A name near its spot where it covers least: (line to the spot when it is far, text). Its place is taken."""
     wide = 6.0 * len(name)
-    tries = [
-        (side, dy)
-        for dy in (-7, 15, -20, 28, -33, 41, -46, 54, -59, 67)
-        for side in ("start", "end", "middle")
-    ]
-    choices: list[tuple[float, int, Box]] = []
-    for side, dy in tries:
-        left = {"start": x + 6, "end": x - 6 - wide, "middle": x - wide / 2}[side]
-        left = min(max(left, 46.0), WIDTH - 12 - wide)
-        box = (left, y + dy - 10, left + wide, y + dy + 3)
-        covered = sum(_overlap(box, other) for other in boxes) + 50 * max(0.0, box[3] - floor_y, 30 - box[1])
-        choices.append((covered, len(choices), box))
-        if not covered:
-            break
-    _, _, box = min(choices)
+    choices: list[tuple[float, Box]] = []
+    for down in (4, -8, 16, -22, 30, -36, 44, -50, 58):
+        for left in (x + 8, x - 8 - wide, x - wide / 2, x + 30, x - 30 - wide):
+            at = min(max(left, 46.0), WIDTH - 12 - wide)
+            box = (at, y + down - 10, at + wide, y + down + 3)
+            outside = max(0.0, box[3] - floor_y, 30 - box[1])
+            far = abs(down - 4) + max(0.0, at - x - 8, x - 8 - at - wide)
+            covered = sum(_overlap(box, other) for other in boxes)
+            choices.append((covered + 50 * outside + 0.4 * far, box))
+    _, box = min(choices, key=lambda choice: choice[0])
     boxes.append(box)
-    return _text(name, box[0], box[3] - 3, "start", "small")
+    near = min(max(x, box[0]), box[2]), min(max(y, box[1] + 3), box[3] - 1)
+    far = abs(near[0] - x) + abs(near[1] - y) > 14
+    line = f'<path class="grid" d="M{x:.1f} {y:.1f}L{near[0]:.1f} {near[1]:.1f}"/>' if far else ""
+    return line, _text(name, box[0], box[3] - 3, "start", "small halo")
 
 
 def _overlap(a: Box, b: Box) -> float:
