@@ -153,22 +153,22 @@ def silence_() -> None:
     )
     print("|---|---|---|---|---|---|")
     for drives in (100, 500, 2000):
-        for accuracy in LEVELS:
-            values = []
-            for seed in range(200):
-                logits, truth, group = simulate(drives, np.random.default_rng(seed))
-                own = np.exp(log_odds(logits, fit_temperature(logits, truth)))
-                threshold = silence(own, truth, group_weights(group), accuracy).threshold
-                if threshold is not None:
-                    answered = max(1, int(np.searchsorted(sure, -threshold, side="right")))
-                    values.append((right[answered - 1], answered / len(sure)))
-            if not values:
+        chosen: dict[float, list[float | None]] = {accuracy: [] for accuracy in LEVELS}
+        for seed in range(200):
+            logits, truth, group = simulate(drives, np.random.default_rng(seed))
+            own = np.exp(log_odds(logits, fit_temperature(logits, truth)))
+            for accuracy, found in chosen.items():
+                found.append(silence(own, truth, group_weights(group), accuracy).threshold)
+        for accuracy, found in chosen.items():
+            thresholds = [threshold for threshold in found if threshold is not None]
+            if not thresholds:
                 print(f"| {drives:,} | {accuracy:.0%} | – | – | – | 100% |")
                 continue
-            gave, share = np.array(values).T
+            answered = np.maximum(1, np.searchsorted(sure, -np.array(thresholds), side="right"))
+            gave = right[answered - 1]
             print(
                 f"| {drives:,} | {accuracy:.0%} | {gave.mean():.1%} | {(gave < accuracy - 0.02).mean():.0%} "
-                f"| {share.mean():.0%} | {1 - len(values) / 200:.0%} |"
+                f"| {(answered / len(sure)).mean():.0%} | {1 - len(thresholds) / len(found):.0%} |"
             )
 
 

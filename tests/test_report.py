@@ -21,6 +21,7 @@ from whichland.evaluate.report import Report, evaluate
 from whichland.geo.countries import COUNTRIES
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
+from whichland.model.calibration import Calibration, Silence, keep
 from whichland.model.predict import predict
 from whichland.train.run import manifest_hash
 
@@ -306,3 +307,67 @@ def test_a_faultless_result_is_not_said_to_be_sure(report: Report, tmp_path: Pat
     assert faultless.scores["top1"].low == faultless.scores["top1"].high == 1
     assert "rule of three" in faultless.html.read_text()
     assert "rule of three" not in report.html.read_text()
+
+
+def test_the_odds_of_a_bundle_without_calibration_are_judged_and_it_says_how_to_mend_them(
+    report: Report,
+) -> None:
+    text = report.html.read_text()
+    assert "has not been calibrated" in text
+    assert "whichland calibrate BUNDLE MANIFEST" in text
+    assert "Country sets" not in text
+    kept = json.loads((report.folder / "metrics.json").read_text())["odds"]
+    assert (kept["calibration"], kept["plain"], kept["sets"], kept["silence"]) == (None, None, [], [])
+    assert sum(part["photos"] for part in kept["bins"]) == 48
+    assert text.count('aria-label="Right, by the odds given') == 1
+
+
+def test_a_calibrated_bundle_shows_what_its_promises_are_worth(manifest: Manifest, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    plain = evaluate(bundle, manifest)
+    never = Silence(threshold=None, answered=0, right=0)
+    silence = {0.5: Silence(threshold=0.3, answered=0.9, right=0.6), 0.9: never}
+    kept = Calibration(temperature=2.0, photos=30, groups=20, sets={0.9: 0.1}, abstain=silence)
+    keep(bundle, kept)
+    found = evaluate(bundle, manifest)
+    assert found.folder != plain.folder  # the odds differ
+    assert found.evaluations == 2  # but the model does not
+    np.testing.assert_array_equal(found.outcomes.guess, plain.outcomes.guess)
+    for name in ("ece", "brier", "nll"):  # at temperature 1 they are what they were
+        before, again = getattr(plain.odds.scores, name), getattr(found.odds.plain, name)
+        assert again.value == pytest.approx(before.value, rel=1e-3, abs=1e-3)
+    (row,) = found.odds.sets
+    truth = found.predictions.odds[np.arange(48), found.outcomes.truth]
+    inside = (truth >= 0.1) | (found.outcomes.truth == found.outcomes.guess)
+    assert row.coverage.value == pytest.approx(inside.mean())
+    text = found.html.read_text()
+    assert "set right on 30 validation photos in 20 groups" in text
+    assert f"{row.coverage.value:.1%}<small>" in text
+    assert "no threshold kept that on the validation photos" in text
+
+
+def test_views_of_a_panorama_become_one_answer(manifest: Manifest, tmp_path: Path) -> None:
+    panorama = pl.col("image_id").str.slice(2).cast(pl.Int64) // 2
+    frame = manifest.frame.with_columns(pl.format("p{}", panorama).alias("panorama"), country=pl.lit("DE"))
+    table = Manifest(frame.head(47))  # the last panorama has a single view
+    bundle = make_bundle(tmp_path / "run" / "bundle")
+    by_photo = evaluate(bundle, table)
+    found = evaluate(bundle, table, per="panorama")
+    assert found.folder == tmp_path / "run" / "report-panorama"
+    assert found.evaluations == 1  # no photo was asked again
+    assert (found.predictions.frame.height, found.predictions.views) == (24, 47)
+    odds = by_photo.predictions.odds.astype(float)
+    combined = np.sqrt(odds[0] * odds[1])
+    np.testing.assert_allclose(found.predictions.odds[0], combined / combined.sum(), rtol=1e-5)
+    np.testing.assert_allclose(found.predictions.odds[23], odds[46], rtol=1e-5)
+    numbers = json.loads((found.folder / "metrics.json").read_text())
+    assert (numbers["per"], numbers["photos"]) == ("panorama", 24)
+    assert "24 street panoramas" in found.html.read_text()
+    assert "47 views" in found.html.read_text()
+    with pytest.raises(UserError, match="choose another --out"):
+        evaluate(bundle, table, out=by_photo.folder, per="panorama")
+    with pytest.raises(UserError, match="cuts panoramas into views"):
+        evaluate(bundle, manifest, out=tmp_path / "other", per="panorama")
+    alone = Manifest(table.frame.with_columns(panorama=pl.lit(None, pl.String)))
+    with pytest.raises(UserError, match="none of these photos is a view"):
+        evaluate(bundle, alone, per="panorama")

@@ -38,7 +38,7 @@ def reliability_svg(bins: Sequence[Bin]) -> str:
         )
     (x0, y0), (x1, y1) = frame.place(0, 0), frame.place(1, 1)
     parts.append(f'<path class="other" d="M{x0} {y0}L{x1} {y1}"/>')
-    parts.append(text_at("honest", x1 - 6, y1 + 24, "end", ' class="soft"'))
+    parts.append(f'<path class="other" d="M{x1 - 68} 10h24"/>{text_at("honest", x1, 14, "end")}')
     return "".join([*parts, "</svg>"])
 
 
@@ -63,7 +63,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _frame(frame: Axes, title: str, across: str) -> list[str]:
-    bottom, width = frame.top + frame.tall, frame.left + frame.wide + 14
+    bottom, width = frame.top + frame.tall, frame.left + frame.wide + 18
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="wl" viewBox="0 0 {width} {bottom + 36}" '
         f'width="{width}" height="{bottom + 36}" font-size="11" role="img" '

@@ -73,10 +73,8 @@ class Predictions:
         A photo that is no view stays as it is; of a panorama's rows the first stands for all. Raises UserError
         when no photo is a view.
         """
-        if "panorama" not in self.frame.columns or self.frame["panorama"].null_count() == self.frame.height:
-            raise UserError(
-                "the manifest names no panoramas; `whichland data merge --images views` cuts them into views"
-            )
+        if self.frame["panorama"].null_count() == self.frame.height:
+            raise UserError("none of these photos is a view of a panorama; leave out --per")
         names = self.frame.select(pl.coalesce("panorama", "image_id")).to_series().to_list()
         panorama_N = group_numbers(names)
         _, first_P, views_P = np.unique(panorama_N, return_index=True, return_counts=True)

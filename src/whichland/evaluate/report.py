@@ -1,12 +1,10 @@
 """Judge a bundle on a split: scores with intervals, the numbers as files, and one HTML page that holds it all."""
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from math import isnan
 from pathlib import Path
@@ -17,10 +15,10 @@ from numpy.typing import NDArray
 
 from whichland import manifest as manifests
 from whichland.curate.certificate import difference
-from whichland.errors import UserError
 from whichland.evaluate import bootstrap, metrics
 from whichland.evaluate.bootstrap import Score as Score
-from whichland.evaluate.predictions import FILE, Identity, Per, Predictions, bundle_hash, collect, identity_of
+from whichland.evaluate.predictions import Identity, Per, Predictions, bundle_hash, collect
+from whichland.evaluate.report_folder import LOG, borrow, choose_folder, model_hash, note, times
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
 from whichland.model.bundle import Bundle
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
     from whichland.evaluate.geography import Geography
     from whichland.evaluate.odds import OddsReport
     from whichland.evaluate.pins import PinReport
-
-LOG = "evaluations.jsonl"  # beside the bundle: a line each time that a split was put to it
-FILES = ("metrics.json", "predictions.parquet", "confusion.csv", "confusion.svg", "report.html")
 
 Explanation = tuple[NDArray[np.uint8], str]  # a picture, H×W×3, and what to say of it
 
@@ -149,16 +144,18 @@ def evaluate(
     loaded = bundles.load(bundle)
     table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
     table.require("split", "country", hint="make it with `whichland data split`")
+    if per == "panorama":
+        table.require("panorama", hint="`whichland data merge --images views` cuts panoramas into views")
     identity = Identity(
         bundle_sha256=bundle_hash(loaded.folder), manifest_sha256=manifest_hash(table), split=split
     )
     folder = choose_folder(loaded.folder.parent, split, Path(out) if out else None, identity, per)
     if per == "panorama":
-        _borrow(folder, loaded.folder.parent, identity)
+        borrow(folder, loaded.folder.parent, identity)
     predictions, asked = collect(loaded, table, identity, folder)
-    log, model = loaded.folder.parent / LOG, _model_hash(loaded.folder)
+    log, model = loaded.folder.parent / LOG, model_hash(loaded.folder)
     if asked:
-        _note(log, identity, model)
+        note(log, identity, model)
     if per == "panorama":
         predictions = predictions.per_panorama()
     outcomes = predictions.outcomes
@@ -169,7 +166,7 @@ def evaluate(
         predictions=predictions,
         scores=score(outcomes, predictions.groups),
         floors=metrics.floors(outcomes),
-        evaluations=_times(log, identity, model),
+        evaluations=times(log, identity, model),
     )
     _write(report, explanations)
     return report
@@ -179,73 +176,6 @@ def score(outcomes: metrics.Outcomes, group_N: metrics.Ints) -> dict[str, Score]
     """The overall scores, each with a 95 % percentile interval from a bootstrap over groups."""
     drawn = bootstrap.replicate(lambda weights_N: metrics.scores(outcomes, weights_N), group_N)
     return dict(zip(metrics.SCORES, bootstrap.scored(metrics.scores(outcomes), drawn), strict=True))
-
-
-def choose_folder(run: Path, split: str, out: Path | None, identity: Identity, per: Per = "photo") -> Path:
-    """The folder to write to: `out`, or the first beside the bundle that is free or holds this evaluation."""
-
-    def ours(folder: Path) -> bool:
-        there = identity_of(folder)
-        if there is None:
-            return not any((folder / name).exists() for name in FILES)
-        return there == identity and _per(folder) in (per, None)
-
-    if out is not None:
-        if out.exists() and not out.is_dir():
-            raise UserError(f"{out} is a file; --out names a folder")
-        if not ours(out):
-            raise UserError(
-                f"{out} holds the report of another bundle, manifest, split or --per; choose another --out"
-            )
-        return out
-    parts = ["report", *([] if split == "test" else [split]), *([] if per == "photo" else [per])]
-    name, number = "-".join(parts), 1
-    while not ours(run / (name if number == 1 else f"{name}-{number}")):
-        number += 1
-    return run / (name if number == 1 else f"{name}-{number}")
-
-
-def _per(folder: Path) -> str | None:
-    """What the report in a folder counts; None when there is none."""
-    path = folder / "metrics.json"
-    if not path.is_file():
-        return None
-    return str(json.loads(path.read_text(encoding="utf-8")).get("per", "photo"))
-
-
-def _borrow(folder: Path, run: Path, identity: Identity) -> None:
-    """Take the answers for the single photos from a report beside the bundle, so that none is asked again."""
-    if identity_of(folder) is None:
-        for other in sorted(run.glob("report*")):
-            if identity_of(other) == identity:
-                folder.mkdir(parents=True, exist_ok=True)
-                with whole_file(folder / FILE) as partial:
-                    partial.write_bytes((other / FILE).read_bytes())
-                return
-
-
-def _model_hash(bundle: Path) -> str:
-    """SHA-256 of the weights: the model is the same however its odds are calibrated."""
-    with (bundle / "model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _note(log: Path, identity: Identity, model: str) -> None:
-    time = datetime.now(UTC).isoformat(timespec="seconds")
-    line = {"time": time, **asdict(identity), "model_sha256": model}
-    with log.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-
-
-def _times(log: Path, identity: Identity, model: str) -> int:
-    if not log.is_file():
-        return 0
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return sum(
-        line["split"] == identity.split
-        and (line["bundle_sha256"] == identity.bundle_sha256 or line.get("model_sha256") == model)
-        for line in lines
-    )
 
 
 def numbers(report: Report) -> dict[str, Any]:
