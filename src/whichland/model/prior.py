@@ -5,13 +5,15 @@ are expected there, gives the odds under the latter, as long as each country's p
 (Saerens, Latinne & Decaestecker 2002, doi:10.1162/089976602753284446).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from whichland.errors import UserError
+from whichland.model.head import classifier_names
 
 KEY = "prior"  # in a bundle's whichland.json: a share a label, in their order
 
@@ -22,13 +24,22 @@ def shares(targets_N: NDArray[np.int64], weights_N: NDArray[np.floating[Any]], l
     return [float(share) for share in counts / counts.sum()]
 
 
-def evened(odds_NK: NDArray[np.floating[Any]], info: Mapping[str, Any]) -> NDArray[np.float32]:
-    """Odds as if every country were equally common, N×K; `info` is the bundle's.
+def log_shares(shares_K: list[float]) -> Tensor:
+    """Their logarithms; a label without photos counts as the rarest of the others."""
+    shares = torch.tensor(shares_K)
+    return shares.clamp_min(float(shares[shares > 0].min())).log()
 
-    Raises UserError where the bundle does not say what it was trained on.
+
+@torch.no_grad()
+def even_out(model: nn.Module, log_shares_K: Tensor) -> None:
+    """Let a model answer, from now on, as if every country were equally common: in place, in its last bias.
+
+    Raises UserError for a model whose last layer has none.
     """
-    prior = info.get(KEY)
-    if prior is None:
-        raise UserError("this bundle does not say how common each country was in training; train it anew")
-    ratios = odds_NK / np.asarray(prior, np.float64)
-    return np.asarray(ratios / ratios.sum(axis=1, keepdims=True), np.float32)
+    labels = len(log_shares_K)
+    for name in classifier_names(model):
+        found = [p for n, p in model.get_submodule(name).named_parameters() if n.endswith("bias")]
+        biases = [bias for bias in found if bias.shape == (labels,)]
+        if not biases:
+            raise UserError(f"{type(model).__name__}: the last layer has no bias; train it with prior trained")
+        biases[-1].sub_(log_shares_K.to(biases[-1]))

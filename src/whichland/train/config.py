@@ -79,6 +79,10 @@ class TrainConfig:
         Literal["manifest", "none", "sqrt", "class"],
         "photos' weights: the manifest's, all alike, by 1/√n of the country's photos, or by 1/n",
     ] = "manifest"
+    prior: Annotated[
+        Literal["trained", "even"],
+        "answer as if countries were as common as in training, or all alike, as for photos from anywhere",
+    ] = "trained"
     weighting: Annotated[
         Literal["sample", "loss", "none"],
         "how the weights act: photos drawn by them, or the loss scaled",

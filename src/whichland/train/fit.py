@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 from whichland.images.augment import colour
 from whichland.images.preprocess import Preprocess
 from whichland.model.freezing import freeze
+from whichland.model.prior import even_out
 from whichland.progress import track
 from whichland.train.checkpoint import Checkpoint, Pace, Position
 from whichland.train.config import TrainConfig
@@ -52,6 +53,7 @@ class Fit:
     position: Position = field(default_factory=Position)
     clock: float = field(default_factory=time.perf_counter)  # since when seconds are not counted yet
     watchers: list[Watcher] = field(default_factory=list)  # of the main process
+    log_shares: Tensor | None = None  # of the countries in training, K, to be taken out of the answers
     crops: Packs | None = None  # of the validation photos, decoded before
     frozen: FrozenCache | None = None  # what the frozen part makes of the photos, in a phase that has one
     head_fitted: bool = False  # before the first step, so that there is something to validate by then
@@ -301,6 +303,8 @@ class Fit:
             logits, targets = logits_of(
                 self.model, self.validation, self.preprocess, self.accelerator, self.crops
             )
+        if self.log_shares is not None:
+            logits = logits - self.log_shares
         guesses = logits.argmax(1)
         return {
             "val_loss": float(cross_entropy(logits, targets)),
@@ -324,12 +328,15 @@ class Fit:
         """
         if kept := self.best or (self.average.state if self.average else {}):
             put(self.model, kept)
-        if not self.plain:
-            return self.model
-        state = whole(self.model.state_dict(), keep=self.accelerator.is_main_process)
-        if self.accelerator.is_main_process:
-            self.plain.load_state_dict(state, assign=True)
-        return self.plain
+        finished = self.model
+        if self.plain:
+            state = whole(self.model.state_dict(), keep=self.accelerator.is_main_process)
+            finished = self.plain
+            if self.accelerator.is_main_process:
+                finished.load_state_dict(state, assign=True)
+        if self.log_shares is not None:
+            even_out(finished, self.log_shares)
+        return finished
 
     @contextmanager
     def _holding(self, given: dict[str, Tensor]) -> Iterator[None]:

@@ -71,6 +71,7 @@ class Prepared:
     made: Backbone
     pretrained_cfg: dict[str, Any]  # of the bundle
     fit: Fit
+    shares: list[float]  # of the labels in training, weighted
 
 
 def train(
@@ -169,10 +170,13 @@ def prepare(
         config = replace(config, shard=False)
     fit = Fit(config, made.model, accelerator, loader, validation, preprocess, folder, soft, clock=started)
     fit.crops, fit.head_fitted = crops, head_fitted
+    shares = prior.shares(photos.targets, _weights(photos, config), len(labels))
+    if config.prior == "even":
+        fit.log_shares = prior.log_shares(shares)
     if resuming:
         fit.resume()
         say(f"resumed at epoch {fit.position.epoch + 1}, step {fit.position.step + 1}")
-    return Prepared(table, digest, labels, photos, made, cfg, fit)
+    return Prepared(table, digest, labels, photos, made, cfg, fit, shares)
 
 
 def manifest_hash(manifest: Manifest) -> str:
@@ -289,7 +293,7 @@ def _write_bundle(
         "head": list(made.head),
         "train": settings,
         "photos": len(ready.photos),
-        prior.KEY: prior.shares(ready.photos.targets, _weights(ready.photos, config), len(labels)),
+        prior.KEY: ready.shares,
         "manifest_sha256": ready.digest,
         "split_certificate": certificate_of(ready.table),
         "history": [asdict(step) for step in ready.table.history],
