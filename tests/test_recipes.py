@@ -38,6 +38,10 @@ def settings_of(file: Path) -> TrainConfig:
     return build(TrainConfig, read_toml(file), file.name)
 
 
+def test_the_default_recipe_is_what_training_does_without_one() -> None:
+    assert settings_of(ROOT / "recipes" / "default.toml") == TrainConfig()
+
+
 def test_the_write_ups_recipes_are_those_of_the_script(made: dict[str, str]) -> None:
     written = {
         f.name: f.read_text(encoding="utf-8") for f in FILES if f.name.startswith(("dashcam", "street"))

@@ -38,13 +38,13 @@ class TrainConfig:
         "fit the head alone on the pretrained features before all layers learn; not one after the logits",
     ] = True
     head_decay: Annotated[float, "L2 penalty on the head's weights in that fit"] = 0.3
-    epochs: Annotated[float, "passes over the training photos; the last may be a part of one"] = 12
+    epochs: Annotated[float, "passes over the training photos; the last may be a part of one"] = 6
     patience: Annotated[
         int, "stop after N validations without a better macro-F1 and keep the best weights; 0: never"
     ] = 0
-    size: Annotated[Size, "side of the training crops, pixels, or height and width, such as 662x1536"] = 224
+    size: Annotated[Size, "side of the training crops, pixels, or height and width, such as 662x1536"] = 256
     test_size: Annotated[
-        Size | None, "side of the crop when predicting; a quarter more than size when unset"
+        Size | None, "side of the crop when predicting; half as much again as size when unset"
     ] = None
     batch_size: Annotated[int, "photos a step, over all processes together"] = 32
     accumulate: Annotated[
@@ -82,7 +82,7 @@ class TrainConfig:
     prior: Annotated[
         Literal["trained", "even"],
         "answer as if countries were as common as in training, or all alike, as for photos from anywhere",
-    ] = "trained"
+    ] = "even"
     weighting: Annotated[
         Literal["sample", "loss", "none"],
         "how the weights act: photos drawn by them, or the loss scaled",

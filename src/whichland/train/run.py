@@ -219,7 +219,7 @@ def _test_time(made: Backbone, config: TrainConfig) -> dict[str, Any]:
     cfg = dict(made.pretrained_cfg)
     fixed = "img_size" in made.model_args or cfg.get("fixed_input_size")
     sides = height_width(config.size)
-    larger = sides if fixed else [max(32, round(side * 1.25 / 32) * 32) for side in sides]
+    larger = sides if fixed else [max(32, round(side * 1.5 / 32) * 32) for side in sides]
     test = height_width(config.test_size) if config.test_size else larger
     if test != sides:
         check_size(made.arch, (test[0], test[1]), made.model_args)
