@@ -7,8 +7,9 @@
 `logistic` is scikit-learn's logistic regression on the frozen MobileNetV2's pooled features at 320 px, its
 penalty chosen on validation. `fastai` is its `fine_tune`: 1 epoch of the head, then N of all layers, at its
 default rate or, with --find-rate, at the one that its `lr_find` suggests, with RandomResizedCrop 224, brightness
-and contrast; it needs the peers of benchmarks/requirements.lock. Each prints the scores on the test split with
-95 % intervals from a bootstrap over groups, and the seconds spent on training, with validation, without lr_find.
+and contrast; after each epoch it tells the seconds so far and the scores on the validation photos, as a run of ours
+does in its log.jsonl. It needs the peers of benchmarks/requirements.lock. Each prints the scores on the test split
+with 95 % intervals from a bootstrap over groups, and the seconds spent on training, with validation, without lr_find.
 """
 
 import argparse
@@ -104,9 +105,11 @@ def logistic(args: argparse.Namespace) -> None:
 def fastai(args: argparse.Namespace) -> None:
     from fastai.vision.all import (
         Brightness,
+        Callback,
         CategoryBlock,
         Contrast,
         DataBlock,
+        F1Score,
         ImageBlock,
         IndexSplitter,
         Learner,
@@ -135,10 +138,23 @@ def fastai(args: argparse.Namespace) -> None:
     body = {name: t for name, t in given.items() if not name.startswith("classifier")}
     missing = model[0].model.load_state_dict(body, strict=False).missing_keys
     assert not missing, missing
-    learner = Learner(data, model, splitter=default_split, metrics=accuracy, path=tempfile.mkdtemp())
+    curve = []
+
+    class Curve(Callback):  # what stands in a log of ours: seconds and scores on the validation photos
+        order = 60  # after the recorder
+
+        def after_epoch(self) -> None:
+            _, _, top1, macro_f1, *_ = self.recorder.values[-1]
+            line = {"seconds": time.perf_counter() - started, "val_top1": top1, "val_macro_f1": macro_f1}
+            curve.append(line)
+            print(json.dumps(line), file=sys.stderr)
+
+    metrics = [accuracy, F1Score(average="macro")]
+    learner = Learner(data, model, splitter=default_split, metrics=metrics, path=tempfile.mkdtemp())
     learner.freeze()
     rate = learner.lr_find(show_plot=False).valley if args.find_rate else 2e-3
     started = time.perf_counter()
+    learner.add_cb(Curve())
     learner.fine_tune(args.epochs, base_lr=rate, freeze_epochs=1)
     seconds = time.perf_counter() - started
     test_data = data.test_dl(test.uris, num_workers=2)
