@@ -7,9 +7,10 @@
 `logistic` is scikit-learn's logistic regression on the frozen MobileNetV2's pooled features at 320 px, its
 penalty chosen on validation. `fastai` is its `fine_tune`: 1 epoch of the head, then N of all layers, at its
 default rate or, with --find-rate, at the one that its `lr_find` suggests, with RandomResizedCrop 224, brightness
-and contrast; after each epoch it tells the seconds so far and the scores on the validation photos, as a run of ours
-does in its log.jsonl. It needs the peers of benchmarks/requirements.lock. Each prints the scores on the test split
-with 95 % intervals from a bootstrap over groups, and the seconds spent on training, with validation, without lr_find.
+and contrast; after each epoch it tells the seconds so far and the scores on the validation photos, as a run of
+ours does in its log.jsonl. It needs the peers of benchmarks/requirements.lock. Each prints the scores on the test
+split with 95 % intervals from a bootstrap over groups, and the seconds spent on training, with validation and
+without lr_find.
 """
 
 import argparse
