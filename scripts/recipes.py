@@ -34,6 +34,9 @@ DASHCAM = {
     "weighting": "none",
     "ema": 0.0,
     "min_area": 0.08,
+    "brightness": 0.2,
+    "contrast": 0.2,
+    "saturation": 0.0,
 }
 DASHCAM_TOP = """
 # There: fastai on one 16 GB RTX 5000. Its best models reach an F1 above 0.9 (base) and above 0.85 (small) on 40
@@ -61,6 +64,7 @@ STREETVIEW = {
     "max_stretch": 1.0,
     "brightness": 0.0,
     "contrast": 0.0,
+    "saturation": 0.0,
     "flip": True,
 }
 FOLLOWING = {"head": [300], "head_after": "logits"}
