@@ -15,6 +15,7 @@ require_extra("train", "torch")
 from whichland.evaluate.calibration import CalibrateConfig  # noqa: E402
 
 if TYPE_CHECKING:
+    from whichland.evaluate.bootstrap import Score
     from whichland.evaluate.calibration import Calibrated
 
 SAID = {"ece": "calibration error", "brier": "Brier score", "nll": "log-likelihood, negative"}
@@ -50,19 +51,18 @@ def numbers(found: "Calibrated") -> dict[str, Any]:
     }
 
 
+def _sure(temperature: "Score") -> str:
+    if temperature.low > 1:
+        return "too sure"
+    return "not sure enough" if temperature.high < 1 else "about as sure as it should be"
+
+
 def table(found: "Calibrated") -> str:
     """The scores before and after, and what the thresholds promise, as text."""
     kept, at = found.calibration, found.temperature
     lines = [
         f"{kept.photos:,} validation photos in {kept.groups:,} groups",
-        f"temperature {at.value:.3f} [{at.low:.3f}, {at.high:.3f}]: the model was "
-        + (
-            "too sure"
-            if at.low > 1
-            else "not sure enough"
-            if at.high < 1
-            else "about as sure as it should be"
-        ),
+        f"temperature {at.value:.3f} [{at.low:.3f}, {at.high:.3f}]: the model was {_sure(at)}",
         f"{'':<26}{'before':>8}{'95% interval':>18}{'after':>9}{'95% interval':>18}{'change':>9}",
     ]
     for name, title in SAID.items():

@@ -8,11 +8,10 @@ from typing import Annotated
 import numpy as np
 
 from whichland import manifest as manifests
-from whichland.curate.certificate import difference
 from whichland.errors import UserError
 from whichland.evaluate.bootstrap import Score, replicate, scored
 from whichland.evaluate.metrics import Floats, Ints
-from whichland.evaluate.predictions import Identity, collect
+from whichland.evaluate.predictions import Identity, collect, doubt_about
 from whichland.evaluate.reliability import OddsScores, compared
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
@@ -88,7 +87,7 @@ def calibrate(
         plain=scores[0],
         fitted=scores[1],
         change=scores[2],
-        doubt=difference(loaded.info.get("split_certificate"), table),
+        doubt=doubt_about(loaded.info, table, digest),
     )
 
 

@@ -5,6 +5,7 @@ One row a photo: image_id, uri, country (the truth), group, probabilities in the
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from whichland.curate.certificate import difference
 from whichland.errors import UserError
 from whichland.evaluate.bootstrap import group_numbers
 from whichland.evaluate.metrics import Ints, Outcomes
@@ -91,6 +93,14 @@ def bundle_hash(folder: Path) -> str:
         with (folder / name).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def doubt_about(info: Mapping[str, Any], manifest: Manifest, manifest_sha256: str) -> str | None:
+    """Why a manifest's photos may not be new to a model (`info`: its whichland.json), in one line; else None."""
+    differs = difference(info.get("split_certificate"), manifest)
+    if differs is None and info.get("manifest_sha256") != manifest_sha256:
+        return "this is not the manifest the model was trained from: photos may have been trained on"
+    return differs
 
 
 def collect(bundle: Bundle, manifest: Manifest, identity: Identity, folder: Path) -> tuple[Predictions, bool]:

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichland import manifest as manifests
-from whichland.curate.certificate import difference
 from whichland.evaluate import bootstrap, metrics
 from whichland.evaluate.bootstrap import Score as Score
-from whichland.evaluate.predictions import Identity, Per, Predictions, bundle_hash, collect
+from whichland.evaluate.predictions import Identity, Per, Predictions, bundle_hash, collect, doubt_about
 from whichland.evaluate.report_folder import LOG, borrow, choose_folder, model_hash, note, times
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
@@ -96,10 +95,7 @@ class Report:
     @cached_property
     def doubt(self) -> str | None:
         """Why the photos may not be new to the model, in one line; None when its own split kept them apart."""
-        differs = difference(self.bundle.info.get("split_certificate"), self.manifest)
-        if differs is None and not self.trained_on_this:
-            return "this is not the manifest the model was trained from: photos may have been trained on"
-        return differs
+        return doubt_about(self.bundle.info, self.manifest, self.predictions.identity.manifest_sha256)
 
     def most_confused(self, n: int = 10) -> list[Confused]:
         """The `n` pairs (truth, guess) with the most wrong answers; among equals the larger share of the truth."""
