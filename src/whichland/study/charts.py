@@ -26,6 +26,7 @@ STYLE = (
     "stroke-width:1.6;stroke-dasharray:5 3;fill:none}.st .ring{fill:var(--paper,#fff);stroke:var(--cell,#0b3c6f);"
     "stroke-width:1.6}.st .band{fill:var(--cell,#0b3c6f);fill-opacity:.16}.st .line{stroke:var(--cell,#0b3c6f);"
     "stroke-width:2;fill:none}.st .ahead{stroke-dasharray:4 4}.st .small{font-size:10.5px}"
+    ".st .lead{stroke:var(--soft,#59636e);stroke-width:.8;fill:none}"
     ".st .halo{paint-order:stroke;stroke:var(--paper,#fff);stroke-width:3px;stroke-linejoin:round}</style>"
 )
 
@@ -211,7 +212,7 @@ def _named(name: str, x: float, y: float, boxes: list[Box], floor_y: float) -> t
     boxes.append(box)
     near = min(max(x, box[0]), box[2]), min(max(y, box[1] + 3), box[3] - 1)
     far = abs(near[0] - x) + abs(near[1] - y) > 14
-    line = f'<path class="grid" d="M{x:.1f} {y:.1f}L{near[0]:.1f} {near[1]:.1f}"/>' if far else ""
+    line = f'<path class="lead" d="M{x:.1f} {y:.1f}L{near[0]:.1f} {near[1]:.1f}"/>' if far else ""
     return line, _text(name, box[0], box[3] - 3, "start", "small halo")
 
 
