@@ -152,7 +152,7 @@ def silence_() -> None:
         "| drives | asked | true accuracy, mean | more than 2 points short | answered | no threshold found |"
     )
     print("|---|---|---|---|---|---|")
-    for drives in (100, 500, 2000):
+    for drives in (100, 500):
         chosen: dict[float, list[float | None]] = {accuracy: [] for accuracy in LEVELS}
         for seed in range(200):
             logits, truth, group = simulate(drives, np.random.default_rng(seed))
