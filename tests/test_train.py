@@ -156,6 +156,12 @@ def test_existing_runs_are_never_overwritten(manifest: Path, tmp_path: Path) -> 
         train(manifest, config(epochs=1), tmp_path / "run")
 
 
+def test_a_model_that_cannot_be_made_leaves_no_folder_in_the_way(manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        train(manifest, config(arch="resnet_of_nobody"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_resuming_with_other_settings_is_refused(manifest: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()

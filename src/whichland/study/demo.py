@@ -18,6 +18,7 @@ from whichland.curate.split import split
 from whichland.evaluate.report import Report, evaluate
 from whichland.explain.clues import ClueShare, clue_shares
 from whichland.explain.explanation import explain
+from whichland.explain.verify import Verifier
 from whichland.geo.countries import country_name
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles
@@ -39,6 +40,9 @@ SETTINGS = TrainConfig(
     body_lr=1.0,
     ema=0.98,
     min_area=0.5,
+    brightness=0.2,  # in this world colours are clues
+    contrast=0.2,
+    saturation=0.0,
     validate_every=2,
 )
 
@@ -70,13 +74,13 @@ def run(
     shares = clue_shares(loaded, *(test[name].to_list() for name in ("uri", "mask_uri", "group")))
     shown = test.unique("country", keep="first", maintain_order=True).head(SHOWN)
     overlays, pictures = [], []
+    verifier = Verifier(loaded.model)
     for uri, truth in shown.select("uri", "country").iter_rows():
-        explanation = explain(loaded, uri)
+        explanation = explain(loaded, uri, verifier=verifier)
         overlays.append(explanation.save(folder / "explained" / f"{Path(uri).stem}.png"))
         guess, odds = explanation.guesses[0]
-        pictures.append(
-            (explanation.overlay(), f"{country_name(truth)}: guessed {country_name(guess)}, {odds:.0%}")
-        )
+        said = f"{country_name(truth)}: guessed {country_name(guess)}, {odds:.0%}"
+        pictures.append((explanation.overlay(), said + explanation.doubt))
     say("4/5  evaluating on the test split")
     report = evaluate(bundle, table, explanations=pictures)
     say("5/5  predicting")

@@ -123,7 +123,7 @@ def prepare(
     if config.patience and not len(validation):
         raise UserError("patience needs validation photos; the manifest has none of these countries")
     if out is not None and accelerator.is_main_process:
-        _open_folder(out, config, resume)
+        _check_folder(out, config, resume)
     accelerator.wait_for_everyone()
 
     started = time.perf_counter()
@@ -144,6 +144,9 @@ def prepare(
     cfg = _test_time(made, config)
     preprocess = Preprocess.from_config(cfg)
     write_out_attention(made.model, accelerator.device)
+    if out is not None and accelerator.is_main_process:  # what cannot be made leaves no folder behind
+        _open_folder(out, config)
+    accelerator.wait_for_everyone()
 
     def say(text: str) -> None:
         if accelerator.is_main_process:
@@ -197,8 +200,8 @@ def _accelerator(precision: str) -> Accelerator:
     return Accelerator(mixed_precision="bf16" if use_bf16 else "no")
 
 
-def _open_folder(out: Path, config: TrainConfig, resume: bool) -> None:
-    """Make the run folder, or check that the one to resume was started with the same settings."""
+def _check_folder(out: Path, config: TrainConfig, resume: bool) -> None:
+    """Check that the run folder is free, or that the one to resume was started with the same settings."""
     text, file = to_toml(config), out / "config.toml"
     if (out / "bundle").exists():
         raise UserError(f"{out} is a finished run; choose another --out")
@@ -208,8 +211,12 @@ def _open_folder(out: Path, config: TrainConfig, resume: bool) -> None:
         old = set(file.read_text(encoding="utf-8").splitlines())
         changed = [line for line in text.splitlines() if line not in old]
         raise UserError(f"{out} was started with other settings; resume without: {', '.join(changed)}")
+
+
+def _open_folder(out: Path, config: TrainConfig) -> None:
+    """Make the run folder; from now on it can be resumed, with these settings only."""
     out.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
     if not (out / "checkpoint" / "last.pt").exists():
         (out / "log.jsonl").write_text("", encoding="utf-8")
 
