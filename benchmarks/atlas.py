@@ -188,6 +188,35 @@ def put_to_the_test(made: Atlas, table: Manifest, labels: Labels, value: int) ->
     return found
 
 
+def count(made: Atlas, table: Manifest) -> dict[str, Any]:
+    """What the clues of an atlas lie on, and how the planted things and the decoys fare when cut by hand."""
+    labels = Labels(table, made.bundle.preprocess)
+    on: dict[str, dict[str, list[str]]] = {"confirmed": {}, "not confirmed": {}}
+    for chapter in made.chapters:
+        for clue in chapter.clues:
+            thing, _ = labels.lies_on(clue, made.pool)
+            on["confirmed" if clue.confirmed else "not confirmed"].setdefault(thing, []).append(
+                chapter.country
+            )
+    by_hand = {name: put_to_the_test(made, table, labels, value) for name, value in DECOYS.items()}
+    confirmed = {
+        name: sum(holm([found.p for found in tried.values()], made.config.level))
+        for name, tried in by_hand.items()
+    }
+    mark = put_to_the_test(made, table, labels, CLUES["shortcut"]).get(MARKED)
+    return {
+        "clues_confirmed": sum(len(chapter.confirmed) for chapter in made.chapters),
+        "kinds_judged": sum(clue.shift is not None for chapter in made.chapters for clue in chapter.clues),
+        "kinds_found": sum(len(chapter.clues) for chapter in made.chapters),
+        "planted_found": sorted(set(on["confirmed"]) & (set(CLUES) - {"none"})),
+        "watermark_found": MARKED in on["confirmed"].get("shortcut", []),
+        "watermark_by_hand": mark and [round(mark.value, 2), round(mark.low, 2), round(mark.high, 2)],
+        "decoys_found": {name: on["confirmed"].get(name, []) for name in DECOYS},
+        "decoys_by_hand": {name: f"{confirmed[name]} of {len(by_hand[name])}" for name in DECOYS},
+        "lie_on": on,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -204,32 +233,7 @@ def main() -> None:
     made = atlas(bundles.load(run / "bundle"), table, AtlasConfig())
     seconds = time.perf_counter() - started
     write_atlas(made, args.folder / "guide")
-    labels = Labels(table, made.bundle.preprocess)
-    on: dict[str, dict[str, list[str]]] = {"confirmed": {}, "not confirmed": {}}
-    for chapter in made.chapters:
-        for clue in chapter.clues:
-            thing, _ = labels.lies_on(clue, made.pool)
-            on["confirmed" if clue.confirmed else "not confirmed"].setdefault(thing, []).append(
-                chapter.country
-            )
-    by_hand = {name: put_to_the_test(made, table, labels, value) for name, value in DECOYS.items()}
-    confirmed = {
-        name: sum(holm([found.p for found in tried.values()], made.config.level))
-        for name, tried in by_hand.items()
-    }
-    mark = put_to_the_test(made, table, labels, CLUES["shortcut"])[MARKED]
-    result = {
-        "clues_confirmed": sum(len(chapter.confirmed) for chapter in made.chapters),
-        "kinds_judged": sum(clue.shift is not None for chapter in made.chapters for clue in chapter.clues),
-        "kinds_found": sum(len(chapter.clues) for chapter in made.chapters),
-        "planted_found": sorted(set(on["confirmed"]) & (set(CLUES) - {"none"})),
-        "watermark_found": MARKED in on["confirmed"].get("shortcut", []),
-        "watermark_by_hand": [round(value, 2) for value in (mark.value, mark.low, mark.high)],
-        "decoys_found": {name: on["confirmed"].get(name, []) for name in DECOYS},
-        "decoys_by_hand": {name: f"{confirmed[name]} of {len(by_hand[name])}" for name in DECOYS},
-        "lie_on": on,
-        "seconds": round(seconds),
-    }
+    result = count(made, table) | {"seconds": round(seconds)}
     print(json.dumps(result, ensure_ascii=False))
     if not result["watermark_found"] or any(result["decoys_found"].values()):
         sys.exit("failed: the watermark is missed, or a decoy is confirmed")

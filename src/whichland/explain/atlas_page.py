@@ -83,7 +83,7 @@ def _chapter_numbers(chapter: Chapter) -> dict[str, Any]:
 def factor(log_odds: float) -> str:
     """A shift of log odds as a factor of the odds, for reading."""
     value = exp(log_odds)
-    return f"×{value:.2f}" if value < 2 else f"×{value:.1f}" if value < 20 else f"×{value:.0f}"
+    return f"×{value:.2f}" if value < 10 else f"×{value:.1f}" if value < 100 else f"×{value:.0f}"
 
 
 def _shown(clue: Clue, pictures: "_Pictures") -> dict[str, Any]:
