@@ -52,9 +52,12 @@ def test_the_temperature_of_a_model_that_is_too_sure_or_not_sure_enough_is_found
     assert losses[1] == min(losses)
 
 
-def test_a_model_that_is_always_right_gets_the_coldest_temperature_not_a_crash() -> None:
-    logits = np.eye(7)[np.arange(70) % 7] * 5
-    assert fit_temperature(logits, np.arange(70) % 7) == pytest.approx(0.1, rel=1e-6)
+def test_a_few_photos_that_are_all_right_do_not_make_a_model_sure_of_everything() -> None:
+    logits = np.eye(7)[np.arange(70) % 7] * 2
+    few, many = (fit_temperature(logits[:n], np.arange(n) % 7) for n in (5, 70))
+    assert 0.35 < few < 1
+    assert 0.2 < many < few
+    assert fit_temperature(-logits, np.arange(70) % 7) == pytest.approx(10, rel=1e-6)  # always wrong
 
 
 def test_a_group_counts_once_however_many_photos_it_has() -> None:

@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LEVELS = (0.8, 0.9, 0.95)
-COLDEST, HOTTEST = 0.1, 10.0  # where all validation photos are right, no finite temperature is the best
+COLDEST, HOTTEST = 0.1, 10.0
 ROUNDING = 1e-9
 NOTHING = float(np.finfo(np.float32).tiny)  # odds below it are a model's rounding
 
@@ -152,13 +152,16 @@ def log_odds(logits_NK: NDArray[np.floating[Any]], temperature: float = 1.0) -> 
 
 
 def fit_temperature(logits_NK: NDArray[np.floating[Any]], truth_N: Ints) -> float:
-    """The temperature with the least mean negative log-likelihood, between `COLDEST` and `HOTTEST`."""
+    """The temperature with the least negative log-likelihood, between `COLDEST` and `HOTTEST`.
+
+    Its logarithm has a standard normal prior, which hundreds of photos outweigh: a few that are all right by luck
+    would else make the model sure of everything.
+    """
     low, high = np.log(COLDEST), np.log(HOTTEST)
-    for _ in range(
-        30
-    ):  # to 4e-9; the loss is convex in 1/temperature, so its slope has one sign on each side
+    for _ in range(30):  # to 4e-9
         middle = (low + high) / 2
-        if slope(logits_NK, truth_N, float(np.exp(middle)))[0].sum() > 0:
+        temperature = float(np.exp(middle))
+        if slope(logits_NK, truth_N, temperature)[0].sum() / temperature > middle:
             low = middle
         else:
             high = middle
