@@ -66,7 +66,11 @@ def test_tables_change_several_settings_and_name_a_model(tmp_path: Path) -> None
         arch = "resnet18.a1_in1k"
         """,
     )
-    assert [cell.model for cell in grid.cells] == ["0.001, small", "0.01, small", "arch=resnet18.a1_in1k"]
+    assert [cell.model for cell in grid.cells] == [
+        "small, lr 0.001",
+        "small, lr 0.01",
+        "arch=resnet18.a1_in1k",
+    ]
     assert grid.cells[0].config.size == 64
     assert [cell.tier for cell in grid.cells] == ["tiny", "tiny", "tiny"], "the last is known by its arch"
     assert grid.cells[2].family == "ResNet"

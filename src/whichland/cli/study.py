@@ -48,7 +48,10 @@ def study(
     except KeyboardInterrupt:
         _say("stopped; the same command goes on")
         raise typer.Exit(130) from None
-    print(json_format.dumps(found.table.to_dicts(), indent=2)) if json else show(found, out)
+    if json:
+        print(json_format.dumps(found.table.to_dicts(), indent=2, ensure_ascii=False))
+    else:
+        show(found, out)
     if failed:
         _say(f"{len(failed)} of {found.table.height} cells failed")
         raise typer.Exit(1)

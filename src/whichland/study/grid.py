@@ -54,7 +54,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Name of its folder."""
-        words = [self.model, *(f"{axis}{self.axes[axis]}" for axis in REPEATED if axis in self.axes)]
+        words = [self.model[:60], *(f"{axis}{self.axes[axis]}" for axis in REPEATED if axis in self.axes)]
         return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(words)).strip("-").lower() + f"-{self.key[:8]}"
 
     @property
@@ -130,7 +130,10 @@ def _cells(
                 settings[axis] = value
                 spots[axis] = value if isinstance(value, int | float | str) else str(value)
         config = build(TrainConfig, settings, where)
-        words = [str(spots[axis]) for axis in axes if axis not in REPEATED]
+        models = [axis for axis, value in zip(axes, place, strict=True) if isinstance(value, Mapping)]
+        others = [axis for axis in axes if axis not in (*models, *REPEATED)]
+        words = [str(spots[axis]) for axis in models]
+        words += [str(spots[axis]) if axis == "arch" else f"{axis} {spots[axis]}" for axis in others]
         known = next((member for member in MEMBERS if member.arch == config.arch), None)
         yield Cell(
             key=_key(config, data, weights),
@@ -188,14 +191,17 @@ def places(cells: tuple[Cell, ...]) -> pl.DataFrame:
     axes = dict.fromkeys(axis for cell in cells for axis in cell.axes)
     columns: dict[str, list[Any]] = {
         "cell": [cell.name for cell in cells],
+        "key": [cell.key for cell in cells],
         "model": [cell.model for cell in cells],
         "family": [cell.family for cell in cells],
         "tier": [cell.tier for cell in cells],
+        "arch": [cell.config.arch for cell in cells],
     }
     for axis in axes:
         values = [cell.axes.get(axis) for cell in cells]
         kinds = {type(value) for value in values if value is not None}
         plain = len(kinds) == 1 or kinds == {int, float}
-        name = axis if axis not in columns else f"{axis}_axis"
-        columns[name] = values if plain else [None if v is None else str(v) for v in values]
+        told = values if plain else [None if v is None else str(v) for v in values]
+        if columns.get(axis) != told:
+            columns[axis if axis not in columns else f"{axis}_axis"] = told
     return pl.DataFrame(columns, strict=False)

@@ -2,13 +2,15 @@
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from signal import SIGTERM, getsignal, signal
+from signal import SIGINT, SIGTERM, getsignal, signal
+from threading import Lock
 from typing import Any
 
 from whichland.curate.ray_cluster import map_on_ray
@@ -20,6 +22,7 @@ from whichland.whole_file import whole_file
 
 Say = Callable[[str], None]
 DIED = "its process died and died again"
+starting = Lock()
 PRELOAD = ["whichland.study.cell", "whichland.evaluate.page", "whichland.train.curve"]
 
 
@@ -62,7 +65,7 @@ def run_cells(
             folder.mkdir(parents=True, exist_ok=True)
             task = {
                 "key": cell.key,
-                "config": asdict(cell.config),
+                "config": _anywhere(cell),
                 "manifest": str(manifest.resolve()),
                 "split": split,
             }
@@ -74,37 +77,46 @@ def run_cells(
     folders = [str((out / "runs" / cell.name).resolve()) for cell in waiting]
     results = _on_ray(folders, ray) if ray else _here(folders, jobs)
     failed = {}
-    for done, (at, reason) in enumerate(results, 1):
-        cell = waiting[at]
-        said = f"{done}/{len(waiting)}  {cell.said}: "
-        if reason:
-            failed[cell.name] = reason
-            say(f"{said}failed: {reason}")
-            continue
-        result = result_of(Path(folders[at]), split)
-        assert result is not None  # the cell ended well
-        score = result["scores"]["macro_f1"]["value"]
-        say(f"{said}macro-F1 {score:.3f}, {result['seconds'] or 0:.0f} s")
+    with closing(results):
+        for done, (at, reason) in enumerate(results, 1):
+            cell = waiting[at]
+            said = f"{done}/{len(waiting)}  {cell.said}: "
+            if reason:
+                failed[cell.name] = reason
+                say(f"{said}failed: {reason}")
+                continue
+            result = result_of(Path(folders[at]), split)
+            assert result is not None  # the cell ended well
+            score = result["scores"]["macro_f1"]["value"]
+            say(f"{said}macro-F1 {score:.3f}, {result['seconds'] or 0:.0f} s")
     return failed
 
 
-def _here(folders: Sequence[str], jobs: int) -> Iterator[tuple[int, str | None]]:
+def _anywhere(cell: Cell) -> dict[str, Any]:
+    """A cell's settings with whole paths: it may run elsewhere than in this folder."""
+    config = asdict(cell.config)
+    if config["weights"] not in ("hub", "none"):
+        config["weights"] = str(Path(config["weights"]).resolve())
+    if config["cache"]:
+        config["cache"] = str(Path(config["cache"]).resolve())
+    return config
+
+
+def _here(folders: Sequence[str], jobs: int) -> Generator[tuple[int, str | None], None, None]:
     """Yield (number, reason of failing or None) as cells end."""
     threads = max(1, cores() // jobs) if jobs > 1 else None
     running: list[BaseProcess] = []
     stopped = False
 
     def one(folder: str) -> str | None:
-        if stopped:
-            raise KeyboardInterrupt
-        return launch(folder, threads=threads, running=running)
+        return DIED if stopped else launch(folder, threads=threads, running=running)
 
     with _sigterm_as_interrupt(), ThreadPoolExecutor(jobs) as pool:
         numbers = {pool.submit(one, folder): at for at, folder in enumerate(folders)}
         try:
             for future in as_completed(numbers):
                 yield numbers[future], future.result()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, GeneratorExit):
             stopped = True
             pool.shutdown(wait=False, cancel_futures=True)
             for process in running:
@@ -115,31 +127,31 @@ def _here(folders: Sequence[str], jobs: int) -> Iterator[tuple[int, str | None]]
 def launch(
     folder: str, *, threads: int | None = None, running: list[BaseProcess] | None = None
 ) -> str | None:
-    """Run one cell in a process of its own; return why it failed, None when it did not.
-
-    Raises KeyboardInterrupt when it was asked to stop.
-    """
+    """Run one cell in a process of its own; return why it failed, None when it did not."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)  # each cell then starts without importing torch anew
     process = context.Process(target=run_alone, args=(folder, threads))
-    process.start()
+    with starting:
+        process.start()
     if running is not None:
         running.append(process)
-    process.join()
+    wait([process.sentinel])
+    with starting:  # a start asks after all processes, and only one may read how this one ended
+        process.join()
     if running is not None:
         running.remove(process)
     code, failed = process.exitcode, Path(folder) / FAILED
     if code == 0:
         return None
-    if code in (STOPPED, -SIGTERM):
-        raise KeyboardInterrupt
+    if code in (STOPPED, -SIGTERM, -SIGINT):
+        return "it was told to stop; the same command goes on with it"
     if not failed.exists():  # killed from outside: it could not say why
         cause = f"its process was ended by signal {-code}" if code and code < 0 else f"it ended with {code}"
         failed.write_text(f"{cause}, see {OUTPUT}\n", encoding="utf-8")
     return failed.read_text(encoding="utf-8").strip()
 
 
-def _on_ray(folders: Sequence[str], address: str) -> Iterator[tuple[int, str | None]]:
+def _on_ray(folders: Sequence[str], address: str) -> Generator[tuple[int, str | None], None, None]:
     """The same on a cluster, whose machines see the folders and photos under the same paths."""
     for at, reasons in enumerate(
         map_on_ray(_launch_one, [[f] for f in folders], address=address, retries=1, gpu=True)

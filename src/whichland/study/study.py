@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import polars as pl
-
 from whichland.errors import UserError
 from whichland.manifest import read
 from whichland.study import page, throughput
@@ -62,25 +60,3 @@ def write(grid: Grid, out: Path, *, split: str, failed: Mapping[str, str], jobs:
     with whole_file(out / "study.html") as partial:
         partial.write_text(page.render(grid, found, reports, split=split), encoding="utf-8")
     return found
-
-
-def models_table(found: Findings) -> pl.DataFrame:
-    """A row a model, the best first: what its figures show, as numbers."""
-    return pl.DataFrame(
-        [
-            {
-                "model": model.name,
-                "photos": round(model.best.photos),
-                "macro_f1": model.best.score.value,
-                "macro_f1_low": model.best.score.low,
-                "macro_f1_high": model.best.score.high,
-                "top1": model.best.top1,
-                "tied": model.ties,
-                "parameters": model.parameters,
-                "train_photos_s": model.training.value if model.training else None,
-                "inference_photos_s": model.inference.value,
-            }
-            for model in found.models
-        ],
-        infer_schema_length=None,
-    )
