@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from whichland.errors import UserError
 from whichland.explain.explanation import SHORT_SIDE, explain
 from whichland.explain.figure import figure, percent
 from whichland.explain.overlay import framed, on_photo, overlay, save_picture
+from whichland.explain.verify import Verdict
 from whichland.images.preprocess import Preprocess
 from whichland.model import bundle as bundles
 from whichland.model.predict import predict
@@ -89,6 +91,75 @@ def test_what_the_user_can_mend(
         command.main([str(folder), *arguments], standalone_mode=False)
     assert "\n" not in str(raised.value)
     assert (tmp_path / "photo_0000.jpg").read_bytes() == before
+
+
+def call(*arguments: object) -> None:
+    command = load("explain", COMMANDS["explain"])
+    command.main(list(map(str, arguments)), standalone_mode=False)
+
+
+def test_verify_says_how_each_map_stood(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photo,) = make_photos(tmp_path, 1)
+    call(folder, photo, "-o", tmp_path / "x.png", "--verify", "--method", "layercam", "--json")
+    line = json.loads(capsys.readouterr().out)
+    assert line["method"] == "layercam"
+    verdict = line["verdict"]
+    assert verdict["random_maps"] == 19
+    assert 0 <= verdict["beaten"] <= 19
+    assert verdict["passed"] == (not verdict["failures"])
+    assert line["evidence"] != verdict["empty"]
+
+
+def test_a_map_that_fails_is_marked(folder: Path, tmp_path: Path) -> None:
+    (photo,) = make_photos(tmp_path, 1)
+    plain = explain(bundles.load(folder), photo, "FR")
+    values = dict.fromkeys(("insertion", "deletion", "random_insertion", "random_deletion"), 0.5)
+    failed = Verdict(**values, beaten=2, random_maps=19, rank_correlation=0.0, ssim=0.0)
+    assert not np.array_equal(replace(plain, verdict=failed).figure(), plain.figure())
+    holds = replace(failed, beaten=19)
+    assert np.array_equal(replace(plain, verdict=holds).figure(), plain.figure())
+
+
+def test_pictures_that_excite_parts(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "parts.png"
+    goals = ("class:Namibia", "channel:layer4:3", "unit:layer3:0:1,2")
+    options = [word for goal in goals for word in ("--maximise", goal)]
+    call(folder, "-o", out, *options, "--steps", 3, "--json")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["goal"] for line in lines] == list(goals)
+    with Image.open(out) as sheet:
+        assert sheet.width > sheet.height
+    call(folder, "-o", out, *options, "--steps", 3, "--plain")
+    assert "Namibia: " in capsys.readouterr().out
+    with Image.open(out) as pictures:
+        assert pictures.size == (3 * 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "photos to explain, or"),
+        (["a.jpg", "--maximise", "class:FR"], "photos to explain, or"),
+        (["--maximise", "class:FR:DE"], "one country at a time"),
+        (["--maximise", "class"], "give class:COUNTRY"),
+        (["--maximise", "neuron:layer4:1"], "give class:COUNTRY"),
+        (["--maximise", "channel:layer9:1"], "no layer 'layer9'"),
+        (["--maximise", "class:IS"], "--maximise: this bundle"),
+    ],
+)
+def test_what_cannot_be_maximised(folder: Path, tmp_path: Path, arguments: list[str], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        call(folder, "-o", tmp_path / "x.png", *arguments)
+
+
+def test_a_method_that_does_not_fit(folder: Path, tmp_path: Path) -> None:
+    (photo,) = make_photos(tmp_path, 1)
+    with pytest.raises(UserError, match="gradcam"):
+        call(folder, photo, "-o", tmp_path / "x.png", "--method", "rollout")
+    with pytest.raises(UserError, match="layercam"):
+        call(folder, photo, "-o", tmp_path / "x.png", "--method", "guesswork")
 
 
 def test_pictures_never_share_a_name(tmp_path: Path) -> None:

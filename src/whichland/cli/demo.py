@@ -30,8 +30,20 @@ def demo(
         (name, f"{s.value:.1%}", f"{s.low:.1%} – {s.high:.1%}") for name, s in made.report.scores.items()
     ]
     print_table("Test scores", ("score", "value", "95 % interval"), scores)
-    clues = [(c.clue, c.photos, f"{c.mass:.1%}", f"{c.area:.1%}", f"{c.gain:.2f}") for c in made.clues]
-    print_table("Heat on the clues", ("clue", "photos", "heat", "chance", "heat/chance"), clues)
+    clues = [
+        (
+            c.clue,
+            c.photos,
+            f"{c.mass:.1%}",
+            f"{c.mass_interval[0]:.1%} – {c.mass_interval[1]:.1%}",
+            f"{c.area:.1%}",
+            f"{c.gain:.2f}",
+        )
+        for c in made.clues
+    ]
+    print_table(
+        "Heat on the clues", ("clue", "photos", "heat", "95 % interval", "chance", "heat/chance"), clues
+    )
     print_table(
         "A few photos", ("photo", "truth", "guess", "odds"), [(*g[:3], f"{g[3]:.0%}") for g in made.guesses]
     )

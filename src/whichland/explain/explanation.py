@@ -37,14 +37,21 @@ class Explanation:
     method: str  # a name of `methods.METHODS`
     verdict: Verdict | None = None  # how the map stood the test, where it was put to it
 
+    @property
+    def doubt(self) -> str:
+        """What to add to a caption of a map that failed its test; empty for one that holds or took none."""
+        failures = self.verdict.failures if self.verdict else ()
+        return f"; map not confirmed: {' and '.join(failures)}" if failures else ""
+
     def overlay(self) -> Pixels:
         """The heat over the photo, with a frame around what the model saw."""
         return framed(overlay(self.photo, self.map), self.box)
 
     def figure(self) -> Pixels:
         """Photo, overlay and odds on one sheet."""
-        doubtful = self.verdict is not None and not self.verdict.passed
-        return figure(self.photo, self.map, self.shown, box=self.box, target=self.target, doubtful=doubtful)
+        return figure(
+            self.photo, self.map, self.shown, box=self.box, target=self.target, doubtful=bool(self.doubt)
+        )
 
     def save(self, path: str | Path, *, plain: bool = False) -> Path:
         """Write the sheet, or with `plain` the overlay alone, as PNG, JPEG or WebP by the suffix."""
