@@ -5,6 +5,7 @@ in a verdict. "Found" holds for the audit as a whole: where there is no shortcut
 found anywhere.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -54,7 +55,9 @@ class Audit:
     few: tuple[str, ...]  # of them, those with too few groups to be tested alone
     unreadable: int
     top1: float
-    pictures: dict[str, Pixels] = field(repr=False)  # the mean photo of each country, H×W×3, and of all: ""
+    pictures: dict[str, tuple[Pixels, Pixels]] = field(
+        repr=False
+    )  # mean photo and edges by country; "": of all
 
     @property
     def html(self) -> Path:
@@ -161,11 +164,14 @@ def _drawn(table: Manifest, split: str, bundle: Bundle, photos: int) -> pl.DataF
     rows = table.kept.filter(pl.col("split") == split, pl.col("country").is_in(list(bundle.labels)))
     if rows.is_empty():
         raise UserError(f"the manifest has no kept photos of the model's countries in split {split!r}")
-    order = pl.col("group").fill_null(pl.col("image_id")).hash(seed=0)  # whole groups, in no meaningful order
-    rows = rows.sort(order, "image_id").with_columns(pl.int_range(pl.len()).over("country").alias("_turn"))
     if len(rows) > photos:
-        rows = rows.filter(pl.col("_turn") < max(int(rows["_turn"].sort()[photos]), 1))
-    return rows.drop("_turn").sort("image_id")
+        name = pl.coalesce("group", "image_id")
+        names = rows.select(name).to_series().unique()
+        order = [hashlib.sha256(f"audit:{group}".encode()).hexdigest() for group in names]  # no meaning in it
+        rows = rows.sort(name.replace_strict(names, order), "image_id")
+        rows = rows.with_columns(pl.int_range(pl.len()).over("country").alias("_turn"))
+        rows = rows.filter(pl.col("_turn") < max(int(rows["_turn"].sort()[photos]), 1)).drop("_turn")
+    return rows.sort("image_id")
 
 
 def _numbers(photos: Photos, names: Sequence[str]) -> tuple[Ints, Ints]:
@@ -265,30 +271,63 @@ def _decided(checks: Sequence[Check]) -> list[Check]:
         if effects:
             check = replace(check, effects=effects, verdict=verdict(effects))
             check = replace(check, says=_says(check))
+            if check.name in AREAS:
+                check = replace(check, **_largest(check))
+        elif not check.says:
+            check = replace(check, says=f"no country has {MIN_GROUPS} groups")
         if check.verdict == "found" and check.unless:
             check = replace(check, verdict="cannot be told", says=f"{check.says}, but {check.unless}")
         decided.append(check)
     return decided
 
 
+def _largest(check: Check) -> dict[str, Any]:
+    """What an area's row shows: the mean over the countries would hide a single marked one."""
+    shown = max(check.effects, key=lambda effect: (effect.found, effect.value))
+    where = f"most in {shown.country}" if shown.country else "on average"
+    return {"score": shown.score, "measure": f"{shown.what} beyond elsewhere, {where}"}
+
+
 def _says(check: Check) -> str:
     found = sorted((effect for effect in check.effects if effect.found), key=lambda effect: -effect.value)
     if found:
-        shown = [f"{e.country or 'on average'} {e.value:+.0%} {e.what}" for e in found[:4]]
+        shown = [f"{e.country or 'on average'} {e.value * 100:+.0f} points {e.what}" for e in found[:4]]
         return ", ".join(shown) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
     open_ = [effect for effect in check.effects if not effect.excluded]
     if not open_:
-        return "no effect large enough is left open"
+        return "ruled out for every country that was tested"
     where = list(dict.fromkeys(effect.country or "the average" for effect in open_))
     return f"too few photos to rule it out for {', '.join(where[:6])}" + (
         f" and {len(where) - 6} more" if len(where) > 6 else ""
     )
 
 
-def _mean_pictures(crops_NHWC: Pixels, truth_N: Ints, names: Sequence[str]) -> dict[str, Pixels]:
-    means = {"": crops_NHWC.mean(axis=0)}
-    means |= {name: crops_NHWC[truth_N == at].mean(axis=0) for at, name in enumerate(names)}
-    return {name: np.round(mean).astype(np.uint8) for name, mean in means.items()}
+def _mean_pictures(
+    crops_NHWC: Pixels, truth_N: Ints, names: Sequence[str]
+) -> dict[str, tuple[Pixels, Pixels]]:
+    """The mean photo and the mean of the edges in it, of each country and of all (""); edges on one scale."""
+    shape = (len(names), *crops_NHWC.shape[1:])
+    sums_KHWC, edges_KHW = np.zeros(shape), np.zeros(shape[:-1])
+    for crop, country in zip(crops_NHWC, truth_N.tolist(), strict=True):  # all at once would take gigabytes
+        sums_KHWC[country] += crop
+        edges_KHW[country] += _edges(crop)
+    photos_K = np.bincount(truth_N, minlength=len(names)).astype(float)
+    scale = 255 * photos_K.sum() / max(float(np.quantile(edges_KHW.sum(axis=0), 0.99)), 1.0)
+
+    def shown(rows: list[int]) -> tuple[Pixels, Pixels]:
+        count = photos_K[rows].sum()
+        edges = np.clip(edges_KHW[rows].sum(axis=0) / count * scale, 0, 255).astype(np.uint8)
+        return np.round(sums_KHWC[rows].sum(axis=0) / count).astype(np.uint8), np.dstack([edges] * 3)
+
+    every = list(range(len(names)))
+    return {"": shown(every)} | {name: shown([at]) for at, name in enumerate(names) if photos_K[at]}
+
+
+def _edges(crop_HWC: Pixels) -> NDArray[np.float32]:
+    """How much neighbouring pixels differ, H×W."""
+    luma = crop_HWC.mean(axis=2, dtype=np.float32)
+    down, across = np.abs(np.diff(luma, axis=0)), np.abs(np.diff(luma, axis=1))
+    return np.pad(down, ((0, 1), (0, 0)), "edge") + np.pad(across, ((0, 0), (0, 1)), "edge")
 
 
 def numbers(found: Audit) -> dict[str, Any]:

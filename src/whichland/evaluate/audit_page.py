@@ -39,18 +39,18 @@ def render(found: Audit) -> str:
 
 
 def _shown(found: Audit, check: Check) -> dict[str, Any]:
+    kinds = list(dict.fromkeys(effect.what for effect in check.effects if effect.country))
+    cells = {(effect.country, effect.what): (effect, _effect_track(effect)) for effect in check.effects}
+    countries = sorted({str(effect.country) for effect in check.effects if effect.country})
+    rows = [(country, [cells.get((country, kind)) for kind in kinds]) for country in countries]
+    rows.sort(key=lambda row: -max(cell[0].value for cell in row[1] if cell))
     return {
         "check": check,
         "track": _track(check),
-        "effects": [
-            (effect, _effect_track(effect)) for effect in sorted(check.effects, key=_order) if effect.country
-        ],
+        "kinds": kinds,
+        "rows": rows,
         "pictures": _pictures(found, check),
     }
-
-
-def _order(effect: Effect) -> tuple[str, float]:
-    return effect.what, -effect.value
 
 
 def _track(check: Check) -> Markup | None:
@@ -82,17 +82,20 @@ def _line(value: float, low: float, high: float, tick: float, *, below: bool) ->
     )
 
 
-def _pictures(found: Audit, check: Check) -> list[tuple[tuple[str, int, int], str]]:
-    """Where an area gives a country away: the mean of its photos beside the mean of all, the area framed.
+def _pictures(found: Audit, check: Check) -> list[tuple[str, list[tuple[str, int, int]]]]:
+    """Where an area gives a country away: the mean of its photos and of their edges, beside those of all.
 
-    A mark that stands at one place in every photo is what a mean keeps sharp.
+    A mean keeps sharp what stands at one place in every photo, and a blur is where edges are missing.
     """
     if not check.alarm or check.name not in AREAS or not check.countries:
         return []
-    shown = [(code, f"{country_name(code)}: mean of its photos") for code in check.countries[:SHOWN]]
+    shown = [(code, country_name(code)) for code in check.countries[:SHOWN]]
     return [
-        (figures.inline_image(_framed(found.pictures[code], check.name), 320), caption)
-        for code, caption in [*shown, ("", "mean of all photos")]
+        (
+            caption,
+            [figures.inline_image(_framed(picture, check.name), 320) for picture in found.pictures[code]],
+        )
+        for code, caption in [*shown, ("", "all countries")]
     ]
 
 
