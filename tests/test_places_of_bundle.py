@@ -52,6 +52,8 @@ def test_without_coordinates_all_come_from_the_land() -> None:
     assert found.origins == ("land",) * 3
     assert all(on_land(*points.T).all() for points in found.points)
     assert places_of(LABELS).origins == ("land",) * 3
+    with pytest.raises(UserError, match="'QQ' is no country"):
+        places_of(("FR", "QQ"))
 
 
 def test_they_come_back_from_the_bundle_in_the_order_of_its_labels(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import polars as pl
 
 from whichland.errors import UserError
 from whichland.geo.borders import country_of
+from whichland.geo.countries import country_name
 from whichland.geo.land import POINTS, Points, land_points, sea_km
 from whichland.manifest import Manifest
 from whichland.whole_file import whole_file
@@ -41,8 +42,11 @@ def places_of(labels: Sequence[str], manifest: Manifest | None = None) -> Places
     """Where the training photos of each country stand; its land where fewer than `ENOUGH` have coordinates.
 
     One photo a group counts, only where it lies in the country that it is labelled with, and not at sea. Of more
-    than `POINTS` those are taken that lie evenly in the order from south to north.
+    than `POINTS` those are taken that lie evenly in the order from south to north. Raises UserError for a label
+    that is no country.
     """
+    for code in labels:
+        country_name(code)
     chosen: dict[str, Points] = {}
     if manifest is not None and {"lat", "lon", "split"} <= set(manifest.frame.columns):
         chosen = _photographed(manifest)

@@ -35,6 +35,7 @@ from whichland.model.backbone import Backbone, create
 from whichland.model.freezing import train_mode
 from whichland.model.head import get_head
 from whichland.model.input_size import check_size
+from whichland.model.places import places_of, write_places
 from whichland.train.card import card
 from whichland.train.config import TrainConfig, height_width
 from whichland.train.curve import draw_curve
@@ -318,3 +319,4 @@ def _write_bundle(
         metrics={"validation": scores},
         card=card(labels, config, scores, len(ready.photos)),
     )
+    write_places(places_of(labels, ready.table), folder)
