@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whichland.explain.faithfulness import clue_mass
-from whichland.explain.gradcam import gradcam, gradcam_and_logits
+from whichland.explain.gradcam import gradcam, gradcam_and_logits, gradcam_plus_plus, layercam
 from whichland.explain.seam import cut
 from whichland.model.backbone import timm
 from whichland.model.head import replace_head
@@ -41,6 +41,44 @@ def make(name: str, **arguments: object) -> nn.Module:
 def test_a_class_that_is_one_channel_gives_that_channel() -> None:
     x = random_input(3, 4, 32, 48)
     torch.testing.assert_close(gradcam(OneChannelAClass(), x, 2), expected_map(x[:, 2], (32, 48)))
+
+
+def test_each_place_by_its_own_gradient() -> None:
+    """Where the gradient is the same at every place, LayerCAM and Grad-CAM++ are Grad-CAM."""
+    x = random_input(3, 4, 32, 48)
+    torch.testing.assert_close(layercam(OneChannelAClass(), x, 2), expected_map(x[:, 2], (32, 48)))
+    torch.testing.assert_close(gradcam_plus_plus(OneChannelAClass(), x, 2), expected_map(x[:, 2], (32, 48)))
+
+
+class TwoPlaces(nn.Module):
+    """The logit is channel 0 in the upper left corner, plus channel 1 there less channel 1 in the lower right."""
+
+    def forward_features(self, x_BCHW: Tensor) -> Tensor:
+        return x_BCHW
+
+    def forward_head(self, x_BCHW: Tensor) -> Tensor:
+        return (x_BCHW[:, 0, 0, 0] + x_BCHW[:, 1, 0, 0] - x_BCHW[:, 1, -1, -1])[:, None]
+
+
+def test_where_the_three_methods_part() -> None:
+    """Grad-CAM's mean gradient of channel 1 is zero; the others keep what is positive of it.
+
+    Grad-CAM++ by hand: 1 / (2 + sum of the channel) is alpha where the gradient is 1, and so the weight.
+    """
+    x = torch.full((1, 2, 2, 2), 1.0)
+    x[:, 0] = torch.tensor([[2.0, 4.0], [0.0, 0.0]])
+    assert gradcam(TwoPlaces(), x, 0)[0].tolist() == [[0.5, 1.0], [0.0, 0.0]]
+    assert layercam(TwoPlaces(), x, 0)[0].tolist() == [[1.0, 0.0], [0.0, 0.0]]
+    cam = torch.tensor([[2.0, 4.0], [0.0, 0.0]]) / (2 + 6) + torch.ones(2, 2) / (2 + 4)
+    torch.testing.assert_close(gradcam_plus_plus(TwoPlaces(), x, 0)[0], cam / cam.max())
+
+
+def test_one_call_without_naming_a_module() -> None:
+    import whichland.explain
+
+    x = random_input(1, 4, 16, 16)
+    assert torch.equal(whichland.explain.gradcam(OneChannelAClass(), x, 1), gradcam(OneChannelAClass(), x, 1))
+    assert whichland.explain.layercam is layercam
 
 
 def test_targets_top_guess_one_each_and_difference() -> None:
@@ -97,6 +135,11 @@ MODELS = [
         {"img_size": (160, 96), "window_size": 5, "embed_dim": 12, "depths": (1,) * 4, "num_heads": (1,) * 4},
     ),
     ("deit_tiny_distilled_patch16_224", {"img_size": (160, 96), "embed_dim": 24, "depth": 3, "num_heads": 2}),
+    ("test_vit", {"img_size": (160, 96), "reg_tokens": 4}),
+    ("test_vit", {"img_size": (160, 96), "class_token": False, "global_pool": "map"}),
+    # these end in layers of their own, and are searched for their last map
+    ("cait_xxs24_224", {"img_size": (160, 96), "embed_dim": 24, "depth": 2, "num_heads": 2}),
+    ("xcit_nano_12_p16_224", {"img_size": (160, 96), "embed_dim": 32, "depth": 2, "num_heads": 2}),
 ]
 
 
@@ -121,7 +164,9 @@ def test_a_photo_is_explained_as_if_alone(name: str, arguments: dict[str, object
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "arguments"), [MODELS[i] for i in (0, 5, 10)], ids=["cnn", "vit", "swin"])
+@pytest.mark.parametrize(
+    ("name", "arguments"), [MODELS[i] for i in (0, 5, 10, 14)], ids=["cnn", "vit", "swin", "cait"]
+)
 def test_the_map_stands_upright(name: str, arguments: dict[str, object]) -> None:
     """Change one corner of the input: the features that the map is made of change there, not elsewhere.
 
@@ -163,6 +208,39 @@ def test_a_thousand_calls_leave_nothing_behind(name: str) -> None:
     assert all(p.grad is None for p in model.parameters())
     assert all(p.requires_grad for p in model.parameters())
     assert all(torch.equal(t, state[n]) for n, t in model.state_dict().items())
+
+
+def test_only_zero_gradients_leave_an_empty_map() -> None:
+    model = make("test_resnet")
+    nn.init.zeros_(model.fc.weight)
+    maps = gradcam(model, random_input(2, 3, 64, 64), 1)
+    assert maps.eq(0).all()
+
+
+def test_a_searched_model_is_left_as_it_was() -> None:
+    model = make("xcit_nano_12_p16_224", img_size=64, embed_dim=32, depth=2, num_heads=2).train()
+    with torch.inference_mode():
+        gradcam(model.requires_grad_(False), random_input(1, 3, 64, 64), 1)
+    assert not any(module._forward_hooks for module in model.modules())
+    assert model.training
+    assert all(p.grad is None and not p.requires_grad for p in model.parameters())
+
+
+def test_memory_stays_flat() -> None:
+    """Tensors that are alive after a hundred calls are as many as after one."""
+    import gc
+
+    model, x = make("test_vit", img_size=32), random_input(1, 3, 32, 32)
+
+    def alive() -> int:
+        gc.collect()
+        return sum(type(thing) is Tensor for thing in gc.get_objects())
+
+    gradcam(model, x, 1)
+    before = alive()
+    for _ in range(100):
+        gradcam(model, x, 1)
+    assert alive() == before
 
 
 def test_modes_and_hooks_come_back_after_an_error() -> None:
