@@ -16,7 +16,7 @@ from whichland.evaluate.report import Score
 from whichland.study import learning_curve
 from whichland.study.grid import Cell, places
 from whichland.study.learning_curve import Floats, LearningCurve
-from whichland.study.runs import result_of
+from whichland.study.runs import result_of, state
 
 Speeds = Mapping[str, Mapping[str, float]]  # value, low, high by cell
 
@@ -65,8 +65,9 @@ def table_of(
     """A row a cell: where it stands, its scores with intervals, speeds, size, time; empty where it failed."""
     rows = []
     for cell in cells:
-        result = result_of(out / "runs" / cell.name, split)
-        row: dict[str, Any] = {"state": "done" if result else "failed", "reason": failed.get(cell.name)}
+        folder = out / "runs" / cell.name
+        result = result_of(folder, split)
+        row: dict[str, Any] = {"state": state(folder, split), "reason": failed.get(cell.name)}
         if result:
             for name in SCORES:
                 row |= _spread(name, result["scores"][name])
