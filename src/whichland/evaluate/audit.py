@@ -327,7 +327,9 @@ def _edges(crop_HWC: Pixels) -> NDArray[np.float32]:
     """How much neighbouring pixels differ, H×W."""
     luma = crop_HWC.mean(axis=2, dtype=np.float32)
     down, across = np.abs(np.diff(luma, axis=0)), np.abs(np.diff(luma, axis=1))
-    return np.pad(down, ((0, 1), (0, 0)), "edge") + np.pad(across, ((0, 0), (0, 1)), "edge")
+    edges: NDArray[np.float32] = np.pad(down, ((0, 1), (0, 0)), "edge")
+    edges += np.pad(across, ((0, 0), (0, 1)), "edge")
+    return edges
 
 
 def numbers(found: Audit) -> dict[str, Any]:
