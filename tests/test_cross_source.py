@@ -11,6 +11,7 @@ from PIL import Image
 
 from whichland.cli.main import root
 from whichland.errors import UserError
+from whichland.evaluate.bootstrap import Score
 from whichland.evaluate.cross_source import OTHERS, Cell, CrossSource, cross_source
 from whichland.manifest import Manifest, write
 from whichland.train.config import TrainConfig
@@ -141,3 +142,31 @@ def test_one_source_alone_is_an_error_that_says_so(tmp_path: Path) -> None:
     table = make_manifest(tmp_path, {"Plain": COUNTRIES}, each=3)
     with pytest.raises(UserError, match="Plain alone"):
         cross_source(table, CONFIG, tmp_path / "out")
+    unsplit = make_manifest(tmp_path, {"Plain": COUNTRIES, "pair": ("FR", "JP")}, each=2)  # all for training
+    with pytest.raises(UserError, match="no test photos"):
+        cross_source(unsplit, CONFIG, tmp_path / "out")
+
+
+def test_the_worst_source_is_told_of_the_model_that_saw_most_without_it() -> None:
+    def cell(trained: str, tested: str, value: float) -> Cell:
+        score = Score(value=value, low=value, high=value)
+        return Cell(
+            trained_on=trained, tested_on=tested, countries=("FR",), photos=1, groups=1, macro_f1=score,
+            top1=score, at_home=None,
+        )  # fmt: skip
+
+    def matrix(*cells: Cell) -> CrossSource:
+        return CrossSource(folder=Path(), sources=("a", "b", "c"), cells=cells, untrained={})
+
+    # a and b alone do worse on c than both together; only b can be trained without a
+    found = matrix(
+        *(cell("a", "c", 0.1), cell("b", "c", 0.2), cell(OTHERS, "c", 0.5), cell("b", "a", 0.4)),
+        *(cell("a", "b", 0.6), cell("a", "a", 0.05)),
+    )
+    assert {tested: best.trained_on for tested, best in found.held_out.items()} == {
+        "c": OTHERS,
+        "a": "b",
+        "b": "a",
+    }
+    assert found.worst == cell("b", "a", 0.4)
+    assert matrix(cell("a", "a", 0.5)).worst is None

@@ -68,9 +68,9 @@ class CrossSource:
     def held_out(self) -> dict[str, Cell]:
         """For each source the model that saw most without seeing it: of all others, or of the one other."""
         best: dict[str, Cell] = {}
-        for cell in self.cells:
-            if cell.unseen and cell.macro_f1 and (len(self.sources) == 2 or cell.trained_on == OTHERS):
-                best[cell.tested_on] = cell
+        for cell in sorted(self.cells, key=lambda cell: cell.trained_on != OTHERS):
+            if cell.unseen and cell.macro_f1:
+                best.setdefault(cell.tested_on, cell)
         return best
 
     @property
@@ -91,11 +91,15 @@ def cross_source(manifest: Manifest | str | Path, config: TrainConfig, out: str 
     tested = _sources(table, "test")
     known = {source: _countries(table, source, config) for source in _sources(table, "train")}
     untrained = {
-        source: f"{len(known.get(source, ()))} countries with training photos; a model needs two"
+        source: f"training photos of {', '.join(known.get(source, ())) or 'no country'} alone; a model needs two"
         for source in tested
         if len(known.get(source, ())) < 2
     }
-    trained = [source for source in known if source not in untrained]
+    trained = [source for source in known if len(known[source]) > 1]
+    if not tested:
+        raise UserError(
+            "the manifest has no test photos with a country; make some with `whichland data split`"
+        )
     if len(set(tested) | set(trained)) < 2 or not trained:
         raise UserError(
             f"the manifest has photos of {', '.join(tested) or 'no source'} alone; bring two or more together "

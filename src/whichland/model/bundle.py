@@ -4,6 +4,7 @@ config.json         timm's own form: architecture, label_names, pretrained_cfg, 
 model.safetensors   weights; pickle is never read nor written
 whichland.json      version, head widths, training config, manifest sha256, packages, seed
 metrics.json        validation scores; README.md is the model card
+places.json         where the countries are photographed, see model/places.py
 """
 
 import json
