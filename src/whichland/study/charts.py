@@ -82,21 +82,22 @@ def straight(low: float, high: float, begin: float, end: float) -> Axis:
 
 
 def logarithmic(low: float, high: float, begin: float, end: float) -> Axis:
-    """An axis by factors, with ticks at 1, 2 and 5."""
+    """An axis by factors, with ticks at 1, 2 and 5, or at 1 alone."""
     decades = range(floor(log10(low)), ceil(log10(high)) + 1)
     ticks = [float(f"{digit}e{decade}") for decade in decades for digit in (1, 2, 5)]
     low, high = low / 1.12, high * 1.12
     inside = tuple(tick for tick in ticks if low <= tick <= high)
+    if len(inside) > 7:  # of many, those of the decades alone
+        inside = tuple(tick for tick in inside if f"{tick:e}".startswith("1.0"))
     return Axis(low=low, high=high, begin=begin, end=end, log=True, ticks=inside)
 
 
-def rows_svg(
-    title: str, groups: Sequence[tuple[str, Sequence[Row]]], *, unit: str, from_zero: bool = False
-) -> str:
+def rows_svg(title: str, groups: Sequence[tuple[str, Sequence[Row]]], *, unit: str, log: bool = False) -> str:
     """Rows of dots with intervals under headings; `unit` is "%" or what stands under the axis."""
     scores = [track.score for _, rows in groups for row in rows for track in row.tracks]
-    low = 0.0 if from_zero else min(score.low for score in scores)
-    axis = straight(low, max(score.high for score in scores), LEFT, WIDTH - RIGHT)
+    scale = logarithmic if log else straight
+    low, high = min(score.low for score in scores), max(score.high for score in scores)
+    axis = scale(low, high, LEFT, WIDTH - RIGHT)
     parts, y = [], 30.0
     for heading, rows in groups:
         if heading:

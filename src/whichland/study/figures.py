@@ -22,7 +22,7 @@ def figures(models: Sequence[Model]) -> dict[str, str]:
     if trained:
         rows = [_training(model) for model in trained]
         made["training"] = charts.rows_svg(
-            "Training throughput", [("", rows)], unit="photos a second", from_zero=True
+            "Training throughput", [("", rows)], unit="photos a second", log=True
         )
     spots = [Spot(name=model.name, across=model.inference, up=model.best.score) for model in models]
     made["inference"] = charts.scatter_svg(

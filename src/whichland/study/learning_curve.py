@@ -1,7 +1,7 @@
 """A score as a power law of the number of photos, a - b n^-c, with a band from redraws of the test.
 
 The form is that of Hestness et al. 2017 (arXiv 1712.00409) for errors, with a the score of endless photos. Three
-sizes are three parameters: the curve then goes through its points, and only the band says what is known.
+sizes are three parameters: that the curve meets its points then says nothing, only the band does.
 """
 
 from dataclasses import dataclass
