@@ -44,11 +44,6 @@ class Patch:
     gain: float  # log odds of the photo's country that are lost when it is blurred away
     features: Floats  # F: what the model's middle layers make of it, where it stands
 
-    @property
-    def density(self) -> float:
-        """Gain by area: among patches of all sizes the one that holds the most on the least."""
-        return self.gain / self.place.side**2
-
 
 def candidates(
     bundle: Bundle, score: Score, photo: Photo, crop_HWC: Pixels, scales: Sequence[float]
@@ -65,6 +60,7 @@ def candidates(
         return []
     places = [p for side in sides(bundle.preprocess, scales) for p in hot_places(map_HW, side, PLACES)]
     measured = zip(places, gains(score, crop_HWC, places, label).tolist(), strict=True)
+    # by area, as the largest size would always lose the most
     ordered = sorted(((p, g) for p, g in measured if g > 0), key=lambda one: -one[1] / one[0].side ** 2)
     chosen: list[tuple[Place, float]] = []
     for place, gain in ordered:
@@ -129,7 +125,7 @@ def clusters(patches: Sequence[Patch], most: int, seed: int) -> list[list[Patch]
         if quality > best:
             best, best_N = quality, label_N
     members = [np.flatnonzero(best_N == label) for label in np.unique(best_N)]
-    return [_typical_first([patches[at] for at in rows], features_NF[rows]) for rows in members]
+    return [_typical_first([patches[at] for at in rows.tolist()], features_NF[rows]) for rows in members]
 
 
 def _standardised(patches: Sequence[Patch]) -> Floats:
@@ -141,13 +137,13 @@ def _standardised(patches: Sequence[Patch]) -> Floats:
 
 def _typical_first(patches: Sequence[Patch], features_NF: Floats) -> list[Patch]:
     away_N = ((features_NF - features_NF.mean(axis=0)) ** 2).sum(axis=1)
-    return [patches[at] for at in np.argsort(away_N, kind="stable")]
+    return [patches[at] for at in np.argsort(away_N, kind="stable").tolist()]
 
 
 def core(cluster: Sequence[Patch]) -> list[Patch]:
     """The patches that stand for a cluster: the most typical, at most `OF_A_GROUP` of one drive."""
     taken: Counter[int] = Counter()
-    chosen = []
+    chosen: list[Patch] = []
     for patch in cluster:
         if taken[patch.photo.group] < OF_A_GROUP and len(chosen) < CORE:
             taken[patch.photo.group] += 1

@@ -54,7 +54,8 @@ def soft_edges(side: int) -> Floats:
     reach = max(1.0, side * EDGE)
     distance = np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5)
     ramp = (0.5 - 0.5 * np.cos(np.pi * np.minimum(distance / reach, 1))).astype(np.float32)
-    return np.minimum.outer(ramp, ramp)
+    cover: Floats = np.minimum.outer(ramp, ramp)
+    return cover
 
 
 def paste(crop_HWC: Pixels, patch_SSC: Pixels, place: Place) -> Pixels:
@@ -138,4 +139,5 @@ def gains(score: Score, crop_HWC: Pixels, places: Sequence[Place], label: int) -
     smooth = {side: blurred(crop_HWC, side / 2) for side in {place.side for place in places}}
     without = [paste(crop_HWC, place.cut(smooth[place.side]), place) for place in places]
     odds = score(np.stack([crop_HWC, *without]))[:, label]
-    return odds[0] - odds[1:]
+    lost: Floats = odds[0] - odds[1:]
+    return lost
