@@ -2,15 +2,17 @@
 
     python benchmarks/carry_over.py data DATA -o PLACE
     python benchmarks/carry_over.py train PLACE --weights W NAME [--seed N] [FLAGS OF whichland train]
+    python benchmarks/carry_over.py also PLACE NAME [--weights W --keep SHARE] [--size PIXELS]
     python benchmarks/carry_over.py table PLACE
     python benchmarks/carry_over.py report PLACE NAME …
 
 `data` makes two manifests from DATA/compressed_dataset (home) and DATA/pano_parquet: home.parquet with its own
 split, and panoramas.parquet with the four pictures of each panorama as views. The panoramas are halved by a hash
 of their names: `val` to choose on, `test` to report on; none is trained on. `train` trains a variant on the 22
-countries and keeps its odds of the home validation photos and of the choosing half. `table` shows all variants
-side by side, each against the first one by a paired bootstrap over groups. `report` asks the home test photos and
-the reported half.
+countries and keeps its odds of the home validation photos and of the choosing half. `also` judges a trained
+variant in another way: at another size, or with its weights averaged with those it started from, of which SHARE is
+kept. `table` shows all of them side by side, with the shares of the countries as trained and evened out, each
+against the first one by a paired bootstrap over groups. `report` asks the home test photos and the reported half.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +32,8 @@ from whichland.evaluate.metrics import Outcomes, scores
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles
 from whichland.model.predict import predict
+from whichland.train.config import TrainConfig
+from whichland.train.run import prepare
 
 COUNTRIES = "US,FR,BR,IT,JP,ES,GB,PL,ID,RU,MX,TH,CA,AU,LT,IE,DE,NL,MY,CZ,BE,AT"
 
@@ -63,12 +68,12 @@ def odds_of(bundle: bundles.Bundle, manifest: Path, split: str) -> dict[str, np.
     return {"odds": odds, "truth": truth, "groups": group_numbers(frame["group"].to_list())}
 
 
-def judge(folder: Path, place: Path, split: str) -> None:
+def judge(folder: Path, place: Path, split: str, bundle: bundles.Bundle | None = None, how: str = "") -> None:
     """Keep a bundle's odds of both sources beside it."""
-    bundle = bundles.load(folder / "bundle")
+    bundle = bundle or bundles.load(folder / "bundle")
     for source, manifest in (("home", "home.parquet"), ("away", "panoramas.parquet")):
         found = odds_of(bundle, place / manifest, split)
-        with (folder / f"{source}-{split}.npz").open("wb") as file:
+        with (folder / f"{how}{source}-{split}.npz").open("wb") as file:
             np.savez(file, **found)
 
 
@@ -83,11 +88,36 @@ def train(args: argparse.Namespace, flags: list[str]) -> None:
     judge(folder, args.place, "val")
 
 
-def together(found: dict[str, np.ndarray], prior: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """One answer a group: the mean of its photos' log odds, over a prior where one is to be taken out."""
+def also(args: argparse.Namespace) -> None:
+    folder = args.place / "runs" / args.name
+    bundle, how = bundles.load(folder / "bundle"), ""
+    if args.size:
+        bundle = replace(bundle, preprocess=replace(bundle.preprocess, size=(args.size, args.size)))
+        how += f"size {args.size} "
+    if args.keep:
+        config = TrainConfig(weights=str(args.weights), countries=bundle.labels, size=256, test_size=320)
+        start = prepare(args.place / "home.parquet", config, None).fit.model.state_dict()
+        state = bundle.model.state_dict()
+        moved = {
+            n: start[n] * args.keep + t * (1 - args.keep) for n, t in state.items() if t.is_floating_point()
+        }
+        bundle.model.load_state_dict(state | moved)
+        how += f"keep {args.keep:g} "
+    judge(folder, args.place, "val", bundle, how)
+
+
+def trained_shares(place: Path, labels: int) -> np.ndarray:
+    """Shares of the countries among the training photos as the default weights draw them: 1/√n a photo."""
+    frame = read(place / "home.parquet").kept
+    frame = frame.filter(pl.col("split") == "train", pl.col("country").is_in(COUNTRIES.split(",")))
+    counts = frame.group_by("country").len().sort("country")["len"].to_numpy()
+    assert len(counts) == labels
+    return np.sqrt(counts) / np.sqrt(counts).sum()
+
+
+def together(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """One answer a group: the sum of its photos' log odds."""
     log = np.log(np.maximum(found["odds"], 1e-12))
-    if prior is not None:
-        log = log - np.log(prior)
     groups = found["groups"]
     count = groups.max() + 1
     total = np.zeros((count, log.shape[1]))
@@ -111,27 +141,34 @@ def drawn(found: dict[str, np.ndarray], other: dict[str, np.ndarray] | None = No
     return *result, [(values - scores(base))[keep], low[keep], high[keep]]
 
 
-def variants(folder: Path, split: str) -> dict[str, dict[str, np.ndarray]]:
-    """What is shown of a run: home, single views, panoramas, and those with the prior taken out."""
-    home, away = (dict(np.load(folder / f"{source}-{split}.npz")) for source in ("home", "away"))
+def variants(place: Path, name: str, split: str, even: bool) -> dict[str, dict[str, np.ndarray]]:
+    """Of a run, judged in one way: home, single views, panoramas."""
+    run, _, how = name.partition(": ")
+    folder = place / "runs" / run
+    home, away = (dict(np.load(folder / f"{how}{source}-{split}.npz")) for source in ("home", "away"))
+    shares = trained_shares(place, home["odds"].shape[1]) if even else np.ones(1)
+    away["odds"], home["odds"] = away["odds"] / shares, home["odds"] / shares
     return {"home": home, "views": away, "panoramas": together(away)}
 
 
 def table(args: argparse.Namespace) -> None:
-    names = args.names or sorted(
-        path.parent.name for path in args.place.glob(f"runs/*/away-{args.split}.npz")
-    )
-    base = variants(args.place / "runs" / names[0], args.split)
+    names = args.names
+    if not names:
+        found = sorted(args.place.glob(f"runs/*/*away-{args.split}.npz"))
+        parts = [(path.parent.name, path.name.removesuffix(f"away-{args.split}.npz")) for path in found]
+        names = [f"{run}: {how}" if how else run for run, how in parts]
+    rows = [(name, even) for name in names for even in (False, True)]
+    base = variants(args.place, *rows[0][:1], args.split, even=False)
     for source in base:
         print(f"\n{source}: {len(base[source]['truth'])} answers, split {args.split}")
-        for name in names:
-            found = variants(args.place / "runs" / name, args.split)[source]
-            value, low, high, against = drawn(found, base[source] if name != names[0] else None)
+        for name, even in rows:
+            found = variants(args.place, name, args.split, even)[source]
+            value, low, high, against = drawn(found, None if (name, even) == rows[0] else base[source])
             text = "  ".join(f"{v:.3f} [{a:.3f}, {b:.3f}]" for v, a, b in zip(value, low, high, strict=True))
             if against:
-                rows = zip(*against, strict=True)
-                text += "  " + "  ".join(f"{v:+.3f} [{a:+.3f}, {b:+.3f}]" for v, a, b in rows)
-            print(f"{name:24} {text}")
+                parts = zip(*against, strict=True)
+                text += "  " + "  ".join(f"{v:+.3f} [{a:+.3f}, {b:+.3f}]" for v, a, b in parts)
+            print(f"{name + (', even' if even else ''):34} {text}")
 
 
 def report(args: argparse.Namespace) -> None:
@@ -144,17 +181,19 @@ def report(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="command")
-    for name in ("data", "train", "table", "report"):
+    for name in ("data", "train", "also", "table", "report"):
         command = commands.add_parser(name)
         if name == "data":
             command.add_argument("data", type=Path)
             command.add_argument("-o", dest="place", type=Path, required=True)
             continue
         command.add_argument("place", type=Path)
-        if name == "train":
+        if name in ("train", "also"):
             command.add_argument("name")
-            command.add_argument("--weights", type=Path, required=True)
+            command.add_argument("--weights", type=Path, required=name == "train")
             command.add_argument("--seed", type=int, default=0)
+            command.add_argument("--size", type=int) if name == "also" else None
+            command.add_argument("--keep", type=float) if name == "also" else None
         else:
             command.add_argument("names", nargs="*")
         if name == "table":
@@ -165,7 +204,7 @@ def main() -> None:
     elif flags:
         parser.error(f"unknown: {' '.join(flags)}")
     else:
-        {"data": data, "table": table, "report": report}[args.command](args)
+        {"data": data, "also": also, "table": table, "report": report}[args.command](args)
 
 
 if __name__ == "__main__":

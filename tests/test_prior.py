@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tinted import tinted
 
+from tinted import tinted
 from whichland.errors import UserError
 from whichland.model import bundle as bundles
 from whichland.model.backbone import create

@@ -45,9 +45,6 @@ COMMANDS = {
     "cross-source": Entry(
         "whichland.cli.cross_source", "cross_source", "Train on one source, test on another, for all pairs."
     ),
-    "cross-source": Entry(
-        "whichland.cli.cross_source", "cross_source", "Train on one source, test on another, for all pairs."
-    ),
     "predict": Entry("whichland.cli.predict", "predict", "The likeliest countries of photos and folders."),
     "models": Entry("whichland.cli.models", "models", "Models to train: size, input, work, licence, speed."),
     "audit": Entry(

@@ -29,8 +29,8 @@ def map_on_ray(
 
     `address` is that of a cluster; "auto" takes the one this machine belongs to, or else starts Ray here for the
     time being. A batch whose worker was killed is given to another `retries` times, as the machine may be to
-    blame and not the batch; every other batch is left alone. With `gpu` each batch has one of the cluster's GPUs to
-    itself, where there are any.
+    blame and not the batch; every other batch is left alone. With `gpu` each batch has one of the cluster's GPUs
+    to itself, where there are any.
     Raises UserError when Ray is missing or the cluster cannot be reached.
     """
     ray = _import_ray()

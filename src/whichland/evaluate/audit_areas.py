@@ -75,7 +75,8 @@ def corner(height: int, width: int, name: str) -> Mask:
 
 
 def _corners(height: int, width: int) -> Mask:
-    return np.logical_or.reduce([corner(height, width, name) for name in CORNERS])
+    mask: Mask = np.logical_or.reduce([corner(height, width, name) for name in CORNERS])
+    return mask
 
 
 def _blocks_inside(height: int, width: int, random: np.random.Generator) -> Mask:

@@ -72,7 +72,8 @@ def _tables(country_N: Ints, group_N: Ints, labels: int, *values: Floats) -> lis
     """Sums of values over photos, by group and country: G×K each. With them a redraw is a product of matrices."""
     shape = int(group_N.max()) + 1, labels
     cell_N = group_N * labels + country_N
-    return [np.bincount(cell_N, value, shape[0] * labels).reshape(shape) for value in values]
+    sums = (np.bincount(cell_N, value, shape[0] * labels).astype(np.float64) for value in values)
+    return [sum_GK.reshape(shape) for sum_GK in sums]
 
 
 def country_means(values_N: Floats, country_N: Ints, group_N: Ints, labels: int) -> Statistic:

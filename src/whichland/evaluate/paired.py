@@ -104,7 +104,7 @@ def spread_interval(
     short with few groups (benchmarks/comparison.py). `drawn_R` has the shape of `seen` behind its first axis.
     """
     z, freedom = NormalDist().inv_cdf((1 + level) / 2), max(groups - 1, 1)
-    # Student's quantile from the normal one (Abramowitz and Stegun 26.7.5); a quarter of a percent off with 9 groups
+    # Student's quantile from the normal one (Abramowitz and Stegun 26.7.5); 0.25 % off with 9 groups
     t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
     half = t * drawn_R.std(axis=0, ddof=1)
     return seen - half, seen + half

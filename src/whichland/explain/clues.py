@@ -70,7 +70,7 @@ def clue_shares(
 def _share(
     name: str, maps_BHW: np.ndarray, mask_BHW: np.ndarray, groups: Sequence[str | None]
 ) -> ClueShare | None:
-    seen_B = mask_BHW.any(axis=(1, 2)) & maps_BHW.any(axis=(1, 2))
+    seen_B: NDArray[np.bool_] = np.asarray(mask_BHW.any(axis=(1, 2)) & maps_BHW.any(axis=(1, 2)))
     if not seen_B.any():
         return None
     mass_B, area_B, hit_B = clue_mass(maps_BHW[seen_B], mask_BHW[seen_B])

@@ -167,13 +167,10 @@ class _Watch:
     def __enter__(self) -> "_Watch":
         self.kept: dict[str, Tensor] = {}
 
-        def keeper(layer: str) -> object:
+        def keeper(layer: str) -> Callable[..., None]:
             return lambda _module, _inputs, output: self.kept.update({layer: output})
 
-        self.handles = [
-            module.register_forward_hook(keeper(layer))  # type: ignore[arg-type]
-            for layer, module in self.modules.items()
-        ]
+        self.handles = [module.register_forward_hook(keeper(layer)) for layer, module in self.modules.items()]
         return self
 
     def __exit__(self, *_: object) -> None:

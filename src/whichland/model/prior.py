@@ -41,5 +41,7 @@ def even_out(model: nn.Module, log_shares_K: Tensor) -> None:
         found = [p for n, p in model.get_submodule(name).named_parameters() if n.endswith("bias")]
         biases = [bias for bias in found if bias.shape == (labels,)]
         if not biases:
-            raise UserError(f"{type(model).__name__}: the last layer has no bias; train it with prior trained")
+            raise UserError(
+                f"{type(model).__name__}: the last layer has no bias; train it with prior trained"
+            )
         biases[-1].sub_(log_shares_K.to(biases[-1]))

@@ -71,7 +71,8 @@ def run(
     say("3/5  looking at what the model looks at")
     loaded = bundles.load(bundle)
     test = table.kept.filter(pl.col("split") == "test").sort("image_id")
-    shares = clue_shares(loaded, *(test[name].to_list() for name in ("uri", "mask_uri", "group")))
+    uris, masks, groups = (test[name].to_list() for name in ("uri", "mask_uri", "group"))
+    shares = clue_shares(loaded, uris, masks, groups)
     shown = test.unique("country", keep="first", maintain_order=True).head(SHOWN)
     overlays, pictures = [], []
     verifier = Verifier(loaded.model)

@@ -14,6 +14,7 @@ from shutil import rmtree
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -27,15 +28,17 @@ from whichland.config import read_toml, to_toml
 from whichland.curate.certificate import certificate_of
 from whichland.errors import UserError
 from whichland.images.augment import Augment
+from whichland.images.decode import ImageError
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read
-from whichland.model import bundle, prior
+from whichland.model import bundle, calibration, prior
 from whichland.model.attention import write_out_attention
 from whichland.model.backbone import Backbone, create
 from whichland.model.freezing import train_mode
 from whichland.model.head import get_head
 from whichland.model.input_size import check_size
 from whichland.model.places import places_of, write_places
+from whichland.model.predict import best_device, predict
 from whichland.train.card import card
 from whichland.train.config import TrainConfig, height_width
 from whichland.train.curve import draw_curve
@@ -98,11 +101,29 @@ def _train(manifest: Manifest | str | Path, config: TrainConfig, out: Path, *, r
         model = ready.fit.finished_model()
         if accelerator.is_main_process:
             _write_bundle(out / "bundle", model, ready, config, scores)
+            _calibrate(out / "bundle", ready)
             draw_curve(out / "log.jsonl", out / "curve.png")
     accelerator.wait_for_everyone()
     if accelerator.is_local_main_process and not config.cache:
         rmtree(out / "cache", ignore_errors=True)  # the frozen part's activations, needed no more
     return Run(out, out / "bundle", scores)
+
+
+def _calibrate(folder: Path, ready: Prepared) -> None:
+    """Fit temperature, country sets and silence on the validation photos, and keep them in the bundle."""
+    validation = ready.fit.validation
+    if not len(validation):
+        return
+    made = bundle.load(folder)
+    made.model.to(best_device())
+    odds = [answer for _, answer in predict(made, validation.uris) if not isinstance(answer, ImageError)]
+    logits = np.log(np.maximum(np.stack(odds), np.finfo(np.float32).tiny))
+    rows = ready.table.kept.filter(pl.col("split") == "val", pl.col("country").is_in(list(ready.labels)))
+    rows = rows.sort("image_id")
+    assert rows["uri"].to_list() == validation.uris
+    groups = rows["group"].to_list() if "group" in rows.columns else [None] * len(rows)
+    fitted = calibration.fit(logits, validation.targets, groups)
+    calibration.keep(folder, fitted, split="val", manifest_sha256=ready.digest)
 
 
 def prepare(
