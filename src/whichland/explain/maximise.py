@@ -10,7 +10,7 @@ Schubert, "Feature Visualization", Distill 2017, doi 10.23915/distill.00007):
 - it begins blurred and sharpens on the way: large forms first, then what fills them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
