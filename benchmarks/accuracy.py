@@ -18,6 +18,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,24 @@ def report(
         out.mkdir(parents=True, exist_ok=True)
         np.savez(out / "odds.npz", truth=truth, odds=odds)
         (out / "scores.json").write_text(json.dumps(line) + "\n")
+
+
+def report_away(
+    args: argparse.Namespace, name: str, labels: tuple[str, ...], answer: Callable[[list[str]], np.ndarray]
+) -> None:
+    """With --away: the same of its test photos, the views of a panorama combined by the mean of their log odds."""
+    if not args.away:
+        return
+    frame = read(args.away).kept.filter(pl.col("split") == "test", pl.col("country").is_in(list(labels)))
+    frame = frame.sort("image_id")
+    numbers = group_numbers(frame["panorama"].to_list())
+    log = np.log(np.maximum(answer(frame["uri"].to_list()), 1e-12))
+    together = np.zeros((numbers.max() + 1, len(labels)))
+    np.add.at(together, numbers, log)
+    first = np.unique(numbers, return_index=True)[1]
+    truth = np.array([labels.index(code) for code in frame["country"]])[first]
+    out = args.out / "away" if args.out else None
+    report(f"{name}, panoramas", truth, together, list(range(len(truth))), 0.0, out)
 
 
 def photos_of(args: argparse.Namespace) -> tuple:
@@ -99,8 +118,13 @@ def logistic(args: argparse.Namespace) -> None:
             best, best_score = fitted, score
     seconds = time.perf_counter() - started
     print(f"validation top-1 {best_score:.3f}", file=sys.stderr)
-    odds = best.predict_proba(features(model, test.uris, preprocess))
-    report("logistic regression on frozen features", test.targets, odds, groups, seconds, args.out)
+
+    def answer(uris: list[str]) -> np.ndarray:
+        return best.predict_proba(features(model, uris, preprocess))
+
+    name = "logistic regression on frozen features"
+    report(name, test.targets, answer(test.uris), groups, seconds, args.out)
+    report_away(args, name, labels, answer)
 
 
 def fastai(args: argparse.Namespace) -> None:
@@ -158,9 +182,13 @@ def fastai(args: argparse.Namespace) -> None:
     learner.add_cb(Curve())
     learner.fine_tune(args.epochs, base_lr=rate, freeze_epochs=1)
     seconds = time.perf_counter() - started
-    test_data = data.test_dl(test.uris, num_workers=2)
-    odds, _ = learner.get_preds(dl=test_data)
-    report(f"fastai fine_tune({args.epochs})", test.targets, odds.numpy(), groups, seconds, args.out)
+
+    def answer(uris: list[str]) -> np.ndarray:
+        return learner.get_preds(dl=data.test_dl(uris, num_workers=2))[0].numpy()
+
+    name = f"fastai fine_tune({args.epochs})"
+    report(name, test.targets, answer(test.uris), groups, seconds, args.out)
+    report_away(args, name, labels, answer)
 
 
 def ours(args: argparse.Namespace) -> None:
@@ -171,11 +199,16 @@ def ours(args: argparse.Namespace) -> None:
     table = read(args.manifest)
     frame = table.kept.filter(pl.col("split") == "test", pl.col("country").is_in(list(loaded.labels)))
     frame = frame.sort("image_id")
-    odds = np.stack([answer for _, answer in predict(loaded, frame["uri"].to_list())])
+
+    def answer(uris: list[str]) -> np.ndarray:
+        return np.stack([odds for _, odds in predict(loaded, uris)])
+
+    odds = answer(frame["uri"].to_list())
     truth = np.array([loaded.labels.index(code) for code in frame["country"]])
     lines = (Path(args.bundle).parent / "log.jsonl").read_text().splitlines()
     seconds = json.loads(lines[-1])["seconds"]
     report("whichland", truth, odds, frame["group"].to_list(), seconds, args.out)
+    report_away(args, "whichland", loaded.labels, answer)
 
 
 def main() -> None:
@@ -192,6 +225,7 @@ def main() -> None:
         command.add_argument("--epochs", type=int, default=8)
         command.add_argument("--find-rate", action="store_true", help="fastai: ask lr_find first")
         command.add_argument("--out", type=Path)
+        command.add_argument("--away", type=Path, help="panoramas.parquet of benchmarks/carry_over.py")
         command.set_defaults(function=function)
     args = parser.parse_args()
     keep_freed_memory()  # ours does so when training; the peers get the same

@@ -92,9 +92,9 @@ class TrainConfig:
     )
     min_area: Annotated[float, "smallest crop, as a share of the largest that fits"] = 0.35
     max_stretch: Annotated[float, "crops are stretched in width over height by up to this factor"] = 4 / 3
-    brightness: Annotated[float, "brightness varies by this share"] = 0.4
-    contrast: Annotated[float, "contrast varies by this share"] = 0.4
-    saturation: Annotated[float, "saturation varies by this share"] = 0.5
+    brightness: Annotated[float, "brightness varies by this share"] = 0.2
+    contrast: Annotated[float, "contrast varies by this share"] = 0.2
+    saturation: Annotated[float, "saturation varies by this share"] = 0.0
     flip: Annotated[bool, "mirror half of the photos; swaps the driving side and spoils text"] = False
     mixup: Annotated[
         float, "alpha of the Beta distribution by which pairs of photos are blended; 0: none are"
