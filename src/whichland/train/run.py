@@ -32,12 +32,12 @@ from whichland.images.decode import ImageError
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read
 from whichland.model import bundle, calibration, prior
-from whichland.model.attention import write_out_attention
 from whichland.model.backbone import Backbone, create
 from whichland.model.freezing import train_mode
 from whichland.model.head import get_head
 from whichland.model.input_size import check_size
 from whichland.model.places import places_of, write_places
+from whichland.model.plain_attention import write_out_attention
 from whichland.model.predict import best_device, predict
 from whichland.train.card import card
 from whichland.train.config import TrainConfig, height_width
