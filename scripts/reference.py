@@ -41,6 +41,7 @@ CONFIGS = (
     "whichland.train.config:TrainConfig",
     "whichland.evaluate.calibration:CalibrateConfig",
     "whichland.explain.atlas_config:AtlasConfig",
+    "whichland.explain.maximise:MaximiseConfig",
 )
 
 

@@ -101,6 +101,9 @@ class Skipping(nn.Module):
         self.stem, self.middle = nn.Conv2d(3, 4, 3, 2), nn.Conv2d(4, 4, 3, 2)
         self.last, self.head = nn.Conv2d(4, 4, 3, 2), nn.Linear(8, 3)
 
+    def reset_classifier(self, classes: int) -> None:
+        self.head = nn.Linear(8, classes)
+
     def forward(self, x: Tensor) -> Tensor:
         stem = self.stem(x)
         last = self.last(self.middle(stem))

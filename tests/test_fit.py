@@ -143,7 +143,7 @@ def test_gradients_are_clipped_to_the_norm_given(manifest: Path, tmp_path: Path)
 
 
 def test_training_stops_when_it_gets_no_better_and_keeps_the_best(manifest: Path, tmp_path: Path) -> None:
-    settings = config(epochs=30, patience=2, lr=0.3, ema=0, body_lr=1.0)
+    settings = config(epochs=30, patience=2, lr=0.3, ema=0, body_lr=1.0, prior="trained")
     out = tmp_path / "run"
     run = train(manifest, settings, out)
     scores = log(out, "val_macro_f1", "epoch")
@@ -220,11 +220,11 @@ def test_photos_that_are_not_square_are_trained_on_and_judged_in_their_shape(
 ) -> None:
     run = train(manifest, config(epochs=1, size=(32, 80), test_size=None, freeze="front"), tmp_path / "run")
     cfg = json.loads((run.bundle / "config.json").read_text())["pretrained_cfg"]
-    assert (cfg["input_size"], cfg["test_input_size"]) == ([3, 32, 80], [3, 32, 96])
+    assert (cfg["input_size"], cfg["test_input_size"]) == ([3, 32, 80], [3, 64, 128])
     loaded = bundle.load(run.bundle)
-    assert loaded.preprocess.size == (32, 96)
+    assert loaded.preprocess.size == (64, 128)
     plain = timm.create_model(f"local-dir:{run.bundle}", pretrained=True).eval()
-    x = torch.randn(2, 3, 32, 96)
+    x = torch.randn(2, 3, 64, 128)
     assert torch.equal(plain(x), loaded.model(x))
 
 

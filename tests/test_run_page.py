@@ -95,7 +95,7 @@ def test_while_it_trains_the_page_asks_for_itself_and_tells_the_time_left(tmp_pa
     assert "https://" not in html
     assert len(html) < 60_000
     assert re.search(r"<code>lr</code></td><td>0.002</td>", html)
-    assert html.index("<code>epochs</code>") < html.index("settings at their defaults")
+    assert html.index("<code>lr</code>") < html.index("settings at their defaults")
     assert html.index("<code>seed</code>") > html.index("settings at their defaults")
 
 
@@ -217,7 +217,7 @@ def test_ends_are_told_and_links_lead_to_what_is_there(tmp_path: Path) -> None:
 )
 def test_whatever_ends_a_run_the_page_says_so(tmp_path: Path, error: type[BaseException], words: str) -> None:
     (tmp_path / "log.jsonl").touch()
-    loader = SimpleNamespace(steps=STEPS, batch_size=4, photos=range(40))
+    loader = SimpleNamespace(steps=STEPS, batch_size=4, photos=range(40), own_of=None)
     fit: Any = SimpleNamespace(accelerator=SimpleNamespace(is_main_process=True), loader=loader, watchers=[])
 
     def stopped_run() -> None:

@@ -33,9 +33,7 @@ COMMANDS = {
     "evaluate": Entry(
         "whichland.cli.evaluate", "evaluate", "Judge a bundle on a split, with intervals and a report."
     ),
-    "compare": Entry(
-        "whichland.cli.compare", "compare", "Which of several models is better, and can it be told at all?"
-    ),
+    "compare": Entry("whichland.cli.compare", "compare", "Is one model better, and can it be told at all?"),
     "calibrate": Entry(
         "whichland.cli.calibrate", "calibrate", "Make a bundle's odds honest, on the validation photos."
     ),

@@ -197,8 +197,6 @@ def _create(arch: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Mod
         return timm.create_model(arch, pretrained=pretrained, pretrained_cfg_overlay=overlay, **arguments)
     except (TypeError, AssertionError) as error:
         raise UserError(f"{arch} cannot be made with {dict(arguments)}: {first_line(error)}") from None
-    except UserError:
-        raise
     except Exception as error:  # the hub's client lets its transport's errors through, whichever that is
         if not pretrained and arguments:
             raise UserError(f"{arch} cannot be made with {dict(arguments)}: {first_line(error)}") from None

@@ -53,6 +53,7 @@ class Fit:
     position: Position = field(default_factory=Position)
     clock: float = field(default_factory=time.perf_counter)  # since when seconds are not counted yet
     watchers: list[Watcher] = field(default_factory=list)  # of the main process
+    validated: tuple[Tensor, Tensor] | None = None  # the validation photos' last logits, N×K, and targets
     log_shares: Tensor | None = None  # of the countries in training, K, to be taken out of the answers
     crops: Packs | None = None  # of the validation photos, decoded before
     frozen: FrozenCache | None = None  # what the frozen part makes of the photos, in a phase that has one
@@ -129,8 +130,10 @@ class Fit:
                         raise Interrupted
                 scores = self._end_of_epoch(epoch)
         self.frozen = None
-        if not scores and len(self.validation):  # resumed after its last epoch
-            with self.averaged_weights():
+        if len(self.validation) and (
+            self.best or not scores
+        ):  # earlier weights, or resumed after the last epoch
+            with self._holding(self.best) if self.best else self.averaged_weights():
                 scores = self.validate()
         return self.position.best or scores
 
@@ -305,6 +308,7 @@ class Fit:
             )
         if self.log_shares is not None:
             logits = logits - self.log_shares
+        self.validated = logits, targets
         guesses = logits.argmax(1)
         return {
             "val_loss": float(cross_entropy(logits, targets)),

@@ -28,7 +28,6 @@ from whichland.config import read_toml, to_toml
 from whichland.curate.certificate import certificate_of
 from whichland.errors import UserError
 from whichland.images.augment import Augment
-from whichland.images.decode import ImageError
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read
 from whichland.model import bundle, calibration, prior
@@ -38,7 +37,6 @@ from whichland.model.head import get_head
 from whichland.model.input_size import check_size
 from whichland.model.places import places_of, write_places
 from whichland.model.plain_attention import write_out_attention
-from whichland.model.predict import best_device, predict
 from whichland.train.card import card
 from whichland.train.config import TrainConfig, height_width
 from whichland.train.curve import draw_curve
@@ -111,18 +109,14 @@ def _train(manifest: Manifest | str | Path, config: TrainConfig, out: Path, *, r
 
 def _calibrate(folder: Path, ready: Prepared) -> None:
     """Fit temperature, country sets and silence on the validation photos, and keep them in the bundle."""
-    validation = ready.fit.validation
-    if not len(validation):
+    if ready.fit.validated is None:
         return
-    made = bundle.load(folder)
-    made.model.to(best_device())
-    odds = [answer for _, answer in predict(made, validation.uris) if not isinstance(answer, ImageError)]
-    logits = np.log(np.maximum(np.stack(odds), np.finfo(np.float32).tiny))
+    logits, targets = (part.numpy() for part in ready.fit.validated)
     rows = ready.table.kept.filter(pl.col("split") == "val", pl.col("country").is_in(list(ready.labels)))
     rows = rows.sort("image_id")
-    assert rows["uri"].to_list() == validation.uris
+    assert rows["uri"].to_list() == ready.fit.validation.uris
     groups = rows["group"].to_list() if "group" in rows.columns else [None] * len(rows)
-    fitted = calibration.fit(logits, validation.targets, groups)
+    fitted = calibration.fit(logits, targets, groups)
     calibration.keep(folder, fitted, split="val", manifest_sha256=ready.digest)
 
 
