@@ -5,7 +5,7 @@ from pathlib import Path
 
 from whichland.study.demo import SETTINGS, run
 
-SMALL = replace(SETTINGS, arch="test_resnet", epochs=1, size=64, test_size=64)
+SMALL = replace(SETTINGS, arch="test_resnet", epochs=1, size=64, test_size=64, prior="trained")
 
 
 def test_the_demo_goes_the_whole_way_and_reuses_what_is_there(tmp_path: Path) -> None:

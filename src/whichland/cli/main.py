@@ -38,7 +38,7 @@ COMMANDS = {
         "whichland.cli.calibrate", "calibrate", "Make a bundle's odds honest, on the validation photos."
     ),
     "study": Entry(
-        "whichland.cli.study", "study", "Train and judge every cell of a grid; figures with intervals."
+        "whichland.cli.study", "study", "Train and judge a grid of runs; figures with intervals."
     ),
     "cross-source": Entry(
         "whichland.cli.cross_source", "cross_source", "Train on one source, test on another, for all pairs."
