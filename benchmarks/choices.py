@@ -21,7 +21,7 @@ from whichland.evaluate.bootstrap import interval, replicate
 from whichland.evaluate.metrics import Outcomes, scores
 from whichland.model import bundle as bundles
 
-BASE = "--countries AU,JP,US,BR,DE --photos 100 --freeze front2 --epochs 4 --validate-every 4"
+BASE = "--countries AU,JP,US,BR,DE --photos 100 --freeze front2 --epochs 4 --validate-every 4 --prior trained"
 SIZES = "--size 256 --test-size 320"
 VARIANTS = {
     "base": SIZES,
