@@ -37,9 +37,7 @@ COMMANDS = {
     "calibrate": Entry(
         "whichland.cli.calibrate", "calibrate", "Make a bundle's odds honest, on the validation photos."
     ),
-    "study": Entry(
-        "whichland.cli.study", "study", "Train and judge a grid of runs; figures with intervals."
-    ),
+    "study": Entry("whichland.cli.study", "study", "Train and judge a grid of runs; figures with intervals."),
     "cross-source": Entry(
         "whichland.cli.cross_source", "cross_source", "Train on one source, test on another, for all pairs."
     ),
