@@ -1,10 +1,8 @@
 """An audit as one HTML file: what the template needs, worked out; the template only lays it out."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
@@ -15,19 +13,14 @@ from whichland.evaluate.audit_areas import AREAS
 from whichland.evaluate.audit_effects import Check, Effect
 from whichland.geo.countries import country_name
 from whichland.images.preprocess import Pixels
+from whichland.templates import templates_beside
 
 SHOWN = 4  # countries with their mean photo under one check
 
 
 def render(found: Audit) -> str:
     """Fill the template; every text is escaped, every picture stands inside the file."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_beside(__file__)
     environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
     environment.filters["points"] = lambda share: f"{share * 100:+.0f}".replace("-", "−")
     environment.globals["country_name"] = country_name

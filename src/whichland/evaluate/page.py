@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import whichland
@@ -18,6 +17,7 @@ from whichland.evaluate.predictions import SHOWN
 from whichland.evaluate.report import Confused, Explanation, Report, confusion_csv
 from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError, load
+from whichland.templates import templates_beside
 
 PAIRS, EXAMPLES = 10, 3
 FEW = 20  # photos below which a country's own numbers say little
@@ -32,13 +32,7 @@ SAID = {
 
 def render(report: Report, explanations: Sequence[Explanation] = ()) -> str:
     """Fill the template; every text is escaped, every picture stands inside the file."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_beside(__file__)
     environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
     environment.globals["country_name"] = country_name
     return environment.get_template("report.html.j2").render(

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import simplejpeg
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image, ImageDraw
 
@@ -23,6 +22,7 @@ from whichland.explain.atlas_find import Patch
 from whichland.geo.countries import country_name
 from whichland.images.decode import load
 from whichland.images.preprocess import Pixels, Preprocess
+from whichland.templates import templates_beside
 from whichland.whole_file import whole_file
 
 PATCH_PX = 128
@@ -35,13 +35,7 @@ QUALITY = 80
 def write_atlas(atlas: Atlas, folder: Path) -> Path:
     """Write index.html, a page a country named by its code, and atlas.json; return the index."""
     folder.mkdir(parents=True, exist_ok=True)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_beside(__file__)
     environment.globals.update(country_name=country_name, version=whichland.__version__, atlas=atlas)
     environment.filters["factor"] = factor
     page = environment.get_template("atlas_country.html.j2")

@@ -1,10 +1,8 @@
 """The page of a study, study.html: what can be said, the figures, the tables."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import whichland
@@ -13,19 +11,14 @@ from whichland.study import throughput
 from whichland.study.figures import clock, curves, figures
 from whichland.study.findings import Findings
 from whichland.study.grid import REPEATED, Grid
+from whichland.templates import templates_beside
 
 PAIRS = 15  # listed; of more the letters say enough
 
 
 def render(grid: Grid, found: Findings, reports: Mapping[str, str], *, split: str) -> str:
     """Fill the template; `reports` are addresses of the cells' reports, from the page."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_beside(__file__)
     environment.filters["percent"] = lambda share: f"{share:.1%}"
     environment.filters["millions"] = lambda count: f"{count / 1e6:.1f} M"
     done = found.table.filter(found.table["state"] == "done")

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
 import whichland
 from whichland.config import settings
+from whichland.templates import templates_beside
 from whichland.train.config import TrainConfig
 from whichland.train.line_chart import Chart, Floats, Line
 from whichland.whole_file import whole_file
@@ -174,14 +175,7 @@ class RunPage:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("run_page.html.j2")
+    return templates_beside(__file__).get_template("run_page.html.j2")
 
 
 def clock(seconds: float) -> str:
