@@ -3,18 +3,20 @@
     .venv/bin/python benchmarks/train.py --arch resnet18 --json FILE
     .venv/bin/python benchmarks/train.py --arch vit_small_patch16_224 --json FILE
 
-In turns in one process: fastai with RandomResizedCropGPU on batches of whole photos; fastai with RandomResizedCrop
+In turns in one run: fastai with RandomResizedCropGPU on batches of whole photos; fastai with RandomResizedCrop
 per item; a plain PyTorch loop with torchvision's transforms; ours with all learning, with the front frozen, and
 with the head alone. Each is timed from the end of its first step to the end of its last, so starting workers,
-validation and our cache do not count; what the cache costs once is told beside. All parties keep the memory that
-they free (see whichland.allocator) and have two workers; the peers compute in fp32, as they do by default, ours
-in bf16 where the machine has it. Needs the peers of benchmarks/requirements.lock.
+validation and our cache do not count; what the cache costs once is told beside. Ours keeps the memory that it
+frees (see whichland.allocator); each peer runs in a process of its own, as it comes, and fastai once more with
+that setting of ours, to tell what is owed to it. All have two workers; the peers compute in fp32, as they do by
+default, ours in bf16 where the machine has it. Needs the peers of benchmarks/requirements.lock.
 
 --profile tells where the time of our full loop goes: decoding and cropping alone, a step alone, and the loop.
 """
 
 import argparse
 import json
+import multiprocessing
 import statistics
 import sys
 import tempfile
@@ -41,6 +43,7 @@ COUNTRIES = ("AU", "BR", "DE", "JP", "US")
 BATCH = 32
 SIZE = 224
 FASTAI_BATCH, FASTAI_ITEM, PLAIN = "fastai, crops per batch", "fastai, crops per item", "plain PyTorch loop"
+FASTAI_KEPT = f"{FASTAI_ITEM}, freed memory kept"
 OURS = {"full": "none", "front": "front", "head": "backbone"}  # freezing policies
 EPOCHS = {"full": 1, "front": 2, "head": 40}  # a turn's; short ones are repeated to be timed well
 
@@ -162,6 +165,39 @@ def plain_party(arch: str, uris: list[str]) -> Callable[[], float]:
     return turn
 
 
+class Apart:
+    """A peer in a process of its own, where memory is handled as the system does or, with `keep`, as ours does."""
+
+    def __init__(
+        self, make: Callable[..., Callable[[], float]], *args: object, keep: bool = False, **named: object
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=take_turns, args=(theirs, keep, make, args, named))
+        self.process.start()
+
+    def __call__(self) -> float:
+        self.pipe.send("turn")
+        return self.pipe.recv()
+
+    def end(self) -> None:
+        self.pipe.close()
+        self.process.join()
+
+
+def take_turns(pipe, keep: bool, make: Callable[..., Callable[[], float]], args: tuple, named: dict) -> None:
+    """What a peer's process does until its pipe is closed."""
+    if keep:
+        keep_freed_memory()
+    turn = make(*args, **named)
+    while True:
+        try:
+            pipe.recv()
+        except EOFError:
+            return
+        pipe.send(turn())
+
+
 class OurParty:
     """Our own loop, an epoch or more a turn, timed by the lines of its log."""
 
@@ -277,13 +313,16 @@ def main() -> None:
 
 def measure(args: argparse.Namespace, uris: list[str], ours: dict[str, OurParty]) -> dict:
     """Run all parties in turns; print and return what came out."""
-    parties: dict[str, Callable[[], float]] = {
-        FASTAI_BATCH: fastai_party(args.arch, uris, per_item=False),
-        FASTAI_ITEM: fastai_party(args.arch, uris, per_item=True),
-        PLAIN: plain_party(args.arch, uris),
-        **ours,
+    peers: dict[str, Callable[[], Apart]] = {
+        FASTAI_BATCH: lambda: Apart(fastai_party, args.arch, uris, per_item=False),
+        FASTAI_ITEM: lambda: Apart(fastai_party, args.arch, uris, per_item=True),
+        FASTAI_KEPT: lambda: Apart(fastai_party, args.arch, uris, per_item=True, keep=True),
+        PLAIN: lambda: Apart(plain_party, args.arch, uris),
     }
-    chosen = [name for name in parties if not args.only or name.startswith(tuple(args.only.split(",")))]
+    names = [*peers, *ours]
+    chosen = [name for name in names if not args.only or name.startswith(tuple(args.only.split(",")))]
+    apart = {name: start() for name, start in peers.items() if name in chosen}
+    parties: dict[str, Callable[[], float]] = {**apart, **ours}
     rates: dict[str, list[float]] = {name: [] for name in chosen}
     limits: list[dict[str, float]] = []
     for turn in range(args.turns):
@@ -291,6 +330,8 @@ def measure(args: argparse.Namespace, uris: list[str], ours: dict[str, OurParty]
             rates[name].append(parties[name]())
             print(f"turn {turn + 1}: {name} {rates[name][-1]:.1f} photos/s", file=sys.stderr)
         limits.append(machine_rates())
+    for peer in apart.values():
+        peer.end()
     middle = {name: statistics.median(values) for name, values in rates.items()}
     machine = {kind: statistics.median(limit[kind] for limit in limits) for kind in limits[0]}
     result: dict = {
@@ -304,7 +345,7 @@ def measure(args: argparse.Namespace, uris: list[str], ours: dict[str, OurParty]
         base = middle[FASTAI_ITEM]
         result["ratios"] = {name: middle[name] / base for name in ours if name in middle}
     for name, value in middle.items():
-        print(f"{name:26} {value:10.1f} photos/s  {value / middle.get(FASTAI_ITEM, value):8.2f}×")
+        print(f"{name:42} {value:10.1f} photos/s  {value / middle.get(FASTAI_ITEM, value):8.2f}×")
     for which in ("front", "head"):
         if which in middle:
             photos = len(uris) * args.views
@@ -320,7 +361,7 @@ def measure(args: argparse.Namespace, uris: list[str], ours: dict[str, OurParty]
     if args.profile:
         result["profile"] = ours["full"].profile()
         for name, value in result["profile"].items():
-            print(f"{name:26} {value:10.1f}")
+            print(f"{name:42} {value:10.1f}")
     return result
 
 

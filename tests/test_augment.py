@@ -102,3 +102,11 @@ def test_photos_of_a_batch_change_apart_and_are_normalised_by_channel() -> None:
         for channel, (mean, deviation) in enumerate(((0.1, 0.5), (0.2, 0.25), (0.3, 1.0))):
             expected = (100 / 255 * factor - mean) / deviation
             torch.testing.assert_close(x[photo, channel], torch.full((4, 5), expected))
+
+
+def test_a_wide_crop_of_a_square_photo_asks_for_pixels_enough_in_both_directions() -> None:
+    augment = Augment(size=(64, 160))
+    draw = Draw(**PLAIN)
+    side = augment.needed(draw)
+    assert min(side / 64, side / 160) >= 1  # a square photo of that side is not enlarged
+    assert augment.most_needed >= max(augment.needed(augment.draw(0, 0, at)) for at in range(200))

@@ -70,14 +70,13 @@ class Augment:
 
     def needed(self, draw: Draw) -> int:
         """Short side in pixels below which the photo would have to be enlarged for this crop."""
-        rows, columns = self.size
-        return ceil(min(rows, columns) / min(*_stretches(draw), 1.0))
+        return ceil(max(self.size) / min(*_stretches(draw), 1.0))
 
     @property
     def most_needed(self) -> int:
         """Short side in pixels from which no crop that can be drawn has to be enlarged."""
         smallest = sqrt(self.min_area / max(self.max_stretch, 1 / self.max_stretch))
-        return ceil(min(self.size) / smallest)
+        return ceil(max(self.size) / smallest)
 
     def cut(self, image_HWC: NDArray[np.uint8], draw: Draw) -> Tensor:
         """Cut and resize a decoded photo: uint8 H×W×3.
