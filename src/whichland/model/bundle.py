@@ -5,6 +5,9 @@ model.safetensors   weights; pickle is never read nor written
 whichland.json      version, head widths, training config, manifest sha256, packages, seed
 metrics.json        validation scores; README.md is the model card
 places.json         where the countries are photographed, see model/places.py
+model.onnx          once exported: the network for engines other than torch, see model/runner.py
+
+Torch is imported where weights are read or written, so that a bundle's JSON files can be read without it.
 """
 
 import json
@@ -13,16 +16,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
-
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
+from typing import TYPE_CHECKING, Any, cast
 
 from whichland.errors import UserError
 from whichland.images.preprocess import Preprocess
-from whichland.model.backbone import timm
-from whichland.model.head import replace_head
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Bundle:
     """A loaded bundle; the model is in evaluation mode."""
 
     folder: Path
-    model: nn.Module
+    model: "nn.Module"
     labels: tuple[str, ...]  # ISO 3166-1 alpha-2, in the order of the logits
     preprocess: Preprocess
     info: dict[str, Any]  # whichland.json
@@ -39,7 +39,7 @@ class Bundle:
 def save(
     folder: Path,
     *,
-    model: nn.Module,
+    model: "nn.Module",
     arch: str,
     model_args: Mapping[str, Any],
     pretrained_cfg: Mapping[str, Any],
@@ -49,6 +49,8 @@ def save(
     card: str,
 ) -> Path:
     """Write a bundle; the folder appears whole or not at all, and an existing one is never overwritten."""
+    from safetensors.torch import save_file
+
     if folder.exists():
         raise UserError(f"{folder} already exists; choose another --out")
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
@@ -79,13 +81,16 @@ def save(
 
 def load(folder: str | Path) -> Bundle:
     """Load a bundle for prediction. Raises UserError when the folder is no bundle or a file of it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from whichland.model.backbone import timm
+    from whichland.model.head import replace_head
+
     folder = Path(folder)
-    config = read_json(folder, "config.json")
-    info = read_json(folder, "whichland.json")
+    config, info, labels, preprocess = read_settings(folder)
+    arguments = config.get("model_args", {})
     try:
-        labels = tuple(config["label_names"])
-        preprocess = Preprocess.from_config(config["pretrained_cfg"])
-        arguments = config.get("model_args", {})
         model = timm.create_model(config["architecture"], num_classes=len(labels), **arguments)
         if info.get("head"):
             replace_head(model, info["head"], len(labels))
@@ -99,6 +104,20 @@ def load(folder: str | Path) -> Bundle:
             f"{folder}/model.safetensors: {str(error).splitlines()[0]}; train or copy it anew"
         ) from None
     return Bundle(folder=folder, model=model.eval(), labels=labels, preprocess=preprocess, info=info)
+
+
+def read_settings(folder: Path) -> tuple[dict[str, Any], dict[str, Any], tuple[str, ...], Preprocess]:
+    """Read config.json, whichland.json, and from the former the labels and the preprocessing.
+
+    Raises UserError when the folder is no bundle or one of the files is damaged.
+    """
+    config = read_json(folder, "config.json")
+    info = read_json(folder, "whichland.json")
+    try:
+        return config, info, tuple(config["label_names"]), Preprocess.from_config(config["pretrained_cfg"])
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{folder}/config.json: describes no model of a bundle ({reason})") from None
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:

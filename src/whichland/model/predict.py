@@ -3,23 +3,26 @@
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from whichland.allocator import keep_freed_memory
 from whichland.images.decode import ImageError
 from whichland.images.preprocess import Pixels
 from whichland.model.batches import decoded_ahead
-from whichland.model.bundle import Bundle
+from whichland.model.runner import Odds as Odds
+from whichland.model.runner import Runner, softmax, torch_runner
 from whichland.progress import Progress
 
-Odds = NDArray[np.float32]  # one probability a label, in the order of `bundle.labels`
+if TYPE_CHECKING:
+    import torch
+
+    from whichland.model.bundle import Bundle
 
 
 def predict(
-    bundle: Bundle,
+    bundle: "Bundle | Runner",
     uris: Iterable[str | Path],
     *,
     batch_size: int = 32,
@@ -29,42 +32,34 @@ def predict(
     """Yield (uri, probabilities) for every photo, in input order; for an unreadable one, its error.
 
     Probabilities are float32 of the length of `bundle.labels` and sum to one; the bundle's calibration
-    temperature is applied. The model runs where its parameters are: fp32 on a CPU, bf16 autocast on a GPU.
+    temperature is applied. A torch model runs where its parameters are: fp32 on a CPU, bf16 autocast on a GPU.
     `uris` may be endless: no more than a few batches are taken from it before their results are asked for.
     The process keeps the memory it frees from then on (see `allocator`).
     """
     keep_freed_memory()
+    runner = bundle if isinstance(bundle, Runner) else torch_runner(bundle)
     total = len(uris) if isinstance(uris, Sized) else None
-    temperature = float(bundle.info.get("temperature", 1.0))
-    bundle.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batches = decoded_ahead(map(str, uris), bundle.preprocess, batch_size)
+    batches = decoded_ahead(map(str, uris), runner.preprocess, batch_size)
     with closing(batches), Progress(description, total, show=progress) as shown:
         for names, crops in batches:
-            yield from zip(names, _judge(bundle, crops, temperature), strict=True)
+            yield from zip(names, _judge(runner, crops), strict=True)
             shown.advance(len(names))
 
 
-def best_device() -> torch.device:
+def best_device() -> "torch.device":
     """The first CUDA device where there is one, else the CPU."""
+    import torch
+
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _judge(
-    bundle: Bundle, crops: Sequence[Pixels | ImageError], temperature: float
-) -> Iterator[Odds | ImageError]:
+def _judge(runner: Runner, crops: Sequence[Pixels | ImageError]) -> Iterator[Odds | ImageError]:
     """Put the readable crops through the model; errors keep their places."""
     readable = [crop for crop in crops if not isinstance(crop, ImageError)]
-    odds = iter(probabilities(bundle, np.stack(readable), temperature) if readable else ())
+    odds = iter(runner.odds(np.stack(readable)) if readable else ())
     return (crop if isinstance(crop, ImageError) else next(odds) for crop in crops)
 
 
-@torch.inference_mode()
-def probabilities(bundle: Bundle, crops_BHWC: Pixels, temperature: float = 1.0) -> Odds:
-    """Softmax of the model's logits over `temperature` for uint8 crops: B×K float32."""
-    device = next(bundle.model.parameters()).device
-    # normalise gives a transposed view, which is channels_last already
-    x_BCHW = torch.from_numpy(bundle.preprocess.normalise(crops_BHWC)).to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        logits_BK = bundle.model(x_BCHW)
-    odds: Odds = torch.softmax(logits_BK.float() / temperature, dim=1).cpu().numpy()
-    return odds
+def probabilities(bundle: "Bundle", crops_BHWC: Pixels, temperature: float = 1.0) -> Odds:
+    """Softmax of a torch model's logits over `temperature` for uint8 crops: B×K float32."""
+    return softmax(torch_runner(bundle).run(crops_BHWC), temperature)

@@ -1,0 +1,46 @@
+"""An exported network run by OpenVINO, in the processor's bf16 where the export found that it agrees."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whichland.errors import UserError
+from whichland.images.preprocess import Pixels, Preprocess
+from whichland.model.onnx_engine import check_file
+
+
+def open_network(
+    path: Path,
+    *,
+    labels: Sequence[str],
+    preprocess: Preprocess,
+    info: Mapping[str, Any],
+    threads: int | None,
+) -> Callable[[Pixels], NDArray[np.float32]]:
+    """Load an exported network: crops B×H×W×3 uint8 in, logits B×K out; may be called from several threads.
+
+    Raises UserError when OpenVINO is not installed and when the file is missing or damaged.
+    """
+    try:
+        import openvino
+    except ImportError:
+        raise UserError("engine openvino is not installed: pip install 'whichland[fast]'") from None
+    check_file(path, info)
+    precision = (info.get("export") or {}).get("openvino", {}).get("precision", "f32")
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = threads
+    try:
+        network = openvino.Core().compile_model(str(path), "CPU", options)
+    except RuntimeError as error:
+        raise UserError(f"{path}: no network that can be run ({str(error).splitlines()[0]})") from None
+
+    def run(crops_BHWC: Pixels) -> NDArray[np.float32]:
+        request = network.create_infer_request()
+        logits_BK: NDArray[np.float32] = request.infer([crops_BHWC])[0].copy()
+        return logits_BK
+
+    return run
