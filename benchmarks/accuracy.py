@@ -182,6 +182,7 @@ def fastai(args: argparse.Namespace) -> None:
     learner.add_cb(Curve())
     learner.fine_tune(args.epochs, base_lr=rate, freeze_epochs=1)
     seconds = time.perf_counter() - started
+    learner.remove_cb(Curve)
 
     def answer(uris: list[str]) -> np.ndarray:
         return learner.get_preds(dl=data.test_dl(uris, num_workers=2))[0].numpy()

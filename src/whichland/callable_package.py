@@ -1,6 +1,6 @@
 """Let `whichland.train(...)` be a call although `whichland.train` is also a package.
 
-Importing a subpackage binds its name in the parent, and would hide a function of the same name there. The three
+Importing a subpackage binds its name in the parent, and would hide a function of the same name there. The
 packages whose main verb is their own name make themselves callable instead.
 """
 
