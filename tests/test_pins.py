@@ -4,11 +4,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from whichland.evaluate.pins import centroids, judge_pins, pin_table, pins
+from whichland.evaluate.pins import centroids, judge_pins
 from whichland.evaluate.predictions import Identity, Predictions
 from whichland.geo.distance import geoguessr_score, haversine_km
 from whichland.geo.land import land_points, sea_km
 from whichland.manifest import Manifest
+from whichland.model.pins import pin_table, pins
 from whichland.model.places import Places, places_of
 
 LABELS = ("FI", "NO", "PL", "SI", "US")

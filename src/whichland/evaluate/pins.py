@@ -1,20 +1,11 @@
-"""From odds over countries to one point on the map: the pin with the highest expected GeoGuessr score.
+"""Pins put to the test: how far the points lie from the truth, and what they score.
 
-With odds p over K countries, and of each country the places x where photos of it stand (`model/places.py`), the
-pin is the place c, of all those, that maximises
-
-    sum_k p_k · mean_x 5000 exp(-10 d(c, x) / scale)
-
-The means are worked out once for every c and k: with P places a country that takes (K P)² distances, 3 s for 100
-countries of 100 places on one core. After that a photo costs K² P multiplications: 1,000 photos take 0.1 s.
-
-A pin is one of the places, so it is never in the sea. The centroid of the first guess's places, beside which it
-is put, may be.
+`model/pins.py` says how a pin is chosen. It is one of the places where a country is photographed, so it is never
+in the sea. The centroid of the first guess's places, beside which it is put, may be.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,21 +14,13 @@ from numpy.typing import NDArray
 from whichland.evaluate.bootstrap import Floats, Score, replicate, scored
 from whichland.evaluate.predictions import Predictions
 from whichland.evaluate.report import Report
-from whichland.geo.distance import EARTH_RADIUS_KM, WORLD_KM, geoguessr_score, haversine_km
+from whichland.geo.distance import WORLD_KM, geoguessr_score, haversine_km
 from whichland.geo.land import Points, sea_km
 from whichland.manifest import Manifest
+from whichland.model.pins import pin_table, pins, unit
 from whichland.model.places import COAST_KM, Places, places_of, read_places
 
-BLOCK = 512  # candidates, or photos, at a time
 RULES = ("centroid", "best_of_first", "pin")
-
-
-@dataclass(frozen=True)
-class PinTable:
-    """What a pin at each of C candidates is worth in each of K countries."""
-
-    candidates: Points  # C×2, degrees
-    scores: NDArray[np.float32]  # C×K: expected over the country's places, 0 to 5,000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,43 +50,13 @@ class PinReport:
     gain: Judged | None  # pin minus centroid, photo by photo; the median's is the difference of the medians
 
 
-def pin_table(places: Sequence[Points], *, scale_km: float = WORLD_KM) -> PinTable:
-    """What every place is worth as a pin in each country."""
-    candidates = np.concatenate(places)
-    counts_K = np.array([len(points) for points in places])
-    starts_K = np.cumsum(counts_K) - counts_K
-    xyz_C3 = _unit(candidates)
-    scores = np.empty((len(candidates), len(places)), np.float32)
-    for start in range(0, len(candidates), BLOCK):
-        cosine_BC = np.clip(xyz_C3[start : start + BLOCK] @ xyz_C3.T, -1, 1)
-        worth_BC = geoguessr_score(EARTH_RADIUS_KM * np.arccos(cosine_BC), scale_km=scale_km)
-        scores[start : start + BLOCK] = np.add.reduceat(worth_BC, starts_K, axis=1) / counts_K
-    return PinTable(candidates, scores)
-
-
-def pins(odds_NK: NDArray[np.floating[Any]], table: PinTable) -> tuple[Points, Floats]:
-    """The best place for each photo, N×2 degrees, and the score to expect there."""
-    best = np.empty(len(odds_NK), np.int64)
-    expected = np.empty(len(odds_NK))
-    for start in range(0, len(odds_NK), BLOCK):
-        worth_BC = odds_NK[start : start + BLOCK].astype(np.float32) @ table.scores.T
-        best[start : start + BLOCK] = worth_BC.argmax(axis=1)
-        expected[start : start + BLOCK] = worth_BC.max(axis=1)
-    return table.candidates[best], expected
-
-
 def centroids(places: Sequence[Points]) -> Points:
     """The middle of each country's places on the globe, K×2 degrees: it may lie at sea or elsewhere."""
-    middle_K3 = np.stack([_unit(points).mean(axis=0) for points in places])
+    middle_K3 = np.stack([unit(points).mean(axis=0) for points in places])
     lat = np.arctan2(middle_K3[:, 2], np.hypot(middle_K3[:, 0], middle_K3[:, 1]))
     lon = np.arctan2(middle_K3[:, 1], middle_K3[:, 0])
     middles: Points = np.degrees(np.stack([lat, lon], axis=1))
     return middles
-
-
-def _unit(points: Points) -> Points:
-    lat, lon = np.radians(points.T)
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
 
 
 def judge_pins(

@@ -2,7 +2,7 @@
 
     {"FR": {"from": "photos", "points": [[48.86, 2.35], …]}, "NA": {"from": "land", "points": […]}}
 
-A pin is chosen among them, and its score is expected over them (see evaluate/pins.py).
+A pin is chosen among them, and its score is expected over them (see model/pins.py).
 """
 
 import json
