@@ -2,7 +2,7 @@
 
     python benchmarks/carry_over.py data DATA -o PLACE
     python benchmarks/carry_over.py train PLACE --weights W NAME [--seed N] [FLAGS OF whichland train]
-    python benchmarks/carry_over.py also PLACE NAME [--weights W --keep SHARE] [--size PIXELS]
+    python benchmarks/carry_over.py also PLACE NAME [--weights W --keep SHARE] [--size PIXELS] [--split test]
     python benchmarks/carry_over.py table PLACE
     python benchmarks/carry_over.py report PLACE NAME …
 
@@ -103,7 +103,7 @@ def also(args: argparse.Namespace) -> None:
         }
         bundle.model.load_state_dict(state | moved)
         how += f"keep {args.keep:g} "
-    judge(folder, args.place, "val", bundle, how)
+    judge(folder, args.place, args.split, bundle, how)
 
 
 def trained_shares(place: Path, labels: int) -> np.ndarray:
@@ -196,8 +196,8 @@ def main() -> None:
             command.add_argument("--keep", type=float) if name == "also" else None
         else:
             command.add_argument("names", nargs="*")
-        if name == "table":
-            command.add_argument("--split", default="val")
+        if name in ("also", "table"):
+            command.add_argument("--split", default="val", choices=("val", "test"))
     args, flags = parser.parse_known_args()
     if args.command == "train":
         train(args, flags)

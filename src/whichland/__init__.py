@@ -33,7 +33,15 @@ _HOMES = {
     "evaluate": "whichland.evaluate.report",
     "CalibrateConfig": "whichland.evaluate.calibration",
     "calibrate": "whichland.evaluate.calibration",
+    "compare": "whichland.evaluate.compare",
+    "cross_source": "whichland.evaluate.cross_source",
+    "AuditConfig": "whichland.evaluate.audit_config",
+    "audit": "whichland.evaluate.audit",
+    "AtlasConfig": "whichland.explain.atlas_config",
+    "atlas": "whichland.explain.atlas",
+    "study": "whichland.study.study",
     "load": "whichland.model.bundle",
+    "open_bundle": "whichland.model.runner",
     "predict": "whichland.model.predict",
     "sets": "whichland.model.calibration",
     "explain": "whichland.explain.explanation",
@@ -55,9 +63,15 @@ if TYPE_CHECKING:
     from whichland.curate.split import SplitConfig as SplitConfig
     from whichland.curate.split import split as split
     from whichland.errors import UserError as UserError
+    from whichland.evaluate.audit import audit as audit
+    from whichland.evaluate.audit_config import AuditConfig as AuditConfig
     from whichland.evaluate.calibration import CalibrateConfig as CalibrateConfig
     from whichland.evaluate.calibration import calibrate as calibrate
+    from whichland.evaluate.compare import compare as compare
+    from whichland.evaluate.cross_source import cross_source as cross_source
     from whichland.evaluate.report import evaluate as evaluate
+    from whichland.explain.atlas import atlas as atlas
+    from whichland.explain.atlas_config import AtlasConfig as AtlasConfig
     from whichland.explain.explanation import explain as explain
     from whichland.geo.borders import border_km as border_km
     from whichland.geo.borders import country_of as country_of
@@ -67,9 +81,11 @@ if TYPE_CHECKING:
     from whichland.model.bundle import load as load
     from whichland.model.calibration import sets as sets
     from whichland.model.predict import predict as predict
+    from whichland.model.runner import open_bundle as open_bundle
     from whichland.model.street import ScoreConfig as ScoreConfig
     from whichland.model.street import score as score
     from whichland.sources.ingest import ingest as ingest
+    from whichland.study.study import study as study
     from whichland.train.config import TrainConfig as TrainConfig
     from whichland.train.lr_finder import find_lr as find_lr
     from whichland.train.run import train as train
