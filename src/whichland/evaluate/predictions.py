@@ -21,8 +21,8 @@ from whichland.evaluate.metrics import Ints, Outcomes
 from whichland.images.decode import ImageError
 from whichland.manifest import Manifest
 from whichland.model.bundle import Bundle
-from whichland.model.calibration import NOTHING, log_odds
 from whichland.model.predict import best_device, predict
+from whichland.model.views import combined
 from whichland.whole_file import whole_file
 
 FILE = "predictions.parquet"
@@ -79,10 +79,8 @@ class Predictions:
             raise UserError("none of these photos is a view of a panorama; leave out --per")
         names = self.frame.select(pl.coalesce("panorama", "image_id")).to_series().to_list()
         panorama_N = group_numbers(names)
-        _, first_P, views_P = np.unique(panorama_N, return_index=True, return_counts=True)
-        sum_PK = np.zeros((len(first_P), len(self.labels)))
-        np.add.at(sum_PK, panorama_N, np.log(np.maximum(self.odds.astype(np.float64), NOTHING)))
-        odds_PK = np.exp(log_odds(sum_PK / views_P[:, None])).astype(np.float32)
+        _, first_P = np.unique(panorama_N, return_index=True)
+        odds_PK = combined(self.odds, panorama_N)
         return replace(self, frame=self.frame[first_P], odds=odds_PK, per="panorama", views=self.frame.height)
 
 
