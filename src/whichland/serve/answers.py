@@ -1,0 +1,69 @@
+"""What the service says of a photo, in the words and numbers of its JSON."""
+
+from typing import Any
+
+from whichland.geo.countries import country_name
+from whichland.model.pins import pins
+from whichland.serve.batching import Odds
+from whichland.serve.service import Seen, Service
+from whichland.serve.words import words
+
+DECIMALS = 6  # of a probability
+
+
+def answer(service: Service, name: str, seen: Seen, *, top: int, milliseconds: float) -> dict[str, Any]:
+    """The answer for one photo, as `schema.Answer` describes it."""
+    odds_K, labels = seen.odds, service.runner.labels
+    order = (-odds_K).argsort(kind="stable")
+    return {
+        "name": name,
+        "width": seen.width,
+        "height": seen.height,
+        "guesses": [
+            {
+                "country": labels[at],
+                "name": country_name(labels[at]),
+                "probability": round(float(odds_K[at]), DECIMALS),
+            }
+            for at in order[:top]
+        ],
+        "odds": {labels[at]: round(float(odds_K[at]), DECIMALS) for at in order},
+        "words": words(float(odds_K[order[0]])),
+        "set": country_set(service, odds_K),
+        "silent": silent(service, odds_K),
+        "pin": pin(service, odds_K),
+        "neighbours": None,
+        "milliseconds": round(milliseconds, 1),
+    }
+
+
+def country_set(service: Service, odds_K: Odds) -> dict[str, Any] | None:
+    """The countries of which one is right with the probability of the settings; None if not calibrated for it."""
+    percent, calibration = service.settings.set_percent, service.calibration
+    level = round(percent / 100, 6)
+    if calibration is None or level not in calibration.sets:
+        return None
+    within_K = calibration.set_of(odds_K[None], level)[0]
+    codes = [service.runner.labels[at] for at in (-odds_K).argsort(kind="stable") if within_K[at]]
+    return {"percent": percent, "countries": codes}
+
+
+def silent(service: Service, odds_K: Odds) -> bool:
+    """Whether the odds are too low for the share of right answers that the settings ask for.
+
+    Never where the bundle has not been calibrated for that share; always where no odds were high enough for it.
+    """
+    calibration, share = service.calibration, round(service.settings.accuracy / 100, 6)
+    if calibration is None or share not in calibration.abstain:
+        return False
+    threshold = calibration.abstain[share].threshold
+    return threshold is None or float(odds_K.max()) < threshold
+
+
+def pin(service: Service, odds_K: Odds) -> dict[str, float] | None:
+    """The point with the highest expected score; None where the bundle keeps no places."""
+    if service.pins is None:
+        return None
+    points, expected = pins(odds_K[None], service.pins)
+    lat, lon = points[0].tolist()
+    return {"lat": round(lat, 4), "lon": round(lon, 4), "expected_score": round(float(expected[0]), 1)}
