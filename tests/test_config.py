@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whichland.config import build, read_toml, settings, to_toml
+from whichland.config import build, read_toml, recipe_file, settings, to_toml
 from whichland.errors import UserError
+
+RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,3 +126,18 @@ def test_numbers_that_no_bound_holds_are_refused(value: float) -> None:
     """Nothing is below or above NaN, so every bound would let it pass."""
     with pytest.raises(UserError, match="rate: expected a finite number"):
         build(Recipe, {"name": "x", "rate": value}, "flags")
+
+
+def test_a_recipe_is_found_by_its_name_and_a_file_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert recipe_file("default").samefile(RECIPES / "default.toml")
+    assert recipe_file("default.toml").samefile(RECIPES / "default.toml")
+    (tmp_path / "default.toml").write_text("epochs = 1")
+    assert recipe_file("default.toml").samefile(tmp_path / "default.toml")
+    assert recipe_file("elsewhere/default.toml") == Path(
+        "elsewhere/default.toml"
+    )  # which reading then refuses
+    with pytest.raises(UserError, match="dafault: no such file, and no recipe of that name; near: default"):
+        recipe_file("dafault")

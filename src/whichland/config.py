@@ -14,6 +14,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -99,6 +100,21 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
+
+
+def recipe_file(name: str | Path) -> Path:
+    """Find a recipe: a file, or by its name alone one of those that come with whichland."""
+    path = Path(name)
+    if path.is_file() or path.name != str(name):
+        return path
+    package = Path(__file__).parent
+    known = {
+        file.stem: file for folder in (package, package.parents[1]) for file in folder.glob("recipes/*.toml")
+    }
+    if path.stem not in known:
+        near = get_close_matches(path.stem, known, n=3, cutoff=0.3) or sorted(known)[:3]
+        raise UserError(f"{name}: no such file, and no recipe of that name; near: {', '.join(near)}")
+    return known[path.stem]
 
 
 def to_toml(config: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
-from whichland.config import Setting, build, read_toml, settings
+from whichland.config import Setting, build, read_toml, recipe_file, settings
 from whichland.errors import UserError
 
 
@@ -32,7 +32,7 @@ def flags(config: type, *, recipe: bool = False) -> Callable[[Callable[..., None
             path = values.pop("recipe", None) if recipe else None
             if values.get("resume") and (values["out"] / "config.toml").is_file():
                 path = values["out"] / "config.toml"  # a resumed run keeps its own settings
-            base = read_toml(path) if path else {}
+            base = read_toml(recipe_file(path)) if path else {}
             command(config=build(config, base | given, str(path or "flags")), **values)
 
         extra = [_recipe_parameter()] if recipe else []
@@ -48,7 +48,10 @@ def flags(config: type, *, recipe: bool = False) -> Callable[[Callable[..., None
 
 
 def _recipe_parameter() -> inspect.Parameter:
-    option = typer.Option("--recipe", help="TOML file of settings; a flag given beside it wins.")
+    option = typer.Option(
+        "--recipe",
+        help="TOML file of settings, or the name of one that comes with whichland; a flag given beside it wins.",
+    )
     return inspect.Parameter(
         "recipe", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, option]
     )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
@@ -167,8 +168,12 @@ def check_known(arch: str) -> None:
     """Raise UserError when timm has no model of that name, or no weights under the tag after its dot."""
     name, _, tag = arch.partition(".")
     if name not in timm.list_models():
-        near = timm.list_models(f"*{arch.split('_')[0]}*")[:5] if arch else []
-        raise UserError(f"timm has no model {arch!r}" + (f"; near: {', '.join(near)}" if near else ""))
+        near = get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
+        near = near or timm.list_models(f"*{arch.split('_')[0]}*")[:5]
+        raise UserError(
+            f"timm has no model {arch!r}; "
+            + (f"near: {', '.join(near)}" if near else "`whichland models` lists some")
+        )
     try:
         timm.get_pretrained_cfg(arch)
     except RuntimeError:

@@ -26,7 +26,7 @@ from typing import Any
 
 import polars as pl
 
-from whichland.config import build, check, read_toml
+from whichland.config import build, check, read_toml, recipe_file
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 from whichland.model.families import MEMBERS
@@ -77,7 +77,7 @@ class Grid:
 
 def read_grid(path: str | Path, manifest: Manifest) -> Grid:
     """Read a grid and settle every cell. Raises UserError for what cannot be a grid or a setting."""
-    text = read_toml(path)
+    text = read_toml(recipe_file(path))
     if unknown := [name for name in text if name not in TOP]:
         raise UserError(f"{path}: unknown table or value {unknown[0]!r}; known are {', '.join(TOP)}")
     common = _table(text.get("train", {}), f"{path}: train")

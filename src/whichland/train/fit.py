@@ -255,7 +255,7 @@ class Fit:
         self._tick()
         rate, seconds = self._head_rate(), self.position.seconds
         self.log.write(kind="step", epoch=epoch, step=step, loss=loss, lr=rate, seconds=seconds)
-        check_loss(loss, epoch=epoch, step=step, rate=rate)
+        check_loss(loss, f"epoch {epoch + 1}, step {step + 1}", rate=rate)
 
     def _end_of_epoch(self, epoch: int) -> dict[str, float]:
         last = epoch + 1 >= self.config.epochs
@@ -275,6 +275,7 @@ class Fit:
         if len(self.validation) and judged:
             with self.averaged_weights():
                 scores = self.validate()
+                check_loss(scores["val_loss"], f"validation after epoch {epoch}", rate=self._head_rate())
                 self._judge(scores)
         self._tick()
         shown = losses | scores
