@@ -42,6 +42,7 @@ CONFIGS = (
     "whichland.evaluate.calibration:CalibrateConfig",
     "whichland.explain.atlas_config:AtlasConfig",
     "whichland.explain.maximise:MaximiseConfig",
+    "whichland.serve.settings:ServeConfig",
 )
 
 

@@ -13,12 +13,14 @@ from whichland.config import Setting, build, read_toml, recipe_file, settings
 from whichland.errors import UserError
 
 
-def flags(config: type, *, recipe: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def flags(
+    config: type, *, recipe: bool = False, variables: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command a flag for every field of `config`; it receives the filled object as `config`.
 
     A tuple is written with commas (`--head 512,256`), a dict as repeated `name=value`, a size that is a number or
     a tuple as `224` or `662x1536`. With `recipe`, a flag `--recipe FILE.toml` supplies the values that no flag
-    gives.
+    gives. With `variables`, a prefix, so does the environment: a flag `--port` may be PREFIX_PORT there.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -36,7 +38,7 @@ def flags(config: type, *, recipe: bool = False) -> Callable[[Callable[..., None
             command(config=build(config, base | given, str(path or "flags")), **values)
 
         extra = [_recipe_parameter()] if recipe else []
-        parameters = [*own, *extra, *map(_parameter, fields)]
+        parameters = [*own, *extra, *(_parameter(field, variables) for field in fields)]
         run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         )
@@ -57,7 +59,7 @@ def _recipe_parameter() -> inspect.Parameter:
     )
 
 
-def _parameter(setting: Setting) -> inspect.Parameter:
+def _parameter(setting: Setting, variables: str | None = None) -> inspect.Parameter:
     """One flag; its default is None so that `recipe` and the class's own default stay underneath."""
     kind = _inner(setting.kind)
     shown = "" if setting.default in (None, MISSING, (), {}, "") else f" [default: {_show(setting.default)}]"
@@ -76,7 +78,13 @@ def _parameter(setting: Setting) -> inspect.Parameter:
         metavar = "A,B,…"
     elif get_origin(kind) is dict or kind is dict:
         metavar = "NAME=VALUE,…"
-    option = typer.Option(*names, help=setting.help + shown, metavar=metavar, show_default=False)
+    option = typer.Option(
+        *names,
+        help=setting.help + shown,
+        metavar=metavar,
+        show_default=False,
+        envvar=variables and variables + setting.name.upper(),
+    )
     return inspect.Parameter(
         setting.name,
         inspect.Parameter.KEYWORD_ONLY,

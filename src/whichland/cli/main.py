@@ -42,6 +42,7 @@ COMMANDS = {
         "whichland.cli.cross_source", "cross_source", "Train on one source, test on another, for all pairs."
     ),
     "predict": Entry("whichland.cli.predict", "predict", "The likeliest countries of photos and folders."),
+    "serve": Entry("whichland.cli.serve", "serve", "A bundle over HTTP: the page, the API, the game."),
     "models": Entry("whichland.cli.models", "models", "Models to train: size, input, work, licence, speed."),
     "audit": Entry(
         "whichland.cli.audit", "audit", "Does the model know the rig or the file, not the country?"

@@ -12,13 +12,13 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from whichland import __version__
-from whichland.serve import api
+from whichland.serve import api, reports
 from whichland.serve.door import Door
 from whichland.serve.gate import Gate
 from whichland.serve.headers import SecurityHeaders
@@ -48,7 +48,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.whichland = service
     app.include_router(api.router(service))
-    _show_reports(app, service)
+    app.include_router(reports.router(service))
     _include_pages(app, service)
     app.mount("/static", StaticFiles(directory=STATIC, check_dir=False), name="static")
     for kind, handler in ((HTTPException, _refused), (RequestValidationError, _invalid)):
@@ -70,21 +70,6 @@ def _include_pages(app: FastAPI, service: Service) -> None:
     for name in ("whichland.serve.page", "whichland.serve.play"):
         if find_spec(name) is not None:
             app.include_router(import_module(name).router(service))
-
-
-def _show_reports(app: FastAPI, service: Service) -> None:
-    """The report and the atlas of the model, where there are any: one file each, all else stays where it is."""
-    for name, path in (("report", service.report), ("atlas", service.atlas)):
-        if path is not None:
-            _show(app, name, path)
-
-
-def _show(app: FastAPI, name: str, path: Path) -> None:
-    async def show() -> FileResponse:
-        return FileResponse(path, media_type="text/html")
-
-    for route in (f"/{name}", f"/{name}/"):
-        app.add_api_route(route, show, methods=["GET"], include_in_schema=False, response_class=FileResponse)
 
 
 async def _refused(request: Request, error: HTTPException) -> JSONResponse:

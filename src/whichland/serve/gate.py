@@ -8,8 +8,9 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from whichland.serve.headers import REPORTS
 from whichland.serve.metrics import Metrics
+
+REPORTS = ("/report", "/atlas")
 
 
 class Gate:

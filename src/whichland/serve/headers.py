@@ -1,19 +1,15 @@
-"""Headers that every answer bears: what a page may load, and that nobody may frame, sniff or keep it."""
+"""Headers that every answer bears: what a page may load, and that nobody may frame, sniff or keep it.
+
+A route that sets one of them itself keeps its own.
+"""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-PAGE_POLICY = (
+POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-# Reports and atlases are single files with their styles and pictures inside, and without scripts.
-REPORT_POLICY = (
-    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'none'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
-)
-REPORTS = ("/report", "/atlas")
-
 USUAL = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -34,14 +30,13 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        shown = any(scope["path"] == path or scope["path"].startswith(path + "/") for path in REPORTS)
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in USUAL.items():
-                    headers[name] = value
-                headers["Content-Security-Policy"] = REPORT_POLICY if shown else PAGE_POLICY
+                    headers.setdefault(name, value)
+                headers.setdefault("Content-Security-Policy", POLICY)
                 headers.setdefault(
                     "Cache-Control", "no-cache" if scope["path"].startswith("/static/") else "no-store"
                 )

@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichland.errors import UserError
-from whichland.images.decode import ImageError, decode, probe
+from whichland.images.decode import ImageError, probe
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.calibration import Calibration, calibration_of
 from whichland.model.pins import PinTable, pin_table
 from whichland.model.places import Places, read_places
 from whichland.model.runner import Runner, open_bundle
+from whichland.model.views import Views, combined, crops_of
 from whichland.serve.batching import Batcher, Odds
 from whichland.serve.heat import Heat, explain_crop
 from whichland.serve.limits import Load
@@ -73,14 +74,20 @@ class Service:
 
     async def look(self, data: bytes) -> Seen:
         """Decode a photo and judge it. Raises ImageError when it cannot be read or has too many pixels."""
-        (width, height), crop_HWC = await self.prepare(data)
-        return Seen(width=width, height=height, odds=await self.odds(crop_HWC))
+        (width, height), crops = await self.prepare(data, views=self.settings.views)
+        odds_VK = np.stack(await asyncio.gather(*map(self.odds, crops)))
+        # a photo seen in one view keeps its odds to the last bit
+        odds_K = odds_VK[0] if len(crops) == 1 else combined(odds_VK, np.zeros(len(crops), np.intp))[0]
+        return Seen(width=width, height=height, odds=odds_K)
 
-    async def prepare(self, data: bytes) -> tuple[tuple[int, int], Pixels]:
-        """The size of a photo, and what the model sees of it; decoded in one of the few threads for it."""
+    async def prepare(self, data: bytes, *, views: Views = "one") -> tuple[tuple[int, int], list[Pixels]]:
+        """The size of a photo (width, height) and what the model sees of it: crops, one a view.
+
+        It is decoded in one of the few threads for that.
+        """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
-            self.decoders, _prepared, data, self.runner.preprocess, self.settings.pixels
+            self.decoders, _prepared, data, self.runner.preprocess, self.settings.pixels, views
         )
 
     async def explain(
@@ -93,11 +100,13 @@ class Service:
     ) -> Heat:
         """Where in a photo the evidence for a country lies, or what speaks for it and against another.
 
+        Of a wide photo or a sphere, which `look` sees in several views, the middle is explained.
+
         Raises ImageError as `look` does, UserError for a country or method that there is not, and Refused when too
         many explanations are under way.
         """
         with self.load.explaining():
-            (width, height), crop_HWC = await self.prepare(data)
+            (width, height), (crop_HWC,) = await self.prepare(data)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(
                 self.explainer,
@@ -141,7 +150,7 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
         bundle=_torch_bundle(folder, settings),
         play=_there(settings.play, "the manifest to play with"),
         report=_there(settings.report, "the report") or _beside(folder, "report/report.html"),
-        atlas=_there(settings.atlas, "the atlas") or _beside(folder, "atlas/atlas.html"),
+        atlas=_there(settings.atlas, "the atlas") or _beside(folder, "atlas/index.html"),
         load=load,
         metrics=metrics,
         batcher=Batcher(runner.odds, batch=settings.batch, heard=heard),
@@ -172,8 +181,10 @@ def _beside(folder: Path, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _prepared(data: bytes, preprocess: Preprocess, pixels: int) -> tuple[tuple[int, int], Pixels]:
+def _prepared(
+    data: bytes, preprocess: Preprocess, pixels: int, views: Views
+) -> tuple[tuple[int, int], list[Pixels]]:
     width, height = probe(data)
     if width * height > pixels:
         raise ImageError(f"{width}×{height} pixels are over the limit of {pixels / 1e6:.0f} million")
-    return (width, height), preprocess.crop(decode(data, short_side=preprocess.short_side))
+    return (width, height), crops_of(data, preprocess, views=views)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from whichland.config import settings
 from whichland.errors import UserError
 
 PREFIX = "WHICHLAND_"
@@ -30,6 +29,9 @@ class ServeConfig:
     threads: Annotated[int | None, "cores that one batch is computed on; all when not given"] = None
     decoders: Annotated[int, "threads that decode photos"] = 2
     batch: Annotated[int, "photos the model takes at once, when as many wait"] = 16
+    views: Annotated[
+        Literal["auto", "one"], "wide photos and spheres are seen in several views, or in one like any other"
+    ] = "auto"
     explain: Annotated[
         Literal["auto", "gradcam", "occlusion"],
         "heat maps by gradients (needs torch) or by covering parts of the photo; auto: torch where installed",
@@ -52,8 +54,10 @@ class ServeConfig:
     play: Annotated[
         str | None, "manifest whose test photos are played with; the game is off when not given"
     ] = None
-    report: Annotated[str | None, "the report to show; the one beside the bundle when not given"] = None
-    atlas: Annotated[str | None, "the atlas to show; the one beside the bundle when not given"] = None
+    report: Annotated[str | None, "report.html to show; the one beside the bundle when not given"] = None
+    atlas: Annotated[
+        str | None, "index.html of the atlas to show; the one beside the bundle when not given"
+    ] = None
 
     def __post_init__(self) -> None:
         positive = (
@@ -84,11 +88,3 @@ class ServeConfig:
             )
         if self.token == "":
             raise UserError("token: empty; leave WHICHLAND_TOKEN unset to let everybody in")
-
-
-def variable(name: str) -> str:
-    """The variable that holds a setting: `port` is WHICHLAND_PORT."""
-    return PREFIX + name.upper()
-
-
-VARIABLES = {setting.name: variable(setting.name) for setting in settings(ServeConfig)}
