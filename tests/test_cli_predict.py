@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tiny_bundle import LABELS, make_bundle, make_photos
+from whichland.bulk.inputs import find_photos
 from whichland.cli.main import root
-from whichland.cli.predict import find_photos
 from whichland.errors import UserError
 from whichland.geo.countries import country_name
 from whichland.model import bundle as bundles
@@ -116,11 +116,11 @@ def test_a_name_that_is_not_unicode_passes_through(
 
 def test_folders_are_walked_in_order_for_photos_whatever_the_case_of_their_ending(tmp_path: Path) -> None:
     wanted = [tmp_path / name for name in ("a.JPG", "b/c.jpeg", "b/d.Png", "e.webp")]
-    for path in [*wanted, tmp_path / ".cache/x.jpg", tmp_path / "._a.jpg", tmp_path / "notes.txt"]:
+    for path in [*wanted, tmp_path / ".cache/x.jpg", tmp_path / "._a.jpg", tmp_path / "notes.md"]:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    other = tmp_path / "notes.txt"
-    assert find_photos([str(other), str(tmp_path)]) == [str(path) for path in [other, *wanted]]
+    other = tmp_path / "notes.md"
+    assert list(find_photos([str(other), str(tmp_path)])) == [str(path) for path in [other, *wanted]]
 
 
 def test_what_cannot_be_a_photo_is_said_before_any_work(bundle: Path, tmp_path: Path) -> None:

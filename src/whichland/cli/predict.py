@@ -1,190 +1,206 @@
-"""whichland predict BUNDLE PHOTO… | FOLDER…"""
+"""whichland predict BUNDLE PHOTO… | FOLDER… | ARCHIVE… | LIST… [-o ANSWERS.parquet]"""
 
 import csv as csv_format
 import json as json_format
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whichland.cli.main import require_extra
+from whichland.bulk.config import PredictConfig
+from whichland.bulk.inputs import Photos
+from whichland.bulk.inputs import find_photos as find_photos
+from whichland.cli.flags import flags
 from whichland.errors import UserError
 
-PHOTO_ENDINGS = frozenset(
-    (
-        ".jpg",
-        ".jpeg",
-        ".jfif",
-        ".jpe",
-        ".png",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".avif",
-        ".mpo",
-        ".ppm",
-    )
-)
+if TYPE_CHECKING:
+    from whichland.bulk.rows import Row, Rows
 
-Guesses = list[tuple[str, float]]  # country code and probability, likeliest first
-Show = Callable[[str, Guesses, tuple[str, ...]], None]  # a path, its guesses, the countries of its set
+Show = Callable[["Row"], None]
 
 
+@flags(PredictConfig)
 def predict(
     bundle: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
     photos: Annotated[
         list[str],
         typer.Argument(
-            help="Photos; folders, searched through for image files (hidden ones are passed over); "
-            "rows `shard.parquet#12` and members `archive.zip#a.jpg`."
+            help="Photos; folders, searched through for image files (hidden ones are passed over); globs in "
+            "quotes; zip archives; Parquet shards of images; manifests; addresses on the web; text files that "
+            "list paths and addresses, one a line, or - for such a list on standard input; rows "
+            "`shard.parquet#12` and members `archive.zip#a.jpg`."
         ),
     ],
-    top: Annotated[int, typer.Option(min=1, help="How many countries to name.")] = 5,
+    config: PredictConfig,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="Write the answers to this file: .parquet, .csv, .jsonl, .geojson, or .html for a page with "
+            "a map. The same command again goes on with a batch that was stopped.",
+        ),
+    ] = None,
     csv: Annotated[
         bool, typer.Option("--csv", help="Rows path,country,probability,country_2,probability_2,…")
     ] = False,
     json: Annotated[
-        bool, typer.Option("--json", help='Lines {"path","country","probability","top":[…]}.')
-    ] = False,
-    sets: Annotated[
-        float | None,
+        bool,
         typer.Option(
-            metavar="PERCENT",
-            help="Also name the countries of which one is right with this probability; needs a bundle "
-            "that `whichland calibrate` has seen, which fits 80, 90 and 95.",
+            "--json", help='Lines {"path","country","probability","top":[…]}; with -o a summary alone.'
+        ),
+    ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Spread the work over a Ray cluster: its address, or auto; needs -o."
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos the model takes at once.")] = 32,
 ) -> None:
-    """The likeliest countries of photos and folders, with their odds.
+    """The likeliest countries of photos, with their odds: printed, or with -o written to a file.
 
     A photo that cannot be read is one line "path: reason" on stderr and the rest go on; the exit code is then 2
     after all others are done, and 0 when every photo was readable.
     """
-    if csv and json:
-        raise UserError("--csv and --json exclude each other; choose one")
-    paths = find_photos(photos)
-    require_extra("train", "torch")
-    failed = _run(bundle, paths, top, sets, batch_size, "csv" if csv else "json" if json else "text")
-    raise typer.Exit(2 if failed else 0)
-
-
-def find_photos(arguments: Iterable[str]) -> list[str]:
-    """List the photos that the arguments name, in their order; folders are walked, their files sorted by path.
-
-    Raises UserError for a path that does not exist and for a folder without photos.
-    """
-    found: list[str] = []
-    for argument in arguments:
-        path = Path(argument)
-        if path.is_dir():
-            inside = sorted(_walk(argument))
-            if not inside:
-                raise UserError(f"{argument}: no photos in this folder ({', '.join(sorted(PHOTO_ENDINGS))})")
-            found += inside
-        elif path.exists() or ("#" in argument and Path(argument.rpartition("#")[0]).is_file()):
-            found.append(argument)
-        else:
-            raise UserError(f"{argument}: no such photo or folder")
-    return found
-
-
-def _walk(folder: str) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in PHOTO_ENDINGS:
-                yield os.path.join(parent, name)  # noqa: PTH118 (a path is shown as it was given)
-
-
-def _run(folder: Path, paths: list[str], top: int, percent: float | None, batch_size: int, form: str) -> int:
-    """Predict and print; return how many photos could not be read."""
-    from whichland.images.decode import ImageError
-    from whichland.model import bundle as bundles
-    from whichland.model.calibration import require_level, sets
-    from whichland.model.predict import best_device, predict
-
-    bundle = bundles.load(folder)
-    bundle.model.to(best_device())
+    if csv and (json or out):
+        raise UserError(f"--csv and {'--json' if json else '-o'} exclude each other; choose one")
+    if ray is not None and out is None:
+        raise UserError("--ray needs -o: the workers' answers are gathered in a file")
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names of files as they are
-    top = min(top, len(bundle.labels))
-    level = None if percent is None else round(percent / 100, 6)
-    if level is not None:
-        require_level(bundle, level)  # before any photo is decoded
-    show = {"csv": _csv, "json": _json, "text": _text}[form](top, percent)
+    if out is not None:
+        unreadable = _write(bundle, find_photos(photos), out, config, ray, json)
+    else:
+        form = "csv" if csv else "json" if json else "text"
+        unreadable = _print(bundle, find_photos(photos), config, form)
+    raise typer.Exit(2 if unreadable else 0)
+
+
+def _write(
+    bundle: Path, photos: Photos, out: Path, config: PredictConfig, ray: str | None, json: bool
+) -> int:
+    """Write the answers to a file and say what it holds; return how many photos could not be read."""
+    from whichland.bulk.run import predict_to
+
+    try:
+        done = predict_to(bundle, photos, out, config, ray=ray, complain=_complain)
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on with {out}.part", file=sys.stderr)
+        raise typer.Exit(130) from None
+    said = f"{out}: {done.photos - done.unreadable:,} photos answered, {done.unreadable:,} unreadable"
+    print(said, *([done.exif] if done.exif else []), sep="\n", file=sys.stderr)
+    if json:
+        exif = {"exif": asdict(done.exif)} if done.exif else {}
+        print(
+            json_format.dumps({"out": str(out), "photos": done.photos, "unreadable": done.unreadable, **exif})
+        )
+    return done.unreadable
+
+
+def _print(folder: Path, photos: Photos, config: PredictConfig, form: str) -> int:
+    """Predict and print; return how many photos could not be read."""
+    from whichland.bulk.answers import answers
+    from whichland.bulk.rows import rows_for
+    from whichland.model.runner import open_bundle
+    from whichland.progress import Progress
+
+    runner = open_bundle(folder, engine=config.engine)
+    rows = rows_for(runner, config)  # before any photo is decoded
+    exif = _exif_count(config)
+    show = {"csv": _csv, "json": _json, "text": _text}[form](rows)
     failed = 0
-    for path, odds in predict(bundle, paths, batch_size=batch_size, progress=not sys.stdout.isatty()):
-        if isinstance(odds, ImageError):
-            failed += 1
-            print(str(odds).replace("\n", "\\n"), file=sys.stderr, flush=True)
-            continue
-        best = (-odds).argsort(kind="stable")[:top]
-        named = () if level is None else sets(bundle, odds, level)
-        show(path, [(bundle.labels[at], float(odds[at])) for at in best], named)
-        sys.stdout.flush()  # results appear as they are found, and a closed pipe is noticed here
+    with Progress("predicting", len(photos), show=not sys.stdout.isatty()) as progress:
+        for batch in answers(runner, photos, config, addresses=photos.addresses):
+            found = rows.of(batch)
+            for answer, row in zip(batch, found, strict=True):
+                row["path"] = answer.path  # as the system has it
+                if row["error"] is None:
+                    show(row)
+                else:
+                    failed += 1
+                    _complain(row)
+            sys.stdout.flush()  # results appear as they are found, and a closed pipe is noticed here
+            if exif is not None:
+                exif.add([row["agrees"] for row in found if row["error"] is None])
+            progress.advance(len(batch))
+    if exif is not None:
+        print(exif, file=sys.stderr)
     return failed
 
 
-def _csv(top: int, percent: float | None) -> Show:
+def _complain(row: "Row") -> None:
+    """One line on stderr for a photo that cannot be read."""
+    said = f"{row['path']}: {row['error']}".replace("\n", "\\n")
+    print(said, file=sys.stderr, flush=True)
+
+
+def _exif_count(config: PredictConfig) -> Any:
+    if not config.check_exif:
+        return None
+    from whichland.bulk.exif import ExifCount
+
+    return ExifCount()
+
+
+def _csv(rows: "Rows") -> Show:
+    from whichland.bulk.outputs import csv_row
+
+    columns = rows.columns[: -len(("views", "error"))]
     writer = csv_format.writer(sys.stdout, lineterminator="\n")
-    numbered = [cell for n in range(2, top + 1) for cell in (f"country_{n}", f"probability_{n}")]
-    last = [] if percent is None else [f"set_{percent:g}"]
-    writer.writerow(["path", "country", "probability", *numbered, *last])
-
-    def show(path: str, guesses: Guesses, named: tuple[str, ...]) -> None:
-        cells = (cell for code, odds in guesses for cell in (code, f"{odds:.6f}"))
-        writer.writerow([path, *cells, *([" ".join(named)] if named else [])])
-
-    return show
+    writer.writerow(columns)
+    return lambda row: writer.writerow(csv_row(row, columns))
 
 
-def _json(top: int, percent: float | None) -> Show:
-    def show(path: str, guesses: Guesses, named: tuple[str, ...]) -> None:
-        ranked = [{"country": code, "probability": round(odds, 6)} for code, odds in guesses]
-        added = {"set": named, "set_percent": percent} if named else {}
-        print(json_format.dumps({"path": path, **ranked[0], "top": ranked, **added}))
+def _json(rows: "Rows") -> Show:
+    from whichland.bulk.outputs import json_row
 
-    return show
+    return lambda row: print(json_format.dumps(json_row(row, rows)))
 
 
-def _text(top: int, percent: float | None) -> Show:
+def _text(rows: "Rows") -> Show:
     """A table a photo on a terminal; a line a photo elsewhere."""
+    from whichland.bulk.rows import guesses
     from whichland.geo.countries import country_name
 
-    def show(path: str, guesses: Guesses, named: tuple[str, ...]) -> None:
-        listed = ", ".join(f"{country_name(code)} ({code}) {odds:.1%}" for code, odds in guesses)
-        print(f"{path}: {listed}" + (f"; {_in_words(named, percent)}" if named else ""))
+    def show(row: "Row") -> None:
+        listed = ", ".join(f"{country_name(code)} ({code}) {odds:.1%}" for code, odds in guesses(row))
+        print("; ".join([f"{row['path']}: {listed}", *_further(row, rows)]))
 
-    def show_table(path: str, guesses: Guesses, named: tuple[str, ...]) -> None:
-        _table(path, guesses, _in_words(named, percent))
-
-    return show_table if sys.stdout.isatty() else show
+    return (lambda row: _table(row, rows)) if sys.stdout.isatty() else show
 
 
-def _in_words(named: tuple[str, ...], percent: float | None) -> str:
-    listed = ("one of " if len(named) > 1 else "") + ", ".join(named)
-    return f"{listed} at {percent:g} %" if named else ""
+def _further(row: "Row", rows: "Rows") -> list[str]:
+    """What else was asked for, in words."""
+    said = []
+    if rows.set_column:
+        named = row[rows.set_column]
+        said.append(("one of " if len(named) > 1 else "") + ", ".join(named) + f" at {rows.config.sets:g} %")
+    if rows.config.pin:
+        said.append(
+            f"pin {row['pin_lat']:.2f}, {row['pin_lon']:.2f} (expected score {row['pin_score']:,.0f})"
+        )
+    if rows.config.check_exif and row["exif_lat"] is not None:
+        said.append(f"its EXIF says {row['exif_country'] or 'no country'}")
+    return said
 
 
-def _table(path: str, guesses: Guesses, said: str) -> None:
+def _table(row: "Row", rows: "Rows") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from whichland.bulk.rows import guesses
     from whichland.geo.countries import country_name
 
     table = Table(box=None, show_header=False, padding=(0, 1))
-    for code, odds in guesses:
+    for code, odds in guesses(row):
         bar = Text("█" * round(24 * odds) or "▏", style="cyan")
         table.add_row(Text(country_name(code)), code, f"{odds:.1%}".rjust(6), bar)
     console = Console()
-    console.print(Text(path, style="bold"), soft_wrap=True)
+    console.print(Text(row["path"], style="bold"), soft_wrap=True)
     console.print(table)
-    if said:
+    for said in _further(row, rows):
         console.print(Text(said), soft_wrap=True)
     console.print()

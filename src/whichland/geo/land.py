@@ -71,6 +71,13 @@ def land_points(codes: Sequence[str], count: int = POINTS) -> list[Points]:
     return [_points_in(code, count) for code in codes]
 
 
+def outlines(tolerance: float) -> list[Points]:
+    """The land, drawn small: outer rings, V×2 each, off by up to `tolerance` degrees; no tiny islands."""
+    polygons = shapely.simplify(_land()[1], tolerance)
+    large = polygons[shapely.area(polygons) > tolerance**2]
+    return [shapely.get_coordinates(shapely.get_exterior_ring(one))[:, ::-1] for one in large]
+
+
 @cache
 def _points_in(code: str, count: int) -> Points:
     found = borders()

@@ -26,6 +26,7 @@ from whichland.whole_file import whole_file
 
 if TYPE_CHECKING:
     from whichland.model.bundle import Bundle
+    from whichland.model.runner import Runner
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -84,7 +85,7 @@ def calibration_of(info: Mapping[str, Any]) -> Calibration | None:
     )
 
 
-def sets(bundle: "Bundle", odds_K: NDArray[np.floating[Any]], level: float = 0.9) -> tuple[str, ...]:
+def sets(bundle: "Bundle | Runner", odds_K: NDArray[np.floating[Any]], level: float = 0.9) -> tuple[str, ...]:
     """The countries of which one is the photo's with probability `level`, likeliest first, by the bundle's odds.
 
     The probability is an average over photos like those of validation, not a promise for each country. Raises
@@ -94,7 +95,7 @@ def sets(bundle: "Bundle", odds_K: NDArray[np.floating[Any]], level: float = 0.9
     return tuple(bundle.labels[at] for at in (-odds_K).argsort(kind="stable") if within_K[at])
 
 
-def require_level(bundle: "Bundle", level: float) -> Calibration:
+def require_level(bundle: "Bundle | Runner", level: float) -> Calibration:
     """The bundle's calibration. Raises UserError when it has none, or no sets of that level."""
     calibration = calibration_of(bundle.info)
     if calibration is None:

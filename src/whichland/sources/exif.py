@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
 from PIL import ExifTags, Image
@@ -34,8 +34,8 @@ def read_exif(paths: Iterable[str]) -> pl.DataFrame:
     paths = list(paths)
     with ThreadPoolExecutor(THREADS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of large panoramas and of EXIF that is cut off
-        stated = list(track(pool.map(_read, paths, chunksize=64), len(paths), "reading EXIF"))
-    rows = pl.DataFrame(stated, schema=_FIELDS, orient="row")
+        found = list(track(pool.map(stated, paths, chunksize=64), len(paths), "reading EXIF"))
+    rows = pl.DataFrame(found, schema=_FIELDS, orient="row")
     lat, lon = pl.col("lat"), pl.col("lon")
     here = good_degrees(lat, lon) & ~((lat == 0) & (lon == 0))
     return rows.select(
@@ -46,10 +46,15 @@ def read_exif(paths: Iterable[str]) -> pl.DataFrame:
     )
 
 
-def _read(path: str) -> tuple[float | None, float | None, float | None, str | None, str | None]:
-    """Return latitude, longitude, heading and times as stated; nothing for a file that Pillow cannot open."""
+def stated(
+    file: str | IO[bytes],
+) -> tuple[float | None, float | None, float | None, str | None, str | None]:
+    """Return latitude, longitude, heading and times as stated; nothing for a file that Pillow cannot open.
+
+    The numbers are any that can be written; the times are those of satellites and of the camera's clock.
+    """
     try:
-        with Image.open(path) as photo:
+        with Image.open(file) as photo:
             # a PNG's own getexif decodes all pixels to look for EXIF behind them
             exif = Image.Image.getexif(photo)
             gps, taken = exif.get_ifd(ExifTags.IFD.GPSInfo), exif.get_ifd(ExifTags.IFD.Exif)

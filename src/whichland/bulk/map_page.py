@@ -1,0 +1,135 @@
+"""A page of answers: the pins on a map, a count by country, and the photos with their guesses.
+
+One file without scripts and without any outside address. A pin is one of a bundle's places, so even a million
+photos have a few thousand pins; of the photos the first `LISTED` are listed. That keeps the page below 10 MB.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from whichland.bulk.outputs import LISTED
+from whichland.bulk.rows import Rows, guesses
+from whichland.geo.countries import country_name
+from whichland.geo.land import Points, outlines
+from whichland.templates import templates_beside
+
+if TYPE_CHECKING:
+    import polars as pl
+
+NAMED = 3  # guesses of each
+ROOM = 6.0  # degrees around the outermost pins
+LEAST = 36.0  # degrees that a map shows at least, from west to east
+TOLERANCE = 0.15  # degrees
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapBox:
+    """The part of the world that is drawn: degrees scaled so that a square kilometre in the middle is square."""
+
+    west: float
+    north: float
+    width: float  # of the drawing, in degrees of latitude
+    height: float
+    stretch: float  # of a degree of longitude
+
+    def place(self, points: Points) -> Points:
+        """Points in degrees to the drawing, N×2: to the right and down."""
+        lat, lon = points.T
+        placed: Points = np.stack([(lon - self.west) * self.stretch, self.north - lat], axis=1)
+        return placed
+
+
+def box_around(points: Points) -> MapBox:
+    """A map with all points on it, twice as wide as high, and never smaller than a country's neighbours."""
+    lat, lon = points.T if len(points) else (np.array([-56.0, 80.0]), np.array([-180.0, 180.0]))
+    south, north, west, east = lat.min() - ROOM, lat.max() + ROOM, lon.min() - ROOM, lon.max() + ROOM
+    stretch = max(0.3, math.cos(math.radians((south + north) / 2)))
+    width = max(east - west, LEAST, 2 * (north - south) / stretch)
+    width = min(width, 360.0)
+    west = min(max((west + east - width) / 2, -180.0), 180.0 - width)
+    height = max(width * stretch / 2, north - south)
+    north = min((south + north + height) / 2, 86.0)
+    return MapBox(west=west, north=north, width=width * stretch, height=height, stretch=stretch)
+
+
+def map_page(frame: "pl.DataFrame", rows: Rows, *, title: str) -> str:
+    """The page as HTML, of a table of answers with pins."""
+    import polars as pl
+
+    answered = frame.filter(pl.col("error").is_null())
+    spots = (
+        answered.group_by("pin_lat", "pin_lon")
+        .agg(pl.len().alias("photos"), pl.col("country").mode().sort().first())
+        .sort("photos", "pin_lat", "pin_lon", descending=[True, False, False])
+    )
+    box = box_around(spots.select("pin_lat", "pin_lon").to_numpy().astype(float))
+    countries = (
+        answered.group_by("country")
+        .agg(pl.len().alias("photos"), pl.col("probability").mean())
+        .sort("photos", "country", descending=[True, False])
+    )
+    return (
+        templates_beside(__file__)
+        .get_template("map.html.j2")
+        .render(
+            title=title,
+            photos=frame.height,
+            unreadable=frame.height - answered.height,
+            box=box,
+            land=_land_path(box),
+            pins=[_pin(row, box) for row in spots.iter_rows(named=True)],
+            countries=[
+                {**row, "name": country_name(row["country"])} for row in countries.iter_rows(named=True)
+            ],
+            listed=[_listed(row, rows) for row in frame.head(LISTED).iter_rows(named=True)],
+            set_percent=rows.config.sets,
+            exif=rows.config.check_exif,
+        )
+    )
+
+
+def _pin(row: Mapping[str, Any], box: MapBox) -> dict[str, Any]:
+    ((x, y),) = box.place(np.array([[row["pin_lat"], row["pin_lon"]]]))
+    unit = box.width / 360
+    radius = min(10.0, 2.2 + 0.8 * math.sqrt(row["photos"])) * unit
+    many = f"{row['photos']:,} photos" if row["photos"] > 1 else "1 photo"
+    said = f"{country_name(row['country'])}: {many}"
+    return {
+        "x": f"{x:.2f}",
+        "y": f"{y:.2f}",
+        "radius": f"{radius:.2f}",
+        "said": said,
+        "country": row["country"],
+    }
+
+
+def _land_path(box: MapBox) -> str:
+    """The land in the box as the path of an SVG."""
+    parts = []
+    for ring in outlines(TOLERANCE * box.width / 360 + 0.05):
+        placed = box.place(ring)
+        inside = (placed.max(axis=0) > 0) & (placed.min(axis=0) < (box.width, box.height))
+        if inside.all():
+            parts.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in placed[:-1]) + "Z")
+    return "".join(parts)
+
+
+def _listed(row: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
+    """What the page says of one photo."""
+    found: dict[str, Any] = {"path": row["path"], "error": row["error"], "thumbnail": row["thumbnail"]}
+    if row["error"] is not None:
+        return found
+    named = [{"code": code, "name": country_name(code), "odds": odds} for code, odds in guesses(row)[:NAMED]]
+    return found | {
+        "guesses": named,
+        "set": row[rows.set_column] if rows.set_column else None,
+        "views": row["views"],
+        "lat": row["pin_lat"],
+        "lon": row["pin_lon"],
+        "stated": row.get("exif_country"),
+        "agrees": row.get("agrees"),
+    }

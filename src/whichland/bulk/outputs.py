@@ -1,0 +1,136 @@
+"""Rows of answers in the form that is asked for: a table, CSV, JSON lines, GeoJSON or a page with a map."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from whichland.bulk.rows import Row, Rows, guesses
+from whichland.errors import UserError
+from whichland.whole_file import whole_file
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ENDINGS = (".parquet", ".csv", ".jsonl", ".geojson", ".html")
+PINNED = (".geojson", ".html")  # forms that need a point for every photo
+LISTED = 1000  # photos that a page shows one by one
+
+
+def check_ending(out: Path) -> None:
+    """Raise UserError for a file whose ending names no form."""
+    if out.suffix.lower() not in ENDINGS:
+        raise UserError(f"-o {out}: the ending says the form; known are {', '.join(ENDINGS)}")
+
+
+def write(frame: "pl.DataFrame", out: Path, rows: Rows, *, title: str) -> None:
+    """Write the table of answers in the form that the ending of `out` names; the file appears whole or not at all.
+
+    Raises UserError when it cannot be written there.
+    """
+    ending = out.suffix.lower()
+    try:
+        with whole_file(out) as partial:
+            if ending == ".parquet":
+                frame.select(rows.columns).write_parquet(partial)
+            elif ending == ".html":
+                from whichland.bulk.map_page import map_page
+
+                partial.write_text(map_page(frame, rows, title=title), encoding="utf-8")
+            else:
+                with partial.open("w", encoding="utf-8", newline="") as file:
+                    _WRITERS[ending](frame, file, rows)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror or error}); give another -o") from None
+
+
+def schema_of(rows: Rows) -> dict[str, "pl.DataType"]:
+    """The types of the columns, and of `thumbnail`."""
+    import polars as pl
+
+    of_name: dict[str, pl.DataType] = {"views": pl.Int64(), "agrees": pl.Boolean()}
+    of_name |= dict.fromkeys(("pin_lat", "pin_lon", "pin_score", "exif_lat", "exif_lon"), pl.Float64())
+    if rows.set_column:
+        of_name[rows.set_column] = pl.List(pl.String())
+    found: dict[str, pl.DataType] = {}
+    for name in rows.columns:
+        found[name] = of_name.get(name, pl.Float64() if name.startswith("probability") else pl.String())
+    return found | {"thumbnail": pl.String()}
+
+
+def csv_row(row: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
+    """A row's cells as text; a set is its codes with spaces between them."""
+    return [_cell(name, row[name]) for name in columns]
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return " ".join(value)
+    return f"{value:.6f}" if name.startswith("probability") else str(value)
+
+
+def json_row(row: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
+    """A row as a JSON object: {"path", "country", "probability", "top": […]} and what else was asked for."""
+    if row["error"] is not None:
+        return {"path": row["path"], "error": row["error"]}
+    ranked = [{"country": code, "probability": odds} for code, odds in guesses(row)]
+    found: dict[str, Any] = {"path": row["path"], **ranked[0], "top": ranked}
+    if rows.set_column:
+        found |= {"set": row[rows.set_column], "set_percent": rows.config.sets}
+    if rows.config.pin:
+        found["pin"] = {
+            "lat": row["pin_lat"],
+            "lon": row["pin_lon"],
+            "expected_score": row["pin_score"],
+        }
+    if rows.config.check_exif and row["exif_lat"] is not None:
+        stated = {"lat": row["exif_lat"], "lon": row["exif_lon"], "country": row["exif_country"]}
+        found["exif"] = stated | {"agrees": row["agrees"]}
+    return found | ({"views": row["views"]} if row["views"] > 1 else {})
+
+
+def geojson_row(row: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
+    """A row as a GeoJSON feature (RFC 7946) with its pin; one without an answer has no geometry."""
+    own = json_row(row, rows)
+    own.pop("pin", None)
+    point = None
+    if row["error"] is None:
+        point = {"type": "Point", "coordinates": [row["pin_lon"], row["pin_lat"]]}
+        own["expected_score"] = row["pin_score"]
+    return {"type": "Feature", "geometry": point, "properties": own}
+
+
+def _write_csv(frame: "pl.DataFrame", file: TextIO, rows: Rows) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(rows.columns)
+    writer.writerows(csv_row(row, rows.columns) for row in _each(frame))
+
+
+def _write_jsonl(frame: "pl.DataFrame", file: TextIO, rows: Rows) -> None:
+    file.writelines(json.dumps(json_row(row, rows), ensure_ascii=False) + "\n" for row in _each(frame))
+
+
+def _write_geojson(frame: "pl.DataFrame", file: TextIO, rows: Rows) -> None:
+    file.write('{"type": "FeatureCollection", "features": [')
+    for number, row in enumerate(_each(frame)):
+        text = json.dumps(geojson_row(row, rows), ensure_ascii=False)
+        file.write(f"{',' if number else ''}\n{text}")
+    file.write("\n]}\n")
+
+
+def _each(frame: "pl.DataFrame") -> Iterator[Row]:
+    """The rows of a table one by one, made a few thousand at a time."""
+    for part in frame.iter_slices(8192):
+        yield from part.iter_rows(named=True)
+
+
+_WRITERS: dict[str, Callable[["pl.DataFrame", TextIO, Rows], None]] = {
+    ".csv": _write_csv,
+    ".jsonl": _write_jsonl,
+    ".geojson": _write_geojson,
+}

@@ -1,0 +1,89 @@
+"""Photos to rows on a Ray cluster: each worker opens the bundle once and takes shards of the photos.
+
+The workers must have this package and see the bundle and the photos under the same paths (a shared file system).
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from whichland.bulk.answers import answers
+from whichland.bulk.config import PredictConfig
+from whichland.bulk.inputs import is_address
+from whichland.bulk.rows import Row, Rows, rows_for, shown
+from whichland.curate.ray_cluster import map_on_ray
+from whichland.model.runner import Runner, open_bundle
+
+BATCHES = 16  # of photos, in a shard
+WORKER_DIED = "the process reading it died (out of memory?)"
+
+
+class Shard(NamedTuple):
+    """What a worker is given at a time."""
+
+    bundle: Path
+    config: PredictConfig
+    photos: list[str]
+    thumbnails: int
+
+
+class _Shards(Sequence[Shard]):
+    """The photos in shards, made when asked for."""
+
+    def __init__(self, bundle: Path, config: PredictConfig, photos: Sequence[str], thumbnails: int) -> None:
+        self._bundle, self._config, self._photos, self._thumbnails = bundle, config, photos, thumbnails
+        self._size = BATCHES * config.batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self._photos) // self._size)
+
+    def __getitem__(self, at: Any) -> Any:
+        if not 0 <= at < len(self):
+            raise IndexError(at)
+        start = at * self._size
+        photos = list(self._photos[start : start + self._size])
+        return Shard(self._bundle, self._config, photos, max(0, self._thumbnails - start))
+
+
+def rows_on_ray(
+    bundle: Path, photos: Sequence[str], config: PredictConfig, *, address: str, thumbnails: int = 0
+) -> Iterator[list[Row]]:
+    """Yield the rows of `photos` in order, a shard at a time; `address` is as `map_on_ray` takes it.
+
+    The photos of a shard whose workers keep dying are tried one by one, and the deadly one is told.
+    """
+    shards = _Shards(bundle, config, photos, thumbnails)
+    gpu = config.engine in ("auto", "torch")
+    found = map_on_ray(rows_of_shard, shards, address=address, retries=2, gpu=gpu)
+    for shard, rows in zip(shards, found, strict=True):
+        yield rows if rows is not None else _one_by_one(shard, address, gpu)
+
+
+def _one_by_one(shard: Shard, address: str, gpu: bool) -> list[Row]:
+    singles = [shard._replace(photos=[photo]) for photo in shard.photos]
+    found = map_on_ray(rows_of_shard, singles, address=address, retries=0, gpu=gpu)
+    return [
+        rows[0] if rows else {"path": shown(photo), "error": WORKER_DIED}
+        for photo, rows in zip(shard.photos, found, strict=True)
+    ]
+
+
+def rows_of_shard(shard: Shard) -> list[Row]:
+    """Answer a shard; the unit of work of a Ray task."""
+    runner, rows = _opened(shard.bundle, shard.config)
+    found = answers(
+        runner,
+        shard.photos,
+        shard.config,
+        addresses=any(map(is_address, shard.photos)),
+        thumbnails=shard.thumbnails,
+    )
+    return [row for batch in found for row in rows.of(batch)]
+
+
+@lru_cache(maxsize=1)
+def _opened(bundle: Path, config: PredictConfig) -> tuple[Runner, Rows]:
+    """The bundle of this worker; Ray gives a task one core, so the network takes no more."""
+    runner = open_bundle(bundle, engine=config.engine, threads=1)
+    return runner, rows_for(runner, config)
