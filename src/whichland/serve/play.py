@@ -1,0 +1,186 @@
+"""The game: a photo, the player's pin, and only then the model's pin, the truth and the points of both.
+
+The service keeps nothing of a player. A round is its seed; a photo is asked for by seed and number, and comes
+encoded anew, so that neither its address nor its bytes tell where it was taken. The truth is in the answer to a
+pin and nowhere else: whoever wants to cheat can put a pin anywhere and look, but is then no longer playing.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Response
+from fastapi import Path as InPath
+from pydantic import BaseModel, Field
+
+from whichland.geo.countries import country_name
+from whichland.images.decode import ImageError
+from whichland.model.pins import PinTable, pin_table, pins
+from whichland.model.places import places_of
+from whichland.serve.api import errors
+from whichland.serve.limits import Refused
+from whichland.serve.rounds import PHOTOS, open_deck
+from whichland.serve.scoring import score
+from whichland.serve.service import Service
+
+T = TypeVar("T")
+TOP = 5
+LAST_SEED = 999_999_999
+
+Seed = Annotated[int, InPath(ge=0, le=LAST_SEED, description="of the round; the same photos for everybody")]
+Number = Annotated[int, InPath(ge=1, le=PHOTOS, description="of the photo in its round, from 1")]
+
+
+class Round(BaseModel):
+    """A round to play."""
+
+    seed: int
+    photos: Annotated[int, Field(description="numbered from 1")]
+    drawn: Annotated[bool, Field(description="scenes of the synthetic world, not photographs")]
+
+
+class PlayerPin(BaseModel):
+    """Where the player thinks the photo was taken."""
+
+    lat: Annotated[float, Field(ge=-90, le=90, examples=[59.9])]
+    lon: Annotated[float, Field(ge=-180, le=180, examples=[10.7])]
+
+
+class Pinned(BaseModel):
+    """A pin and what it earned."""
+
+    lat: float
+    lon: float
+    country: Annotated[str | None, Field(description="that the pin lies in; null at sea")]
+    km: Annotated[
+        float, Field(description="to the photo's place, or to its country where that is all there is")
+    ]
+    points: Annotated[int, Field(ge=0, le=5000)]
+
+
+class Place(BaseModel):
+    """Where the photo was taken."""
+
+    country: str
+    name: str
+    lat: float | None
+    lon: float | None
+    known: Annotated[bool, Field(description="whether the model knows the country at all")]
+    credit: Annotated[str | None, Field(description="who took the photo, and its licence")]
+
+
+class Odds(BaseModel):
+    """One of the model's guesses."""
+
+    country: str
+    name: str
+    probability: float
+
+
+class Revealed(BaseModel):
+    """The end of one photo: both pins, the truth, and how sure the model was."""
+
+    you: Pinned
+    model: Pinned
+    truth: Place
+    guesses: list[Odds]
+
+
+class HeatMap(BaseModel):
+    """What the model looked at; not what it made of it, which only the answer to a pin says."""
+
+    box: list[float]
+    png: str
+    method: str
+    evidence: bool
+
+
+def router(service: Service) -> APIRouter:
+    """The routes of the game over one service. Raises UserError when there are no photos to play with."""
+    deck = open_deck(service.play)
+    routes = APIRouter(prefix="/api/play", tags=["play"])
+    deal = lru_cache(maxsize=256)(deck.deal)
+    table = lru_cache(maxsize=1)(lambda: _pin_table(service))
+
+    async def in_thread(work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(service.decoders, work)
+
+    async def photo_of(seed: int, number: int) -> tuple[int, bytes]:
+        """The row of a photo and its JPEG; takes a seat, so that a crowd is told to wait."""
+        dealt = deal(seed)
+        if number > len(dealt):
+            raise Refused(404, "this round has no such photo", reason="form")
+        row = dealt[number - 1]
+        with service.load.seats(1):
+            try:
+                return row, await in_thread(lambda: deck.photo(row))
+            except ImageError:  # its text names the file
+                raise Refused(422, "this photo cannot be read", reason="photo") from None
+
+    @routes.get("/{seed}", response_model=Round, responses=errors(401, 422), summary="A round of the game")
+    async def round_of(seed: Seed) -> dict[str, Any]:
+        return {"seed": seed, "photos": len(deal(seed)), "drawn": deck.drawn}
+
+    @routes.get(
+        "/{seed}/{number}/photo",
+        response_class=Response,
+        responses={200: {"content": {"image/jpeg": {}}}, **errors(401, 422, 503)},
+        summary="A photo of a round",
+    )
+    async def photo(seed: Seed, number: Number) -> Response:
+        _, data = await photo_of(seed, number)
+        return Response(data, media_type="image/jpeg")
+
+    @routes.post(
+        "/{seed}/{number}/guess",
+        response_model=Revealed,
+        responses=errors(401, 422, 503),
+        summary="Put a pin, and see where the photo was taken",
+    )
+    async def guess(seed: Seed, number: Number, pin: PlayerPin) -> dict[str, Any]:
+        row, data = await photo_of(seed, number)
+        with service.load.seats(1):
+            odds_K = (await service.look(data)).odds
+        best = await in_thread(lambda: pins(odds_K[None], table())[0][0])
+        truth = deck.truth(row)
+        lat, lon = (round(value, 4) for value in best.tolist())
+        you, model = await in_thread(lambda: (score(pin.lat, pin.lon, truth), score(lat, lon, truth)))
+        labels = service.runner.labels
+        return {
+            "you": {"lat": pin.lat, "lon": pin.lon, **asdict(you)},
+            "model": {"lat": lat, "lon": lon, **asdict(model)},
+            "truth": {
+                **asdict(truth),
+                "name": country_name(truth.country),
+                "known": truth.country in labels,
+            },
+            "guesses": [
+                {"country": labels[at], "name": country_name(labels[at]), "probability": float(odds_K[at])}
+                for at in (-odds_K).argsort(kind="stable")[:TOP]
+            ],
+        }
+
+    @routes.get(
+        "/{seed}/{number}/heat",
+        response_model=HeatMap,
+        responses=errors(401, 422, 503),
+        summary="What the model looked at",
+    )
+    async def heat(seed: Seed, number: Number) -> dict[str, Any]:
+        _, data = await photo_of(seed, number)
+        found = await service.explain(data)
+        return {
+            "box": found.box,
+            "png": found.png(),
+            "method": found.method,
+            "evidence": bool(found.map.any()),
+        }
+
+    return routes
+
+
+def _pin_table(service: Service) -> PinTable:
+    """What pins are worth; on the countries' land where the bundle keeps no places."""
+    return service.pins or pin_table(places_of(service.runner.labels).points)
