@@ -1,0 +1,75 @@
+"""A service over a tiny bundle, in this process or behind a real socket: what the tests of the service share."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+
+from tiny_bundle import LABELS, make_bundle
+from whichland.model.places import places_of, write_places
+from whichland.serve.app import create_app
+from whichland.serve.batching import Batcher
+from whichland.serve.server import _config, listen
+from whichland.serve.service import Service, open_service
+from whichland.serve.settings import ServeConfig
+
+CALIBRATION: dict[str, Any] = {
+    "photos": 100,
+    "groups": 50,
+    "sets": {"0.8": 0.2, "0.9": 0.1, "0.95": 0.0},
+    "abstain": {"0.8": {"threshold": 0.5, "answered": 0.5, "right": 0.8}},
+}
+
+
+def calibrated_bundle(folder: Path) -> Path:
+    """A bundle with a temperature, thresholds and places."""
+    bundle = make_bundle(folder, temperature=0.5, calibration=CALIBRATION)
+    write_places(places_of(LABELS), bundle)
+    return bundle
+
+
+def stalled(service: Service, gate: threading.Event) -> Service:
+    """The same service with a model that answers only once the gate is open."""
+
+    def odds(crops_BHWC: np.ndarray) -> np.ndarray:
+        gate.wait(30)
+        return service.runner.odds(crops_BHWC)
+
+    return replace(service, batcher=Batcher(odds, batch=service.settings.batch))
+
+
+def service_of(bundle: Path, **settings: Any) -> Service:
+    return open_service(bundle, ServeConfig(**({"explain": "occlusion"} | settings)))
+
+
+@contextmanager
+def running(app: FastAPI, settings: ServeConfig | None = None) -> Iterator[tuple[str, int]]:
+    """The application behind a real socket; gives its host and port."""
+    settings = settings or app.state.whichland.settings
+    with listen("127.0.0.1", 0) as listener:
+        server = uvicorn.Server(_config(app, settings))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield listener.getsockname()
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+def connect(address: tuple[str, int]) -> socket.socket:
+    return socket.create_connection(address, timeout=10)
+
+
+def create(bundle: Path, **settings: Any) -> FastAPI:
+    return create_app(service_of(bundle, **settings))

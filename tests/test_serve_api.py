@@ -1,0 +1,279 @@
+"""The API: answers equal `predict`, in the order sent, with sets, pins and words; errors are one line of JSON."""
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from serving import calibrated_bundle, create, service_of
+from tiny_bundle import LABELS, make_bundle, make_photos, pixels
+from whichland.explain.gradcam import gradcam
+from whichland.model.bundle import load
+from whichland.model.calibration import sets
+from whichland.model.pins import pin_table, pins
+from whichland.model.places import read_places
+from whichland.model.predict import predict
+from whichland.serve.app import create_app
+from whichland.serve.words import WORDS, words
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return make_photos(tmp_path_factory.mktemp("photos"), 5)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return calibrated_bundle(tmp_path_factory.mktemp("run") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def client(bundle: Path):
+    with TestClient(create(bundle, explain="gradcam")) as client:
+        yield client
+
+
+def files(paths: list[Path]) -> list[tuple[str, tuple[str, bytes]]]:
+    return [("files", (path.name, path.read_bytes())) for path in paths]
+
+
+def test_every_answer_equals_predict_and_stands_in_its_place(
+    client: TestClient, bundle: Path, photos: list[Path]
+):
+    loaded = load(bundle)
+    answer = client.post("/api/predict", files=files(photos[::-1]))
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert [result["name"] for result in results] == [path.name for path in photos[::-1]]
+    places = read_places(bundle, LABELS)
+    assert places is not None
+    for result, (_, odds_K) in zip(results, predict(loaded, photos[::-1]), strict=True):
+        assert not isinstance(odds_K, Exception)
+        assert np.allclose([result["odds"][label] for label in LABELS], odds_K, atol=2e-6)
+        assert list(result["odds"].values()) == sorted(result["odds"].values(), reverse=True)
+        assert [guess["country"] for guess in result["guesses"]] == list(result["odds"])[:5]
+        assert result["words"] == words(float(odds_K.max()))
+        assert result["set"] == {"percent": 90.0, "countries": list(sets(loaded, odds_K, 0.9))}
+        assert result["silent"] == (odds_K.max() < 0.5)
+        (point,), (expected,) = pins(odds_K[None], pin_table(places.points))
+        assert (result["pin"]["lat"], result["pin"]["lon"]) == pytest.approx(tuple(point), abs=1e-4)
+        assert result["pin"]["expected_score"] == pytest.approx(expected, abs=0.5)
+    assert {result["silent"] for result in results} == {True, False}  # or the threshold was not tried
+
+
+def test_size_and_orientation_are_those_of_the_photo_as_it_is_seen(client: TestClient):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lying on its side
+    exif[0x010F] = "a secret camera"
+    file = io.BytesIO()
+    Image.fromarray(pixels(1, height=60, width=90)).save(file, "JPEG", exif=exif)
+    answer = client.post("/api/predict", files={"files": ("a.jpg", file.getvalue())})
+    assert (answer.json()["results"][0]["width"], answer.json()["results"][0]["height"]) == (60, 90)
+    assert "secret" not in answer.text
+
+
+def test_a_photo_that_cannot_be_read_has_its_error_in_its_place(client: TestClient, photos: list[Path]):
+    mixed = [("files", ("cut.jpg", photos[0].read_bytes()[:700])), *files(photos[:1])]
+    answer = client.post("/api/predict", files=mixed, data={"top": "2"})
+    cut, good = answer.json()["results"]
+    assert answer.status_code == 200
+    assert set(cut) == {"name", "error"}
+    assert "\n" not in cut["error"]
+    assert len(good["guesses"]) == 2
+    alone = client.post("/api/predict", files=mixed[:1])
+    assert alone.status_code == 422
+    assert alone.json()["results"][0] == cut
+
+
+def test_what_is_no_form_or_holds_no_photo_is_said_so(client: TestClient, photos: list[Path]):
+    photo = photos[0].read_bytes()
+    for asked in (
+        {"json": {"files": []}},
+        {"content": b"--x\r\nbroken", "headers": {"content-type": "multipart/form-data; boundary=x"}},
+        {"content": b"", "headers": {"content-type": "multipart/form-data"}},
+        {"files": {"photo": ("a.jpg", photo)}},
+        {"files": {"files": ("a.jpg", photo)}, "data": {"top": "0"}},
+        {"files": {"files": ("a.jpg", photo)}, "data": {"top": "²"}},
+        {"files": {"files": ("a.jpg", photo)}, "data": {"top": "5" * 2000}},
+    ):
+        answer = client.post("/api/predict", **asked)  # type: ignore[arg-type]
+        assert answer.status_code == 422, asked
+        assert list(answer.json()) == ["error"]
+
+
+def test_limits_on_files_bytes_and_pixels(bundle: Path, photos: list[Path]):
+    with TestClient(create(bundle, files=2, bytes=60_000, pixels=10_000)) as client:
+        assert client.post("/api/predict", files=files(photos[:2])).status_code == 200
+        many = client.post("/api/predict", files=files(photos[:3]))
+        assert (many.status_code, many.json()) == (413, {"error": "at most 2 photos in one request"})
+        large = client.post("/api/predict", files={"files": ("a.jpg", bytes(70_000))})
+        assert large.status_code == 413
+        assert "60,000" in large.json()["error"]
+        file = io.BytesIO()
+        Image.new("RGB", (101, 100)).save(file, "PNG")
+        wide = client.post("/api/predict", files={"files": ("a.png", file.getvalue())})
+        assert "101×100" in wide.json()["results"][0]["error"]
+
+
+def test_names_are_sent_back_without_what_no_name_should_hold(client: TestClient, photos: list[Path]):
+    data = photos[0].read_bytes()
+    sent = {"files": ("a\x1b[31m\u202e" + "b" * 500, data)}
+    name = client.post("/api/predict", files=sent).json()["results"][0]["name"]
+    assert name.isprintable()
+    assert len(name) == 200
+
+
+@pytest.mark.parametrize("method", ["gradcam", "layercam", "occlusion"])
+def test_an_explanation_lies_over_what_the_model_saw(client: TestClient, photos: list[Path], method: str):
+    sent = {"file": ("a.jpg", photos[0].read_bytes())}
+    answer = client.post("/api/explain", files=sent, data={"method": method, "country": "JP"}).json()
+    assert (answer["method"], answer["country"], answer["against"]) == (method, "JP", None)
+    left, top, right, bottom = answer["box"]
+    assert 0 <= left < right <= 1
+    assert 0 <= top < bottom <= 1
+    assert (right - left) * 96 == pytest.approx((bottom - top) * 72)  # a square of the 96×72 photo
+    picture = Image.open(io.BytesIO(base64.b64decode(answer["png"])))
+    assert (picture.mode, picture.size) == ("RGBA", (64, 64))
+    assert answer["evidence"] == (np.asarray(picture)[..., 3].max() == 255)
+    rows = np.array(answer["map"])
+    assert rows.shape == (32, 32)
+    assert 0 <= rows.min() <= rows.max() <= 1
+
+
+def test_torch_explains_as_gradcam_does(bundle: Path, photos: list[Path]):
+    import torch
+
+    from whichland.images.decode import load as decode
+
+    loaded = load(bundle)
+    crop = loaded.preprocess.crop(decode(str(photos[1])))
+    x_BCHW = torch.from_numpy(loaded.preprocess.normalise(crop[None]))
+    for country, against, target in (("US", None, 5), ("US", "FR", (5, 1))):
+        with TestClient(create(bundle, explain="gradcam")) as client:
+            asked = {"country": country} | ({"against": against} if against else {})
+            answer = client.post("/api/explain", files={"file": ("a", photos[1].read_bytes())}, data=asked)
+        alpha = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer.json()["png"]))))[..., 3]
+        assert np.abs(alpha / 255 - gradcam(loaded.model, x_BCHW, target)[0].numpy()).max() < 0.003
+
+
+def test_an_explanation_of_nothing_there_is(client: TestClient, photos: list[Path]):
+    good = {"file": ("a.jpg", photos[0].read_bytes())}
+    guess = client.post("/api/explain", files=good).json()["country"]
+    for data in (
+        {"country": "XX"},
+        {"against": "nowhere"},
+        {"country": "FR", "against": "FR"},
+        {"against": guess},
+        {"method": "magic"},
+        {"method": "rollout"},  # the model has no attention
+    ):
+        answer = client.post("/api/explain", files=good, data=data)
+        assert answer.status_code == 422, data
+        assert list(answer.json()) == ["error"]
+    assert client.post("/api/explain", files={"file": ("a.jpg", b"no photo")}).status_code == 422
+    assert (
+        client.post("/api/explain", files=[("file", ("a", b"1")), ("file", ("b", b"2"))]).status_code == 413
+    )
+
+
+def test_info_says_what_is_there(client: TestClient, bundle: Path, tmp_path: Path):
+    info = client.get("/api/info").json()
+    assert [label["code"] for label in info["labels"]] == list(LABELS)
+    assert {"code": "NA", "name": "Namibia"} in info["labels"]
+    assert (info["engine"], info["torch"], info["sets"], info["calibrated"]) == (
+        "torch",
+        True,
+        [80, 90, 95],
+        True,
+    )
+    assert (info["report"], info["atlas"], info["play"]) == (False, False, False)
+    with TestClient(create(make_bundle(tmp_path / "plain"))) as plain:
+        info = plain.get("/api/info").json()
+        assert (info["torch"], info["methods"], info["calibrated"], info["sets"]) == (
+            False,
+            ["occlusion"],
+            False,
+            [],
+        )
+        assert plain.get("/healthz").json() == {"status": "ok"}
+
+
+def test_a_bundle_without_calibration_and_places_says_less(tmp_path: Path, photos: list[Path]):
+    with TestClient(create(make_bundle(tmp_path / "plain"))) as client:
+        result = client.post("/api/predict", files=files(photos[:1])).json()["results"][0]
+    assert (result["set"], result["silent"], result["pin"]) == (None, False, None)
+
+
+def test_metrics_count_requests_photos_and_refusals(bundle: Path, photos: list[Path]):
+    with TestClient(create(bundle)) as client:
+        client.post("/api/predict", files=files(photos[:3]))
+        client.post("/api/predict", files={"files": ("a", b"no photo")})
+        client.get("/api/../../etc/passwd?name=secret")
+        text = client.get("/metrics").text
+    assert 'whichland_photos_total{result="judged"} 3.0' in text
+    assert 'whichland_photos_total{result="unreadable"} 1.0' in text
+    assert 'whichland_requests_total{method="POST",route="/api/predict",status="422"} 1.0' in text
+    assert "whichland_photos_inside 0.0" in text
+    assert "whichland_upload_bytes 0.0" in text
+    assert "secret" not in text
+    assert "passwd" not in text
+
+
+def test_no_answer_holds_a_path_of_the_server(client: TestClient, bundle: Path, photos: list[Path]):
+    answers = [
+        client.get("/api/info"),
+        client.post("/api/predict", files=files(photos[:1])),
+        client.post("/api/explain", files={"file": ("a.jpg", photos[0].read_bytes())}, data={"method": "x"}),
+        client.get("/nothing"),
+        client.get("/metrics"),
+        client.get("/openapi.json"),
+    ]
+    for answer in answers:
+        assert str(bundle.parent) not in answer.text + json.dumps(dict(answer.headers))
+        assert "site-packages" not in answer.text
+
+
+def test_a_defect_is_an_answer_without_a_word_of_the_inside(bundle: Path, photos: list[Path]):
+    from dataclasses import replace
+
+    from whichland.serve.batching import Batcher
+
+    def broken(crops: np.ndarray) -> np.ndarray:
+        raise RuntimeError(f"/secret/place {crops.shape}")
+
+    service = replace(service_of(bundle), batcher=Batcher(broken, batch=4))
+    with TestClient(create_app(service), raise_server_exceptions=False) as client:
+        answer = client.post("/api/predict", files=files(photos[:1]))
+        assert answer.status_code == 500
+        assert list(answer.json()) == ["error"]
+        assert "secret" not in answer.text
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert client.post("/api/predict", files={"files": ("a", b"")}).status_code == 422  # it lives on
+
+
+def test_a_wide_photo_is_seen_in_several_views_as_predict_sees_it(client: TestClient, bundle: Path):
+    from whichland.model.views import combined, crops_of
+
+    file = io.BytesIO()
+    Image.fromarray(pixels(3, height=80, width=320)).save(file, "PNG")
+    loaded = load(bundle)
+    crops = crops_of(file.getvalue(), loaded.preprocess)
+    assert len(crops) > 1
+    odds_VK = service_of(bundle).runner.odds(np.stack(crops))
+    expected = combined(odds_VK, np.zeros(len(crops), int))[0]
+    result = client.post("/api/predict", files={"files": ("wide.png", file.getvalue())}).json()["results"][0]
+    assert np.allclose([result["odds"][label] for label in LABELS], expected, atol=2e-6)
+
+
+def test_words_cover_all_odds_and_rise_with_them():
+    bounds = [least for least, _ in WORDS]
+    assert bounds == sorted(bounds, reverse=True)
+    assert bounds[-1] == 0
+    assert words(1.0) == "virtually certain"
+    assert words(0.66) == "likely"
+    assert words(0.659) == "more likely than not"
