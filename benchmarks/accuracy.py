@@ -26,7 +26,7 @@ import polars as pl
 import torch
 
 from whichland.allocator import keep_freed_memory
-from whichland.evaluate.bootstrap import group_numbers, interval, replicate
+from whichland.bootstrap import group_numbers, interval, replicate
 from whichland.evaluate.metrics import SCORES, Outcomes, scores
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from whichland.evaluate.bootstrap import group_numbers
+from whichland.bootstrap import group_numbers
 from whichland.evaluate.calibration import temperature_interval
 from whichland.evaluate.predictions import FILE, IDENTITY_KEY
 from whichland.evaluate.reliability import equal_mass, odds_scores

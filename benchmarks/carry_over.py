@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from whichland.evaluate.bootstrap import group_numbers, interval, replicate
+from whichland.bootstrap import group_numbers, interval, replicate
 from whichland.evaluate.metrics import Outcomes, scores
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from carry_over import odds_of
-from whichland.evaluate.bootstrap import interval, replicate
+from whichland.bootstrap import interval, replicate
 from whichland.evaluate.metrics import Outcomes, scores
 from whichland.model import bundle as bundles
 

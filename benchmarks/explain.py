@@ -28,11 +28,11 @@ import polars as pl
 import torch
 
 from whichland import manifest as manifests
+from whichland.bootstrap import mean_interval
 from whichland.errors import UserError
 from whichland.explain.clues import clue_shares
 from whichland.explain.explanation import explain
 from whichland.explain.gradcam import gradcam
-from whichland.explain.intervals import mean_interval
 from whichland.explain.methods import METHODS
 from whichland.explain.verify import Verdict, Verifier
 from whichland.images.decode import ImageError

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from whichland.evaluate.bootstrap import group_numbers, interval, replicate
+from whichland.bootstrap import group_numbers, interval, replicate
 from whichland.evaluate.metrics import Outcomes, scores
 
 

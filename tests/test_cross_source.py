@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from whichland.bootstrap import Score
 from whichland.cli.main import root
 from whichland.errors import UserError
-from whichland.evaluate.bootstrap import Score
 from whichland.evaluate.cross_source import OTHERS, Cell, CrossSource, cross_source
 from whichland.manifest import Manifest, write
 from whichland.train.config import TrainConfig

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from whichland.bootstrap import mean_interval
 from whichland.explain.faithfulness import insertion_and_deletion, moved_at_random
-from whichland.explain.intervals import mean_interval
 from whichland.explain.randomised import rank_correlation, shuffled, ssim
 from whichland.explain.smoothing import gaussian_blur
 from whichland.explain.verify import Verdict, Verifier

@@ -15,7 +15,7 @@ require_extra("train", "torch")
 from whichland.evaluate.calibration import CalibrateConfig  # noqa: E402
 
 if TYPE_CHECKING:
-    from whichland.evaluate.bootstrap import Score
+    from whichland.bootstrap import Score
     from whichland.evaluate.calibration import Calibrated
 
 SAID = {"ece": "calibration error", "brier": "Brier score", "nll": "log-likelihood, negative"}

@@ -17,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from whichland import manifest as manifests
+from whichland.bootstrap import group_numbers
 from whichland.errors import UserError
 from whichland.evaluate import audit_alone as alone
 from whichland.evaluate.audit_alone import Photos, read_photos
@@ -25,7 +26,6 @@ from whichland.evaluate.audit_config import AuditConfig
 from whichland.evaluate.audit_effects import MIN_GROUPS, Check, adjust, verdict
 from whichland.evaluate.audit_mirror import mirror_check
 from whichland.evaluate.audit_sources import source_check
-from whichland.evaluate.bootstrap import group_numbers
 from whichland.evaluate.predictions import Identity, bundle_hash
 from whichland.images.preprocess import Pixels
 from whichland.manifest import Manifest

@@ -13,8 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
+from whichland.bootstrap import Score, interval, replicate
 from whichland.evaluate.audit_effects import Effect, Limits, by_country, skill
-from whichland.evaluate.bootstrap import Score, interval, replicate
 from whichland.evaluate.source_probe import HEADER, TREES, fact_columns
 from whichland.images.decode import ImageError, decode, read_bytes
 from whichland.images.encode import encode_jpeg

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from whichland.evaluate.bootstrap import LEVEL, Score
+from whichland.bootstrap import LEVEL, Score
 from whichland.evaluate.paired import holm
 
 Floats = NDArray[np.float64]

@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from whichland.bootstrap import Score, group_numbers, interval, replicate
 from whichland.errors import UserError
 from whichland.evaluate.audit_effects import Check, Effect
-from whichland.evaluate.bootstrap import Score, group_numbers, interval, replicate
 from whichland.evaluate.source_probe import ProbeConfig, source_probe
 from whichland.manifest import Manifest
 

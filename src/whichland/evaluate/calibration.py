@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 
 from whichland import manifest as manifests
+from whichland.bootstrap import Score, replicate, scored
 from whichland.errors import UserError
-from whichland.evaluate.bootstrap import Score, replicate, scored
 from whichland.evaluate.metrics import Floats, Ints
 from whichland.evaluate.predictions import Identity, collect, doubt_about
 from whichland.evaluate.reliability import OddsScores, compared

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from whichland import manifest as manifests
+from whichland.bootstrap import LEVEL, group_numbers, interval
 from whichland.errors import UserError
 from whichland.evaluate import paired
-from whichland.evaluate.bootstrap import LEVEL, group_numbers, interval
 from whichland.evaluate.paired import SCORES, Floats, Ints, Tally
 from whichland.evaluate.predictions import FILE, IDENTITY_KEY, Identity, bundle_hash, identity_of
 from whichland.evaluate.report import Score, evaluate

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.evaluate.bootstrap import Score, replicate, scored, shares
+from whichland.bootstrap import Score, replicate, scored, shares
 from whichland.evaluate.metrics import Floats, Ints
 from whichland.model.calibration import Calibration
 

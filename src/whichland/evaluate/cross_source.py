@@ -21,11 +21,11 @@ import numpy as np
 import polars as pl
 
 from whichland import manifest as manifests
+from whichland.bootstrap import Score, replicate, scored
 from whichland.config import read_toml, to_toml
 from whichland.curate.balance import BalanceConfig, balance
 from whichland.errors import UserError
 from whichland.evaluate import metrics
-from whichland.evaluate.bootstrap import Score, replicate, scored
 from whichland.evaluate.predictions import Identity, Predictions, bundle_hash, collect
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles

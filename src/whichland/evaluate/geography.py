@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.evaluate.bootstrap import Floats, Score, interval, replicate, scored
+from whichland.bootstrap import Floats, Score, interval, replicate, scored
 from whichland.evaluate.metrics import Ints, Outcomes, by_country
 from whichland.geo.countries import COUNTRIES
 from whichland.geo.land import land_points

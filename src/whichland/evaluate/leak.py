@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from whichland.bootstrap import group_numbers, interval, replicate
 from whichland.errors import UserError
-from whichland.evaluate.bootstrap import group_numbers, interval, replicate
 from whichland.manifest import Manifest
 from whichland.model.features import BackboneConfig, Features, features
 from whichland.progress import Progress

@@ -11,8 +11,8 @@ import numpy as np
 from markupsafe import Markup
 
 import whichland
+from whichland.bootstrap import Score
 from whichland.evaluate import figures, metrics, odds_figures
-from whichland.evaluate.bootstrap import Score
 from whichland.evaluate.predictions import SHOWN
 from whichland.evaluate.report import Confused, Explanation, Report, confusion_csv
 from whichland.geo.countries import country_name

@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.evaluate.bootstrap import LEVEL
+from whichland.bootstrap import LEVEL
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

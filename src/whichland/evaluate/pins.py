@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from whichland.evaluate.bootstrap import Floats, Score, replicate, scored
+from whichland.bootstrap import Floats, Score, replicate, scored
 from whichland.evaluate.predictions import Predictions
 from whichland.evaluate.report import Report
 from whichland.geo.distance import WORLD_KM, geoguessr_score, haversine_km

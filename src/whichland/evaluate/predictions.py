@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from whichland.bootstrap import group_numbers
 from whichland.curate.certificate import difference
 from whichland.errors import UserError
-from whichland.evaluate.bootstrap import group_numbers
 from whichland.evaluate.metrics import Ints, Outcomes
 from whichland.images.decode import ImageError
 from whichland.manifest import Manifest

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.evaluate.bootstrap import Score, interval, replicate, scored, shares
+from whichland.bootstrap import Score, interval, replicate, scored, shares
 from whichland.evaluate.metrics import Floats, Ints
 from whichland.model.calibration import Calibration
 

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from whichland.bootstrap import group_numbers, interval, replicate
 from whichland.errors import UserError
-from whichland.evaluate.bootstrap import group_numbers, interval, replicate
 from whichland.images.decode import ImageError, read_bytes
 from whichland.images.file_facts import FileFacts, file_facts
 from whichland.manifest import Manifest

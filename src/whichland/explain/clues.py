@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from whichland.bootstrap import mean_interval
 from whichland.explain.faithfulness import clue_mass
-from whichland.explain.intervals import mean_interval
 from whichland.explain.methods import find_method
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from whichland.bootstrap import interval
 from whichland.config import build
 from whichland.errors import UserError
-from whichland.evaluate.bootstrap import interval
 from whichland.evaluate.report import evaluate
 from whichland.manifest import read
 from whichland.train.config import TrainConfig

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from whichland.bootstrap import interval
 from whichland.evaluate import paired
-from whichland.evaluate.bootstrap import interval
 from whichland.evaluate.compare import Answers, Comparison, compare_answers, count_answers, read_answers
 from whichland.evaluate.metrics import SCORES
 from whichland.evaluate.report import Score

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.evaluate.bootstrap import interval
+from whichland.bootstrap import interval
 
 Floats = NDArray[np.float64]
 
