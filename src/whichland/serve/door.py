@@ -92,13 +92,13 @@ class Arrival:
         if message["type"] != "http.request":
             self.whole = True  # the client is gone
             return message
+        self.whole = not message.get("more_body")
         size = len(message.get("body", b""))
         if self.held + size > settings.bytes:
             raise too_large(settings.bytes)
         self.load.take_bytes(size)
         self.held += size
-        if not message.get("more_body"):
-            self.whole = True
+        if self.whole:
             self.arrived()
         return message
 
