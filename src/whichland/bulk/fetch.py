@@ -6,6 +6,7 @@ later. No cookies, no credentials; compressed answers are not asked for.
 """
 
 import ipaddress
+import re
 import socket
 import threading
 import time
@@ -93,7 +94,7 @@ class Fetcher:
             url = httpx.URL(address)
         except (httpx.InvalidURL, ValueError) as error:
             raise RefusedAddress(f"not a web address ({error})") from None
-        if not url.host or url.userinfo:
+        if url.userinfo or not re.fullmatch(rb"[\w.:-]+", url.raw_host):
             raise RefusedAddress("not an address of a host alone, without a user's name")
         target = httpcore.URL(
             scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path or b"/"
@@ -139,7 +140,9 @@ def public_addresses(host: str, port: int, *, allow_local: bool) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"no such host: {error}") from None
+        if getattr(error, "errno", None) == socket.EAI_AGAIN:
+            raise httpcore.ConnectError("its name cannot be looked up now") from None
+        raise RefusedAddress("no such host") from None
     numbers = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not allow_local:
         local = next((number for number in numbers if not is_public(number)), None)

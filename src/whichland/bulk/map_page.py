@@ -95,7 +95,7 @@ def map_page(frame: "pl.DataFrame", rows: Rows, *, title: str) -> str:
 def _pin(row: Mapping[str, Any], box: MapBox) -> dict[str, Any]:
     ((x, y),) = box.place(np.array([[row["pin_lat"], row["pin_lon"]]]))
     unit = box.width / 360
-    radius = min(10.0, 2.2 + 0.8 * math.sqrt(row["photos"])) * unit
+    radius = min(8.0, 1.2 + 0.6 * math.sqrt(row["photos"])) * unit
     many = f"{row['photos']:,} photos" if row["photos"] > 1 else "1 photo"
     said = f"{country_name(row['country'])}: {many}"
     return {
@@ -120,7 +120,9 @@ def _land_path(box: MapBox) -> str:
 
 def _listed(row: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
     """What the page says of one photo."""
-    found: dict[str, Any] = {"path": row["path"], "error": row["error"], "thumbnail": row["thumbnail"]}
+    folder, slash, name = row["path"].rpartition("/")
+    found: dict[str, Any] = {"folder": folder + slash, "name": name}
+    found |= {"error": row["error"], "thumbnail": row["thumbnail"]}
     if row["error"] is not None:
         return found
     named = [{"code": code, "name": country_name(code), "odds": odds} for code, odds in guesses(row)[:NAMED]]

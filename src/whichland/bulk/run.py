@@ -65,7 +65,7 @@ def predict_to(
                         complain(row)
                 progress.advance(len(batch))
         frame = journal.frame(photos, schema_of(rows))
-        write(frame, out, rows, title=f"{len(photos):,} photos as {bundle.resolve().name} sees them")
+        write(frame, out, rows, title=f"{len(photos):,} photos, as {_name(bundle)} sees them")
         journal.remove()
     return _outcome(frame, config)
 
@@ -85,6 +85,12 @@ def _rows(
         return
     for batch in answers(runner, waiting, rows.config, addresses=photos.addresses, thumbnails=pictured):
         yield rows.of(batch)
+
+
+def _name(bundle: Path) -> str:
+    """What a bundle is called: its folder, or that of its run."""
+    folder = bundle.resolve()
+    return folder.parent.name if folder.name == "bundle" else folder.name
 
 
 def _outcome(frame: "pl.DataFrame", config: PredictConfig) -> Outcome:
