@@ -87,6 +87,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _silent(self) -> None:
         time.sleep(5)
 
+    def _held_once(self) -> None:
+        if self.asked[self.path] == 1:
+            time.sleep(60)
+        self._good()
+
     def _drip(self) -> None:
         self._begin(1000)
         for _ in range(1000):
