@@ -191,7 +191,7 @@ def test_info_says_what_is_there(client: TestClient, bundle: Path, tmp_path: Pat
         [80, 90, 95],
         True,
     )
-    assert (info["report"], info["atlas"], info["play"]) == (False, False, False)
+    assert (info["report"], info["atlas"], info["play"]) == (False, False, True)
     with TestClient(create(make_bundle(tmp_path / "plain"))) as plain:
         info = plain.get("/api/info").json()
         assert (info["torch"], info["methods"], info["calibrated"], info["sets"]) == (

@@ -21,6 +21,9 @@ def serve(
     Every flag can also be given as a variable of the environment. The page is at /, the schema of the API at
     /openapi.json. SIGTERM and Ctrl-C let what is under way finish.
     """
+    from whichland.model.bundle import read_settings
+
+    read_settings(bundle)  # what is no bundle is said before anything slow is imported
     from whichland.serve.server import serve as run
 
     run(bundle, config)

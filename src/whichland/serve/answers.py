@@ -19,14 +19,7 @@ def answer(service: Service, name: str, seen: Seen, *, top: int, milliseconds: f
         "name": name,
         "width": seen.width,
         "height": seen.height,
-        "guesses": [
-            {
-                "country": labels[at],
-                "name": country_name(labels[at]),
-                "probability": round(float(odds_K[at]), DECIMALS),
-            }
-            for at in order[:top]
-        ],
+        "guesses": guesses(service, odds_K, top),
         "odds": {labels[at]: round(float(odds_K[at]), DECIMALS) for at in order},
         "words": words(float(odds_K[order[0]])),
         "set": country_set(service, odds_K),
@@ -35,6 +28,20 @@ def answer(service: Service, name: str, seen: Seen, *, top: int, milliseconds: f
         "neighbours": None,
         "milliseconds": round(milliseconds, 1),
     }
+
+
+def guesses(service: Service, odds_K: Odds, top: int) -> list[dict[str, Any]]:
+    """The likeliest countries, as `schema.Guess` describes them."""
+    labels = service.runner.labels
+    return [
+        {
+            "country": labels[at],
+            "name": country_name(labels[at]),
+            "probability": round(float(odds_K[at]), DECIMALS),
+            "words": words(float(odds_K[at])),
+        }
+        for at in (-odds_K).argsort(kind="stable")[:top]
+    ]
 
 
 def country_set(service: Service, odds_K: Odds) -> dict[str, Any] | None:

@@ -61,7 +61,7 @@ def router(service: Service) -> APIRouter:
             "limits": {name: getattr(settings, name) for name in ("files", "bytes", "pixels", "seconds")},
             "report": service.report is not None,
             "atlas": service.atlas is not None,
-            "play": service.play is not None,
+            "play": True,  # on drawn streets where no manifest was given
             "neighbours": False,
         }
 

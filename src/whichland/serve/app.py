@@ -5,8 +5,6 @@ app = create_app(open_service("runs/demo/run/bundle"))
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from whichland import __version__
-from whichland.serve import api, reports
+from whichland.serve import api, page, play, reports
 from whichland.serve.door import Door
 from whichland.serve.gate import Gate
 from whichland.serve.headers import SecurityHeaders
@@ -47,10 +45,9 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.state.whichland = service
-    app.include_router(api.router(service))
-    app.include_router(reports.router(service))
-    _include_pages(app, service)
-    app.mount("/static", StaticFiles(directory=STATIC, check_dir=False), name="static")
+    for part in (api, reports, page, play):
+        app.include_router(part.router(service))
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for kind, handler in ((HTTPException, _refused), (RequestValidationError, _invalid)):
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
     # the last added is the outermost
@@ -64,12 +61,6 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.openapi = lambda: _schema(app, service)  # type: ignore[method-assign]
     return app
-
-
-def _include_pages(app: FastAPI, service: Service) -> None:
-    for name in ("whichland.serve.page", "whichland.serve.play"):
-        if find_spec(name) is not None:
-            app.include_router(import_module(name).router(service))
 
 
 async def _refused(request: Request, error: HTTPException) -> JSONResponse:

@@ -53,6 +53,7 @@ class Guess(BaseModel):
     country: Annotated[str, Field(examples=["NO"])]
     name: Annotated[str, Field(examples=["Norway"])]
     probability: Annotated[float, PROBABILITY, Field(examples=[0.81])]
+    words: Annotated[str, Field(description="the same in the IPCC's words", examples=["likely"])]
 
 
 class CountrySet(BaseModel):
@@ -84,9 +85,7 @@ class Answer(BaseModel):
             examples=[{"NO": 0.81, "SE": 0.19}],
         ),
     ]
-    words: Annotated[
-        str, Field(description="the first guess's odds in the IPCC's words", examples=["likely"])
-    ]
+    words: Annotated[str, Field(description="those of the first guess", examples=["likely"])]
     set: CountrySet | None
     silent: Annotated[bool, Field(description="less sure than an answer should be")]
     pin: Pin | None

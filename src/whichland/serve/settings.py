@@ -52,7 +52,7 @@ class ServeConfig:
     explanations: Annotated[int, "explanations running or waiting; beyond it the answer is 503"] = 8
     stop_seconds: Annotated[float, "for what is under way to finish once told to stop"] = 30.0
     play: Annotated[
-        str | None, "manifest whose test photos are played with; the game is off when not given"
+        str | None, "manifest whose test photos are played with; drawn streets when not given"
     ] = None
     report: Annotated[str | None, "report.html to show; the one beside the bundle when not given"] = None
     atlas: Annotated[
