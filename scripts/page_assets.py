@@ -30,6 +30,7 @@ STATIC = Path(__file__).parent.parent / "src/whichland/serve/static"
 PACKAGES = {"leaflet": "1.9.4", "country-flag-icons": "1.6.20", "world-atlas": "2.0.2"}
 TOLERANCE = 0.18  # degrees: half a pixel on a map of the world 1,000 pixels wide
 SPECK = 0.04  # square degrees: islands below it go, unless they are all there is of a country
+POLE = -89.9  # degrees: Antarctica's edge runs along it from one side of the map to the other
 SMALL = 0.8  # square degrees: countries below it are drawn as a point too
 
 
@@ -112,13 +113,32 @@ def polygons(topology: dict[str, Any]) -> list[BaseGeometry]:
 
     def ring(numbers: list[int]) -> Any:
         lines = [arcs[number] if number >= 0 else arcs[~number][::-1] for number in numbers]
-        return np.concatenate([line[bool(at) :] for at, line in enumerate(lines)])
+        return unrolled(np.concatenate([line[bool(at) :] for at, line in enumerate(lines)]))
 
     found = []
     for country in topology["objects"]["countries"]["geometries"]:
         several = country["arcs"] if country["type"] == "MultiPolygon" else [country["arcs"]]
-        found += [shapely.Polygon(ring(shell), [ring(hole) for hole in holes]) for shell, *holes in several]
+        for shell, *holes in several:
+            whole = shapely.Polygon(ring(shell), [ring(hole) for hole in holes])
+            found += cut(shapely.make_valid(whole))  # Antarctica touches itself
     return found
+
+
+def unrolled(ring: Any) -> Any:
+    """A ring that goes on beyond 180 degrees, instead of jumping to the other side."""
+    jumps = np.rint(np.diff(ring[:, 0], prepend=ring[0, 0]) / 360)
+    jumps[ring[:, 1] < POLE] = 0
+    return ring - np.outer(np.cumsum(jumps), [360, 0])
+
+
+def cut(polygon: BaseGeometry) -> list[BaseGeometry]:
+    """The parts of a polygon on either side of the antimeridian, each on its own side of the map."""
+    parts = []
+    for turn in (-360, 0, 360):
+        inside = shapely.intersection(polygon, shapely.box(turn - 180, -90, turn + 180, 90))
+        moved = shapely.transform(inside, lambda places, turn=turn: places - [turn, 0])
+        parts += [part for part in shapely.get_parts(moved) if part.geom_type == "Polygon" and part.area > 0]
+    return parts
 
 
 def feature(code: str, parts: list[BaseGeometry]) -> dict[str, Any]:

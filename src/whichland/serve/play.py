@@ -19,14 +19,15 @@ from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError
 from whichland.model.pins import PinTable, pin_table, pins
 from whichland.model.places import places_of
-from whichland.serve.api import errors
+from whichland.serve.answers import guesses
+from whichland.serve.api import TOP, errors
 from whichland.serve.limits import Refused
 from whichland.serve.rounds import PHOTOS, open_deck
+from whichland.serve.schema import Guess
 from whichland.serve.scoring import score
 from whichland.serve.service import Service
 
 T = TypeVar("T")
-TOP = 5
 LAST_SEED = 999_999_999
 
 Seed = Annotated[int, InPath(ge=0, le=LAST_SEED, description="of the round; the same photos for everybody")]
@@ -71,21 +72,13 @@ class Place(BaseModel):
     credit: Annotated[str | None, Field(description="who took the photo, and its licence")]
 
 
-class Odds(BaseModel):
-    """One of the model's guesses."""
-
-    country: str
-    name: str
-    probability: float
-
-
 class Revealed(BaseModel):
     """The end of one photo: both pins, the truth, and how sure the model was."""
 
     you: Pinned
     model: Pinned
     truth: Place
-    guesses: list[Odds]
+    guesses: list[Guess]
 
 
 class HeatMap(BaseModel):
@@ -147,19 +140,15 @@ def router(service: Service) -> APIRouter:
         truth = deck.truth(row)
         lat, lon = (round(value, 4) for value in best.tolist())
         you, model = await in_thread(lambda: (score(pin.lat, pin.lon, truth), score(lat, lon, truth)))
-        labels = service.runner.labels
         return {
             "you": {"lat": pin.lat, "lon": pin.lon, **asdict(you)},
             "model": {"lat": lat, "lon": lon, **asdict(model)},
             "truth": {
                 **asdict(truth),
                 "name": country_name(truth.country),
-                "known": truth.country in labels,
+                "known": truth.country in service.runner.labels,
             },
-            "guesses": [
-                {"country": labels[at], "name": country_name(labels[at]), "probability": float(odds_K[at])}
-                for at in (-odds_K).argsort(kind="stable")[:TOP]
-            ],
+            "guesses": guesses(service, odds_K, TOP),
         }
 
     @routes.get(

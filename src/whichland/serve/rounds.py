@@ -7,7 +7,7 @@ each as likely as any other, then a photo of each, so that a round of five is no
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -119,22 +119,27 @@ def _of_manifest(path: Path) -> Deck:
     )
 
 
+@cache
 def _of_world() -> Deck:
+    from whichland.sources.synthetic.layout import place
     from whichland.sources.synthetic.world import WorldConfig, describe, render
 
     width, height = DRAWN_SIZE
     world = WorldConfig(seed=DRAWN_SEED, scenes=DRAWN_SCENES, width=width, height=height)
-    facts = [describe(world, scene) for scene in range(DRAWN_SCENES)]
-    order = sorted(range(DRAWN_SCENES), key=lambda scene: (facts[scene].country, scene))
+    countries = [
+        place(world.seed, scene, world.countries, world.frames_per_drive).country
+        for scene in range(DRAWN_SCENES)
+    ]
+    order = sorted(range(DRAWN_SCENES), key=countries.__getitem__)
 
     def truth(row: int) -> Truth:
-        fact = facts[order[row]]
+        fact = describe(world, order[row])
         return Truth(
             country=fact.country, lat=fact.lat, lon=fact.lon, credit="whichland's synthetic world, CC0"
         )
 
     return Deck(
-        countries=np.array([facts[scene].country for scene in order]),
+        countries=np.array(sorted(countries)),
         truth=truth,
         pixels=lambda row: render(world, order[row]).image,
         drawn=True,

@@ -53,4 +53,5 @@ def _outline(code: str) -> Points:
     parts_E = np.maximum(1, np.ceil(np.abs(way_E2).max(axis=1) / STEP)).astype(np.int64)
     edge_P = np.repeat(np.arange(len(some)), parts_E)
     share_P = (np.arange(len(edge_P)) - np.repeat(np.cumsum(parts_E) - parts_E, parts_E)) / parts_E[edge_P]
-    return begin_E2[edge_P] + share_P[:, None] * way_E2[edge_P]
+    outline: Points = begin_E2[edge_P] + share_P[:, None] * way_E2[edge_P]
+    return outline

@@ -31,6 +31,12 @@ function setOpacity() {
   $("heat").style.opacity = $("opacity").value / 100;
 }
 
+// As wide as there is room, but no higher than the window lets one see whole.
+export function fitStage() {
+  const { naturalWidth, naturalHeight } = $("photo");
+  $("stage").style.maxWidth = `${(70 * naturalWidth) / naturalHeight}vh`;
+}
+
 export function hideHeat() {
   $("heat").hidden = true;
   $("frame").hidden = true;

@@ -31,8 +31,9 @@ export class WorldMap {
     this.map = L.map(element, {
       attributionControl: false,
       zoomControl: false,
-      zoomSnap: 0.25,
-      minZoom: 0.5,
+      zoomSnap: 0.1,
+      zoomDelta: 0.5,
+      minZoom: 0,
       maxZoom: 8,
       maxBounds: [
         [-85, -220],
@@ -69,7 +70,7 @@ export class WorldMap {
     }).addTo(this.map);
     for (const { properties } of found.features)
       if (properties.small)
-        add(properties.code, L.circleMarker(properties.at, { radius: 3, weight: 0.6 }).addTo(this.map));
+        add(properties.code, L.circleMarker(properties.at, { radius: 2.5, weight: 0.6 }).addTo(this.map));
     this.places = new Map(found.features.map(({ properties: p }) => [p.code, p.at]));
     this.recolour();
     return this;
@@ -94,7 +95,12 @@ export class WorldMap {
     for (const [code, layers] of this.layers) {
       const known = this.odds && code in this.odds;
       const fill = known ? ramp[shadeOf(this.odds[code])] : this.odds ? none : plain;
-      for (const layer of layers) layer.setStyle({ color: line, fillColor: fill, fillOpacity: 1 });
+      // points of countries that the model does not know would only litter the map
+      const away = this.odds && !known;
+      for (const layer of layers) {
+        const shown = away && layer instanceof L.CircleMarker ? 0 : 1;
+        layer.setStyle({ color: line, fillColor: fill, fillOpacity: shown, opacity: shown });
+      }
     }
   }
 
@@ -102,9 +108,12 @@ export class WorldMap {
   setPins(pins) {
     this.pins.clearLayers();
     for (const { lat, lon, kind, label } of pins) {
-      const icon = L.divIcon({ className: `pin ${kind}`, html: PIN, iconSize: [28, 36], iconAnchor: [14, 35] });
-      L.marker([lat, lon], { icon, alt: label, keyboard: false, interactive: true })
-        .bindTooltip(label, { offset: [0, -30], direction: "top" })
+      const target = kind === "truth";
+      const icon = target
+        ? L.divIcon({ className: `pin ${kind}`, html: TARGET, iconSize: [26, 26], iconAnchor: [13, 13] })
+        : L.divIcon({ className: `pin ${kind}`, html: PIN, iconSize: [28, 36], iconAnchor: [14, 35] });
+      L.marker([lat, lon], { icon, alt: label, keyboard: false, zIndexOffset: target ? 1000 : 0 })
+        .bindTooltip(label, { offset: [0, target ? -10 : -30], direction: "top" })
         .addTo(this.pins);
     }
   }
@@ -119,26 +128,36 @@ export class WorldMap {
 
   whole() {
     this.shown = null;
+    this.map.invalidateSize({ pan: false });
     this.map.fitBounds(WHOLE, { animate: false });
   }
 
   // Show all of some places, not nearer than a continent.
   show(places, nearest = 5) {
     this.shown = [places, nearest];
+    this.map.invalidateSize({ pan: false });
     this.map.fitBounds(L.latLngBounds(places), { padding: [50, 50], maxZoom: nearest, animate: !reduced() });
   }
 
+  // Keep in view what was; a map that is hidden has no size to fit anything into.
   resized() {
-    this.map.invalidateSize({ animate: false });
+    const { clientWidth, clientHeight } = this.element;
+    const size = `${clientWidth} ${clientHeight}`;
+    if (!clientWidth || size === this.size) return;
+    this.size = size;
     if (this.shown) this.show(...this.shown);
-    else if (!this.moved) this.whole();
+    else this.whole();
   }
 }
 
+const TARGET =
+  '<svg viewBox="0 0 26 26" width="26" height="26" aria-hidden="true" focusable="false">' +
+  '<circle class="ring" cx="13" cy="13" r="9.5" stroke-width="4"/><circle class="bull" cx="13" cy="13" r="3.5"/></svg>';
+
 const PIN =
   '<svg viewBox="0 0 28 36" width="28" height="36" aria-hidden="true" focusable="false">' +
-  '<path d="M14 1C7 1 1.5 6.5 1.5 13.4 1.5 22.6 14 35 14 35s12.500-12.400 12.500-21.600C26.500 6.500 21 1 14 1z" stroke-width="1.500"/>' +
-  '<circle cx="14" cy="13.500" r="4.800"/></svg>';
+  '<path d="M14 1C7 1 1.5 6.5 1.5 13.4 1.5 22.6 14 35 14 35s12.5-12.4 12.5-21.6C26.5 6.5 21 1 14 1z" stroke-width="1.5"/>' +
+  '<circle cx="14" cy="13.5" r="4.8"/></svg>';
 
 // The legend of the shades, as a list.
 export function legend(list) {

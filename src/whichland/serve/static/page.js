@@ -5,7 +5,7 @@ import {
   showError, start, t,
 } from "./app.js";
 import { guessRow } from "./guess.js";
-import { heatOn, hideHeat, showHeat, startHeat, turnHeatOn } from "./heat.js";
+import { fitStage, heatOn, hideHeat, showHeat, startHeat, turnHeatOn } from "./heat.js";
 import { legend, WorldMap } from "./map.js";
 
 const AT_ONCE = 3; // photos under way together: enough for the service to batch them
@@ -162,7 +162,7 @@ function drawAnswer(answer) {
 function drawSet({ percent: share, countries }) {
   const shown = countries.slice(0, 12);
   const key = countries.length === 1 ? "answer.setOne" : "answer.set";
-  $("set-title").textContent = t(key, { percent: share, count: countries.length });
+  $("set-title").textContent = t(key, { percent: percent(share / 100), count: countries.length });
   const chips = shown.map((code) => make("li", {}, flag(code), countryName(code)));
   if (countries.length > shown.length)
     chips.push(make("li", { className: "more" }, t("answer.others", { count: countries.length - shown.length })));
@@ -311,6 +311,7 @@ function listen() {
     $("over").hidden = true;
     if (event.dataTransfer.files.length) take(event.dataTransfer.files);
   });
+  $("photo").addEventListener("load", fitStage);
   $("photo").addEventListener("error", () => {
     $("photo").hidden = true;
     $("undrawn").hidden = false;

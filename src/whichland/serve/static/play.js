@@ -4,7 +4,7 @@ import {
   $, about, ask, clearError, countryName, flag, kept, kindly, make, number, onChange, say, showError, start, t,
 } from "./app.js";
 import { guessRow } from "./guess.js";
-import { heatOn, hideHeat, showHeat, startHeat } from "./heat.js";
+import { fitStage, heatOn, hideHeat, showHeat, startHeat } from "./heat.js";
 import { WorldMap } from "./map.js";
 
 const RECORD = "whichland.record"; // {rounds, won, you, model} over all rounds that were finished
@@ -30,6 +30,7 @@ function seedOfAddress() {
 
 async function openRound(seed) {
   round = await (await ask(`/api/play/${seed}`)).json();
+  $("drawn").hidden = !round.drawn;
   const address = new URL(location.href);
   address.searchParams.set("seed", seed);
   history.replaceState(null, "", address);
@@ -39,14 +40,14 @@ async function openRound(seed) {
 }
 
 async function openPhoto() {
-  drawTally();
   clearError();
-  if (ends.length >= round.photos) return showResult();
   pin = heat = null;
   hideHeat();
   for (const id of ["over-round", "reveal", "broken", "heat-controls"]) $(id).hidden = true;
+  drawTally();
+  if (ends.length >= round.photos) return showResult();
   $("game").hidden = false;
-  $("pin-form").hidden = false;
+  pinning(true);
   $("guess").disabled = true;
   $("heat-caption").textContent = $("credit").textContent = "";
   $("country").value = "";
@@ -67,8 +68,13 @@ async function openPhoto() {
   say("");
 }
 
+function pinning(on) {
+  $("pin-form").hidden = !on;
+  $("map").classList.toggle("pinning", on);
+}
+
 function showBroken(error) {
-  $("pin-form").hidden = true;
+  pinning(false);
   $("broken").hidden = false;
   $("broken-text").textContent = t("play.broken", { error: kindly(error) });
 }
@@ -118,9 +124,9 @@ function reveal(end) {
   const seen = path("heat");
   ends.push(end);
   keepPlayed();
-  drawTally();
-  $("pin-form").hidden = true;
+  pinning(false);
   $("reveal").hidden = false;
+  drawTally();
   $("heat-controls").hidden = false;
   drawReveal();
   heat = { path: seen, answer: null, country: end.guesses[0].country };
@@ -265,7 +271,7 @@ function drawTally() {
   $("tally-model").textContent = number(total("model"));
   const state = (at) => {
     const end = ends[at];
-    if (end === undefined) return at === ends.length ? "now" : "";
+    if (end === undefined) return at === ends.length && $("reveal").hidden ? "now" : "";
     return end && end.you.points > end.model.points ? "won" : end && end.you.points < end.model.points ? "lost" : "even";
   };
   $("dots").replaceChildren(...Array.from({ length: round.photos }, (_, at) => make("li", { className: state(at) })));
@@ -305,7 +311,6 @@ async function main() {
     startHeat(info.torch, drawHeat);
     $("game").hidden = false; // the map must have a size before it is made
     map = await new WorldMap($("map"), "play.mapLabel").draw();
-    $("game").hidden = true;
   } catch (error) {
     return showError(kindly(error));
   }
@@ -320,6 +325,7 @@ async function main() {
     const { lat, lng } = map.map.getCenter();
     putPin(lat, lng);
   });
+  $("photo").addEventListener("load", fitStage);
   $("country").addEventListener("change", nameCountry);
   $("pin-form").addEventListener("submit", guess);
   $("next").addEventListener("click", () => openPhoto().then(() => $("round").focus()));
