@@ -40,6 +40,7 @@ CONFIGS = (
     "whichland.evaluate.audit_config:AuditConfig",
     "whichland.train.config:TrainConfig",
     "whichland.evaluate.calibration:CalibrateConfig",
+    "whichland.model.export:ExportConfig",
     "whichland.bulk.config:PredictConfig",
     "whichland.explain.atlas_config:AtlasConfig",
     "whichland.explain.maximise:MaximiseConfig",

@@ -41,6 +41,7 @@ COMMANDS = {
     "cross-source": Entry(
         "whichland.cli.cross_source", "cross_source", "Train on one source, test on another, for all pairs."
     ),
+    "export": Entry("whichland.cli.export", "export", "Write a bundle as ONNX, so that no torch is needed."),
     "predict": Entry("whichland.cli.predict", "predict", "The likeliest countries of photos and folders."),
     "serve": Entry("whichland.cli.serve", "serve", "A bundle over HTTP: the page, the API, the game."),
     "models": Entry("whichland.cli.models", "models", "Models to train: size, input, work, licence, speed."),

@@ -29,26 +29,39 @@ def open_network(
 
     Raises UserError when the file is missing, damaged, or was not exported from this bundle.
     """
-    import onnxruntime  # type: ignore[import-untyped]
-
     check_file(path, info)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = SILENT
-    options.intra_op_num_threads = threads or 0
-    # threads that spin while they wait take the core from those that decode photos
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = session_of(path, threads)
     except Exception as error:  # each kind of damage has its own class there, with no common one
         raise UserError(f"{path}: no network that can be run ({_first_line(error)}); {AGAIN}") from None
     check_fits(path, session.get_modelmeta().custom_metadata_map, labels, preprocess)
     _check_shapes(path, session, labels, preprocess)
+    return _run(session)
 
+
+def run_of(path: Path) -> Callable[[Pixels], NDArray[np.float32]]:
+    """Run a network that has just been made, unchecked."""
+    return _run(session_of(path))
+
+
+def _run(session: Any) -> Callable[[Pixels], NDArray[np.float32]]:
     def run(crops_BHWC: Pixels) -> NDArray[np.float32]:
         logits_BK: NDArray[np.float32] = session.run([OUTPUT], {INPUT: crops_BHWC})[0]
         return logits_BK
 
     return run
+
+
+def session_of(path: Path, threads: int | None = None) -> Any:
+    """Open a network with ONNX Runtime, on some threads; on one a core when None."""
+    import onnxruntime  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = SILENT
+    options.intra_op_num_threads = threads or 0
+    # threads that spin while they wait take the core from those that decode photos
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 AGAIN = "make it anew with `whichland export --force`"

@@ -24,12 +24,18 @@ def open_network(
 
     Raises UserError when OpenVINO is not installed and when the file is missing or damaged.
     """
+    check_file(path, info)
+    return open_at(path, (info.get("export") or {}).get("openvino", {}).get("precision", "f32"), threads)
+
+
+def open_at(
+    path: Path, precision: str, threads: int | None = None
+) -> Callable[[Pixels], NDArray[np.float32]]:
+    """Load a network to be computed in `precision`, f32 or bf16. Raises UserError as `open_network` does."""
     try:
-        import openvino
+        import openvino  # type: ignore[import-untyped]
     except ImportError:
         raise UserError("engine openvino is not installed: pip install 'whichland[fast]'") from None
-    check_file(path, info)
-    precision = (info.get("export") or {}).get("openvino", {}).get("precision", "f32")
     options: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads

@@ -1,0 +1,181 @@
+"""Write a bundle's network for engines other than torch, and keep only what gives the same answers.
+
+model.onnx       floating point; its logits are held against torch's
+model.int8.onnx  8-bit integers, fitted on training photos and held against model.onnx on validation photos
+OpenVINO         reads model.onnx; whether it may compute in bf16 is found on validation photos
+
+What was written, and how well it agrees, stands in whichland.json (see export_record).
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import polars as pl
+
+from whichland.errors import UserError
+from whichland.manifest import Manifest
+from whichland.model.agreement import Agreement, agreement
+from whichland.model.bundle import Bundle, load
+from whichland.model.export_photos import Run, answers_of, crops_of, photos_of
+from whichland.model.export_record import facts_of, keep_record, read_record, sha256, up_to_date
+from whichland.model.onnx_engine import run_of
+from whichland.model.runner import FLOAT_FILE, INT8_FILE, Runner, open_bundle, torch_runner
+from whichland.whole_file import whole_file
+
+PARITY = 1e-3  # of the largest logit: what fp32 sums in another order may differ by
+TRIED = 4  # made-up crops on which that is tested
+TRIED_OF = (
+    4  # one validation photo of so many chooses how much of int8 stays in floating point; the rest judge
+)
+STRICTER = 0.9  # of the bound, while choosing: what is chosen fares a little worse on others
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """What to write beside the floating-point network, and what it must keep of its answers."""
+
+    int8: Annotated[bool, "also 8-bit integers; kept only if they agree on the validation photos"] = False
+    openvino: Annotated[bool, "also find out whether OpenVINO may compute in bf16"] = False
+    same: Annotated[float, "share of photos that must keep their first guess: low end of its interval"] = 0.9
+    moved: Annotated[float, "share of the odds that may go to other countries, mean over photos"] = 0.06
+    fit_on: Annotated[int, "training photos that int8 is fitted on, at most"] = 200
+    judge_on: Annotated[int, "validation photos that are judged on, at most"] = 1000
+    force: Annotated[bool, "write anew, also over a file that was not exported from this bundle"] = False
+
+    def __post_init__(self) -> None:
+        for name in ("same", "moved"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(f"{name} {getattr(self, name):g}: give a share between 0 and 1")
+        for name in ("fit_on", "judge_on"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} {getattr(self, name)}: at least one photo is needed")
+
+    def good(self, found: Agreement) -> bool:
+        """Tell whether so much agreement is enough."""
+        return found.low >= self.same and found.moved <= self.moved
+
+    def promising(self, found: Agreement) -> bool:
+        """The same for the few photos that choose; their interval would be too wide."""
+        return found.same >= self.same and found.moved <= STRICTER * self.moved
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What an export left in the bundle."""
+
+    bundle: Path
+    written: tuple[str, ...]  # names of files; empty when all was there already
+    record: dict[str, Any]  # what whichland.json has under "export"
+
+
+def export(
+    folder: str | Path, manifest: Manifest | None = None, config: ExportConfig | None = None
+) -> Exported:
+    """Write a bundle's network as ONNX, into its folder; with `manifest` what needs photos, too.
+
+    What lies there already and is up to date stays. Raises UserError when `manifest` is missing or has no photos
+    of train or val, when a file stands in the way that was not exported, when the network cannot be exported or
+    gives other logits than torch, and, after the rest was written, when int8 does not agree.
+    """
+    config, folder = config or ExportConfig(), Path(folder)
+    if (config.int8 or config.openvino) and manifest is None:
+        raise UserError(
+            "int8 and openvino are judged on validation photos: give their manifest with --photos"
+        )
+    record, facts, written = read_record(folder), facts_of(folder), []
+    for name in (FLOAT_FILE, INT8_FILE):
+        if (folder / name).exists() and name not in record["files"] and not config.force:
+            raise UserError(f"{folder / name} was not exported from this bundle; write over it with --force")
+    if config.force or not up_to_date(folder, FLOAT_FILE, record, facts):
+        record = _export_float(load(folder), facts)
+        written.append(FLOAT_FILE)
+    if manifest is not None:
+        runner = open_bundle(folder, engine="onnx")
+        photos = photos_of(manifest, "val", runner.labels, config.judge_on)
+        if config.openvino:
+            record["openvino"] = _try_bf16(runner, photos, config)
+            keep_record(folder, record)
+        if config.int8 and not up_to_date(folder, INT8_FILE, record, facts):
+            fitted_on = photos_of(manifest, "train", runner.labels, config.fit_on)
+            record["files"][INT8_FILE] = _try_int8(runner, fitted_on, photos, config)
+            keep_record(folder, record)
+            written.append(INT8_FILE)
+    return Exported(bundle=folder, written=tuple(written), record=record)
+
+
+def _export_float(bundle: Bundle, facts: dict[str, str]) -> dict[str, Any]:
+    """Write model.onnx and its record; what was made from an older one goes."""
+    from whichland.model.onnx_graph import graph_of
+    from whichland.model.onnx_int8 import logits_of
+
+    path = bundle.folder / FLOAT_FILE
+    graph = graph_of(bundle.model, bundle.preprocess, facts)
+    random = np.random.default_rng(0)
+    crops = random.integers(0, 256, (TRIED, *bundle.preprocess.size, 3), dtype=np.uint8)
+    wanted_BK = torch_runner(bundle).run(crops)
+    largest = float(np.abs(wanted_BK).max())
+    with whole_file(path) as partial:
+        partial.write_bytes(graph.SerializeToString())
+        difference = float(np.abs(logits_of(partial, crops) - wanted_BK).max())
+        if not difference <= PARITY * largest:  # also when it is no number
+            raise UserError(
+                f"{path} was not written: its logits differ from torch's by {difference:.2g}, the largest of "
+                f"which is {largest:.2g}"
+            )
+    (bundle.folder / INT8_FILE).unlink(missing_ok=True)
+    record = {
+        "opset": graph.opset_import[0].version,
+        "metadata": facts,
+        "files": {FLOAT_FILE: {"sha256": sha256(path), "difference": difference, "largest": largest}},
+    }
+    keep_record(bundle.folder, record)
+    return record
+
+
+def _agreement(runner: Runner, photos: pl.DataFrame, run: Run) -> Agreement:
+    """How far another way of running the network agrees with the runner's on some photos."""
+    networks = {"before": runner.run, "after": run}
+    logits, truth_N = answers_of(photos, runner.preprocess, runner.labels, networks)
+    return agreement(logits["before"], logits["after"], runner.temperature, truth_N)
+
+
+def _try_bf16(runner: Runner, photos: pl.DataFrame, config: ExportConfig) -> dict[str, Any]:
+    """Find out whether OpenVINO may compute in bf16; return its part of the record."""
+    from whichland.model.openvino_engine import open_at
+
+    found = _agreement(runner, photos, open_at(runner.folder / FLOAT_FILE, "bf16"))
+    return {"precision": "bf16" if config.good(found) else "f32", "bf16": asdict(found)}
+
+
+def _try_int8(
+    runner: Runner, fitted_on: pl.DataFrame, photos: pl.DataFrame, config: ExportConfig
+) -> dict[str, Any]:
+    """Write model.int8.onnx if it agrees, and return its part of the record. Raises UserError if it does not."""
+    from whichland.model import onnx_int8
+
+    path, tried = runner.folder / INT8_FILE, -(-photos.height // TRIED_OF)
+    quantised = onnx_int8.quantise(
+        runner.folder / FLOAT_FILE,
+        crops_of(fitted_on, runner.preprocess),
+        crops_of(photos[:tried], runner.preprocess),
+        runner.temperature,
+        config.promising,
+        facts_of(runner.folder),
+    )
+    with whole_file(path) as partial:
+        partial.write_bytes(quantised.graph.SerializeToString())
+        found = _agreement(runner, photos[tried:], run_of(partial))
+        if not config.good(found):
+            raise UserError(
+                f"no int8: {found}; asked for are {config.same:.0%} at the low end and at most "
+                f"{config.moved:.0%} moved. {FLOAT_FILE} stays; loosen --same and --moved if that is good enough"
+            )
+    return {
+        "sha256": sha256(path),
+        "fitted_on": fitted_on.height,
+        "layers": quantised.layers,
+        "float_layers": quantised.float_layers,
+        **asdict(found),
+    }

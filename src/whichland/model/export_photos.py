@@ -1,0 +1,70 @@
+"""The photos that an export is fitted on and judged on, and the logits of several networks for them."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from whichland.errors import UserError
+from whichland.images.decode import ImageError
+from whichland.images.preprocess import Pixels, Preprocess
+from whichland.manifest import Manifest
+from whichland.model.batches import decoded_ahead
+from whichland.progress import Progress
+
+Run = Callable[[Pixels], NDArray[np.float32]]
+
+BATCH = 16
+MOST_BYTES = 256_000_000  # of crops that are held at once
+
+
+def photos_of(manifest: Manifest, split: str, labels: tuple[str, ...], most: int) -> pl.DataFrame:
+    """Up to `most` kept photos of a split whose country the model knows, the same ones at each call.
+
+    Raises UserError when there are none.
+    """
+    manifest.require("split", "country", hint="make it with `whichland data split`")
+    rows = manifest.kept.filter((pl.col("split") == split) & pl.col("country").is_in(list(labels)))
+    if rows.is_empty():
+        raise UserError(f"the manifest has no kept photos of the model's countries in split {split!r}")
+    return rows.sort("image_id").sample(min(most, rows.height), shuffle=True, seed=0)
+
+
+def crops_of(photos: pl.DataFrame, preprocess: Preprocess) -> Pixels:
+    """The readable photos' crops, N×H×W×3, as many as `MOST_BYTES` allow. Raises UserError when there are none."""
+    height, width = preprocess.size
+    most = max(1, MOST_BYTES // (height * width * 3))
+    found: list[Pixels] = []
+    for _, crops in decoded_ahead(photos["uri"].head(most).to_list(), preprocess, BATCH):
+        found += [crop for crop in crops if not isinstance(crop, ImageError)]
+    if not found:
+        raise UserError(
+            f"none of {photos.height} photos can be read to make int8; choose others with --photos"
+        )
+    return np.stack(found)
+
+
+def answers_of(
+    photos: pl.DataFrame, preprocess: Preprocess, labels: tuple[str, ...], networks: Mapping[str, Run]
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
+    """Each network's logits, N×K, for the readable photos, and the index of their countries; decoded once for all.
+
+    Raises UserError when no photo can be read.
+    """
+    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in networks}
+    truth: list[int] = []
+    countries = iter(photos["country"].to_list())
+    with Progress("judging the exported networks", photos.height) as progress:
+        for names, crops in decoded_ahead(photos["uri"].to_list(), preprocess, BATCH):
+            pairs = [(crop, next(countries)) for crop in crops]
+            readable = [(crop, country) for crop, country in pairs if not isinstance(crop, ImageError)]
+            if readable:
+                batch = np.stack([crop for crop, _ in readable])
+                truth += [labels.index(country) for _, country in readable]
+                for name, run in networks.items():
+                    parts[name].append(run(batch))
+            progress.advance(len(names))
+    if not truth:
+        raise UserError(f"none of the {photos.height} validation photos can be read")
+    return {name: np.concatenate(found) for name, found in parts.items()}, np.array(truth, np.int64)
