@@ -11,9 +11,10 @@ import whichland as wl
 def test_the_public_names() -> None:
     assert set(wl.__all__) == {
         "__version__", "AtlasConfig", "AuditConfig", "BalanceConfig", "CalibrateConfig", "CleanConfig",
-        "GeocodeConfig", "Manifest", "MergeConfig", "ScoreConfig", "SplitConfig", "TrainConfig", "UserError",
+        "ExportConfig", "GeocodeConfig", "Manifest", "MergeConfig", "ScoreConfig", "SplitConfig", "TrainConfig",
+        "UserError",
         "atlas", "audit", "balance", "border_km", "calibrate", "clean", "compare", "country_of", "cross_source",
-        "evaluate", "explain", "find_lr", "geocode", "ingest", "load", "measure", "merge", "open_bundle",
+        "evaluate", "explain", "export", "find_lr", "geocode", "ingest", "load", "measure", "merge", "open_bundle",
         "predict", "read", "score", "sets", "split", "study", "train", "write",
     }  # fmt: skip
     assert set(dir(wl)) == set(wl.__all__)

@@ -42,6 +42,8 @@ _HOMES = {
     "study": "whichland.study.study",
     "load": "whichland.model.bundle",
     "open_bundle": "whichland.model.runner",
+    "ExportConfig": "whichland.model.export",
+    "export": "whichland.model.export",
     "predict": "whichland.model.predict",
     "sets": "whichland.model.calibration",
     "explain": "whichland.explain.explanation",
@@ -80,6 +82,8 @@ if TYPE_CHECKING:
     from whichland.manifest import write as write
     from whichland.model.bundle import load as load
     from whichland.model.calibration import sets as sets
+    from whichland.model.export import ExportConfig as ExportConfig
+    from whichland.model.export import export as export
     from whichland.model.predict import predict as predict
     from whichland.model.runner import open_bundle as open_bundle
     from whichland.model.street import ScoreConfig as ScoreConfig

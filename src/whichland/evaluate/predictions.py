@@ -20,7 +20,7 @@ from whichland.errors import UserError
 from whichland.evaluate.metrics import Ints, Outcomes
 from whichland.images.decode import ImageError
 from whichland.manifest import Manifest
-from whichland.model.bundle import Bundle
+from whichland.model.bundle import Bundle, json_text, read_json
 from whichland.model.predict import best_device, predict
 from whichland.model.views import combined
 from whichland.whole_file import whole_file
@@ -85,12 +85,17 @@ class Predictions:
 
 
 def bundle_hash(folder: Path) -> str:
-    """SHA-256 over what decides a bundle's answers: its weights, its configuration and its temperature."""
-    digest = hashlib.sha256()
-    for name in ("config.json", "whichland.json", "model.safetensors"):
-        with (folder / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    """SHA-256 over what decides a bundle's answers: its weights, its configuration and its temperature.
+
+    What `export` noted about its files does not count: they do not answer here.
+    """
+    info = read_json(folder, "whichland.json")
+    info.pop("export", None)
+    digest = hashlib.sha256((folder / "config.json").read_bytes()).digest()
+    digest += hashlib.sha256(json_text(info).encode()).digest()
+    with (folder / "model.safetensors").open("rb") as weights:
+        digest += hashlib.file_digest(weights, "sha256").digest()
+    return hashlib.sha256(digest).hexdigest()
 
 
 def doubt_about(info: Mapping[str, Any], manifest: Manifest, manifest_sha256: str) -> str | None:

@@ -67,11 +67,11 @@ def save(
         | {"num_classes": len(labels)},
     }
     try:
-        _write_json(partial / "config.json", config)
+        (partial / "config.json").write_text(json_text(config), encoding="utf-8")
         tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
         save_file(tensors, partial / "model.safetensors", metadata={"format": "pt"})
-        _write_json(partial / "whichland.json", dict(info))
-        _write_json(partial / "metrics.json", dict(metrics))
+        (partial / "whichland.json").write_text(json_text(dict(info)), encoding="utf-8")
+        (partial / "metrics.json").write_text(json_text(dict(metrics)), encoding="utf-8")
         (partial / "README.md").write_text(card, encoding="utf-8")
         partial.rename(folder)
     finally:
@@ -134,5 +134,6 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     return cast(dict[str, Any], found)
 
 
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def json_text(values: Mapping[str, Any]) -> str:
+    """The text of one of a bundle's JSON files: whoever writes one anew leaves the rest as it was, to the byte."""
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"

@@ -4,13 +4,12 @@
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from whichland.errors import UserError
-from whichland.model.bundle import read_json, read_settings
+from whichland.model.bundle import json_text, read_json, read_settings
 from whichland.model.onnx_engine import check_file, metadata_of
 from whichland.whole_file import whole_file
 
@@ -25,7 +24,7 @@ def keep_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write the record into whichland.json, whole or not at all."""
     info = read_json(folder, "whichland.json") | {"export": record}
     with whole_file(folder / "whichland.json") as partial:
-        partial.write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_text(json_text(info), encoding="utf-8")
 
 
 def facts_of(folder: Path) -> dict[str, str]:
