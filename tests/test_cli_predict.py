@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import ExifTags, Image
 
 from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.bulk.inputs import find_photos
@@ -134,3 +135,72 @@ def test_what_cannot_be_a_photo_is_said_before_any_work(bundle: Path, tmp_path: 
         run(bundle, photo, "--csv", "--json")
     with pytest.raises(UserError, match="is not a bundle"):
         run(tmp_path / "photos", photo)
+
+
+def test_a_pin_and_the_place_of_the_file_are_said_in_every_form_when_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", labels=("FR", "JP"))
+    (photo,) = make_photos(tmp_path / "photos", 1)
+    image, exif = Image.open(photo), Image.Exif()
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update({1: "N", 2: (48.0, 51.0, 0.0), 3: "E", 4: (2.0, 21.0, 0.0)})
+    image.save(photo, exif=exif)
+    asked = (bundle, photo, "--pin", "--check-exif", "--top", 1)
+
+    assert run(*asked, "--json") == 0
+    stdout, stderr = capsys.readouterr()
+    line = json.loads(stdout)
+    assert set(line) == {"path", "country", "probability", "top", "pin", "exif"}
+    assert line["pin"].keys() == {"lat", "lon", "expected_score"}
+    assert (round(line["exif"]["lat"], 2), line["exif"]["country"]) == (48.85, "FR")
+    assert line["exif"]["agrees"] is (line["country"] == "FR")
+    assert "EXIF: 1 of 1 photos say" in stderr
+
+    assert run(*asked, "--csv") == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert list(row)[3:] == [
+        *("pin_lat", "pin_lon", "pin_score", "exif_lat", "exif_lon", "exif_country", "agrees")
+    ]
+    assert float(row["pin_lat"]) == line["pin"]["lat"]
+    assert row["agrees"] == str(line["exif"]["agrees"]).lower()
+
+    assert run(*asked) == 0
+    said = capsys.readouterr().out
+    assert f"; pin {line['pin']['lat']:.2f}, {line['pin']['lon']:.2f} (expected score " in said
+    assert said.endswith("; its EXIF says FR\n")
+
+
+def test_with_out_the_answers_go_to_the_file_and_a_summary_to_the_terminal(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = make_photos(tmp_path / "photos", 3)
+    (tmp_path / "photos" / "x.jpg").write_bytes(b"not a photo")
+    out = tmp_path / "answers.csv"
+    assert run(bundle, tmp_path / "photos", "-o", out) == 2
+    stdout, stderr = capsys.readouterr()
+    assert stdout == ""
+    complaint, summary = stderr.splitlines()
+    assert complaint.startswith(f"{tmp_path}/photos/x.jpg: ")
+    assert summary == f"{out}: 3 photos answered, 1 unreadable"
+    assert len(out.read_text().splitlines()) == 5
+    assert run(bundle, *photos, "-o", out, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"out": str(out), "photos": 3, "unreadable": 0}
+    assert len(out.read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (("--csv", "-o", "a.csv"), "--csv and -o exclude each other"),
+        (("--ray", "auto"), "--ray needs -o"),
+        (("--top", "0"), "top must be 1 or more"),
+        (("--sets", "100"), "sets is a percentage"),
+        (("--panorama", "--views", "one"), "leave out --views one"),
+        (("-o", "a.xlsx"), "the ending says the form"),
+    ],
+)
+def test_flags_that_make_no_sense_are_said_before_any_work(
+    bundle: Path, tmp_path: Path, flags: tuple[str, ...], complaint: str
+) -> None:
+    with pytest.raises(UserError, match=complaint):
+        run(bundle, *make_photos(tmp_path, 1), *flags)
