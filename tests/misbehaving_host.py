@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 DRIP_S = 0.05
 
@@ -18,7 +19,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.asked[self.path] += 1
         with suppress(ConnectionError):
-            getattr(self, "_" + self.path.strip("/").partition("/")[0].replace("-", "_"), self._404)()
+            getattr(self, "_" + _first(self.path), self._404)()
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""
@@ -107,6 +108,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _gzip(self) -> None:
         self._send(200, b"\x1f\x8b" + b"\0" * 100, Content_Encoding="gzip")
+
+
+def _first(path: str) -> str:
+    """The first part of a path, as the name of a method."""
+    return urlsplit(path).path.strip("/").partition("/")[0].replace("-", "_")
 
 
 class Host:

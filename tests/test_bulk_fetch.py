@@ -2,6 +2,7 @@
 
 import io
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -140,3 +141,24 @@ def test_which_numbers_are_public() -> None:
     )
     assert [number for number in public if not is_public(number)] == []
     assert [number for number in local if is_public(number)] == []
+
+
+def test_a_fetcher_that_is_stopped_lets_go_of_a_slow_host(host: Host) -> None:
+    patient = Fetcher(PredictConfig(allow_local=True, fetch_seconds=60))
+    raised: list[ImageError] = []
+
+    def wait() -> None:
+        try:
+            patient.fetch(f"{host.address}/silent?patience")
+        except ImageError as error:
+            raised.append(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    while not host.asked["/silent?patience"]:
+        time.sleep(0.01)
+    patient.stop()
+    waiting.join(3)
+    assert not waiting.is_alive()
+    assert raised
+    patient.close()

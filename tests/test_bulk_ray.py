@@ -36,7 +36,8 @@ def cluster() -> Iterator[None]:
 def test_the_same_file_as_without_ray(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = make_bundle(tmp_path / "bundle")
     make_photos(tmp_path / "photos", 9)[4].write_bytes(b"not a photo")
-    photos = find_photos([str(tmp_path / "photos")])
+    monkeypatch.chdir(tmp_path)
+    photos = find_photos(["photos"])  # the workers stand elsewhere
     monkeypatch.setattr(bulk_ray, "BATCHES", 2)
     config = PredictConfig(batch_size=2)
     for name, address in (("ray.csv", "auto"), ("here.csv", None)):
@@ -59,6 +60,6 @@ def test_a_deadly_photo_is_lost_alone(cluster: None, tmp_path: Path, monkeypatch
 def test_a_shard_is_the_unit_of_work(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle")
     photos = list(map(str, make_photos(tmp_path / "photos", 3)))
-    rows = rows_of_shard(Shard(bundle, PredictConfig(top=1), photos, 2))
+    rows = rows_of_shard(Shard(bundle, PredictConfig(top=1), photos, 2, str(tmp_path)))
     assert [row["path"] for row in rows] == photos
     assert ["thumbnail" in row for row in rows] == [True, True, False]

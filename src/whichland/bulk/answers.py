@@ -72,6 +72,8 @@ def answers(
         batches = open_things.enter_context(
             closing(made_ahead(photos, see, config.batch_size, threads=threads))
         )
+        if fetcher:
+            open_things.callback(fetcher.stop)  # before the threads are waited for
         for names, seen in batches:
             yield _answered(runner, names, seen, config.batch_size)
 

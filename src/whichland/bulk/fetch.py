@@ -25,6 +25,7 @@ from whichland.images.decode import ImageError
 TRIES = 3
 MOST_REDIRECTS = 5
 LONGEST_PAUSE_S = 10.0
+LOOK_UP_S = 0.5  # how long a thread waits for a host before it looks whether it is to stop
 MAY_PASS = frozenset((429, 500, 502, 503, 504))
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 NO_PHOTO = ("text/", "video/", "audio/", "application/json", "application/pdf")
@@ -55,6 +56,10 @@ class Fetcher:
             network_backend=self._guard,
         )
 
+    def stop(self) -> None:
+        """Let what is under way in other threads fail soon; nothing can be fetched any more."""
+        self._guard.stopped.set()
+
     def close(self) -> None:
         """Close the connections."""
         self._pool.close()
@@ -69,7 +74,9 @@ class Fetcher:
             except Passing as error:
                 if tried == TRIES:
                     raise ImageError(f"{address}: {error}, {TRIES} times") from None
-                time.sleep(min(pause if error.pause is None else error.pause, LONGEST_PAUSE_S))
+                wait = min(pause if error.pause is None else error.pause, LONGEST_PAUSE_S)
+                if self._guard.stopped.wait(wait):
+                    raise ImageError(f"{address}: stopped") from None
                 pause *= 3
             except httpcore.TimeoutException:
                 allowed = self._config.fetch_seconds
@@ -169,6 +176,7 @@ class _Guard(httpcore.NetworkBackend):
     def __init__(self, allow_local: bool) -> None:
         self._allow_local, self._plain = allow_local, httpcore.SyncBackend()
         self._clock = threading.local()
+        self.stopped = threading.Event()
 
     def start(self, seconds: float) -> None:
         """Give this thread so long for what it does next."""
@@ -177,8 +185,8 @@ class _Guard(httpcore.NetworkBackend):
     def left(self) -> float:
         """Seconds that this thread has left. Raises TimeoutException when there are none."""
         seconds: float = self._clock.end - time.monotonic()
-        if seconds <= 0:
-            raise httpcore.ReadTimeout("too slow")
+        if seconds <= 0 or self.stopped.is_set():
+            raise httpcore.PoolTimeout("too slow")
         return seconds
 
     def connect_tcp(
@@ -208,7 +216,11 @@ class _Timed(httpcore.NetworkStream):
         self._stream, self._guard = stream, guard
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._guard.left())
+        while True:
+            try:
+                return self._stream.read(max_bytes, min(LOOK_UP_S, self._guard.left()))
+            except httpcore.ReadTimeout:
+                continue  # until no time is left
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, self._guard.left())

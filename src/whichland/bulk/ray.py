@@ -4,6 +4,7 @@ The workers must have this package and see the bundle and the photos under the s
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import chdir
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ class Shard(NamedTuple):
     config: PredictConfig
     photos: list[str]
     thumbnails: int
+    folder: str  # that relative paths are seen from
 
 
 class _Shards(Sequence[Shard]):
@@ -33,7 +35,7 @@ class _Shards(Sequence[Shard]):
 
     def __init__(self, bundle: Path, config: PredictConfig, photos: Sequence[str], thumbnails: int) -> None:
         self._bundle, self._config, self._photos, self._thumbnails = bundle, config, photos, thumbnails
-        self._size = BATCHES * config.batch_size
+        self._size, self._folder = BATCHES * config.batch_size, str(Path.cwd())
 
     def __len__(self) -> int:
         return -(-len(self._photos) // self._size)
@@ -43,7 +45,7 @@ class _Shards(Sequence[Shard]):
             raise IndexError(at)
         start = at * self._size
         photos = list(self._photos[start : start + self._size])
-        return Shard(self._bundle, self._config, photos, max(0, self._thumbnails - start))
+        return Shard(self._bundle, self._config, photos, max(0, self._thumbnails - start), self._folder)
 
 
 def rows_on_ray(
@@ -72,14 +74,15 @@ def _one_by_one(shard: Shard, address: str, gpu: bool) -> list[Row]:
 def rows_of_shard(shard: Shard) -> list[Row]:
     """Answer a shard; the unit of work of a Ray task."""
     runner, rows = _opened(shard.bundle, shard.config)
-    found = answers(
-        runner,
-        shard.photos,
-        shard.config,
-        addresses=any(map(is_address, shard.photos)),
-        thumbnails=shard.thumbnails,
-    )
-    return [row for batch in found for row in rows.of(batch)]
+    with chdir(shard.folder):
+        found = answers(
+            runner,
+            shard.photos,
+            shard.config,
+            addresses=any(map(is_address, shard.photos)),
+            thumbnails=shard.thumbnails,
+        )
+        return [row for batch in found for row in rows.of(batch)]
 
 
 @lru_cache(maxsize=1)

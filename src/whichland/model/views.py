@@ -26,6 +26,7 @@ Views = Literal["auto", "one"]
 WIDE = 2.0  # times the shape of what the model sees
 MOST_VIEWS = 12  # of one photo: a scroll of a hundred squares is not looked at square by square
 FOV = 90.0  # degrees across a view of a sphere
+SHAPE = 0.01  # how far from twice as wide as high a sphere may be
 
 _HEAD = 1 << 18  # where a file's XMP stands, bytes
 _GPANO = re.compile(rb"GPano:(\w+)\s*(?:=\s*[\"']|>)\s*([\w.+-]+)")
@@ -75,21 +76,33 @@ def _sphere_rows(data: bytes, panorama: bool) -> tuple[float, float] | None:
 
     Cameras leave out the rows at the poles that they did not see. What does not go all the way round is no sphere.
     """
-    width, height = probe(data)
-    stated = dict(_GPANO.findall(data, 0, _HEAD)) if b"GPano:" in data[:_HEAD] else {}
+    stated = dict(_GPANO.findall(data, 0, _HEAD)) if data.find(b"GPano:", 0, _HEAD) >= 0 else {}
     if stated.get(b"ProjectionType", b"").lower() == b"equirectangular":
-        across, up = _number(stated, b"FullPanoWidthPixels"), _number(stated, b"FullPanoHeightPixels")
-        shown = (
-            _number(stated, b"CroppedAreaImageWidthPixels"),
-            _number(stated, b"CroppedAreaImageHeightPixels"),
-        )
-        if not across or not up or not all(shown):
-            across, up, shown = width, height, (width, height)
-        top = _number(stated, b"CroppedAreaTopPixels")
-        round_it = math.isclose(across, shown[0], rel_tol=0.01) and math.isclose(across, 2 * up, rel_tol=0.01)
-        if round_it and top + shown[1] <= 1.01 * up:
-            return top / up, min(1.0, (top + shown[1]) / up)
-    return (0.0, 1.0) if panorama and math.isclose(width, 2 * height, rel_tol=0.01) else None
+        rows = _stated_rows(data, stated)
+        if rows is not None:
+            return rows
+    if panorama:
+        width, height = probe(data)
+        return (0.0, 1.0) if math.isclose(width, 2 * height, rel_tol=SHAPE) else None
+    return None
+
+
+def _stated_rows(data: bytes, stated: dict[bytes, bytes]) -> tuple[float, float] | None:
+    """The same from what Photo Sphere XMP states of the whole sphere and of the part that is there."""
+    names = (b"FullPanoWidthPixels", b"FullPanoHeightPixels", b"CroppedAreaImageWidthPixels",
+             b"CroppedAreaImageHeightPixels")  # fmt: skip
+    width, height, shown_width, shown_height = (_number(stated, name) for name in names)
+    if not (width and height and shown_width and shown_height):
+        width, height = shown_width, shown_height = probe(data)
+    top = _number(stated, b"CroppedAreaTopPixels")
+    round_it = math.isclose(width, shown_width, rel_tol=SHAPE)
+    if (
+        not round_it
+        or not math.isclose(width, 2 * height, rel_tol=SHAPE)
+        or top + shown_height > 1.01 * height
+    ):
+        return None
+    return top / height, min(1.0, (top + shown_height) / height)
 
 
 def _number(stated: dict[bytes, bytes], name: bytes) -> float:
