@@ -57,8 +57,8 @@ class ExportConfig:
         return found.low >= self.same and found.moved <= self.moved
 
     def promising(self, found: Agreement) -> bool:
-        """The same for the few photos that choose; their interval would be too wide."""
-        return found.same >= self.same and found.moved <= STRICTER * self.moved
+        """The same for the photos that choose, a little more strictly."""
+        return self.good(found) and found.moved <= STRICTER * self.moved
 
 
 @dataclass(frozen=True, kw_only=True)
