@@ -124,7 +124,7 @@ def test_a_client_that_dawdles_is_cut_off(bundle: Path, photo: bytes, seconds: f
 
 
 def test_a_head_that_never_ends_is_cut_off(bundle: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(patience, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(patience, "HEAD_SECONDS", 1.0)
     with running(create(bundle)) as address:
         for start in (b"", b"GET / HTTP/1.1\r\nX: "):
             with connect(address) as connection:
@@ -149,7 +149,7 @@ def test_an_upload_that_breaks_off_leaves_nothing_behind(bundle: Path, photo: by
         assert httpx.post(url(address), files={"files": ("a", photo)}).status_code == 200
         load = app.state.whichland.load
         deadline = time.monotonic() + 5
-        while load.uploads and time.monotonic() < deadline:
+        while (load.uploads or load.bytes) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert (load.uploads, load.bytes, load.photos) == (0, 0, 0)
 
@@ -237,6 +237,14 @@ def test_many_connections_that_do_nothing_keep_nobody_out(bundle: Path, photo: b
         assert httpx.post(url(address), files={"files": ("a", photo)}).status_code == 200
         for connection in idle:
             connection.close()
+
+
+def test_what_is_no_http_is_answered_in_json(bundle: Path):
+    with running(create(bundle)) as address, connect(address) as connection:
+        connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        status, text = answer(connection)
+    assert status == 400
+    assert json.loads(text.partition("\r\n\r\n")[2]) == {"error": "this is not a valid HTTP request"}
 
 
 def test_lingering_has_an_end(bundle: Path, monkeypatch: pytest.MonkeyPatch):

@@ -45,6 +45,15 @@ class PatientProtocol(H11Protocol):
         self._stop_waiting_for_reader()
         super().connection_lost(exc)
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP in JSON, like everything else."""
+        body = b'{"error":"this is not a valid HTTP request"}'
+        self.transport.write(
+            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            b"content-length: %d\r\n\r\n" % len(body) + body
+        )
+        self.transport.close()
+
     def shutdown(self) -> None:
         """Close now what holds no request; uvicorn's own fails where half a head has arrived."""
         if self.conn.our_state is h11.IDLE and self.conn.their_state is h11.IDLE:

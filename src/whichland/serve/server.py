@@ -5,6 +5,7 @@
 Told to stop (SIGTERM, Ctrl-C), it takes no new connections, answers what is under way, and ends.
 """
 
+import logging.config
 import os
 import signal
 import socket
@@ -17,17 +18,16 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from whichland.errors import UserError
 from whichland.serve.app import create_app
 from whichland.serve.patience import PatientProtocol
 from whichland.serve.service import Service, open_service
 from whichland.serve.settings import ServeConfig
+from whichland.serve.workers import run_workers
 
 BACKLOG = 2048  # connections that wait to be taken
 KEPT_OPEN_S = 15  # for the next request of a client
-WORKER_ANSWERS_S = 30  # a worker that is silent for so long is started anew
 CONNECTIONS = 8192  # open files to ask for: the usual 1,024 are soon used up
 
 
@@ -83,62 +83,53 @@ def _run_one(app: FastAPI, settings: ServeConfig, listener: socket.socket) -> No
 def _run_several(bundle: str | Path, settings: ServeConfig, listener: socket.socket) -> None:
     if settings.threads is None:
         settings = replace(settings, threads=max(1, (os.cpu_count() or 1) // settings.workers))
-    _announce(listener, None)
-    listener.set_inheritable(True)
-    config = _config(
-        partial(application, Path(bundle), settings), settings, factory=True, workers=settings.workers
-    )
-    manager = Multiprocess(config, sockets=[listener])
-    manager.run()
-    if any(process.exitcode == STARTUP_FAILURE for process in manager.processes):
-        raise UserError("no worker could be started; the reason stands above")
+    logging.config.dictConfig(LOGGING)
+    _announce(listener, workers=settings.workers)
+    run_workers(settings.workers, partial(work, Path(bundle), settings, listener))
 
 
-def application(bundle: Path, settings: ServeConfig) -> FastAPI:
-    """The application of one worker; one that cannot be made ends the worker for good."""
+def work(bundle: Path, settings: ServeConfig, listener: socket.socket) -> None:
+    """What one of several workers does; one that cannot open the bundle ends with uvicorn's code for that."""
     try:
-        return create_app(open_service(bundle, settings))
+        app = create_app(open_service(bundle, settings))
     except UserError as error:
         print(f"whichland: {error}", file=sys.stderr)
         sys.exit(STARTUP_FAILURE)
+    signal.signal(signal.SIGINT, lambda *_: None)  # as for SIGTERM, see _run_one
+    _run_one(app, settings, listener)
 
 
-def _config(app: Any, settings: ServeConfig, **more: Any) -> uvicorn.Config:
+def _config(app: FastAPI, settings: ServeConfig) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=PatientProtocol,
         loop="asyncio",
         ws="none",
         lifespan="on",
-        log_config=_logging(quiet=settings.workers == 1),
+        log_config=LOGGING,
         access_log=False,
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEPT_OPEN_S,
         timeout_graceful_shutdown=round(settings.stop_seconds),
-        timeout_worker_healthcheck=WORKER_ANSWERS_S,
-        **more,
     )
 
 
-def _logging(*, quiet: bool) -> dict[str, Any]:
-    """Lines on stderr; of uvicorn's own, with `quiet`, only warnings."""
-    level = "WARNING" if quiet else "INFO"
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"plain": {"format": "%(asctime)s %(message)s"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
-        "loggers": {
-            "whichland": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
-            "uvicorn": {"level": level, "handlers": ["stderr"], "propagate": False},
-        },
-    }
+LOGGING: dict[str, Any] = {  # lines on stderr; of uvicorn's own only warnings
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "loggers": {
+        "whichland": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
+        "uvicorn": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
+    },
+}
 
 
-def _announce(listener: socket.socket, service: Service | None) -> None:
+def _announce(listener: socket.socket, service: Service | None = None, *, workers: int = 1) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    what = f"{service.name} ({service.runner.engine})" if service else "several workers"
+    what = f"{service.name} ({service.runner.engine})" if service else f"{workers} workers"
     print(f"whichland: {what} on http://{shown}:{port}; Ctrl-C stops", file=sys.stderr, flush=True)
