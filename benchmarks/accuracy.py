@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from PIL import Image
 
 from whichland.allocator import keep_freed_memory
 from whichland.bootstrap import group_numbers, interval, replicate
@@ -127,6 +128,14 @@ def logistic(args: argparse.Namespace) -> None:
     report_away(args, name, labels, answer)
 
 
+def file_of(uri: str, place: Path) -> str:
+    """A file that Pillow opens by its path: the photo itself, or what lies in a shard, kept losslessly."""
+    if Path(uri).is_file():
+        return uri
+    Image.fromarray(load(uri)).save(place, compress_level=1)
+    return str(place)
+
+
 def fastai(args: argparse.Namespace) -> None:
     from fastai.vision.all import (
         Brightness,
@@ -185,7 +194,9 @@ def fastai(args: argparse.Namespace) -> None:
     learner.remove_cb(Curve)
 
     def answer(uris: list[str]) -> np.ndarray:
-        return learner.get_preds(dl=data.test_dl(uris, num_workers=2))[0].numpy()
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [file_of(uri, Path(folder) / f"{number}.png") for number, uri in enumerate(uris)]
+            return learner.get_preds(dl=data.test_dl(paths, num_workers=2))[0].numpy()
 
     name = f"fastai fine_tune({args.epochs})"
     report(name, test.targets, answer(test.uris), groups, seconds, args.out)
