@@ -29,6 +29,7 @@ from whichland.serve.service import Service
 
 T = TypeVar("T")
 LAST_SEED = 999_999_999
+CACHED = 64  # photos kept encoded: a dozen rounds under way
 
 Seed = Annotated[int, InPath(ge=0, le=LAST_SEED, description="of the round; the same photos for everybody")]
 Number = Annotated[int, InPath(ge=1, le=PHOTOS, description="of the photo in its round, from 1")]
@@ -95,6 +96,7 @@ def router(service: Service) -> APIRouter:
     deck = open_deck(service.play)
     routes = APIRouter(prefix="/api/play", tags=["play"])
     deal = lru_cache(maxsize=256)(deck.deal)
+    encoded = lru_cache(maxsize=CACHED)(deck.photo)
     table = lru_cache(maxsize=1)(lambda: _pin_table(service))
 
     async def in_thread(work: Callable[[], T]) -> T:
@@ -108,7 +110,7 @@ def router(service: Service) -> APIRouter:
         row = dealt[number - 1]
         with service.load.seats(1):
             try:
-                return row, await in_thread(lambda: deck.photo(row))
+                return row, await in_thread(lambda: encoded(row))
             except ImageError:  # its text names the file
                 raise Refused(422, "this photo cannot be read", reason="photo") from None
 

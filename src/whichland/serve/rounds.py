@@ -6,8 +6,8 @@ each as likely as any other, then a photo of each, so that a round of five is no
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,6 @@ from whichland.images.preprocess import Pixels
 PHOTOS = 5  # of a round, as in GeoGuessr
 LONG_SIDE = 1600  # pixels: what is sent of a photo
 QUALITY = 90
-CACHED = 64  # photos kept encoded: a dozen rounds under way
 
 DRAWN_SEED = 20_260_101  # of a world that neither the demo nor the tutorial trains on
 DRAWN_SCENES = 1_200
@@ -46,14 +45,9 @@ class Deck:
     truth: Callable[[int], Truth]
     pixels: Callable[[int], Pixels]  # raises ImageError
     drawn: bool  # of the synthetic world
-    photo: Callable[[int], bytes] = field(
-        init=False
-    )  # a JPEG that holds pixels and nothing else; the same calls
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "photo", lru_cache(maxsize=CACHED)(self._encoded))
-
-    def _encoded(self, row: int) -> bytes:
+    def photo(self, row: int) -> bytes:
+        """A JPEG that holds pixels and nothing else. Raises ImageError."""
         pixels = self.pixels(row)
         height, width = pixels.shape[:2]
         scale = LONG_SIDE / max(height, width)

@@ -3,7 +3,6 @@
 import { WORDS } from "./words.js";
 
 const LANGUAGE = "whichland.language";
-const THEME = "whichland.theme";
 const TOKEN = "whichland.token";
 const PATIENCE = 5; // times that a busy server is asked again
 
@@ -168,20 +167,10 @@ function translate() {
   for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
   for (const element of document.querySelectorAll("[data-t-label]"))
     element.setAttribute("aria-label", t(element.dataset.tLabel));
-  const theme = t(`theme.${document.documentElement.dataset.theme ?? "auto"}`);
+  const theme = t(`theme.${document.documentElement.dataset.theme}`);
   $("theme").title = t("switch.theme", { theme });
   $("theme").setAttribute("aria-label", t("switch.theme", { theme }));
   redraws.forEach((redraw) => redraw());
-}
-
-function nextTheme() {
-  const root = document.documentElement;
-  const order = ["auto", "light", "dark"];
-  const next = order[(order.indexOf(root.dataset.theme ?? "auto") + 1) % order.length];
-  if (next === "auto") delete root.dataset.theme;
-  else root.dataset.theme = next;
-  kept.set(THEME, next === "auto" ? null : next);
-  translate();
 }
 
 export function start() {
@@ -193,8 +182,8 @@ export function start() {
     kept.set(LANGUAGE, language);
     translate();
   });
-  $("theme").addEventListener("click", nextTheme);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", translate);
+  $("theme").addEventListener("click", () => document.dispatchEvent(new Event("whichland:next-theme")));
+  document.addEventListener("whichland:theme", translate);
   $("error-close").addEventListener("click", clearError);
   translate();
 }

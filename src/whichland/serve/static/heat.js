@@ -62,8 +62,7 @@ export function showHeat(heat) {
   $("heat").hidden = false;
   const framed = right - left < 98 || bottom - top < 98;
   $("frame").hidden = !framed;
-  const found = heat.evidence ? (heat.against ? "heat.captionVersus" : "heat.caption") : "heat.nothing";
-  const said = [t(found, names)];
+  const said = [t((heat.evidence ? "heat.caption" : "heat.nothing") + (heat.against ? "Versus" : ""), names)];
   if (framed) said.push(t("heat.frame"));
   if (heat.verified === false) said.push(t("heat.unverified"));
   $("heat-caption").textContent = said.join(" ");

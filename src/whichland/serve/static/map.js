@@ -60,17 +60,27 @@ export class WorldMap {
 
   async draw() {
     const found = await fetchWorld();
+    const countries = L.featureGroup();
     const add = (code, layer) => {
+      layer.code = code;
       this.layers.set(code, [...(this.layers.get(code) ?? []), layer]);
-      layer.bindTooltip(() => this.tip(code), { sticky: true });
+      countries.addLayer(layer);
     };
     L.geoJSON(found, {
       style: { weight: 0.6 },
       onEachFeature: (feature, layer) => add(feature.properties.code, layer),
-    }).addTo(this.map);
+    });
     for (const { properties } of found.features)
       if (properties.small)
-        add(properties.code, L.circleMarker(properties.at, { radius: 2.5, weight: 0.6 }).addTo(this.map));
+        add(properties.code, L.circleMarker(properties.at, { radius: 2.5, weight: 0.6 }));
+    // One tooltip for all: Leaflet's own listens for the focus of every country, which makes browsers stop the Tab
+    // key at each of them.
+    const tip = L.tooltip({ direction: "top", offset: [0, -8] });
+    countries.on("mousemove", ({ latlng, layer }) => {
+      tip.setLatLng(latlng).setContent(make("span", { textContent: this.tip(layer.code) })).addTo(this.map);
+    });
+    countries.on("mouseout", () => tip.remove());
+    countries.addTo(this.map);
     this.places = new Map(found.features.map(({ properties: p }) => [p.code, p.at]));
     this.recolour();
     return this;

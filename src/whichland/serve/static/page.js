@@ -23,6 +23,7 @@ function take(list) {
   const files = [...list].filter((file) => file.type.startsWith("image/") || /\.(jpe?g|png|webp|avif|tiff?|heic)$/i.test(file.name));
   if (!files.length) return showError(t("error.nophotos"));
   const limit = info.limits.bytes;
+  const added = photos.length;
   for (const file of files) {
     if (file.size > limit) {
       const megabytes = (bytes) => (bytes / 1e6).toLocaleString(document.documentElement.lang, { maximumFractionDigits: 1 });
@@ -31,12 +32,11 @@ function take(list) {
     }
     photos.push({ id: ++made, file, url: URL.createObjectURL(file), answer: null, error: null, heats: new Map(), why: null });
   }
-  if (!photos.length) return;
+  if (photos.length === added) return;
   const first = $("work").hidden;
   $("hero").hidden = true;
   $("work").hidden = false;
-  drawStrip();
-  select(current ?? photos[0]);
+  select(photos[added]);
   if (first) $("main").focus({ preventScroll: true });
   work();
 }

@@ -1,9 +1,32 @@
 // Loaded before anything is drawn, so that the page does not flash in the other colours.
 (() => {
+  const KEY = "whichland.theme";
+  const root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  let theme = "auto";
   try {
-    const theme = localStorage.getItem("whichland.theme");
-    if (theme) document.documentElement.dataset.theme = theme;
+    theme = localStorage.getItem(KEY) ?? "auto";
   } catch {
-    // a browser that keeps nothing follows the system's colours
+    // a browser that keeps nothing follows the system
   }
+
+  function apply() {
+    root.dataset.theme = theme;
+    root.toggleAttribute("data-dark", theme === "dark" || (theme === "auto" && system.matches));
+    document.dispatchEvent(new Event("whichland:theme"));
+  }
+
+  // as the system, light, dark, and round again
+  document.addEventListener("whichland:next-theme", () => {
+    const order = ["auto", "light", "dark"];
+    theme = order[(order.indexOf(theme) + 1) % order.length];
+    try {
+      localStorage.setItem(KEY, theme);
+    } catch {
+      // it holds until the page is left
+    }
+    apply();
+  });
+  system.addEventListener("change", apply);
+  apply();
 })();

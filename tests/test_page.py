@@ -1,0 +1,328 @@
+"""The page of photos, and what both pages share, in a real browser against a real server."""
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from browsing import (
+    PATIENCE_MS,
+    PHONE,
+    answer_of,
+    findings,
+    needs_browser,
+    play_photo,
+    sideways,
+    upload,
+)
+from browsing import browser as browser
+from browsing import bundle as bundle
+from browsing import photos as photos
+from browsing import server as server
+from browsing import visit as visit
+from serving import create, running
+from tiny_bundle import LABELS
+from whichland.geo.countries import COUNTRIES, country_name
+from whichland.serve import page as page_module
+from whichland.serve.words import WORDS
+
+
+@needs_browser
+def test_photos_are_answered_as_the_api_does(visit: Any, server: str, photos: list[Path], tmp_path: Path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(photos[0].read_bytes()[:400])
+    page = visit()
+    upload(page, [photos[0], broken, photos[1]])
+    expect(page.locator("#status")).to_have_text("3 of 3 photos answered")
+    expect(page.locator("#error-text")).to_contain_text("broken.jpg")
+    thumbs = page.locator("#strip button")
+    expect(thumbs).to_have_count(3)
+    for at, photo in ((0, photos[0]), (2, photos[1])):
+        thumbs.nth(at).click()
+        answer = answer_of(server, photo)
+        expect(page.locator("#verdict")).to_have_text(answer["guesses"][0]["name"])
+        expect(page.locator("#verdict-words")).to_have_text(answer["words"])
+        names = page.locator("#guesses .name").all_inner_texts()
+        assert names == [guess["name"] for guess in answer["guesses"]]
+        chips = page.locator("#set-countries li").all_inner_texts()
+        assert chips == [country_name(code) for code in answer["set"]["countries"]]
+        assert page.locator("#table tr").count() == len(LABELS)
+        expect(page.locator("#map-pin")).to_contain_text(f"{round(answer['pin']['expected_score']):,}")
+    thumbs.nth(1).click()
+    expect(page.locator("#unreadable")).to_contain_text("broken.jpg")
+    expect(page.locator("#world")).to_be_hidden()
+    with page.expect_download() as saved:
+        page.click("#save")
+    lines = Path(saved.value.path()).read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["photo", '"photo_0000.jpg"', '"photo_0001.jpg"']
+
+
+@needs_browser
+def test_the_heat_map_is_toggled_and_its_opacity_slides(visit: Any, photos: list[Path]):
+    page = visit()
+    upload(page, photos[:1])
+    heat, toggle = page.locator("#heat"), page.locator("#heat-toggle")
+    expect(heat).to_be_visible()
+    assert heat.evaluate("image => image.naturalWidth") > 0
+    photo, laid = page.locator("#photo").bounding_box(), heat.bounding_box()
+    assert photo is not None
+    assert laid is not None
+    assert laid["height"] == pytest.approx(laid["width"], abs=1)  # the square in the middle of a wide photo
+    assert 0.9 < laid["height"] / photo["height"] <= 1
+    for start, size in (("x", "width"), ("y", "height")):
+        assert laid[start] + laid[size] / 2 == pytest.approx(photo[start] + photo[size] / 2, abs=1)
+    expect(page.locator("#heat-caption")).to_contain_text("Grad-CAM")
+    page.locator("#opacity").fill("20")
+    assert heat.evaluate("image => image.style.opacity") == "0.2"
+    toggle.click()
+    expect(heat).to_be_hidden()
+    expect(toggle).to_have_attribute("aria-checked", "false")
+    page.reload()  # both are remembered
+    upload(page, photos[:1])
+    expect(page.locator("#heat-toggle")).to_have_attribute("aria-checked", "false")
+    expect(page.locator("#opacity")).to_have_value("20")
+
+
+@needs_browser
+def test_the_map_is_shaded_by_the_odds(visit: Any, server: str, photos: list[Path]):
+    page = visit()
+    upload(page, photos[:1])
+    expect(page.locator("#map .pin.best")).to_be_visible()
+    fills = page.locator("#map path").evaluate_all("paths => paths.map(path => path.getAttribute('fill'))")
+    assert len(fills) > 240
+    names = [f"--map-{shade}" for shade in range(5)]
+    ramp = page.evaluate(
+        "names => names.map(name => getComputedStyle(document.documentElement).getPropertyValue(name).trim())",
+        names,
+    )
+    odds = answer_of(server, photos[0])["odds"]
+    expected = {ramp[sum(least <= value for least in (0.01, 0.05, 0.2, 0.5))] for value in odds.values()}
+    assert expected <= set(fills)
+    assert not (set(ramp) - expected) & set(fills)
+    assert page.locator("#legend li").count() == 6
+
+
+@needs_browser
+def test_why_this_and_not_that(visit: Any, photos: list[Path]):
+    page = visit()
+    upload(page, photos[:1])
+    page.select_option("#why-country", "JP")
+    page.select_option("#why-against", "JP")
+    page.click("#why button[type=submit]")
+    expect(page.locator("#error-text")).to_contain_text("two different countries")
+    page.select_option("#why-against", "FR")
+    with page.expect_response("**/api/explain") as answered:
+        page.click("#why button[type=submit]")
+    explained = answered.value.json()
+    assert (explained["country"], explained["against"]) == ("JP", "FR")
+    expect(page.locator("#heat-caption")).to_contain_text("Japan rather than France")
+    expect(page.locator("#heat")).to_have_attribute("alt", re.compile("Japan rather than France"))
+    page.click("#why-back")
+    expect(page.locator("#heat-caption")).not_to_contain_text("rather")
+
+
+@needs_browser
+def test_both_pages_go_by_keyboard_alone(visit: Any, photos: list[Path]):
+    def tab_to(page: Page, wanted: str, steps: int = 40) -> None:
+        for _ in range(steps):
+            page.keyboard.press("Tab")
+            if page.evaluate("wanted => document.activeElement.matches(wanted)", wanted):
+                return
+        raise AssertionError(f"Tab does not come to {wanted}")
+
+    page = visit()
+    expect(page.locator("#foot-model")).to_contain_text("countries")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    tab_to(page, "#choose")
+    chosen = []
+    page.on("filechooser", lambda chooser: chosen.append(chooser))
+    for _ in range(5):  # now and then Chromium does not count a key from a program as the user's
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(1_000)
+        if chosen:
+            break
+    chosen[0].set_files(photos[:2])
+    expect(page.locator("#answered")).to_be_visible()
+    tab_to(page, "#strip li:nth-child(2) button")
+    page.keyboard.press("Enter")
+    expect(page.locator("#strip li:nth-child(2) button")).to_have_attribute("aria-current", "true")
+    tab_to(page, "#heat-toggle")
+    page.keyboard.press("Space")
+    expect(page.locator("#heat-toggle")).to_have_attribute("aria-checked", "false")
+    tab_to(page, "#opacity")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#opacity")).to_have_value("74")
+    tab_to(page, "#map")
+    tab_to(page, "summary")
+    page.keyboard.press("Enter")
+    expect(page.locator("#table")).to_be_visible()
+
+    page = visit("/play?seed=5")
+    expect(page.locator("#map path").first).to_be_attached()
+    tab_to(page, "#map")
+    page.keyboard.press("Enter")
+    expect(page.locator("#pinned")).to_contain_text("Your pin")
+    tab_to(page, "#guess")
+    page.keyboard.press("Enter")
+    expect(page.locator("#truth")).to_be_focused()
+    tab_to(page, "#next")
+    page.keyboard.press("Enter")
+    expect(page.locator("#round")).to_be_focused()
+    expect(page.locator("#round")).to_have_text("Photo 2 of 5")
+
+
+@needs_browser
+def test_a_phone_has_all_of_it_without_scrolling_sideways(visit: Any, photos: list[Path]):
+    phone = {"viewport": PHONE, "is_mobile": True, "has_touch": True}
+    page = visit(**phone)
+    expect(page.locator("#camera")).to_be_visible()
+    expect(page.locator("#shot")).to_have_attribute("capture", "environment")
+    assert sideways(page) == 0
+    upload(page, photos)
+    expect(page.locator("#heat")).to_be_visible()
+    assert sideways(page) == 0
+    page = visit("/play?seed=5", **phone)
+    expect(page.locator("#photo")).to_have_attribute("src", re.compile("^blob:"))
+    assert sideways(page) == 0
+    page.select_option("#country", "JP")
+    page.tap("#guess")
+    expect(page.locator("#reveal")).to_be_visible()
+    assert sideways(page) == 0
+
+
+@needs_browser
+def test_dark_and_german_are_chosen_and_kept(visit: Any, photos: list[Path]):
+    def paper(page: Page) -> int:
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(map(int, re.findall(r"\d+", colour)[:3]))
+
+    assert paper(visit(color_scheme="dark")) < 150
+    page = visit()
+    assert paper(page) > 600
+    page.click("#theme")  # light
+    page.click("#theme")  # dark
+    assert paper(page) < 150
+    page.select_option("#language", "de")
+    expect(page.locator("#hero-title")).to_have_text("Welches Land ist das?")
+    page.goto("/play?seed=5")
+    assert paper(page) < 150
+    assert page.locator("html").get_attribute("lang") == "de"
+    expect(page.locator("h1")).to_have_text("Du gegen das Modell")
+    page.goto("/")
+    page.set_input_files("#files", photos[:1])
+    expect(page.locator("#answered")).to_be_visible()
+    expect(page.locator("#verdict-words")).not_to_have_text(re.compile("likely|certain"))
+    assert visit(locale="de-AT").locator("html").get_attribute("lang") == "de"
+
+
+@needs_browser
+def test_axe_has_nothing_serious_to_say(visit: Any, photos: list[Path]):
+    page = visit(reduced_motion="reduce")
+    expect(page.locator("#foot-model")).to_contain_text("countries")
+    assert findings(page) == []
+    upload(page, photos[:2])
+    expect(page.locator("#heat")).to_be_visible()
+    page.click("summary")
+    assert findings(page) == []
+    page = visit("/play?seed=5", reduced_motion="reduce")
+    expect(page.locator("#photo")).to_have_attribute("src", re.compile("^blob:"))
+    assert findings(page) == []
+    page.select_option("#country", "JP")
+    page.click("#guess")
+    expect(page.locator("#heat")).to_be_visible()
+    assert findings(page) == []
+    page.click("#next")
+    for code in ("US", "DE", "NA", "FR"):
+        play_photo(page, code)
+    expect(page.locator("#over-round")).to_be_visible()
+    assert findings(page) == []
+
+
+@needs_browser
+def test_a_busy_server_is_asked_again_when_it_says_so(visit: Any, photos: list[Path]):
+    page = visit()
+    asked = []
+
+    def busy_once(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.fulfill(status=503, headers={"Retry-After": "1"}, json={"error": "too much is going on"})
+        else:
+            route.continue_()
+
+    page.route("**/api/predict", busy_once)
+    expect(page.locator("#foot-model")).to_contain_text("countries")
+    page.set_input_files("#files", photos[:1])
+    expect(page.locator("#status")).to_contain_text("trying again in 1 s")
+    expect(page.locator("#answered")).to_be_visible()
+    assert len(asked) == 2
+
+
+@needs_browser
+def test_a_token_is_asked_for_and_a_large_photo_is_not_even_sent(
+    browser: Browser, bundle: Path, photos: list[Path], tmp_path: Path
+):
+    large = tmp_path / "large.jpg"
+    large.write_bytes(photos[0].read_bytes() + bytes(60_000))
+    with running(create(bundle, token="open-sesame", bytes=50_000)) as (host, port):
+        page = browser.new_page(base_url=f"http://{host}:{port}", locale="en-GB")
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto("/")
+        expect(page.locator("#token")).to_be_visible()
+        page.fill("#token-input", "wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator("#token-wrong")).to_be_visible()
+        page.fill("#token-input", "open-sesame")
+        page.keyboard.press("Enter")
+        expect(page.locator("#token")).to_be_hidden()
+        upload(page, photos[:1])
+        page.set_input_files("#files", large)
+        expect(page.locator("#error-text")).to_contain_text("large.jpg is too large (0.1 MB)")
+        expect(page.locator("#strip button")).to_have_count(1)
+        page.goto("/play?seed=5")
+        expect(page.locator("#photo")).to_have_attribute("src", re.compile("^blob:"))
+        page.close()
+
+
+@needs_browser
+def test_both_languages_say_the_same_things(visit: Any):
+    page = visit()
+    words = page.evaluate("import('/static/words.js').then(({WORDS}) => WORDS)")
+    service = {word for _, word in WORDS}
+    assert set(words["de"]) - set(words["en"]) == service
+    assert set(words["en"]) <= set(words["de"])
+    for key, text in words["en"].items():
+        assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", words["de"][key])), key
+    used = set()
+    for file in page_module.STATIC.glob("*.*"):
+        source = file.read_text(encoding="utf-8")
+        used |= set(re.findall(r'data-t(?:-label)?="([^"]+)"', source))
+        used |= set(re.findall(r'\bt\("([^"]+)"', source))
+    assert used <= set(words["en"])
+
+
+def test_every_country_has_a_flag_and_a_place_on_the_map():
+    world = json.loads((page_module.STATIC / "world.json").read_text(encoding="utf-8"))
+    assert {feature["properties"]["code"] for feature in world["features"]} == set(COUNTRIES)
+    assert {path.stem for path in (page_module.STATIC / "flags").iterdir()} == set(COUNTRIES)
+    for feature in world["features"]:
+        if feature["properties"]["code"] == "AQ":  # it has a straight edge towards the pole
+            continue
+        for polygon in (feature["geometry"] or {"coordinates": []})["coordinates"]:
+            longitudes = [place[0] for place in polygon[0]]
+            jumps = [abs(b - a) for a, b in pairwise(longitudes)]
+            assert max(jumps) < 60, feature["properties"]["code"]  # no line across the map
+
+
+def test_nothing_in_the_page_needs_what_its_policy_forbids():
+    for file in page_module.STATIC.glob("*.html"):
+        source = file.read_text(encoding="utf-8")
+        assert not re.search(
+            r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=|(?:src|href)=\"(?:https?:)?//", source
+        )
