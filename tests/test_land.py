@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import shapely
 
-from whichland.geo.borders import country_of
+from whichland.geo.borders import border_km, country_of
 from whichland.geo.countries import COUNTRIES
 from whichland.geo.distance import haversine_km
-from whichland.geo.land import land_points, on_land, sea_km
+from whichland.geo.land import border_lines, land_points, on_land, outlines, sea_km
 
 DRY = {
     "Paris": (48.8566, 2.3522),
@@ -62,3 +63,25 @@ def test_they_are_spread_evenly_and_the_same_at_each_call() -> None:
     assert (land_points(["RU"], 30)[0] == russia[:30]).all()
     with pytest.raises(KeyError):
         land_points(["ZZ"])
+
+
+def test_the_land_drawn_small_is_still_the_land() -> None:
+    fine, coarse = outlines(0.05), outlines(1.0)
+    assert len(fine) > len(coarse) > 5
+    assert sum(map(len, fine)) > 5 * sum(map(len, coarse))
+    tree = shapely.STRtree([shapely.Polygon(ring[:, ::-1]) for ring in fine])
+    for name, (lat, lon) in DRY.items():
+        if "Taveuni" not in name and "Pole" not in name:  # on the edges of the map
+            assert len(tree.query(shapely.Point(lon, lat), "within")), name
+    for name, (lat, lon) in WET.items():
+        assert not len(tree.query(shapely.Point(lon, lat), "within")), name
+
+
+def test_lines_between_countries_run_where_countries_meet() -> None:
+    lines = border_lines(0.05)
+    lat, lon = np.concatenate(lines).T
+    assert np.median(border_km(lat, lon)) < 1
+    drawn = shapely.MultiLineString([line[:, ::-1] for line in lines])
+    for name, (lat, lon) in {"49th parallel": (49.0, -110.0), "Libya and Egypt": (27.0, 25.0)}.items():
+        assert shapely.distance(drawn, shapely.Point(lon, lat)) < 0.1, name
+    assert shapely.distance(drawn, shapely.Point(2.35, 48.86)) > 1.5  # Paris

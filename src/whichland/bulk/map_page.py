@@ -5,7 +5,7 @@ photos have a few thousand pins; of the photos the first `LISTED` are listed. Th
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from whichland.bulk.outputs import LISTED
 from whichland.bulk.rows import Rows, guesses
 from whichland.geo.countries import country_name
-from whichland.geo.land import Points, outlines
+from whichland.geo.land import Points, border_lines, outlines
 from whichland.templates import templates_beside
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 NAMED = 3  # guesses of each
 ROOM = 6.0  # degrees around the outermost pins
 LEAST = 36.0  # degrees that a map shows at least, from west to east
-TOLERANCE = 0.15  # degrees
+MANY = 300  # pins; more than that are drawn smaller
+TOLERANCE = 0.2  # degrees, of a map of the world
+FAR = 120.0  # degrees across a map from which on a tenth of a degree cannot be seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,7 @@ def map_page(frame: "pl.DataFrame", rows: Rows, *, title: str) -> str:
         .sort("photos", "pin_lat", "pin_lon", descending=[True, False, False])
     )
     box = box_around(spots.select("pin_lat", "pin_lon").to_numpy().astype(float))
+    tolerance = TOLERANCE * box.width / 360
     countries = (
         answered.group_by("country")
         .agg(pl.len().alias("photos"), pl.col("probability").mean())
@@ -80,8 +83,11 @@ def map_page(frame: "pl.DataFrame", rows: Rows, *, title: str) -> str:
             photos=frame.height,
             unreadable=frame.height - answered.height,
             box=box,
-            land=_land_path(box),
-            pins=[_pin(row, box) for row in spots.iter_rows(named=True)],
+            land=_path(outlines(tolerance), box, "Z"),
+            borders=_path(border_lines(tolerance), box),
+            pins=[
+                _pin(row, box, min(1.0, MANY / spots.height) ** 0.3) for row in spots.iter_rows(named=True)
+            ],
             countries=[
                 {**row, "name": country_name(row["country"])} for row in countries.iter_rows(named=True)
             ],
@@ -92,9 +98,9 @@ def map_page(frame: "pl.DataFrame", rows: Rows, *, title: str) -> str:
     )
 
 
-def _pin(row: Mapping[str, Any], box: MapBox) -> dict[str, Any]:
+def _pin(row: Mapping[str, Any], box: MapBox, size: float) -> dict[str, Any]:
     ((x, y),) = box.place(np.array([[row["pin_lat"], row["pin_lon"]]]))
-    unit = box.width / 360
+    unit = size * box.width / 360
     radius = min(8.0, 1.2 + 0.6 * math.sqrt(row["photos"])) * unit
     many = f"{row['photos']:,} photos" if row["photos"] > 1 else "1 photo"
     said = f"{country_name(row['country'])}: {many}"
@@ -103,18 +109,17 @@ def _pin(row: Mapping[str, Any], box: MapBox) -> dict[str, Any]:
         "y": f"{y:.2f}",
         "radius": f"{radius:.2f}",
         "said": said,
-        "country": row["country"],
     }
 
 
-def _land_path(box: MapBox) -> str:
-    """The land in the box as the path of an SVG."""
+def _path(lines: Sequence[Points], box: MapBox, end: str = "") -> str:
+    """Those of some lines that reach into the box, as the path of an SVG."""
+    digits = 1 if box.width > FAR else 2
     parts = []
-    for ring in outlines(TOLERANCE * box.width / 360 + 0.05):
-        placed = box.place(ring)
-        inside = (placed.max(axis=0) > 0) & (placed.min(axis=0) < (box.width, box.height))
-        if inside.all():
-            parts.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in placed[:-1]) + "Z")
+    for line in lines:
+        placed = box.place(line)
+        if ((placed.max(axis=0) > 0) & (placed.min(axis=0) < (box.width, box.height))).all():
+            parts.append("M" + "L".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in placed) + end)
     return "".join(parts)
 
 

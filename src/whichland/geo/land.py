@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from whichland.geo.borders import borders
 from whichland.geo.distance import haversine_km
+from whichland.geo.rings import NOTHING, across, edges
 from whichland.geo.rings import UNITS as BORDER_UNITS
-from whichland.geo.rings import edges
 
 UNITS = 1_000  # to a degree
 POINTS = 100  # of a country, at most
@@ -76,6 +76,16 @@ def outlines(tolerance: float) -> list[Points]:
     polygons = shapely.simplify(_land()[1], tolerance)
     large = polygons[shapely.area(polygons) > tolerance**2]
     return [shapely.get_coordinates(shapely.get_exterior_ring(one))[:, ::-1] for one in large]
+
+
+def border_lines(tolerance: float) -> list[Points]:
+    """The lines between countries, off by up to `tolerance` degrees, V×2 each; some reach out to sea."""
+    e, country = edges(), borders().country
+    some = np.flatnonzero((across() != NOTHING) & (country[e.feature] < country[across()]))
+    ends = np.stack([e.lon0[some], e.lat0[some], e.lon1[some], e.lat1[some]], axis=1) / BORDER_UNITS
+    merged = shapely.line_merge(shapely.multilinestrings(shapely.linestrings(ends.reshape(-1, 2, 2))))
+    lines = shapely.get_parts(shapely.simplify(merged, tolerance))
+    return [shapely.get_coordinates(line)[:, ::-1] for line in lines]
 
 
 @cache
