@@ -30,5 +30,6 @@ docs: .venv/ready ## generate docs/reference from the code
 bench: .venv/ready ## peers and limits beside ours, in one run
 	@sh benchmarks/run.sh
 
-serve: ## the page where anyone drops a photo (planned)
-	@echo "the page is not there yet; until then: .venv/bin/whichland predict runs/demo/run/bundle PHOTO…" >&2; exit 2
+serve: .venv/ready ## the page where anyone drops a photo, with the demo's model
+	@[ -d runs/demo/run/bundle ] || $(BIN)/whichland demo
+	@$(BIN)/whichland serve runs/demo/run/bundle --play runs/demo/world.parquet
