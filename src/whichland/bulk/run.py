@@ -1,13 +1,13 @@
 """A whole batch: photos in, one file of answers out; one that was stopped is gone on with."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whichland.bulk.answers import answers
 from whichland.bulk.config import PredictConfig
-from whichland.bulk.inputs import Photos
+from whichland.bulk.inputs import Photos, find_photos
 from whichland.bulk.outputs import LISTED, PINNED, check_ending, schema_of, write
 from whichland.bulk.resume import Journal
 from whichland.bulk.rows import Row, Rows, rows_for
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from whichland.bulk.exif import ExifCount
 
+DEFAULT = PredictConfig()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -31,15 +33,17 @@ class Outcome:
 
 
 def predict_to(
-    bundle: Path,
-    photos: Photos,
-    out: Path,
-    config: PredictConfig,
+    bundle: str | Path,
+    things: Photos | Iterable[str],
+    out: str | Path,
+    config: PredictConfig = DEFAULT,
     *,
     ray: str | None = None,
     complain: Callable[[Row], None] = lambda row: None,
 ) -> Outcome:
-    """Answer all photos and write `out`, whose ending says the form (see `outputs`).
+    """Answer all photos that `things` name (see `inputs`) and write `out`, whose ending says the form.
+
+        predict_to("runs/demo/bundle", ["photos/", "more.zip"], "answers.parquet", PredictConfig(pin=True))
 
     What is done lies in OUT.part until all is done: the same call goes on from there. With `ray`, the address of
     a cluster or "auto", its workers answer, each seeing bundle and photos under the same paths. `complain` is
@@ -47,7 +51,9 @@ def predict_to(
     read, for an `out` that cannot be written, settings that the bundle does not allow, and a half-done batch of
     another model or other settings.
     """
+    bundle, out = Path(bundle), Path(out)
     check_ending(out)
+    photos = things if isinstance(things, Photos) else find_photos(things)
     if out.is_dir():
         raise UserError(f"-o {out} is a folder; give the name of a file")
     if out.suffix.lower() in PINNED:
