@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, t
 from sklearn.metrics import f1_score
 
-from whichland.evaluate import bootstrap, metrics
+from whichland import bootstrap
+from whichland.evaluate import metrics
 from whichland.evaluate.paired import (
     group_difference,
     holm,

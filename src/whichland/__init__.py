@@ -47,6 +47,8 @@ _HOMES = {
     "predict": "whichland.model.predict",
     "sets": "whichland.model.calibration",
     "explain": "whichland.explain.explanation",
+    "ServeConfig": "whichland.serve.settings",
+    "serve": "whichland.serve.server",
     "ScoreConfig": "whichland.model.street",
     "score": "whichland.model.street",
 }
@@ -88,6 +90,8 @@ if TYPE_CHECKING:
     from whichland.model.runner import open_bundle as open_bundle
     from whichland.model.street import ScoreConfig as ScoreConfig
     from whichland.model.street import score as score
+    from whichland.serve.server import serve as serve
+    from whichland.serve.settings import ServeConfig as ServeConfig
     from whichland.sources.ingest import ingest as ingest
     from whichland.study.study import study as study
     from whichland.train.config import TrainConfig as TrainConfig

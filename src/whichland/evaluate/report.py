@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from whichland import bootstrap
 from whichland import manifest as manifests
 from whichland.bootstrap import Score as Score
-from whichland.evaluate import bootstrap, metrics
+from whichland.evaluate import metrics
 from whichland.evaluate.predictions import Identity, Per, Predictions, bundle_hash, collect, doubt_about
 from whichland.evaluate.report_folder import LOG, borrow, choose_folder, model_hash, note, times
 from whichland.manifest import Manifest
