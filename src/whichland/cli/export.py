@@ -59,7 +59,7 @@ def in_words(done: "Exported") -> str:
         else:
             lines.append(f"  {told(file)}")
             lines.append(
-                f"  {file['float_layers']} of {file['layers']} layers, the first ones, in floating point"
+                f"  the first {file['float_layers']} of {file['layers']} layers and the last in floating point"
             )
     if "openvino" in done.record:
         found = done.record["openvino"]
