@@ -1,5 +1,6 @@
 """The page of photos, and what both pages share, in a real browser against a real server."""
 
+import base64
 import json
 import re
 from itertools import pairwise
@@ -62,6 +63,29 @@ def test_photos_are_answered_as_the_api_does(visit: Any, server: str, photos: li
 
 
 @needs_browser
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_photos_are_dropped_and_pasted(visit: Any, photos: list[Path], way: str):
+    page = visit()
+    expect(page.locator("#foot-model")).to_contain_text("countries")
+    page.evaluate(
+        """([way, base64]) => {
+            const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+            const files = new DataTransfer();
+            files.items.add(new File([bytes], "street.jpg", { type: "image/jpeg" }));
+            const given = { bubbles: true, cancelable: true };
+            document.body.dispatchEvent(
+                way === "drop"
+                    ? new DragEvent("drop", { ...given, dataTransfer: files })
+                    : new ClipboardEvent("paste", { ...given, clipboardData: files }),
+            );
+        }""",
+        [way, base64.b64encode(photos[0].read_bytes()).decode()],
+    )
+    expect(page.locator("#answered")).to_be_visible()
+    expect(page.locator("#photo")).to_have_attribute("alt", "Photo street.jpg")
+
+
+@needs_browser
 def test_the_heat_map_is_toggled_and_its_opacity_slides(visit: Any, photos: list[Path]):
     page = visit()
     upload(page, photos[:1])
@@ -110,6 +134,7 @@ def test_the_map_is_shaded_by_the_odds(visit: Any, server: str, photos: list[Pat
 def test_why_this_and_not_that(visit: Any, photos: list[Path]):
     page = visit()
     upload(page, photos[:1])
+    expect(page.locator("#heat")).to_be_visible()  # what is answered from now on is to the question
     page.select_option("#why-country", "JP")
     page.select_option("#why-against", "JP")
     page.click("#why button[type=submit]")
@@ -265,7 +290,7 @@ def test_a_busy_server_is_asked_again_when_it_says_so(visit: Any, photos: list[P
 
 
 @needs_browser
-def test_a_token_is_asked_for_and_a_large_photo_is_not_even_sent(
+def test_a_token_is_asked_for_and_what_needs_torch_or_is_too_large_is_not_offered(
     browser: Browser, bundle: Path, photos: list[Path], tmp_path: Path
 ):
     large = tmp_path / "large.jpg"
@@ -282,6 +307,10 @@ def test_a_token_is_asked_for_and_a_large_photo_is_not_even_sent(
         page.keyboard.press("Enter")
         expect(page.locator("#token")).to_be_hidden()
         upload(page, photos[:1])
+        expect(page.locator("#why")).to_be_hidden()  # this server has no torch
+        expect(page.locator("#heat")).to_be_hidden()
+        page.click("#heat-toggle")
+        expect(page.locator("#heat-caption")).to_contain_text("by covering parts")
         page.set_input_files("#files", large)
         expect(page.locator("#error-text")).to_contain_text("large.jpg is too large (0.1 MB)")
         expect(page.locator("#strip button")).to_have_count(1)

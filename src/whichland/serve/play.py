@@ -23,12 +23,13 @@ from whichland.serve.answers import guesses
 from whichland.serve.api import TOP, errors
 from whichland.serve.limits import Refused
 from whichland.serve.rounds import PHOTOS, open_deck
-from whichland.serve.schema import Guess
+from whichland.serve.schema import Error, Guess
 from whichland.serve.scoring import score
 from whichland.serve.service import Service
 
 T = TypeVar("T")
 LAST_SEED = 999_999_999
+REFUSED = errors(401, 422, 503) | {404: {"model": Error, "description": "the round has no such photo"}}
 CACHED = 64  # photos kept encoded: a dozen rounds under way
 
 Seed = Annotated[int, InPath(ge=0, le=LAST_SEED, description="of the round; the same photos for everybody")]
@@ -121,7 +122,7 @@ def router(service: Service) -> APIRouter:
     @routes.get(
         "/{seed}/{number}/photo",
         response_class=Response,
-        responses={200: {"content": {"image/jpeg": {}}}, **errors(401, 422, 503)},
+        responses={200: {"content": {"image/jpeg": {}}}, **REFUSED},
         summary="A photo of a round",
     )
     async def photo(seed: Seed, number: Number) -> Response:
@@ -131,7 +132,7 @@ def router(service: Service) -> APIRouter:
     @routes.post(
         "/{seed}/{number}/guess",
         response_model=Revealed,
-        responses=errors(401, 422, 503),
+        responses=REFUSED,
         summary="Put a pin, and see where the photo was taken",
     )
     async def guess(seed: Seed, number: Number, pin: PlayerPin) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def router(service: Service) -> APIRouter:
     @routes.get(
         "/{seed}/{number}/heat",
         response_model=HeatMap,
-        responses=errors(401, 422, 503),
+        responses=REFUSED,
         summary="What the model looked at",
     )
     async def heat(seed: Seed, number: Number) -> dict[str, Any]:

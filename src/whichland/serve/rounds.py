@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Truth:
 class Deck:
     """Photos to play with, sorted by country."""
 
-    countries: NDArray[np.str_]  # N, alpha-2, sorted
+    sizes: NDArray[np.integer[Any]]  # how many photos there are of each country, in the order of the rows
     truth: Callable[[int], Truth]
     pixels: Callable[[int], Pixels]  # raises ImageError
     drawn: bool  # of the synthetic world
@@ -59,15 +60,13 @@ class Deck:
     def deal(self, seed: int, count: int = PHOTOS) -> list[int]:
         """The rows of the round of a seed: no country twice while there are others, no photo twice."""
         random = np.random.Generator(np.random.PCG64(seed))
-        codes, starts, sizes = np.unique(self.countries, return_index=True, return_counts=True)
+        starts = np.cumsum(self.sizes) - self.sizes
         left = [
             start + random.choice(size, min(size, count), replace=False)
-            for start, size in zip(starts, sizes, strict=True)
+            for start, size in zip(starts, self.sizes, strict=True)
         ]
-        order = random.permutation(len(codes))
-        by_turns = [
-            int(left[code][turn]) for turn in range(count) for code in order if turn < len(left[code])
-        ]
+        order = random.permutation(len(left))
+        by_turns = [int(left[at][turn]) for turn in range(count) for at in order if turn < len(left[at])]
         return by_turns[:count]
 
 
@@ -106,7 +105,7 @@ def _of_manifest(path: Path) -> Deck:
         )
 
     return Deck(
-        countries=rows["country"].to_numpy().astype(str),
+        sizes=rows.group_by("country", maintain_order=True).len()["len"].to_numpy().astype(np.int64),
         truth=truth,
         pixels=lambda row: load(rows["uri"][row], short_side=LONG_SIDE),
         drawn=False,
@@ -133,7 +132,7 @@ def _of_world() -> Deck:
         )
 
     return Deck(
-        countries=np.array(sorted(countries)),
+        sizes=np.unique(countries, return_counts=True)[1],
         truth=truth,
         pixels=lambda row: render(world, order[row]).image,
         drawn=True,

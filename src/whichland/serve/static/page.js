@@ -98,6 +98,7 @@ function drawStrip() {
       const best = photo.answer?.guesses[0];
       const state = best ? `${countryName(best.country)} ${percent(best.probability)}` : t(photo.error ? "strip.failed" : "strip.waiting");
       const image = make("img", { src: photo.url, alt: "", className: "thumb", loading: "lazy" });
+      image.addEventListener("error", () => (image.hidden = true));
       const badge = make("span", { className: "badge" });
       if (best) badge.append(flag(best.country), percent(best.probability));
       else badge.append(photo.error ? "⚠" : "…");
@@ -130,6 +131,7 @@ function drawCurrent() {
   if (!current) return;
   const { answer, error, file } = current;
   $("photo").alt = t("photo.alt", { name: file.name });
+  $("undrawn").textContent = t(error ? "photo.unreadable" : "photo.undrawn");
   $("waiting").hidden = Boolean(answer || error);
   $("answered").hidden = !answer;
   $("unreadable").hidden = !error;
