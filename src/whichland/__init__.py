@@ -45,6 +45,8 @@ _HOMES = {
     "ExportConfig": "whichland.model.export",
     "export": "whichland.model.export",
     "predict": "whichland.model.predict",
+    "PredictConfig": "whichland.bulk.config",
+    "predict_to": "whichland.bulk.run",
     "sets": "whichland.model.calibration",
     "explain": "whichland.explain.explanation",
     "ServeConfig": "whichland.serve.settings",
@@ -55,6 +57,8 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
+    from whichland.bulk.config import PredictConfig as PredictConfig
+    from whichland.bulk.run import predict_to as predict_to
     from whichland.curate.balance import BalanceConfig as BalanceConfig
     from whichland.curate.balance import balance as balance
     from whichland.curate.clean import CleanConfig as CleanConfig
