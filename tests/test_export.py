@@ -176,6 +176,15 @@ def outliers(folder: Path) -> None:
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def test_what_cannot_be_exported(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a bundle"):
+        export(tmp_path)
+    folder = bundle_of(tmp_path / "bundle", "test_resnet")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="safetensors is missing"):
+        export(folder)
+
+
 def test_int8_needs_photos(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--photos"):
         export(exported, config=ExportConfig(int8=True))

@@ -91,7 +91,7 @@ def export(
     if config.force or not up_to_date(folder, FLOAT_FILE, record, facts):
         record = _export_float(load(folder), facts)
         written.append(FLOAT_FILE)
-    if manifest is not None:
+    if manifest is not None and (config.int8 or config.openvino):
         runner = open_bundle(folder, engine="onnx")
         photos = photos_of(manifest, "val", runner.labels, config.judge_on)
         if config.openvino:

@@ -28,8 +28,15 @@ def keep_record(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def facts_of(folder: Path) -> dict[str, str]:
-    """What the exported files say of themselves: labels, preprocessing, temperature, licence, origin."""
+    """What the exported files say of themselves: labels, preprocessing, temperature, licence, origin.
+
+    Raises UserError when the folder is no bundle.
+    """
     config, info, labels, preprocess = read_settings(folder)
+    if not (folder / "model.safetensors").is_file():
+        raise UserError(
+            f"{folder}/model.safetensors is missing; only a bundle with its weights can be exported"
+        )
     return metadata_of(labels, preprocess) | {
         "architecture": str(config.get("architecture")),
         "temperature": str(float(info.get("temperature", 1.0))),
