@@ -25,6 +25,7 @@ from whichland.model.predict import predict
 from whichland.model.runner import open_bundle
 
 CLOSE = 1e-4  # batches of other sizes round otherwise
+IDLE = 10.0  # seconds after which a connection is not used again
 GROWTH = 1.05  # of the memory over the second half of the run
 
 
@@ -132,8 +133,12 @@ async def client(
 ) -> None:
     random_ = random.Random(seed)
     reader, writer = await asyncio.open_connection(service.host, service.port)
+    started = time.monotonic()
     while time.monotonic() < end:
         at = random_.randrange(len(wires))
+        if time.monotonic() - started > IDLE:  # the service may have closed it, as it does with idle ones
+            writer.close()
+            reader, writer = await asyncio.open_connection(service.host, service.port)
         started = time.monotonic()
         try:
             writer.write(wires[at])
@@ -143,7 +148,7 @@ async def client(
             tally.lost += 1
             reader, writer = await asyncio.open_connection(service.host, service.port)
             continue
-        took = time.monotonic() - started
+        took, started = time.monotonic() - started, time.monotonic()
         if status == 200:
             tally.seconds.append(took)
             odds = json.loads(body)["results"][0].get("odds", {})

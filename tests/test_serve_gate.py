@@ -95,8 +95,10 @@ def test_other_sites_pages_cannot_make_it_work(run: Path):
 
 def test_only_names_that_were_given_are_answered_to(run: Path):
     with TestClient(create(run / "bundle", hosts=("example.org",))) as client:
-        assert client.get("/healthz", headers={"host": "example.org:8000"}).status_code == 200
-        assert client.get("/healthz", headers={"host": "evil.example"}).status_code == 400
+        assert client.get("/api/info", headers={"host": "Example.org:8000"}).status_code == 200
+        refused = client.get("/api/info", headers={"host": "evil.example"})
+        assert (refused.status_code, list(refused.json())) == (400, ["error"])
+        assert client.get("/healthz", headers={"host": "10.0.0.7:8000"}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from whichland import __version__
 from whichland.serve import api, page, play, reports
@@ -51,12 +50,8 @@ def create_app(service: Service) -> FastAPI:
     for kind, handler in ((HTTPException, _refused), (RequestValidationError, _invalid)):
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
     # the last added is the outermost
-    app.add_middleware(Gate, token=service.settings.token, metrics=service.metrics)
-    app.add_middleware(Door, load=service.load)
-    if service.settings.hosts:
-        app.add_middleware(
-            TrustedHostMiddleware, allowed_hosts=list(service.settings.hosts), www_redirect=False
-        )
+    app.add_middleware(Gate, settings=service.settings, metrics=service.metrics)
+    app.add_middleware(Door, load=service.load, metrics=service.metrics)
     app.add_middleware(Watch, metrics=service.metrics)
     app.add_middleware(SecurityHeaders)
     app.openapi = lambda: _schema(app, service)  # type: ignore[method-assign]

@@ -13,16 +13,18 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whichland.serve.limits import Load, Refused
+from whichland.serve.metrics import Metrics
 
 LINGER_SECONDS = 5.0
+LATE_SECONDS = 1.0  # for one that has been waited for already
 LINGER_BYTES = 20_000_000
 
 
 class Door:
     """ASGI middleware that keeps every request within the limits."""
 
-    def __init__(self, app: ASGIApp, load: Load) -> None:
-        self.app, self.load = app, load
+    def __init__(self, app: ASGIApp, load: Load, metrics: Metrics) -> None:
+        self.app, self.load, self.metrics = app, load, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -32,6 +34,7 @@ class Door:
         try:
             arrival.check_head()
         except Refused as refused:
+            self.metrics.refused.labels(refused.reason).inc()
             await refusal(refused)(scope, arrival.receive, arrival.send)
             return
         self.load.uploads += arrival.has_body
@@ -110,7 +113,7 @@ class Arrival:
         if message["type"] == "http.response.start":
             message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
         last = message["type"] == "http.response.body" and not message.get("more_body")
-        if last and not (self.asks_first or self.late):
+        if last and not self.asks_first:
             await self._send({**message, "more_body": True})
             await self._linger()
             message = {"type": "http.response.body", "body": b""}
@@ -120,7 +123,7 @@ class Arrival:
         """Throw away what the client still sends, for a while."""
         left = LINGER_BYTES
         try:
-            async with asyncio.timeout(LINGER_SECONDS):
+            async with asyncio.timeout(LATE_SECONDS if self.late else LINGER_SECONDS):
                 while left > 0:
                     message = await self._receive()
                     left -= len(message.get("body", b""))

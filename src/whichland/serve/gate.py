@@ -1,14 +1,16 @@
-"""Who may ask: the bearer token, and no forms from other sites' pages."""
+"""Who may ask: the bearer token, the names of the service, and no forms from other sites' pages."""
 
 import base64
 import binascii
 import hmac
+import re
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from whichland.serve.metrics import Metrics
+from whichland.serve.settings import ServeConfig
 
 REPORTS = ("/report", "/atlas")
 
@@ -21,8 +23,8 @@ class Gate:
     password of basic authentication, under any name.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, metrics: Metrics) -> None:
-        self.app, self.token, self.metrics = app, token, metrics
+    def __init__(self, app: ASGIApp, settings: ServeConfig, metrics: Metrics) -> None:
+        self.app, self.token, self.hosts, self.metrics = app, settings.token, settings.hosts, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -30,6 +32,10 @@ class Gate:
             return
         headers, path = Headers(scope=scope), scope["path"]
         shown = any(path == report or path.startswith(report + "/") for report in REPORTS)
+        # a page elsewhere may let its own name lead to this machine; who looks after the service names no host
+        if self.hosts and path != "/healthz" and _name(headers.get("host", "")) not in self.hosts:
+            await self._no(400, "this service goes by other names", {}, "host")(scope, receive, send)
+            return
         if scope["method"] == "POST" and headers.get("sec-fetch-site", "") in ("cross-site", "same-site"):
             # another site's page cannot read the answer, but it could keep this machine busy
             await self._no(403, "this page may not be asked from another site's", {}, "site")(
@@ -65,3 +71,8 @@ class Gate:
     def _no(self, status: int, why: str, headers: dict[str, str], reason: str) -> JSONResponse:
         self.metrics.refused.labels(reason).inc()
         return JSONResponse({"error": why}, status, headers)
+
+
+def _name(host: str) -> str:
+    """A host as the header names it, without its port."""
+    return re.sub(r":\d+$", "", host).lower()

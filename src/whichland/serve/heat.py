@@ -68,52 +68,42 @@ def explain_crop(
     crop_HWC: Pixels,
     *,
     size: tuple[int, int],
-    country: str | None,
-    against: str | None,
-    method: str | None,
+    country: str,
+    against: str | None = None,
+    method: str | None = None,
 ) -> Heat:
     """Explain one crop of a photo of that size (width, height). Raises UserError for what there is not."""
     labels, known = runner.labels, methods(bundle)
     for code in (country, against):
         if code is not None and code not in labels:
             raise UserError(f"{code!r} is no country of this model")
-    if country is not None and country == against:
+    if country == against:
         raise UserError(f"{country} cannot be told from itself; name another country to compare with")
     chosen = method or known[0]
     if chosen not in known:
         raise UserError(f"no method {chosen!r} to explain by; there are {', '.join(known)}")
-    about = None if country is None else labels.index(country)
-    if against is not None:
-        first = int(runner.run(crop_HWC[None])[0].argmax()) if about is None else about
-        if labels[first] == against:
-            raise UserError(f"{against} is the guess itself; name another country to compare with")
-        target: int | tuple[int, int] | None = (first, labels.index(against))
-    else:
-        target = about
+    target = labels.index(country) if against is None else (labels.index(country), labels.index(against))
     if chosen == OCCLUSION:
-        map_HW, logits_K = occlusion(runner.run, crop_HWC, target)
+        map_HW, _ = occlusion(runner.run, crop_HWC, target)
     else:
         assert bundle is not None  # or the method would not be known
-        map_HW, logits_K = _by_torch(bundle, crop_HWC, target, chosen)
-    best = target[0] if isinstance(target, tuple) else int(logits_K.argmax()) if target is None else target
+        map_HW = _by_torch(bundle, crop_HWC, target, chosen)
     width, height = size
     left, top, right, bottom = runner.preprocess.crop_box(height, width)
     return Heat(
         method=chosen,
-        country=labels[best],
+        country=country,
         against=against,
         box=(left / width, top / height, right / width, bottom / height),
         map=map_HW,
     )
 
 
-def _by_torch(
-    bundle: "Bundle", crop_HWC: Pixels, target: int | tuple[int, int] | None, method: str
-) -> tuple[Map, Map]:
+def _by_torch(bundle: "Bundle", crop_HWC: Pixels, target: int | tuple[int, int], method: str) -> Map:
     import torch
 
     from whichland.explain.methods import find_method
 
     x_BCHW = torch.from_numpy(bundle.preprocess.normalise(crop_HWC[None]))
-    map_BHW, logits_BK = find_method(method).maps_and_logits(bundle.model, x_BCHW, target)
-    return map_BHW[0].numpy(), logits_BK[0].float().numpy()
+    map_HW: Map = find_method(method).maps_and_logits(bundle.model, x_BCHW, target)[0][0].numpy()
+    return map_HW

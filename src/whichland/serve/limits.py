@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from starlette.exceptions import HTTPException
+from fastapi import HTTPException
 
 from whichland.serve.settings import ServeConfig
 

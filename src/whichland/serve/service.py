@@ -9,6 +9,7 @@ It is `app.state.whichland` of the application, and what the routes of the page 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,18 +108,12 @@ class Service:
         """
         with self.load.explaining():
             (width, height), (crop_HWC,) = await self.prepare(data)
+            if country is None:
+                country = self.runner.labels[int((await self.look(data)).odds.argmax())]
+            work = partial(explain_crop, self.runner, self.bundle, crop_HWC, size=(width, height))
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(
-                self.explainer,
-                lambda: explain_crop(
-                    self.runner,
-                    self.bundle,
-                    crop_HWC,
-                    size=(width, height),
-                    country=country,
-                    against=against,
-                    method=method,
-                ),
+                self.explainer, partial(work, country=country, against=against, method=method)
             )
 
     def close(self) -> None:
