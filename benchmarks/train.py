@@ -187,6 +187,7 @@ class Apart:
 
 def take_turns(pipe, keep: bool, make: Callable[..., Callable[[], float]], args: tuple, named: dict) -> None:
     """What a peer's process does until its pipe is closed."""
+    multiprocessing.set_start_method("fork", force=True)  # Linux's default, as its loader's workers expect
     if keep:
         keep_freed_memory()
     turn = make(*args, **named)

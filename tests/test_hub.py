@@ -14,6 +14,7 @@ from PIL import Image
 
 from misbehaving_hub import COMMIT, DataSet, serve
 from whichland.errors import UserError
+from whichland.sources.hub import read_hub
 from whichland.sources.shards import Shard, choose, tell_shards
 
 
@@ -287,3 +288,9 @@ def test_a_process_that_has_used_the_hub_for_nothing_else_says_so_in_one_line(tm
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.splitlines()[-1].startswith("whichland: hub:nobody/nothing: not in the hub's cache")
+
+
+def test_without_its_client_the_hub_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whichland.sources.hub.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs the extra 'hub': pip install 'whichland\[hub\]'"):
+        read_hub("someone/photos")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from glob import escape
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,9 @@ def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = Fals
 
 
 def _client() -> Any:
-    """Import the hub's client, whose bars are for terminals only."""
+    """Import the hub's client, whose bars are for terminals only. Raises UserError where it is not installed."""
+    if find_spec("huggingface_hub") is None:
+        raise UserError("hub: needs the extra 'hub': pip install 'whichland[hub]'")
     client: Any = import_module("huggingface_hub")
     for part in ("errors", "utils"):  # it does not import its own parts
         import_module(f"huggingface_hub.{part}")
