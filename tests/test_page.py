@@ -190,6 +190,7 @@ def test_both_pages_go_by_keyboard_alone(visit: Any, photos: list[Path]):
 
     page = visit("/play?seed=5")
     expect(page.locator("#map path").first).to_be_attached()
+    expect(page.locator("#pin-form")).to_be_visible()  # the round is open
     tab_to(page, "#map")
     page.keyboard.press("Enter")
     expect(page.locator("#pinned")).to_contain_text("Your pin")

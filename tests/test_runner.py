@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.errors import UserError
@@ -99,6 +100,18 @@ def test_odds_are_the_softmax_at_the_bundles_temperature(exported: Path) -> None
 
 def test_softmax_of_large_logits_is_finite() -> None:
     np.testing.assert_allclose(softmax(np.array([[1e4, 0.0]], np.float32)), [[1, 0]])
+
+
+def test_a_bound_on_threads_is_the_runners_own(plain: Path) -> None:
+    runner = open_bundle(plain, engine="torch", threads=1)
+    crops = np.zeros((2, 64, 64, 3), np.uint8)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        runner.odds(crops)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_runner_may_be_used_from_several_threads(exported: Path) -> None:

@@ -8,8 +8,9 @@ Only the engine that is used gets imported, so that an exported bundle answers w
 
 import ctypes
 import sys
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -155,8 +156,21 @@ def _open_torch(folder: Path, threads: int | None) -> Runner:
 
     from whichland.model.bundle import load
 
-    if threads is not None:
-        torch.set_num_threads(threads)
     bundle = load(folder)
     bundle.model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return torch_runner(bundle)
+    runner = torch_runner(bundle)
+    if threads is None:
+        return runner
+
+    own = threading.Lock()
+
+    def on_these(crops_BHWC: Pixels) -> Logits:
+        with own:  # torch knows one number for the whole process
+            others = torch.get_num_threads()
+            torch.set_num_threads(threads)
+            try:
+                return runner.run(crops_BHWC)
+            finally:
+                torch.set_num_threads(others)
+
+    return replace(runner, run=on_these)
