@@ -59,7 +59,7 @@ def test_a_round_is_shared_by_its_seed_and_survives_a_reload(visit: Any):
 def test_a_click_pins_and_only_the_end_shows_truth_and_heat(visit: Any):
     page = visit("/play?seed=5")
     expect(page.locator("#guess")).to_be_disabled()
-    expect(page.locator("#map path").first).to_be_attached()
+    expect(page.locator("#map.pinning")).to_be_visible()  # before, there is nothing to pin
     page.locator("#map").click(position={"x": 250, "y": 150})
     expect(page.locator("#map .pin")).to_have_count(1)
     expect(page.locator("#pinned")).to_contain_text("Your pin")
