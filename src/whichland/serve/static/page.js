@@ -15,10 +15,12 @@ let map = null;
 const photos = []; // {id, file, url, answer, error, heats: Map, why: null | [country, against]}
 let current = null;
 let made = 0; // photos so far, for ids
+const early = []; // files chosen before the service has said what it takes
 
 // Taking photos in
 
 function take(list) {
+  if (!info) return early.push(...list);
   clearError();
   const files = [...list].filter((file) => file.type.startsWith("image/") || /\.(jpe?g|png|webp|avif|tiff?|heic)$/i.test(file.name));
   if (!files.length) return showError(t("error.nophotos"));
@@ -324,6 +326,7 @@ function listen() {
 
 async function main() {
   start();
+  listen();
   try {
     info = await about();
   } catch (error) {
@@ -332,12 +335,12 @@ async function main() {
   }
   startHeat(info.torch, drawHeat); // by gradients it costs no more than an answer; else it is made when asked for
   $("example").hidden = !info.play;
-  listen();
   onChange(() => {
     if (!current) return;
     drawStrip();
     drawCurrent();
   });
+  if (early.length) take(early);
 }
 
 main();
