@@ -11,8 +11,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from serving import calibrated_bundle, create, running
-from tiny_bundle import make_photos
+from serving import bundle as bundle
+from serving import create, running
+from serving import photos as photos
 
 CHROMIUM = shutil.which("chromium")
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
@@ -23,16 +24,6 @@ PHONE = {"width": 360, "height": 740}
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium on the path to look at the page with"
 )
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return make_photos(tmp_path_factory.mktemp("photos"), 3)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return calibrated_bundle(tmp_path_factory.mktemp("run") / "bundle")
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from tiny_bundle import LABELS, make_bundle
+from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.model.places import places_of, write_places
 from whichland.serve.app import create_app
 from whichland.serve.batching import Batcher
@@ -34,6 +35,16 @@ def calibrated_bundle(folder: Path) -> Path:
     bundle = make_bundle(folder, temperature=0.5, calibration=CALIBRATION)
     write_places(places_of(LABELS), bundle)
     return bundle
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return make_photos(tmp_path_factory.mktemp("photos"), 5)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return calibrated_bundle(tmp_path_factory.mktemp("run") / "bundle")
 
 
 def stalled(service: Service, gate: threading.Event) -> Service:

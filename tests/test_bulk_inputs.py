@@ -9,11 +9,10 @@ import polars as pl
 import pytest
 
 from curated import measured, photo, save
-from whichland.bulk.inputs import PHOTO_ENDINGS, Photos, find_photos
+from whichland.bulk.inputs import Photos, find_photos
 from whichland.errors import UserError
 from whichland.images.decode import load
 from whichland.manifest import write
-from whichland.sources.folder import SUFFIXES
 
 
 def shard(path: Path, rows: int) -> Path:
@@ -26,10 +25,6 @@ def shard(path: Path, rows: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     pl.DataFrame({"image": images}).write_parquet(path)
     return path
-
-
-def test_everything_called_like_a_photo_elsewhere_is_called_so_here() -> None:
-    assert SUFFIXES <= PHOTO_ENDINGS
 
 
 def test_a_zip_gives_its_photos_and_a_shard_its_rows_and_each_can_be_read(tmp_path: Path) -> None:

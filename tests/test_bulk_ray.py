@@ -1,36 +1,17 @@
 """Predicting on Ray: the same file as without it, and a photo that kills its worker is told alone."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deadly_shard import deadly
+from local_ray import cluster as cluster
 from tiny_bundle import make_bundle, make_photos
 from whichland.bulk import ray as bulk_ray
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.inputs import find_photos
 from whichland.bulk.ray import WORKER_DIED, Shard, rows_of_shard, rows_on_ray
 from whichland.bulk.run import predict_to
-
-ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """Ray on this machine, for all tests here: starting it takes seconds."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    ray.init(
-        address="local",
-        num_cpus=1,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": paths}},
-    )
-    yield
-    ray.shutdown()
 
 
 def test_the_same_file_as_without_ray(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from serving import calibrated_bundle, create
+from serving import bundle as bundle
+from serving import create
 from tiny_bundle import LABELS, make_photos
 from whichland.errors import UserError
 from whichland.geo.borders import border_km
@@ -72,11 +73,6 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if test:
             tell_all(path)
     return write(Manifest(pl.DataFrame(rows)), folder / "world.parquet")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return calibrated_bundle(tmp_path_factory.mktemp("run") / "bundle")
 
 
 @pytest.fixture(scope="module")

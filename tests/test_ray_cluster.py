@@ -2,35 +2,17 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from curated import photo, save
+from local_ray import cluster as cluster
 from test_measure import manifest
 from whichland.curate.measure import measure
 from whichland.curate.workers import map_batches
 from whichland.errors import UserError
 from whichland.manifest import write
-
-ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """Ray on this machine, for all tests here: starting it takes seconds."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": paths}},
-    )
-    yield
-    ray.shutdown()
 
 
 def deadly_at_first(batch: tuple[int, str]) -> int:
@@ -79,6 +61,7 @@ def test_a_deadly_batch_is_lost_alone(cluster: None) -> None:
     ],
 )
 def test_a_wrong_address_is_one_line(address: str, complaint: str) -> None:
+    ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
     if ray.is_initialized():
         ray.shutdown()
     with pytest.raises(UserError, match=complaint):

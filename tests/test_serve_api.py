@@ -10,8 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from serving import calibrated_bundle, create, service_of
-from tiny_bundle import LABELS, make_bundle, make_photos, pixels
+from serving import bundle as bundle
+from serving import create, service_of
+from serving import photos as photos
+from tiny_bundle import LABELS, make_bundle, pixels
 from whichland.explain.gradcam import gradcam
 from whichland.model.bundle import load
 from whichland.model.calibration import sets
@@ -20,16 +22,6 @@ from whichland.model.places import read_places
 from whichland.model.predict import predict
 from whichland.serve.app import create_app
 from whichland.serve.words import WORDS, words
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return make_photos(tmp_path_factory.mktemp("photos"), 5)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return calibrated_bundle(tmp_path_factory.mktemp("run") / "bundle")
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving import calibrated_bundle, connect, create, running, service_of, stalled
+from serving import bundle as bundle
+from serving import connect, create, running, service_of, stalled
 from tiny_bundle import make_photos
 from whichland.serve import door, patience
 from whichland.serve.app import create_app
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return calibrated_bundle(tmp_path_factory.mktemp("run") / "bundle")
 
 
 @pytest.fixture(scope="module")

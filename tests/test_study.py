@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from local_ray import cluster as cluster
 from tinted import tinted
 from whichland.cli.main import root
 from whichland.evaluate.report import Score
@@ -177,18 +178,11 @@ def test_a_killed_cell_says_so(table: Path, tmp_path: Path) -> None:
     assert (folder / FAILED).is_file()
 
 
-def test_cells_run_on_a_ray_cluster(table: Path, tmp_path: Path) -> None:
-    ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
-    ray.init(
-        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False
-    )  # not another's cluster
+def test_cells_run_on_a_ray_cluster(cluster: None, table: Path, tmp_path: Path) -> None:
     (tmp_path / "grid.toml").write_text('[grid]\narch = ["no_such_model"]\nseed = [0, 1]\n', encoding="utf-8")
     cells = read_grid(tmp_path / "grid.toml", read(table)).cells
     said: list[str] = []
-    try:
-        failed = run_cells(cells, table, tmp_path / "out", split="test", ray="auto", say=said.append)
-    finally:
-        ray.shutdown()
+    failed = run_cells(cells, table, tmp_path / "out", split="test", ray="auto", say=said.append)
     assert len(failed) == 2
     assert all(reason.startswith("timm has no model") for reason in failed.values())
 

@@ -100,14 +100,8 @@ def _odds(runner: Runner, views: Sequence[list[Pixels]], most: int) -> Sequence[
     if not crops:
         return []
     parts = [runner.odds(np.stack(crops[at : at + most])) for at in range(0, len(crops), most)]
-    odds_NK = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    if len(crops) == len(views):
-        return list(odds_NK)
-    several = combined(odds_NK, np.repeat(np.arange(len(views)), [len(own) for own in views]))
-    first = np.cumsum([0, *(len(own) for own in views[:-1])])
-    return [
-        odds_NK[at] if len(own) == 1 else both for own, at, both in zip(views, first, several, strict=True)
-    ]
+    photo_N = np.repeat(np.arange(len(views)), [len(own) for own in views])
+    return list(combined(np.concatenate(parts), photo_N))
 
 
 def _reason(name: str, error: ImageError) -> str:

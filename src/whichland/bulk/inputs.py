@@ -8,7 +8,6 @@ address. Millions of them are held as bytes, not as objects.
 import glob
 import os
 import sys
-import zipfile
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,27 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import overload
 
 from whichland.errors import UserError
+from whichland.images.containers import list_archive
+from whichland.images.formats import PHOTO_SUFFIXES
 
-# What a photo is called. Formats that cannot be decoded are here too, so that they are told, not passed over.
-PHOTO_ENDINGS = frozenset(
-    (
-        *(
-            ".jpg",
-            ".jpeg",
-            ".jpe",
-            ".jfif",
-            ".png",
-            ".webp",
-            ".gif",
-            ".bmp",
-            ".tif",
-            ".tiff",
-            ".avif",
-            ".mpo",
-        ),
-        *(".heic", ".heif", ".jp2", ".j2k", ".jxl", ".ppm", ".pgm"),
-    )
-)
 CONTAINERS = frozenset((".zip", ".parquet"))
 SCHEMES = ("http://", "https://")
 
@@ -163,7 +144,7 @@ def _of_folder(folder: str) -> Part:
         return names, ""
     inside = next((kind for kind in sorted(CONTAINERS) if any(Path(folder).glob(f"*{kind}"))), None)
     hint = f"; for the files in it that hold some: '{folder}/*{inside}'" if inside else ""
-    raise UserError(f"{folder}: no photos in this folder ({', '.join(sorted(PHOTO_ENDINGS))}){hint}")
+    raise UserError(f"{folder}: no photos in this folder ({', '.join(sorted(PHOTO_SUFFIXES))}){hint}")
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -179,7 +160,7 @@ def _walk(folder: str) -> Iterator[str]:
         path = os.path.join(folder, name)  # noqa: PTH118 (a path is shown as it was given)
         if is_folder:
             yield from _walk(path)
-        elif os.path.splitext(name)[1].lower() in PHOTO_ENDINGS:  # noqa: PTH122 (for every file)
+        elif os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES:  # noqa: PTH122 (for every file)
             yield path
 
 
@@ -188,7 +169,7 @@ def _of_glob(pattern: str) -> list[Part]:
     matches = [
         match
         for match in sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (shown as it was given)
-        if (Path(match).suffix.lower() in PHOTO_ENDINGS | CONTAINERS and Path(match).is_file())
+        if (Path(match).suffix.lower() in PHOTO_SUFFIXES | CONTAINERS and Path(match).is_file())
         or (not everywhere and Path(match).is_dir())
     ]
     if not matches:
@@ -197,19 +178,14 @@ def _of_glob(pattern: str) -> list[Part]:
         from whichland.sources.parquet import find_shards
 
         find_shards(pattern)  # refuses two uploads of the same photos
-    photos = [match for match in matches if Path(match).suffix.lower() in PHOTO_ENDINGS]
+    photos = [match for match in matches if Path(match).suffix.lower() in PHOTO_SUFFIXES]
     if len(photos) == len(matches):
         return [(Names(matches), "")]
     return [part for match in matches for part in _parts_of(match)]
 
 
 def _of_archive(path: str) -> Names:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise UserError(f"{path}: not a readable zip archive ({error})") from None
-    names = Names((member for member in members if _is_photo(PurePosixPath(member))), f"{path}#")
+    names = Names((member for member in list_archive(path) if _is_photo(PurePosixPath(member))), f"{path}#")
     if not names:
         raise UserError(f"{path}: no photos in this archive")
     return names
@@ -218,7 +194,7 @@ def _of_archive(path: str) -> Names:
 def _is_photo(member: PurePosixPath) -> bool:
     """Whether it is called like a photo; macOS puts a second, hidden `._` file beside each in its archives."""
     hidden = any(part.startswith(".") for part in member.parts)
-    return member.suffix.lower() in PHOTO_ENDINGS and not hidden
+    return member.suffix.lower() in PHOTO_SUFFIXES and not hidden
 
 
 def _of_parquet(path: str) -> Part:

@@ -41,15 +41,21 @@ def overlay(image: Pixels, map_HW: Map, *, opacity: float = 0.6) -> Pixels:
     How much the heat covers grows with the map, up to `opacity` at its peak. The photo loses most of its own
     colour, or sunlit grass and blue sky would pass for heat.
     """
-    position = np.clip(map_HW, 0, 1) * (len(HEAT) - 1)
-    below = np.minimum(position.astype(np.intp), len(HEAT) - 2)
-    part = (position - below)[..., None]
-    colour_HWC = HEAT[below] * (1 - part) + HEAT[below + 1] * part
+    colour_HWC = heat_colours(map_HW)
     cover = opacity * np.clip(map_HW, 0, 1)[..., None]
     luma_HW1 = (image @ np.array((0.299, 0.587, 0.114), np.float32))[..., None]
     pale_HWC = luma_HW1 + COLOUR_KEPT * (image - luma_HW1)
     blended: Pixels = np.rint(pale_HWC * (1 - cover) + colour_HWC * cover).astype(np.uint8)
     return blended
+
+
+def heat_colours(map_HW: Map) -> NDArray[np.float32]:
+    """The colour of each point of a map, H×W×3 from 0 to 255, between the stops of `HEAT`."""
+    position = np.clip(map_HW, 0, 1) * (len(HEAT) - 1)
+    below = np.minimum(position.astype(np.intp), len(HEAT) - 2)
+    part = (position - below)[..., None]
+    colour_HWC: NDArray[np.float32] = HEAT[below] * (1 - part) + HEAT[below + 1] * part
+    return colour_HWC
 
 
 def on_photo(map_HW: Map, preprocess: Preprocess, height: int, width: int) -> Map:

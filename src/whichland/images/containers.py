@@ -57,6 +57,19 @@ def read_bytes(uri: str) -> bytes:
     return _blocks.read(container, int(name))
 
 
+def list_archive(path: str | Path) -> list[str]:
+    """Name all members of a zip archive, from the directory at its end. Raises ImageError for what is none."""
+    with _open_archive(path) as archive:
+        return archive.namelist()
+
+
+def _open_archive(path: str | Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:  # ValueError: a name
+        raise ImageError(f"{path}: not a readable zip archive ({error})") from None
+
+
 def _check_file(path: str) -> int:
     """Return the size of a regular file, or raise ImageError."""
     try:
@@ -190,10 +203,7 @@ class _Archives:
         with self._lock:
             archive = self._open.get(key)
             if archive is None:
-                try:
-                    archive = self._open[key] = zipfile.ZipFile(path)
-                except (zipfile.BadZipFile, OSError) as error:
-                    raise ImageError(f"{path}: not a readable zip archive ({error})") from None
+                archive = self._open[key] = _open_archive(path)
             self._open.move_to_end(key)
             while len(self._open) > KEPT_ARCHIVES:
                 self._open.popitem(last=False)  # closed when the last reader lets go of it

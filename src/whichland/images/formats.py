@@ -1,6 +1,27 @@
-"""What a file is that bears a photo's name and is none: told from its first bytes, with what to do about it."""
+"""What a photo is called, and what a file is that bears such a name and is none, with what to do about it."""
 
 import re
+
+# Formats that cannot be decoded are here too, so that they are reported, not ignored.
+PHOTO_SUFFIXES = frozenset(
+    (
+        *(
+            ".jpg",
+            ".jpeg",
+            ".jpe",
+            ".jfif",
+            ".mpo",
+            ".png",
+            ".webp",
+            ".gif",
+            ".bmp",
+            ".tif",
+            ".tiff",
+            ".avif",
+        ),
+        *(".heic", ".heif", ".jp2", ".j2k", ".jxl", ".ppm", ".pgm"),
+    )
+)
 
 # Beginnings of what is often found under a photo's name, and what to say of it.
 _CONVERT = "is not supported; convert to JPEG or PNG"

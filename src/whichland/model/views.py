@@ -60,14 +60,16 @@ def crops_of(
 def combined(odds_NK: NDArray[np.floating[Any]], photo_N: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
     """One answer a photo: the mean of the logarithms of its views' odds, scaled to odds again.
 
-    `photo_N` numbers each view's photo, every number from 0 to P - 1 at least once; P×K comes out. The odds of a
-    single view come out as they are, to rounding.
+    `photo_N` numbers each view's photo, every number from 0 to P - 1 at least once; P×K comes out. A photo seen in
+    a single view keeps its odds as they are, to the last bit.
     """
     count = int(photo_N.max()) + 1
     sum_PK = np.zeros((count, odds_NK.shape[1]))
     np.add.at(sum_PK, photo_N, np.log(np.maximum(odds_NK.astype(np.float64), NOTHING)))
     views_P = np.bincount(photo_N, minlength=count)
     odds_PK: NDArray[np.float32] = np.exp(log_odds(sum_PK / views_P[:, None])).astype(np.float32)
+    single_N = views_P[photo_N] == 1
+    odds_PK[photo_N[single_N]] = odds_NK[single_N]
     return odds_PK
 
 

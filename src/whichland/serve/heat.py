@@ -10,7 +10,7 @@ from PIL import Image
 
 from whichland.errors import UserError
 from whichland.explain.occlusion import occlusion
-from whichland.explain.overlay import HEAT, Map
+from whichland.explain.overlay import Map, heat_colours
 from whichland.images.preprocess import Pixels
 from whichland.model.runner import Runner
 
@@ -35,11 +35,7 @@ class Heat:
 
     def png(self) -> str:
         """The heat as a PNG with transparency, in base64: the hotter the less of the photo shows through."""
-        position = self.map * (len(HEAT) - 1)
-        below = np.minimum(position.astype(np.intp), len(HEAT) - 2)
-        part = (position - below)[..., None]
-        colour_HWC = HEAT[below] * (1 - part) + HEAT[below + 1] * part
-        picture_HWC = np.concatenate([colour_HWC, 255 * self.map[..., None]], axis=2).round().astype(np.uint8)
+        picture_HWC = np.dstack([heat_colours(self.map), 255 * self.map]).round().astype(np.uint8)
         file = io.BytesIO()
         Image.fromarray(picture_HWC).save(file, "PNG")
         return base64.b64encode(file.getvalue()).decode()

@@ -77,8 +77,7 @@ class Service:
         """Decode a photo and judge it. Raises ImageError when it cannot be read or has too many pixels."""
         (width, height), crops = await self.prepare(data, views=self.settings.views)
         odds_VK = np.stack(await asyncio.gather(*map(self.odds, crops)))
-        # a photo seen in one view keeps its odds to the last bit
-        odds_K = odds_VK[0] if len(crops) == 1 else combined(odds_VK, np.zeros(len(crops), np.intp))[0]
+        (odds_K,) = combined(odds_VK, np.zeros(len(crops), np.intp))
         return Seen(width=width, height=height, odds=odds_K)
 
     async def prepare(self, data: bytes, *, views: Views = "one") -> tuple[tuple[int, int], list[Pixels]]:

@@ -14,16 +14,9 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
+from whichland.images.formats import PHOTO_SUFFIXES
 from whichland.sources.columns import absolute, complete, country_codes, say, slug
 from whichland.sources.exif import read_exif
-
-# What a photo is called. Formats that cannot be decoded are here too, so that they are reported, not ignored.
-SUFFIXES = frozenset(
-    (
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"),
-        *(".heic", ".heif", ".jp2", ".j2k", ".jxl", ".ppm", ".pgm"),
-    )
-)
 
 # Photos of a country with time stamps less than this apart are one session: docs/decisions/capture-sessions.md
 SESSION_S = 60
@@ -63,7 +56,7 @@ def read_folder(
     return complete(frame.hstack(read_exif(frame["uri"])) if exif else frame)
 
 
-def walk(folder: Path, suffixes: Collection[str] = SUFFIXES) -> tuple[list[str], int]:
+def walk(folder: Path, suffixes: Collection[str] = PHOTO_SUFFIXES) -> tuple[list[str], int]:
     """List the photos below `folder` as sorted relative paths with `/`, and count the other files.
 
     Links to folders are followed, each folder once; names that begin with a dot are not looked at.

@@ -3,15 +3,16 @@
 Only the directory at an archive's end is read, 50,000 names in about half a second.
 """
 
-import zipfile
 from pathlib import Path
 
 import polars as pl
 
 from whichland.errors import UserError
+from whichland.images.containers import list_archive
+from whichland.images.formats import PHOTO_SUFFIXES
 from whichland.progress import track
 from whichland.sources.columns import absolute, say
-from whichland.sources.folder import SUFFIXES, walk
+from whichland.sources.folder import walk
 
 
 def find_photos(folder: Path, *, skip_broken: bool = False) -> pl.DataFrame:
@@ -20,21 +21,17 @@ def find_photos(folder: Path, *, skip_broken: bool = False) -> pl.DataFrame:
     `name` is the file's own name without folders. Raises UserError for an archive that cannot be read (cut off
     while it was fetched, say); with `skip_broken` it is left out and named on stderr.
     """
-    photos, archives = walk(folder, SUFFIXES)[0], walk(folder, {".zip"})[0]
+    photos, archives = walk(folder, PHOTO_SUFFIXES)[0], walk(folder, {".zip"})[0]
     files = pl.DataFrame({"member": photos}, schema={"member": pl.String})
     frames = [_located(files, f"{absolute(folder)}/")]
     for name in track(archives, description="listing archives"):
         path = absolute(folder) / name
         try:
-            with zipfile.ZipFile(path) as archive:
-                members = archive.namelist()
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:  # ValueError: a name
+            members = list_archive(path)
+        except UserError as error:
             if not skip_broken:
-                raise UserError(
-                    f"{path}: not a readable zip archive ({error}); fetch it again, or leave it out with "
-                    "--skip-unknown"
-                ) from None
-            say(f"{path}: not a readable zip archive ({error}); its photos are left out")
+                raise UserError(f"{error}; fetch it again, or leave it out with --skip-unknown") from None
+            say(f"{error}; its photos are left out")
             continue
         frames.append(_located(pl.DataFrame({"member": members}, schema={"member": pl.String}), f"{path}#"))
     return pl.concat(frames)
@@ -44,7 +41,7 @@ def _located(members: pl.DataFrame, prefix: str) -> pl.DataFrame:
     """Keep what is called like a photo; macOS puts a second, hidden `._` file beside each in its archives."""
     name = pl.col("member").str.split("/").list.last()
     suffix = name.str.extract(r"(\.\w+)$").str.to_lowercase()
-    return members.filter(suffix.is_in(sorted(SUFFIXES)) & ~name.str.starts_with(".")).select(
+    return members.filter(suffix.is_in(sorted(PHOTO_SUFFIXES)) & ~name.str.starts_with(".")).select(
         name.alias("name"), pl.concat_str(pl.lit(prefix), "member").alias("uri")
     )
 
