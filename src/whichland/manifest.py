@@ -5,6 +5,7 @@ appends a `Step` that says what it did.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ SCHEMA: tuple[Column, ...] = (
 )
 
 COLUMNS = {column.name: column for column in SCHEMA}
+CREDIT = ("attribution", "creator", "license")  # what a photo's credit line is made of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +143,15 @@ class Manifest:
         missing = [name for name in names if name not in self.frame.columns]
         if missing:
             raise UserError(f"the manifest has no column {', '.join(missing)}: {hint}")
+
+
+def credit(row: Mapping[str, Any]) -> str:
+    """The line to print where a photo is shown: its attribution, else its creator and licence; maybe "".
+
+    `row` holds one row's values by the columns' names; those of `CREDIT` may be missing.
+    """
+    attribution, creator, license = (row.get(name) for name in CREDIT)
+    return attribution or ", ".join(filter(None, (creator, license)))
 
 
 def problems(frame: pl.DataFrame) -> list[str]:

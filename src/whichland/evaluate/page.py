@@ -13,10 +13,10 @@ from markupsafe import Markup
 import whichland
 from whichland.bootstrap import Score
 from whichland.evaluate import figures, metrics, odds_figures
-from whichland.evaluate.predictions import SHOWN
 from whichland.evaluate.report import Confused, Explanation, Report, confusion_csv
 from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError, load
+from whichland.manifest import credit
 from whichland.templates import templates_beside
 
 PAIRS, EXAMPLES = 10, 3
@@ -150,16 +150,10 @@ def _pair(report: Report, pair: Confused) -> dict[str, Any]:
                 "picture": picture,
                 "guess_odds": odds[pair.guess],
                 "truth_odds": odds[pair.truth],
-                "credit": _credit(photo),
+                "credit": credit(photo),
             }
         )
     return {"pair": pair, "examples": examples}
-
-
-def _credit(photo: dict[str, Any]) -> str:
-    """The line to print under a photo: its attribution, else its creator and licence."""
-    attribution, creator, license = (photo.get(name) for name in SHOWN)
-    return attribution or ", ".join(part for part in (creator, license) if part)
 
 
 def _curves(log: Path) -> list[Markup]:

@@ -19,7 +19,7 @@ from whichland.curate.certificate import difference
 from whichland.errors import UserError
 from whichland.evaluate.metrics import Ints, Outcomes
 from whichland.images.decode import ImageError
-from whichland.manifest import Manifest
+from whichland.manifest import CREDIT, Manifest
 from whichland.model.bundle import Bundle, json_text, read_json
 from whichland.model.predict import best_device, predict
 from whichland.model.views import combined
@@ -28,7 +28,6 @@ from whichland.whole_file import whole_file
 FILE = "predictions.parquet"
 IDENTITY_KEY = "whichland.predictions"
 Per = Literal["photo", "panorama"]
-SHOWN = ("attribution", "creator", "license")  # to be printed where a photo is shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +157,7 @@ def _ask(bundle: Bundle, known: pl.DataFrame) -> Answers:
 
 def _table(known: pl.DataFrame) -> pl.DataFrame:
     group = pl.col("group") if "group" in known.columns else pl.lit(None, pl.String).alias("group")
-    shown = [name for name in ("panorama", *SHOWN) if name in known.columns]
+    shown = [name for name in ("panorama", *CREDIT) if name in known.columns]
     return known.select("image_id", "uri", "country", group, *shown)
 
 

@@ -22,7 +22,7 @@ from whichland.explain.patches import Score, log_odds
 from whichland.geo.countries import country_name, find_country
 from whichland.images.decode import ImageError, load
 from whichland.images.preprocess import Pixels
-from whichland.manifest import Manifest
+from whichland.manifest import Manifest, credit
 from whichland.model.bundle import Bundle
 from whichland.model.predict import best_device, predict
 from whichland.progress import track
@@ -129,9 +129,8 @@ def _judged(bundle: Bundle, rows: pl.DataFrame) -> list[Photo]:
         if isinstance(answer, ImageError):
             continue
         group = groups.setdefault(uri if row["group"] is None else (row["group"],), len(groups))
-        credit = row["attribution"] or ", ".join(filter(None, (row["creator"], row["license"])))
         right = bundle.labels[int(answer.argmax())] == row["country"]
-        found.append(Photo(uri=uri, country=row["country"], group=group, right=right, credit=credit))
+        found.append(Photo(uri=uri, country=row["country"], group=group, right=right, credit=credit(row)))
     if len({photo.country for photo in found}) < 2:
         raise UserError("the photos of fewer than two countries can be read; an atlas needs two")
     return found

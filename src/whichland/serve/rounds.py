@@ -99,9 +99,7 @@ def _of_manifest(path: Path) -> Deck:
             country=found["country"],
             lat=place[0] if known else None,
             lon=place[1] if known else None,
-            credit=found.get("attribution")
-            or ", ".join(filter(None, (found.get("creator"), found.get("license"))))
-            or None,
+            credit=manifests.credit(found) or None,
         )
 
     return Deck(
