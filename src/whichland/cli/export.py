@@ -1,4 +1,4 @@
-"""whichland export BUNDLE [--int8] [--openvino] [--photos MANIFEST]"""
+"""whichland export BUNDLE [--int8] [--openvino] [--gallery open|any] [--photos MANIFEST]"""
 
 import json as json_format
 from pathlib import Path
@@ -23,7 +23,9 @@ def export(
     config: ExportConfig,
     photos: Annotated[
         Path | None,
-        typer.Option(help="The table of photos, with splits: train fits int8, val judges it."),
+        typer.Option(
+            help="The table of photos, with splits: train fits int8 and is shown in a gallery, val judges."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -32,6 +34,10 @@ def export(
     The logits are held against torch's before the file is kept. With --int8 a version in 8-bit integers is fitted
     on training photos and kept only if it gives the same answers on validation photos; else the figures are told,
     the exit code is 2, and the rest stays. Export again after `calibrate` or when the bundle has changed.
+
+    With --gallery the bundle also gets thumbnails of training photos, which the page shows beside an answer that
+    is like theirs: "open" takes those whose licence lets anybody show them, "any" all, for who has the right to.
+    Whoever gets the bundle gets them too; delete gallery.parquet and they are gone.
     """
     from whichland import manifest as manifests
     from whichland.model.export import export as write
@@ -50,12 +56,18 @@ def in_words(done: "Exported") -> str:
 
     lines = [] if done.written else ["all is there and up to date"]
     for name, file in done.record["files"].items():
+        if not (done.bundle / name).is_file():
+            continue  # removed since
         size = (done.bundle / name).stat().st_size / 1e6
         lines.append(f"{done.bundle / name}: {size:.1f} MB")
         if "difference" in file:
             lines.append(
                 f"  logits differ from torch's by {file['difference']:.1e} (largest: {file['largest']:.2g})"
             )
+        elif "unreadable" in file:
+            lines.append(f"  {file['photos']:,} training photos: {file['licenses']}")
+            if file["unreadable"]:
+                lines.append(f"  {file['unreadable']:,} more could not be read")
         else:
             lines.append(f"  {told(file)}")
             lines.append(

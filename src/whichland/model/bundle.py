@@ -6,6 +6,7 @@ whichland.json      version, head widths, training config, manifest sha256, pack
 metrics.json        validation scores; README.md is the model card
 places.json         where the countries are photographed, see model/places.py
 model.onnx          once exported: the network for engines other than torch, see model/runner.py
+gallery.parquet     once exported: training photos that may be shown, see model/gallery.py
 
 Torch is imported where weights are read or written, so that a bundle's JSON files can be read without it.
 """

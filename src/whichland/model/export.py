@@ -3,6 +3,7 @@
 model.onnx       floating point; its logits are held against torch's
 model.int8.onnx  8-bit integers, fitted on training photos and held against model.onnx on validation photos
 OpenVINO         reads model.onnx; whether it may compute in bf16 is found on validation photos
+gallery.parquet  training photos that the page may show beside an answer (see gallery)
 
 What was written, and how well it agrees, stands in whichland.json (see export_record).
 """
@@ -17,9 +18,11 @@ import polars as pl
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 from whichland.model.agreement import Agreement, agreement
-from whichland.model.bundle import Bundle, load
+from whichland.model.bundle import Bundle, load, read_settings
 from whichland.model.export_photos import Run, answers_of, crops_of, photos_of
 from whichland.model.export_record import facts_of, keep_record, read_record, sha256, up_to_date
+from whichland.model.gallery import FILE as GALLERY_FILE
+from whichland.model.gallery import Shown, fits, photos_to_show, write_gallery
 from whichland.model.onnx_engine import run_of
 from whichland.model.runner import FLOAT_FILE, INT8_FILE, Runner, open_bundle, torch_runner
 from whichland.whole_file import whole_file
@@ -42,13 +45,18 @@ class ExportConfig:
     moved: Annotated[float, "share of the odds that may go to other countries, mean over photos"] = 0.06
     fit_on: Annotated[int, "training photos that int8 is fitted on, at most"] = 200
     judge_on: Annotated[int, "validation photos that are judged on, at most"] = 1000
+    gallery: Annotated[
+        Shown,
+        "also thumbnails of training photos, for the page: those of open licences, or any you may show",
+    ] = "none"
+    gallery_photos: Annotated[int, "photos in the gallery, at most"] = 2000
     force: Annotated[bool, "write anew, also over a file that was not exported from this bundle"] = False
 
     def __post_init__(self) -> None:
         for name in ("same", "moved"):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(f"{name} {getattr(self, name):g}: give a share between 0 and 1")
-        for name in ("fit_on", "judge_on"):
+        for name in ("fit_on", "judge_on", "gallery_photos"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} {getattr(self, name)}: at least one photo is needed")
 
@@ -75,22 +83,34 @@ def export(
 ) -> Exported:
     """Write a bundle's network as ONNX, into its folder; with `manifest` what needs photos, too.
 
-    What lies there already and is up to date stays. Raises UserError when `manifest` is missing or has no photos
-    of train or val, when a file stands in the way that was not exported, when the network cannot be exported or
-    gives other logits than torch, and, after the rest was written, when int8 does not agree.
+    What lies there already and is up to date stays, but for a gallery, which is made anew when asked for. Raises
+    UserError when `manifest` is missing or has no photos of train or val or none that may be shown, when a file
+    stands in the way that was not exported, when the network cannot be exported or gives other logits than torch,
+    and, after the rest was written, when int8 does not agree.
     """
     config, folder = config or ExportConfig(), Path(folder)
     if (config.int8 or config.openvino) and manifest is None:
         raise UserError(
             "int8 and openvino are judged on validation photos: give their manifest with --photos"
         )
+    if config.gallery != "none" and manifest is None:
+        raise UserError("a gallery shows training photos: give their manifest with --photos")
     record, facts, written = read_record(folder), facts_of(folder), []
-    for name in (FLOAT_FILE, INT8_FILE):
+    for name in (FLOAT_FILE, INT8_FILE, GALLERY_FILE):
         if (folder / name).exists() and name not in record["files"] and not config.force:
             raise UserError(f"{folder / name} was not exported from this bundle; write over it with --force")
+    shown = None
+    if manifest is not None and config.gallery != "none":
+        labels = read_settings(folder)[2]
+        shown = photos_to_show(manifest, labels, config.gallery, config.gallery_photos)
     if config.force or not up_to_date(folder, FLOAT_FILE, record, facts):
         record = _export_float(load(folder), facts)
         written.append(FLOAT_FILE)
+    if shown is not None:
+        made = write_gallery(open_bundle(folder, engine="onnx"), shown)
+        record["files"][GALLERY_FILE] = made | {"gallery": config.gallery}
+        keep_record(folder, record)
+        written.append(GALLERY_FILE)
     if manifest is not None and (config.int8 or config.openvino):
         runner = open_bundle(folder, engine="onnx")
         photos = photos_of(manifest, "val", runner.labels, config.judge_on)
@@ -124,12 +144,14 @@ def _export_float(bundle: Bundle, facts: dict[str, str]) -> dict[str, Any]:
                 f"{path} was not written: its logits differ from torch's by {difference:.2g}, the largest of "
                 f"which is {largest:.2g}"
             )
+    files = {FLOAT_FILE: {"sha256": sha256(path), "difference": difference, "largest": largest}}
     (bundle.folder / INT8_FILE).unlink(missing_ok=True)
-    record = {
-        "opset": graph.opset_import[0].version,
-        "metadata": facts,
-        "files": {FLOAT_FILE: {"sha256": sha256(path), "difference": difference, "largest": largest}},
-    }
+    kept = read_record(bundle.folder)["files"].get(GALLERY_FILE)
+    if kept and fits(bundle.folder):  # a new temperature leaves it as it is
+        files[GALLERY_FILE] = kept
+    else:
+        (bundle.folder / GALLERY_FILE).unlink(missing_ok=True)
+    record = {"opset": graph.opset_import[0].version, "metadata": facts, "files": files}
     keep_record(bundle.folder, record)
     return record
 

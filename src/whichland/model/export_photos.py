@@ -19,15 +19,18 @@ BATCH = 16
 MOST_BYTES = 256_000_000  # of crops that are held at once
 
 
-def photos_of(manifest: Manifest, split: str, labels: tuple[str, ...], most: int) -> pl.DataFrame:
-    """Up to `most` kept photos of a split whose country the model knows, the same ones at each call.
-
-    Raises UserError when there are none.
-    """
+def rows_of(manifest: Manifest, split: str, labels: tuple[str, ...]) -> pl.DataFrame:
+    """The kept photos of a split whose country the model knows. Raises UserError when there are none."""
     manifest.require("split", "country", hint="make it with `whichland data split`")
     rows = manifest.kept.filter((pl.col("split") == split) & pl.col("country").is_in(list(labels)))
     if rows.is_empty():
         raise UserError(f"the manifest has no kept photos of the model's countries in split {split!r}")
+    return rows
+
+
+def photos_of(manifest: Manifest, split: str, labels: tuple[str, ...], most: int) -> pl.DataFrame:
+    """Up to `most` of them, the same ones at each call. Raises UserError when there are none."""
+    rows = rows_of(manifest, split, labels)
     return rows.sort("image_id").sample(min(most, rows.height), shuffle=True, seed=0)
 
 

@@ -1,5 +1,6 @@
 """What the service says of a photo, in the words and numbers of its JSON."""
 
+from base64 import b64encode
 from typing import Any
 
 from whichland.geo.countries import country_name
@@ -11,7 +12,9 @@ from whichland.serve.words import words
 DECIMALS = 6  # of a probability
 
 
-def answer(service: Service, name: str, seen: Seen, *, top: int, milliseconds: float) -> dict[str, Any]:
+def answer(
+    service: Service, name: str, seen: Seen, *, top: int, nearest: int, milliseconds: float
+) -> dict[str, Any]:
     """The answer for one photo, as `schema.Answer` describes it."""
     odds_K, labels = seen.odds, service.runner.labels
     order = (-odds_K).argsort(kind="stable")
@@ -25,7 +28,7 @@ def answer(service: Service, name: str, seen: Seen, *, top: int, milliseconds: f
         "set": country_set(service, odds_K),
         "silent": silent(service, odds_K),
         "pin": pin(service, odds_K),
-        "neighbours": None,
+        "neighbours": neighbours(service, odds_K, nearest),
         "milliseconds": round(milliseconds, 1),
     }
 
@@ -74,3 +77,20 @@ def pin(service: Service, odds_K: Odds) -> dict[str, float] | None:
     points, expected = pins(odds_K[None], service.pins)
     lat, lon = points[0].tolist()
     return {"lat": round(lat, 4), "lon": round(lon, 4), "expected_score": round(float(expected[0]), 1)}
+
+
+def neighbours(service: Service, odds_K: Odds, most: int) -> list[dict[str, Any]] | None:
+    """The training photos that the model answers most alike; None for none, or where the bundle may show none."""
+    gallery = service.gallery
+    if gallery is None or most == 0:
+        return None
+    return [
+        {
+            "country": gallery.countries[row],
+            "similarity": round(similarity, DECIMALS),
+            "credit": gallery.credits[row],
+            "license": gallery.licenses[row],
+            "thumbnail": b64encode(gallery.thumbnails[row]).decode(),
+        }
+        for similarity, row in gallery.nearest(odds_K, most)
+    ]

@@ -20,6 +20,7 @@ from whichland.serve.service import Service
 from whichland.serve.uploads import Form, Upload, read_form
 
 TOP = 5
+NEIGHBOURS = 12  # training photos beside one answer, at most
 PHOTO = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF"}
 
 
@@ -62,7 +63,7 @@ def router(service: Service) -> APIRouter:
             "report": service.report is not None,
             "atlas": service.atlas is not None,
             "play": True,  # on drawn streets where no manifest was given
-            "neighbours": False,
+            "neighbours": service.gallery is not None,
         }
 
     @routes.post(
@@ -75,6 +76,13 @@ def router(service: Service) -> APIRouter:
             {
                 "files": {"type": "array", "items": PHOTO, "minItems": 1, "maxItems": settings.files},
                 "top": {"type": "integer", "minimum": 1, "default": TOP, "description": "guesses to name"},
+                "neighbours": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "maximum": NEIGHBOURS,
+                    "default": 0,
+                    "description": "training photos to show that the model answers alike",
+                },
             },
         ),
         summary="The likeliest countries of one or more photos",
@@ -88,8 +96,9 @@ def router(service: Service) -> APIRouter:
         if not sent.files:
             raise Refused(422, "no photo came in the field files", reason="form")
         top = _whole_number(sent, "top", TOP)
+        nearest = _whole_number(sent, "neighbours", 0, least=0, most=NEIGHBOURS)
         with service.load.seats(len(sent.files)):
-            results = await asyncio.gather(*(_judge(service, upload, top) for upload in sent.files))
+            results = await asyncio.gather(*(_judge(service, upload, top, nearest) for upload in sent.files))
         read = any("odds" in result for result in results)
         return JSONResponse({"results": results}, 200 if read else 422)
 
@@ -151,7 +160,7 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-async def _judge(service: Service, upload: Upload, top: int) -> dict[str, Any]:
+async def _judge(service: Service, upload: Upload, top: int, nearest: int) -> dict[str, Any]:
     """The answer for one photo, or its error."""
     started = perf_counter()
     try:
@@ -160,11 +169,12 @@ async def _judge(service: Service, upload: Upload, top: int) -> dict[str, Any]:
         service.metrics.photos.labels("unreadable").inc()
         return {"name": upload.name, "error": str(error)}
     service.metrics.photos.labels("judged").inc()
-    return answer(service, upload.name, seen, top=top, milliseconds=1000 * (perf_counter() - started))
+    passed = 1000 * (perf_counter() - started)
+    return answer(service, upload.name, seen, top=top, nearest=nearest, milliseconds=passed)
 
 
-def _whole_number(sent: Form, name: str, default: int) -> int:
+def _whole_number(sent: Form, name: str, default: int, *, least: int = 1, most: int = 999_999) -> int:
     text = sent.fields.get(name, str(default))
-    if not (text.isdecimal() and text.isascii() and 1 <= len(text) <= 6 and int(text) >= 1):
-        raise Refused(422, f"{name}: not a whole number from 1 on", reason="form")
+    if not (text.isdecimal() and text.isascii() and len(text) <= 6 and least <= int(text) <= most):
+        raise Refused(422, f"{name}: not a whole number from {least} to {most}", reason="form")
     return int(text)

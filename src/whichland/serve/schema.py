@@ -1,6 +1,6 @@
 """The shapes of the answers, as the OpenAPI schema shows them."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
@@ -44,7 +44,7 @@ class Info(BaseModel):
     report: bool
     atlas: bool
     play: bool
-    neighbours: bool
+    neighbours: Annotated[bool, Field(description="whether training photos can be shown beside an answer")]
 
 
 class Guess(BaseModel):
@@ -71,6 +71,22 @@ class Pin(BaseModel):
     expected_score: Annotated[float, Field(ge=0, le=5000, examples=[3120.5])]
 
 
+class Neighbour(BaseModel):
+    """A training photo that the model answers like this one."""
+
+    country: Annotated[str, Field(description="where it was taken", examples=["NO"])]
+    similarity: Annotated[
+        float,
+        Field(ge=-1, le=1, description="cosine between the centred log-odds of both", examples=[0.97]),
+    ]
+    credit: Annotated[
+        str | None,
+        Field(description="the line to print beside it", examples=["Ada, Mapillary, CC BY-SA 4.0"]),
+    ]
+    license: Annotated[str | None, Field(description="SPDX name", examples=["CC-BY-SA-4.0"])]
+    thumbnail: Annotated[str, Field(description="base64 of a JPEG: what the model saw of it, made small")]
+
+
 class Answer(BaseModel):
     """What the model says of one photo."""
 
@@ -89,7 +105,10 @@ class Answer(BaseModel):
     set: CountrySet | None
     silent: Annotated[bool, Field(description="less sure than an answer should be")]
     pin: Pin | None
-    neighbours: Annotated[list[dict[str, Any]] | None, Field(description="not there yet")]
+    neighbours: Annotated[
+        list[Neighbour] | None,
+        Field(description="nearest first; null when none were asked for or the bundle may show none"),
+    ]
     milliseconds: Annotated[float, Field(ge=0, examples=[23.4])]
 
 

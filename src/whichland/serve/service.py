@@ -21,6 +21,7 @@ from whichland.errors import UserError
 from whichland.images.decode import ImageError, probe
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.calibration import Calibration, calibration_of
+from whichland.model.gallery import Gallery, read_gallery
 from whichland.model.pins import PinTable, pin_table
 from whichland.model.places import Places, read_places
 from whichland.model.runner import Runner, open_bundle
@@ -53,6 +54,7 @@ class Service:
     places: Places | None
     pins: PinTable | None
     calibration: Calibration | None
+    gallery: Gallery | None
     bundle: "Bundle | None"  # where torch explains
     play: Path | None
     report: Path | None
@@ -141,6 +143,7 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
         places=places,
         pins=pin_table(places.points) if places else None,
         calibration=calibration_of(runner.info),
+        gallery=read_gallery(folder),
         bundle=_torch_bundle(folder, settings),
         play=_there(settings.play, "the manifest to play with"),
         report=_there(settings.report, "the report") or _beside(folder, "report/report.html"),

@@ -7,6 +7,7 @@ import {
 import { guessRow } from "./guess.js";
 import { fitStage, heatOn, hideHeat, showHeat, startHeat, turnHeatOn } from "./heat.js";
 import { legend, WorldMap } from "./map.js";
+import { drawNeighbours, NEIGHBOURS } from "./neighbours.js";
 
 const AT_ONCE = 3; // photos under way together: enough for the service to batch them
 
@@ -61,6 +62,7 @@ function work() {
 async function predict(photo) {
   const form = new FormData();
   form.append("files", photo.file, photo.file.name || "photo");
+  if (info.neighbours) form.append("neighbours", NEIGHBOURS);
   try {
     const { results } = await (await ask("/api/predict", { method: "POST", body: form })).json();
     if (results[0].error) photo.error = t("error.unreadable", { name: photo.file.name, error: results[0].error });
@@ -139,6 +141,7 @@ function drawCurrent() {
   $("unreadable").hidden = !error;
   $("unreadable").textContent = error ?? "";
   $("world").hidden = !answer;
+  drawNeighbours(answer?.neighbours);
   $("heat-toggle").disabled = !answer;
   $("opacity").disabled = !answer;
   $("why").hidden = !answer || !info.torch || info.labels.length < 2;

@@ -65,6 +65,10 @@ export const WORDS = {
     "answer.others": "and {count} more",
     "answer.took": "{milliseconds} ms",
 
+    "near.title": "Training photos that the model finds most alike",
+    "near.text": "Alike in what the model answers to them, not in their pixels. Cut to what it saw, and made small.",
+    "near.alt": "Training photo {number}",
+
     "map.title": "The odds on the map",
     "map.label": "Map of the world. Arrow keys move it, plus and minus zoom.",
     "map.legend": "Odds",
@@ -219,6 +223,10 @@ export const WORDS = {
     "answer.setOne": "{percent}-Menge: {percent} solcher Mengen enthalten das richtige Land; hier eines:",
     "answer.others": "und {count} weitere",
     "answer.took": "{milliseconds} ms",
+
+    "near.title": "Trainingsfotos, die das Modell am ähnlichsten findet",
+    "near.text": "Ähnlich in dem, was das Modell zu ihnen antwortet, nicht in den Pixeln. Zugeschnitten auf das, was es sah, und verkleinert.",
+    "near.alt": "Trainingsfoto {number}",
 
     "map.title": "Die Wahrscheinlichkeiten auf der Karte",
     "map.label": "Weltkarte. Pfeiltasten verschieben sie, Plus und Minus vergrößern und verkleinern.",

@@ -1,0 +1,96 @@
+"""Which countries the training photos show that stand beside an answer: by log-odds, by odds, by pixels.
+
+    .venv/bin/whichland export BUNDLE --photos MANIFEST --gallery open
+    .venv/bin/python benchmarks/gallery.py MANIFEST --bundle BUNDLE
+
+For every kept validation photo the 6 nearest of the gallery are found, one a drive, as the page does. Printed is
+the share of them that was taken in the photo's true country, and in the country of the first guess, over all
+photos and over those on which the guess is wrong. Intervals: 95 %, bootstrap over groups.
+"""
+
+import argparse
+import io
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from PIL import Image
+
+from whichland.bootstrap import mean_interval
+from whichland.images.decode import load
+from whichland.images.preprocess import Preprocess
+from whichland.manifest import read
+from whichland.model.export_photos import rows_of
+from whichland.model.gallery import FILE, Gallery, read_gallery
+from whichland.model.predict import predict
+from whichland.model.runner import open_bundle, softmax
+
+NEAREST = 6
+SMALL = 16  # pixels a side when pixels are compared, their mean colour taken off
+Floats = NDArray[np.floating]
+
+
+def small(picture: Image.Image) -> Floats:
+    """A picture's few pixels as one row, without its mean colour."""
+    pixels_SSC = np.asarray(picture.convert("RGB").resize((SMALL, SMALL), Image.Resampling.BOX), np.float32)
+    return (pixels_SSC - pixels_SSC.mean(axis=(0, 1))).ravel()
+
+
+def photos_small(rows: pl.DataFrame, preprocess: Preprocess) -> Floats:
+    """The same of what the model sees of photos, N×(SMALL·SMALL·3)."""
+    found = (preprocess.crop(load(uri, short_side=preprocess.short_side)) for uri in rows["uri"])
+    return np.stack([small(Image.fromarray(crop)) for crop in found])
+
+
+def nearest(features_GF: Floats, asked_NF: Floats, gallery: Gallery) -> NDArray[np.str_]:
+    """Countries of the gallery's nearest photos by cosine, one a drive: N×NEAREST."""
+    features_GF = features_GF / np.linalg.norm(features_GF, axis=1, keepdims=True)
+    found = []
+    for near_G in asked_NF @ features_GF.T:
+        order = np.argsort(-near_G, kind="stable")
+        _, first = np.unique(gallery.drives[order], return_index=True)
+        found.append([gallery.countries[at] for at in order[np.sort(first)[:NEAREST]]])
+    return np.array(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--split", default="val")
+    given = parser.parse_args()
+    runner, gallery = open_bundle(given.bundle, engine="onnx"), read_gallery(given.bundle)
+    assert gallery is not None, "export the bundle with --gallery first"
+    rows = rows_of(read(given.manifest), given.split, runner.labels)
+    odds_NK = np.stack([odds for _, odds in predict(runner, rows["uri"].to_list(), progress=True)])
+    truth_N = rows["country"].to_numpy()
+    guess_N = np.array(runner.labels)[odds_NK.argmax(axis=1)]
+    groups = rows["group"].to_list()
+    wrong_N = truth_N != guess_N
+    drives = len(np.unique(gallery.drives))
+    print(f"{rows.height} photos of split {given.split}, first guess right on {1 - wrong_N.mean():.1%};")
+    print(f"gallery: {len(gallery.countries)} photos of {drives} drives, {len(runner.labels)} countries")
+
+    logs_GK = pl.read_parquet(given.bundle / FILE)["odds"].to_numpy()
+    pictures_GF = np.stack([small(Image.open(io.BytesIO(data))) for data in gallery.thumbnails])
+    ways = {
+        "log-odds, centred (as shown)": [
+            [gallery.countries[at] for _, at in gallery.nearest(odds_K, NEAREST)] for odds_K in odds_NK
+        ],
+        "odds": nearest(softmax(logs_GK), odds_NK, gallery),
+        f"{SMALL}×{SMALL} pixels": nearest(pictures_GF, photos_small(rows, runner.preprocess), gallery),
+    }
+    for way, countries in ways.items():
+        print(way)
+        found_NM = np.array(countries)
+        for whose, code_N in (("true country", truth_N), ("first guess", guess_N)):
+            share_N = (found_NM == code_N[:, None]).mean(axis=1)
+            for which, among_N in (("all photos", np.ones_like(wrong_N)), ("wrong guesses", wrong_N)):
+                own = [group for group, among in zip(groups, among_N, strict=True) if among]
+                mean, low, high = mean_interval(share_N[among_N], own)
+                print(f"  of the {whose}, {which}: {mean:.1%} [{low:.1%}, {high:.1%}]")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""Training photos that a bundle may show beside its answers: gallery.parquet.
+
+    whichland export BUNDLE --photos MANIFEST --gallery open
+    near = read_gallery(folder).nearest(odds_K, 6)
+
+Near is what the model answers alike: the cosine between the logarithms of the odds, less their mean. So every
+engine and every bundle can tell, and the temperature changes nothing. docs/decisions/gallery.md has the reasons.
+
+A row is a photo: country, license, credit, odds (those centred logarithms, in the order of the labels), thumbnail
+(JPEG of what the model saw), and a number that photos of one drive share. Nothing else goes in: no path, id or
+coordinates, and encoding pixels leaves no EXIF.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from whichland.errors import UserError
+from whichland.images.containers import read_bytes
+from whichland.images.decode import ImageError, probe
+from whichland.images.encode import encode_jpeg, shrink
+from whichland.images.preprocess import Pixels, Preprocess
+from whichland.manifest import CREDIT, Manifest, credit
+from whichland.model.batches import made_ahead
+from whichland.model.bundle import read_settings
+from whichland.model.calibration import NOTHING
+from whichland.model.export_photos import BATCH, rows_of
+from whichland.model.export_record import read_record, sha256
+from whichland.model.onnx_engine import metadata_of
+from whichland.model.runner import Odds, Runner
+from whichland.model.views import combined, crops_of
+from whichland.progress import Progress
+from whichland.whole_file import whole_file
+
+Shown = Literal["none", "open", "any"]
+
+FILE = "gallery.parquet"
+MADE_FROM_KEY = "whichland.gallery"
+MOST_BYTES = 200_000_000  # all of it is held in memory
+SHORT, LONG = 160, 320  # pixels of a thumbnail's sides, at most
+QUALITY = 75
+
+# Of the licences' SPDX names those that let anybody show a photo cut and shrunk, for money too.
+FREE = re.compile(r"CC0-1\.0|CC-PDDC|CC-PDM-1\.0|PDDL-1\.0", re.IGNORECASE)
+IF_NAMED = re.compile(
+    r"CC-BY(-SA)?-\d\.\d(-(AT|AU|DE|IGO|JP|NL|UK|US))?", re.IGNORECASE
+)  # and say who took it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """N training photos and what the model answered to them."""
+
+    countries: tuple[str, ...]
+    licenses: tuple[str | None, ...]  # SPDX names
+    credits: tuple[str | None, ...]  # the line to print where the photo is shown
+    thumbnails: tuple[bytes, ...]  # JPEG
+    drives: NDArray[np.uint32]  # N; photos of one drive share a number
+    directions: NDArray[np.float32]  # N×K, centred logarithms of the odds, of length one
+
+    def nearest(self, odds_K: Odds, most: int) -> list[tuple[float, int]]:
+        """The photos that the model answers most like `odds_K`, nearest first: cosine (-1 to 1) and row.
+
+        Of each drive one: the frames of a single one would else take all the places.
+        """
+        near_N = np.clip(self.directions @ _directions(centred(odds_K[None]))[0], -1, 1)
+        order = np.argsort(-near_N, kind="stable")
+        _, first = np.unique(self.drives[order], return_index=True)
+        return [(float(near_N[at]), int(at)) for at in order[np.sort(first)[:most]]]
+
+
+def centred(odds_NK: Odds) -> NDArray[np.float32]:
+    """Logarithms of odds, less their mean over the countries: N×K float32."""
+    logs_NK = np.log(np.maximum(odds_NK, np.float32(NOTHING)))
+    middle: NDArray[np.float32] = logs_NK - logs_NK.mean(axis=1, keepdims=True)
+    return middle
+
+
+def _directions(centred_NK: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same at length one; even odds have no direction and stay 0."""
+    length_N = np.linalg.norm(centred_NK, axis=1, keepdims=True)
+    found: NDArray[np.float32] = centred_NK / np.maximum(length_N, np.finfo(np.float32).tiny)
+    return found
+
+
+def read_gallery(folder: Path) -> Gallery | None:
+    """The gallery that a bundle keeps; None when it keeps none, or one of other weights, which stderr then tells.
+
+    Raises UserError when the file is damaged or too large.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    again = "remove it, or make it anew with `whichland export --gallery`"
+    if path.stat().st_size > MOST_BYTES:
+        raise UserError(f"{path}: {path.stat().st_size / 1e6:,.0f} MB, over {MOST_BYTES / 1e6:.0f}; {again}")
+    if sha256(path) != read_record(folder)["files"].get(FILE, {}).get("sha256"):
+        raise UserError(f"{path}: damaged, or not the file that was exported (its SHA-256 differs); {again}")
+    if not fits(folder):
+        print(f"warning: {path}: made with another model, so it is not shown; {again}", file=sys.stderr)
+        return None
+    _, _, labels, _ = read_settings(folder)
+    try:
+        frame = pl.read_parquet(path, glob=False)
+        if frame.schema != _schema(len(labels)) or frame.is_empty():
+            raise UserError(f"{path}: holds {frame.schema}, not the photos of a gallery; {again}")
+        odds_NK = frame["odds"].to_numpy()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}); {again}") from None
+    return Gallery(
+        countries=tuple(frame["country"]),
+        licenses=tuple(frame["license"]),
+        credits=tuple(frame["credit"]),
+        thumbnails=tuple(frame["thumbnail"]),
+        drives=frame["drive"].to_numpy(),
+        directions=_directions(odds_NK),
+    )
+
+
+def fits(folder: Path) -> bool:
+    """Tell whether a bundle's gallery was made with its labels, preprocessing and weights as they are now."""
+    try:
+        kept = pl.read_parquet_metadata(folder / FILE).get(MADE_FROM_KEY, "null")
+    except (pl.exceptions.PolarsError, OSError):
+        return False
+    return kept == _made_from(folder)
+
+
+def _made_from(folder: Path) -> str:
+    """What a gallery depends on, as JSON.
+
+    Where model.safetensors was not copied along, the weights are those that model.onnx was exported from.
+    """
+    _, _, labels, preprocess = read_settings(folder)
+    weights = folder / "model.safetensors"
+    known = read_record(folder).get("metadata", {}).get("weights_sha256")
+    return json.dumps(
+        metadata_of(labels, preprocess) | {"weights_sha256": sha256(weights) if weights.is_file() else known}
+    )
+
+
+def _schema(countries: int) -> dict[str, pl.DataType]:
+    text = pl.String()
+    odds = pl.Array(pl.Float32(), countries)
+    shown = {"country": text, "license": text, "credit": text}
+    return shown | {"odds": odds, "thumbnail": pl.Binary(), "drive": pl.UInt32()}
+
+
+def photos_to_show(manifest: Manifest, labels: tuple[str, ...], shown: Shown, most: int) -> pl.DataFrame:
+    """Up to `most` kept training photos that may be shown, the same ones at each call.
+
+    Countries have as many as each other where they can, and each first one of every group; column `drive` numbers
+    the groups. With `shown` "open" only those whose licence lets anybody show them count, and where it asks for a
+    name only those that have one. Raises UserError when there are none.
+    """
+    rows = rows_of(manifest, "train", labels)
+    rows = rows.with_columns(
+        pl.lit(None, pl.String).alias(name) for name in CREDIT if name not in rows.columns
+    )
+    if shown == "open":
+        stated = rows["license"].drop_nulls().unique().to_list()
+        free = pl.col("license").is_in([name for name in stated if FREE.fullmatch(name)])
+        if_named = pl.col("license").is_in([name for name in stated if IF_NAMED.fullmatch(name)])
+        allowed = rows.filter(
+            free | (if_named & pl.any_horizontal(pl.col("attribution", "creator").is_not_null()))
+        )
+        if allowed.is_empty():
+            raise UserError(
+                f"none of the {rows.height:,} training photos may be shown by everybody: they have "
+                f"{_counted(rows['license'])}, and a licence that asks for a name needs one in attribution or "
+                "creator; if the right to show them is yours, give --gallery any"
+            )
+        rows = allowed
+    group = pl.coalesce("group", "image_id") if "group" in rows.columns else pl.col("image_id")
+    mixed = rows.sort("image_id").sample(fraction=1, shuffle=True, seed=0)
+    mixed = mixed.with_columns((group.rank("dense") - 1).cast(pl.UInt32).alias("drive"))
+    for own in ("drive", "country"):
+        turn = pl.int_range(pl.len()).over(own)
+        mixed = mixed.with_columns(turn.alias("turn")).sort("turn", maintain_order=True)
+    return mixed.drop("turn").head(most)
+
+
+def _counted(licenses: pl.Series) -> str:
+    """Licences and how many photos have them, the commonest first."""
+    counts = licenses.fill_null("no licence").value_counts(sort=True)
+    return ", ".join(f"{name} ({count:,})" for name, count in counts.iter_rows())
+
+
+def write_gallery(runner: Runner, photos: pl.DataFrame) -> dict[str, Any]:
+    """Look at the photos as the service does and write gallery.parquet; return its part of the export's record.
+
+    Photos that cannot be read are left out. Raises UserError when none can, or when the file would be too large.
+    """
+    path, rows, seen = runner.folder / FILE, photos.iter_rows(named=True), partial(_seen, runner.preprocess)
+    kept: list[dict[str, Any]] = []
+    with Progress("looking at the gallery's photos", photos.height) as progress:
+        for names, found in made_ahead(photos["uri"].to_list(), seen, BATCH):
+            pairs = [
+                (row, one) for one, row in zip(found, rows, strict=False) if not isinstance(one, ImageError)
+            ]
+            odds_PK = _odds(runner, [crops for _, (crops, _) in pairs])
+            for (row, (_, thumbnail)), odds_K in zip(pairs, centred(odds_PK), strict=True):
+                shown = {"country": row["country"], "license": row["license"], "credit": credit(row) or None}
+                kept.append(shown | {"odds": odds_K, "thumbnail": thumbnail, "drive": row["drive"]})
+            progress.advance(len(names))
+    if not kept:
+        raise UserError(f"none of the {photos.height:,} photos for the gallery can be read")
+    frame = pl.DataFrame(kept, schema=_schema(len(runner.labels)))
+    with whole_file(path) as written:
+        frame.write_parquet(written, metadata={MADE_FROM_KEY: _made_from(runner.folder)})
+        size = written.stat().st_size
+        if size > MOST_BYTES:
+            raise UserError(
+                f"{path} was not written: {len(kept):,} photos make {size / 1e6:,.0f} MB, over "
+                f"{MOST_BYTES / 1e6:.0f}; give fewer with --gallery-photos"
+            )
+    return {
+        "sha256": sha256(path),
+        "photos": frame.height,
+        "unreadable": photos.height - frame.height,
+        "licenses": _counted(frame["license"]),
+    }
+
+
+def _odds(runner: Runner, photos: Sequence[Sequence[Pixels]]) -> Odds:
+    """The odds of photos of one or several crops each, P×K."""
+    if not photos:
+        return np.zeros((0, len(runner.labels)), np.float32)
+    crops = [crop for own in photos for crop in own]
+    parts = [runner.odds(np.stack(crops[at : at + BATCH])) for at in range(0, len(crops), BATCH)]
+    return combined(np.concatenate(parts), np.repeat(np.arange(len(photos)), [len(own) for own in photos]))
+
+
+def _seen(preprocess: Preprocess, uri: str) -> tuple[list[Pixels], bytes] | ImageError:
+    """What the model sees of a photo, and a thumbnail of that: of its middle view where it has several."""
+    try:
+        data = read_bytes(uri)
+        crops = crops_of(data, preprocess)
+        crop = crops[len(crops) // 2]
+        height, width = crop.shape[:2]
+        if preprocess.crop_mode == "squash":
+            width, height = probe(data)
+    except ImageError as error:
+        return error
+    scale = min(min(SHORT, *crop.shape[:2]) / min(width, height), LONG / max(width, height))
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    return crops, encode_jpeg(shrink(crop, (0, 0, crop.shape[1], crop.shape[0]), size), QUALITY)
