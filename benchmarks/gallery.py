@@ -10,6 +10,7 @@ photos and over those on which the guess is wrong. Intervals: 95 %, bootstrap ov
 
 import argparse
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,10 @@ def main() -> None:
     drives = len(np.unique(gallery.drives))
     print(f"{rows.height} photos of split {given.split}, first guess right on {1 - wrong_N.mean():.1%};")
     print(f"gallery: {len(gallery.countries)} photos of {drives} drives, {len(runner.labels)} countries")
+    every = replace(gallery, drives=np.arange(len(gallery.countries), dtype=np.uint32))
+    frames = [[row for _, row in every.nearest(odds_K, NEAREST)] for odds_K in odds_NK]
+    apart_N = np.array([len(np.unique(gallery.drives[rows])) for rows in frames])
+    print(f"the {NEAREST} nearest frames of all are of {apart_N.mean():.1f} drives on average")
 
     logs_GK = pl.read_parquet(given.bundle / FILE)["odds"].to_numpy()
     pictures_GF = np.stack([small(Image.open(io.BytesIO(data))) for data in gallery.thumbnails])

@@ -1,5 +1,6 @@
 """Make the pictures of docs/page.md: the page and the game, on drawn streets alone.
 
+whichland export runs/demo/run/bundle --photos runs/demo/world.parquet --gallery open
 python scripts/screenshots.py runs/demo/run/bundle        (needs chromium, and a bundle of the synthetic world)
 """
 
@@ -21,7 +22,7 @@ from whichland.serve.server import listen
 from whichland.serve.service import open_service
 
 IMAGES = Path(__file__).parent.parent / "docs/images"
-COLOURS = 256  # a palette keeps the files below a quarter of a megabyte
+COLOURS = 256  # a palette keeps the files below 300 kB
 FLAT = 110  # of them for the page, whose colours are exact; the rest for the photos
 SEED = 7  # of the round that is shown
 SCENES = (380, 477, 650)  # of the drawn streets; the demo is not sure of the first, and wrong on the last
@@ -81,6 +82,7 @@ def answered(page: Page, photos: list[Path]) -> None:
     page.set_input_files("#files", photos)
     page.wait_for_selector("#heat:not([hidden])")
     page.wait_for_selector("#map .pin")
+    page.wait_for_selector("#near:not([hidden])")
     page.wait_for_timeout(2_000)
 
 
