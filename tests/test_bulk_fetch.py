@@ -65,7 +65,7 @@ def test_what_a_host_does_wrong_is_one_line_and_takes_no_longer_than_allowed(
     begun = time.monotonic()
     with pytest.raises(ImageError, match=complaint) as raised:
         fetcher.fetch(host.address + path)
-    assert time.monotonic() - begun < 4 * SECONDS
+    assert time.monotonic() - begun < 20 * SECONDS  # the silent one would take 60
     assert str(raised.value).startswith(f"{host.address}{path}: ")
     assert "\n" not in str(raised.value)
 

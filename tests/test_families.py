@@ -1,5 +1,6 @@
 """The families' models: each is made, trained two steps, saved, and gives the same logits through timm alone."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import nn
 from saved_bundle import LABELS, save_bundle
 from whichland.errors import UserError
 from whichland.model import bundle as bundles
+from whichland.model import families
 from whichland.model.backbone import create, timm
 from whichland.model.families import MEMBERS, NEWER, SIXTEEN, Member, facts, images_per_second, matching
 from whichland.model.freezing import freeze, train_mode
@@ -116,7 +118,8 @@ def test_a_name_that_timm_has_not() -> None:
         facts(Member("", None, "resnet_50"))
 
 
-def test_speed_counts_images() -> None:
-    one = images_per_second("test_resnet", (64, 64), batch_size=2, seconds=0.05)
-    large = images_per_second("test_resnet", (512, 512), batch_size=2, seconds=0.05)
-    assert one > 3 * large, "64 times as many pixels take longer"
+def test_speed_counts_images_of_the_median_batch_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = [9.0, 0.25, 0.5, 4.0]  # seconds; the first warms up
+    clock = chain.from_iterable((0.0, seconds) for seconds in batches)
+    monkeypatch.setattr(families.time, "perf_counter", lambda: next(clock))
+    assert images_per_second("test_resnet", (64, 64), batch_size=2, seconds=1.0) == 2 / 0.5

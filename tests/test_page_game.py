@@ -70,3 +70,23 @@ def test_a_click_pins_and_only_the_end_shows_truth_and_heat(visit: Any):
     expect(page.locator("#heat")).to_be_visible()
     page.locator("#map").click(position={"x": 60, "y": 150})  # too late for another pin
     expect(page.locator("#map .pin")).to_have_count(3)
+
+
+@needs_browser
+def test_a_map_that_is_still_moving_goes_on_to_what_was_asked_for_last(visit: Any):
+    page = visit("/play?seed=5")
+    expect(page.locator("#map.pinning")).to_be_visible()
+    in_view = page.evaluate("""async () => {
+        const { WorldMap } = await import("/static/map.js");
+        const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+        const box = document.body.appendChild(document.createElement("div"));
+        [box.style.width, box.style.height] = ["600px", "400px"];
+        const world = new WorldMap(box, "play.mapLabel");
+        await pause(300);
+        world.show([[36, 138]], 4);
+        await pause(50);
+        world.show([[36, 138], [51, 10]]);
+        await pause(2000);
+        return world.map.getBounds().contains([51, 10]);
+    }""")
+    assert in_view

@@ -44,6 +44,12 @@ export class WorldMap {
       inertia: !still,
     });
     this.zoom = L.control.zoom().addTo(this.map);
+    // Leaflet passes over a view that is asked for while it still moves to another: it is taken up after that.
+    this.map.on("zoomanim", () => (this.moving = true));
+    this.map.on("zoomend", () => {
+      this.moving = false;
+      if (this.late) this.fit();
+    });
     this.layers = new Map(); // code to layers
     this.pins = L.layerGroup().addTo(this.map);
     this.odds = null;
@@ -138,14 +144,22 @@ export class WorldMap {
 
   whole() {
     this.shown = null;
-    this.map.invalidateSize({ pan: false });
-    this.map.fitBounds(WHOLE, { animate: false });
+    this.fit();
   }
 
   // Show all of some places, not nearer than a continent.
   show(places, nearest = 5) {
     this.shown = [places, nearest];
+    this.fit();
+  }
+
+  // Bring into view what is to be shown.
+  fit() {
+    this.late = this.moving;
+    if (this.late) return;
     this.map.invalidateSize({ pan: false });
+    if (!this.shown) return this.map.fitBounds(WHOLE, { animate: false });
+    const [places, nearest] = this.shown;
     this.map.fitBounds(L.latLngBounds(places), { padding: [50, 50], maxZoom: nearest, animate: !reduced() });
   }
 
@@ -155,8 +169,7 @@ export class WorldMap {
     const size = `${clientWidth} ${clientHeight}`;
     if (!clientWidth || size === this.size) return;
     this.size = size;
-    if (this.shown) this.show(...this.shown);
-    else this.whole();
+    this.fit();
   }
 }
 
