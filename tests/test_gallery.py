@@ -50,16 +50,16 @@ def changed(manifest: Manifest, **columns: Any) -> Manifest:
         ("CC0-1.0", None, None, True),
         ("CC-PDDC", None, None, True),
         ("PDDL-1.0", None, None, True),
-        ("CC-BY-4.0", "Ada", None, True),
-        ("CC-BY-SA-4.0", None, "Ada, CC BY-SA 4.0", True),
-        ("cc-by-sa-3.0-de", "Ada", None, True),
+        ("CC-BY-4.0", "contributor 7", None, True),
+        ("CC-BY-SA-4.0", None, "contributor 7, CC BY-SA 4.0", True),
+        ("cc-by-sa-3.0-de", "contributor 7", None, True),
         ("CC-BY-4.0", None, None, False),  # it asks for a name, and there is none
-        ("CC-BY-NC-4.0", "Ada", None, False),
-        ("CC-BY-ND-4.0", "Ada", None, False),
-        ("CC-BY-4.0-NC", "Ada", None, False),
-        ("CC-BY-NC-SA-4.0", "Ada", None, False),
-        ("all rights reserved", "Ada", None, False),
-        (None, "Ada", "© Ada", False),
+        ("CC-BY-NC-4.0", "contributor 7", None, False),
+        ("CC-BY-ND-4.0", "contributor 7", None, False),
+        ("CC-BY-4.0-NC", "contributor 7", None, False),
+        ("CC-BY-NC-SA-4.0", "contributor 7", None, False),
+        ("all rights reserved", "contributor 7", None, False),
+        (None, "contributor 7", "© contributor 7", False),
     ],
 )
 def test_what_an_open_licence_is(
@@ -112,9 +112,9 @@ def test_nothing_of_a_photo_goes_into_the_file_but_what_is_shown(shown: Shown) -
     assert frame.columns == ["country", "license", "credit", "odds", "thumbnail", "drive"]
     assert sorted(frame["country"]) == sorted([*LABELS] * 3)
     assert set(frame["credit"]) == {
-        "Ada, Mapillary, CC BY-SA 4.0",
-        "Ada Lovelace, CC0-1.0",
-        "Ada Lovelace, CC-BY-4.0",
+        "contributor 7, Mapillary, CC BY-SA 4.0",
+        "contributor 7, CC0-1.0",
+        "contributor 7, CC-BY-4.0",
     }
     plain = io.BytesIO()  # as it is when nothing is compressed
     frame.write_parquet(plain, compression="uncompressed")
@@ -322,7 +322,7 @@ def test_the_api_gives_neighbours_to_who_asks_for_them(shown: Shown) -> None:
         assert len(answer(neighbours="12").json()["results"][0]["neighbours"]) == TRAIN // 3
         assert found[0]["similarity"] == pytest.approx(1, abs=1e-4)
         assert (found[0]["country"], found[0]["license"]) == ("FR", "CC0-1.0")
-        assert found[0]["credit"] == "Ada Lovelace, CC0-1.0"
+        assert found[0]["credit"] == "contributor 7, CC0-1.0"
         assert set(found[0]) == {"country", "similarity", "credit", "license", "thumbnail"}
         assert Image.open(io.BytesIO(base64.b64decode(found[0]["thumbnail"]))).format == "JPEG"
         for wrong in ("13", "-1", "six", "1.5", ""):

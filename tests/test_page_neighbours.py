@@ -41,7 +41,7 @@ def test_thumbnails_stand_beside_the_answer_with_whom_to_name(visit: Any, shown:
         text = expected.get(one["license"], "publicdomain/zero/1.0/")
         link = tiles.nth(at).locator(".credit a")
         expect(link).to_have_attribute("href", f"https://creativecommons.org/{text}")
-    expect(tiles.nth(0).locator(".credit")).to_have_text("Ada, Mapillary, CC BY-SA 4.0")
+    expect(tiles.nth(0).locator(".credit")).to_have_text("contributor 7, Mapillary, CC BY-SA 4.0")
     expect(tiles.nth(0).locator(".credit a")).to_have_text("CC BY-SA 4.0")
     expect(page.locator("#near")).to_contain_text("not in their pixels")
     assert findings(page) == []

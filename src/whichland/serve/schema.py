@@ -81,7 +81,7 @@ class Neighbour(BaseModel):
     ]
     credit: Annotated[
         str | None,
-        Field(description="the line to print beside it", examples=["Ada, Mapillary, CC BY-SA 4.0"]),
+        Field(description="the line to print beside it", examples=["contributor 7, Mapillary, CC BY-SA 4.0"]),
     ]
     license: Annotated[str | None, Field(description="SPDX name", examples=["CC-BY-SA-4.0"])]
     thumbnail: Annotated[str, Field(description="base64 of a JPEG: what the model saw of it, made small")]

@@ -15,7 +15,7 @@ function tile({ country, credit, license, thumbnail }, at) {
   return make("li", {}, image, place, make("p", { className: "credit" }, ...credited(credit ?? "", license)));
 }
 
-// The credit line, with the licence as a link to its text; most lines end with it, as "Ada, CC BY 4.0" does.
+// The credit line, with the licence as a link to its text; most lines end with it, as "contributor 7, CC BY 4.0" does.
 function credited(credit, license) {
   if (!license) return [credit];
   const written = license.replace("-", " ").replace(/-(?=\d)/, " "); // CC-BY-SA-4.0 as CC BY-SA 4.0
