@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tiny_bundle import LABELS, make_bundle, make_photos, pixels
-from whichland.explain.patches import Place, blurred, gains, hot_places, log_odds, paste, soft_edges
+from whichland.explain.patches import Place, blurred, corners, gains, hot_places, log_odds, paste, soft_edges
 from whichland.images.decode import load
 from whichland.images.preprocess import Pixels
 from whichland.model import bundle as bundles
@@ -80,3 +80,9 @@ def test_the_gain_is_what_blurring_takes_away() -> None:
     assert abs(label_0[1]) < 1e-3
     np.testing.assert_allclose(gains(score, crop, [on], 1), -label_0[:1])
     assert blurred(crop, 7)[25, 45].std() < 60 < crop[25, 45].std()
+
+
+def test_corners_touch_the_rim_on_two_sides() -> None:
+    places = corners((60, 80), 20)
+    assert [(place.top, place.left) for place in places] == [(0, 0), (0, 60), (40, 0), (40, 60)]
+    assert all(place.cut(pixels(0, 60, 80)).shape == (20, 20, 3) for place in places)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from whichland.explain.gradcam import gradcam
-from whichland.explain.patches import Place, Score, gains, hot_places, sides
+from whichland.explain.patches import Place, Score, corners, gains, hot_places, sides
 from whichland.images.preprocess import Pixels
 from whichland.model.bundle import Bundle
 
@@ -50,7 +50,8 @@ def candidates(
 ) -> list[Patch]:
     """The patches of one photo, at most `KEPT`, whose loss costs its country the most for their size.
 
-    Looked for where Grad-CAM for the country is high, at every scale; then measured by blurring each away.
+    Looked for where Grad-CAM for the country is high, and in the corners, where marks of a source are and heat
+    seldom peaks; at every scale. Then measured by blurring each away.
     """
     label = bundle.labels.index(photo.country)
     device = next(bundle.model.parameters()).device
@@ -58,7 +59,11 @@ def candidates(
     map_HW = gradcam(bundle.model, x_1CHW, label)[0].cpu().numpy()
     if not map_HW.any():
         return []
-    places = [p for side in sides(bundle.preprocess, scales) for p in hot_places(map_HW, side, PLACES)]
+    places = [
+        place
+        for side in sides(bundle.preprocess, scales)
+        for place in dict.fromkeys((*hot_places(map_HW, side, PLACES), *corners(map_HW.shape, side)))
+    ]
     measured = zip(places, gains(score, crop_HWC, places, label).tolist(), strict=True)
     # by area, as the largest size would always lose the most
     ordered = sorted(((p, g) for p, g in measured if g > 0), key=lambda one: -one[1] / one[0].side ** 2)

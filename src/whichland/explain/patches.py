@@ -134,6 +134,12 @@ def hot_places(map_HW: Floats, side: int, most: int) -> list[Place]:
     return chosen
 
 
+def corners(size: tuple[int, int], side: int) -> list[Place]:
+    """The four places of one size in the corners of a picture of that height and width."""
+    height, width = size
+    return [Place(top, left, side) for top in (0, height - side) for left in (0, width - side)]
+
+
 def gains(score: Score, crop_HWC: Pixels, places: Sequence[Place], label: int) -> Floats:
     """How much the log odds of a label fall when each place is blurred away: one number a place."""
     smooth = {side: blurred(crop_HWC, side / 2) for side in {place.side for place in places}}
