@@ -22,8 +22,7 @@ from whichland.serve.server import listen
 from whichland.serve.service import open_service
 
 IMAGES = Path(__file__).parent.parent / "docs/images"
-COLOURS = 256  # a palette keeps the files below 300 kB
-FLAT = 110  # of them for the page, whose colours are exact; the rest for the photos
+QUALITY = 88
 SEED = 7  # of the round that is shown
 SCENES = (380, 477, 650)  # of the drawn streets; the demo is not sure of the first, and wrong on the last
 
@@ -58,21 +57,21 @@ def look(browser: Browser, address: str, folder: Path) -> None:
     wide = {"viewport": {"width": 1180, "height": 900}, "locale": "en-GB", "base_url": address}
     page = browser.new_page(**wide, color_scheme="light")
     answered(page, streets)
-    save(page, "page.png")
+    save(page, "page.webp")
     page = browser.new_page(**wide | {"locale": "de-DE"}, color_scheme="dark")
     answered(page, streets)
     page.select_option("#why-against", index=2)
     page.click("#why button[type=submit]")
     page.wait_for_selector("#why-back:not([hidden])")
     page.wait_for_timeout(2_000)
-    save(page, "page-dark.png")
+    save(page, "page-dark.webp")
     page = browser.new_page(**wide, color_scheme="light")
     played(page)
-    save(page, "play.png")
+    save(page, "play.webp")
     phone = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
     page = browser.new_page(**wide | phone, color_scheme="light", device_scale_factor=2)
     played(page)
-    save(page, "play-phone.png")
+    save(page, "play-phone.webp")
 
 
 def answered(page: Page, photos: list[Path]) -> None:
@@ -97,14 +96,10 @@ def played(page: Page) -> None:
 
 
 def save(page: Page, name: str) -> None:
-    """The whole page as a PNG with a palette."""
+    """The whole page as a WebP."""
     whole = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
     IMAGES.mkdir(parents=True, exist_ok=True)
-    flat = sorted(whole.getcolors(whole.width * whole.height), reverse=True)[:FLAT]  # type: ignore[arg-type]
-    palette = Image.new("P", (1, 1))
-    mixed = whole.quantize(COLOURS - FLAT).getpalette()
-    palette.putpalette([value for _, colour in flat for value in colour] + mixed)  # type: ignore[operator,union-attr]
-    whole.quantize(palette=palette, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+    whole.save(IMAGES / name, quality=QUALITY, method=6)
     print(f"{name}: {whole.width}×{whole.height}, {(IMAGES / name).stat().st_size:,} bytes")
 
 
