@@ -40,6 +40,11 @@ def test_the_first_reason_wins() -> None:
     assert reasons(clean(measured(1, sha256=[None], unreadable=["no such file"]))) == ["unreadable"]
 
 
+def test_what_was_never_measured_is_not_called_unreadable() -> None:
+    with pytest.raises(UserError, match="1 of 3 photos are not measured"):
+        clean(measured(3, sha256=["a" * 64, None, "b" * 64]))
+
+
 def test_thresholds_are_settings() -> None:
     table = measured(1, sharpness=[500.0])
     assert reasons(clean(table)) == [None]

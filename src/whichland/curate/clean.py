@@ -105,13 +105,14 @@ def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
     image_id. Where they name different countries none is kept: `conflicting_label`. Near-duplicates are kept
     unless asked for; `split` holds them together. `weight` and `rank` of an earlier run are removed, and
     dropped rows leave their split, and their group unless they are repetitions. Raises UserError when the
-    manifest is not measured.
+    manifest, or a part of it, is not measured.
     """
     config = config or CleanConfig()
     manifest.require("sha256", "country", hint="run `whichland data measure` first")
     manifest.require(
         "sequence", "lat", "lon", hint="a table of your own needs it, empty where it is not known"
     )
+    _check_measured(manifest.frame)
     frame = manifest.frame.drop("weight", "rank", strict=False).with_columns(
         own_fault(manifest.frame, config).alias("drop_reason")
     )
@@ -126,6 +127,16 @@ def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
         pl.when(~gone).then(pl.col(name)).alias(name) for name, gone in stale.items() if name in frame.columns
     )
     return manifest.with_step("clean", frame, **asdict(config))
+
+
+def _check_measured(frame: pl.DataFrame) -> None:
+    """Raise UserError where neither a hash nor a reason for its absence is written, as after a merge."""
+    waiting = with_all_columns(frame).filter(pl.col("sha256").is_null() & pl.col("unreadable").is_null())
+    if not waiting.is_empty():
+        raise UserError(
+            f"{waiting.height:,} of {frame.height:,} photos are not measured, {waiting['image_id'][0]} first: run "
+            "`whichland data measure` first"
+        )
 
 
 def own_fault(frame: pl.DataFrame, config: CleanConfig) -> pl.Series:
