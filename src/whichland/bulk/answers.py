@@ -7,8 +7,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from whichland.allocator import keep_freed_memory
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.inputs import is_address
@@ -16,7 +14,7 @@ from whichland.images.decode import ImageError, read_bytes
 from whichland.images.preprocess import Pixels
 from whichland.model.batches import DECODE_THREADS, made_ahead
 from whichland.model.runner import Odds, Runner
-from whichland.model.views import combined, crops_of
+from whichland.model.views import crops_of, odds_of
 
 if TYPE_CHECKING:
     from whichland.bulk.exif import Place
@@ -83,7 +81,7 @@ def _answered(
 ) -> list[Answer]:
     """Put what could be read through the model; errors keep their places."""
     read = [one for one in seen if isinstance(one, _Seen)]
-    odds = iter(_odds(runner, [one.crops for one in read], most))
+    odds = iter(odds_of(runner, [one.crops for one in read], most))
     return [
         Answer(path=name, error=_reason(name, one))
         if isinstance(one, ImageError)
@@ -92,16 +90,6 @@ def _answered(
         )
         for name, one in zip(names, seen, strict=True)
     ]
-
-
-def _odds(runner: Runner, views: Sequence[list[Pixels]], most: int) -> Sequence[Odds]:
-    """One answer a photo from the crops of its views, `most` through the model at once."""
-    crops = [crop for own in views for crop in own]
-    if not crops:
-        return []
-    parts = [runner.odds(np.stack(crops[at : at + most])) for at in range(0, len(crops), most)]
-    photo_N = np.repeat(np.arange(len(views)), [len(own) for own in views])
-    return list(combined(np.concatenate(parts), photo_N))
 
 
 def _reason(name: str, error: ImageError) -> str:

@@ -14,7 +14,6 @@ coordinates, and encoding pixels leaves no EXIF.
 import json
 import re
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,7 +36,7 @@ from whichland.model.export_photos import BATCH, rows_of
 from whichland.model.export_record import read_record, sha256
 from whichland.model.onnx_engine import metadata_of
 from whichland.model.runner import Odds, Runner
-from whichland.model.views import combined, crops_of
+from whichland.model.views import crops_of, odds_of
 from whichland.progress import Progress
 from whichland.whole_file import whole_file
 
@@ -207,7 +206,7 @@ def write_gallery(runner: Runner, photos: pl.DataFrame) -> dict[str, Any]:
             pairs = [
                 (row, one) for one, row in zip(found, rows, strict=False) if not isinstance(one, ImageError)
             ]
-            odds_PK = _odds(runner, [crops for _, (crops, _) in pairs])
+            odds_PK = odds_of(runner, [crops for _, (crops, _) in pairs], BATCH)
             for (row, (_, thumbnail)), odds_K in zip(pairs, centred(odds_PK), strict=True):
                 shown = {"country": row["country"], "license": row["license"], "credit": credit(row) or None}
                 kept.append(shown | {"odds": odds_K, "thumbnail": thumbnail, "drive": row["drive"]})
@@ -229,15 +228,6 @@ def write_gallery(runner: Runner, photos: pl.DataFrame) -> dict[str, Any]:
         "unreadable": photos.height - frame.height,
         "licenses": _counted(frame["license"]),
     }
-
-
-def _odds(runner: Runner, photos: Sequence[Sequence[Pixels]]) -> Odds:
-    """The odds of photos of one or several crops each, P×K."""
-    if not photos:
-        return np.zeros((0, len(runner.labels)), np.float32)
-    crops = [crop for own in photos for crop in own]
-    parts = [runner.odds(np.stack(crops[at : at + BATCH])) for at in range(0, len(crops), BATCH)]
-    return combined(np.concatenate(parts), np.repeat(np.arange(len(photos)), [len(own) for own in photos]))
 
 
 def _seen(preprocess: Preprocess, uri: str) -> tuple[list[Pixels], bytes] | ImageError:

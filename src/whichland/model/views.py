@@ -10,7 +10,8 @@ how far odds can be trusted.
 
 import math
 import re
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from whichland.images.decode import decode, probe
 from whichland.images.panorama import native_width, sphere_views, strip_pieces
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.calibration import NOTHING, log_odds
+
+if TYPE_CHECKING:
+    from whichland.model.runner import Runner
 
 Views = Literal["auto", "one"]
 
@@ -71,6 +75,15 @@ def combined(odds_NK: NDArray[np.floating[Any]], photo_N: NDArray[np.integer[Any
     single_N = views_P[photo_N] == 1
     odds_PK[photo_N[single_N]] = odds_NK[single_N]
     return odds_PK
+
+
+def odds_of(runner: "Runner", photos: Sequence[Sequence[Pixels]], most: int) -> NDArray[np.float32]:
+    """The odds of photos from the crops of their views, P×K; at most `most` crops through the model at once."""
+    crops = [crop for own in photos for crop in own]
+    if not crops:
+        return np.zeros((0, len(runner.labels)), np.float32)
+    parts = [runner.odds(np.stack(crops[at : at + most])) for at in range(0, len(crops), most)]
+    return combined(np.concatenate(parts), np.repeat(np.arange(len(photos)), [len(own) for own in photos]))
 
 
 def _sphere_rows(data: bytes, panorama: bool) -> tuple[float, float] | None:
