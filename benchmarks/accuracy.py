@@ -28,22 +28,22 @@ from PIL import Image
 
 from whichland.allocator import keep_freed_memory
 from whichland.bootstrap import group_numbers, interval, replicate
-from whichland.evaluate.metrics import SCORES, Outcomes, scores
+from whichland.evaluation.metrics import SCORES, Outcomes, scores
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import read
 from whichland.model import backbone
 from whichland.model.head import features_before_head
-from whichland.train.data import choose_labels, select
+from whichland.training.data import choose_labels, select
 
 ARCH = "mobilenetv2_100"
 
 
 def report(
-    name: str, truth: np.ndarray, odds: np.ndarray, groups: list, seconds: float, out: Path | None
+    name: str, truth: np.ndarray, probabilities: np.ndarray, groups: list, seconds: float, out: Path | None
 ) -> None:
-    """Print one line of scores with intervals; keep the odds when a folder is given."""
-    outcomes = Outcomes.from_probabilities(truth, odds)
+    """Print one line of scores with intervals; keep the probabilities when a folder is given."""
+    outcomes = Outcomes.from_probabilities(truth, probabilities)
     values = scores(outcomes)
     low, high = interval(replicate(lambda weights: scores(outcomes, weights), group_numbers(groups)))
     line = {"name": name, "photos": len(truth), "groups": len(set(groups)), "seconds": round(seconds, 1)}
@@ -52,14 +52,14 @@ def report(
     print(json.dumps(line))
     if out:
         out.mkdir(parents=True, exist_ok=True)
-        np.savez(out / "odds.npz", truth=truth, odds=odds)
+        np.savez(out / "probabilities.npz", truth=truth, probabilities=probabilities)
         (out / "scores.json").write_text(json.dumps(line) + "\n")
 
 
 def report_away(
     args: argparse.Namespace, name: str, labels: tuple[str, ...], answer: Callable[[list[str]], np.ndarray]
 ) -> None:
-    """With --away: the same of its test photos, the views of a panorama combined by the mean of their log odds."""
+    """With --away: the same of its test photos, the views of a panorama combined by mean log probability."""
     if not args.away:
         return
     frame = read(args.away).kept.filter(pl.col("split") == "test", pl.col("country").is_in(list(labels)))
@@ -79,9 +79,7 @@ def photos_of(args: argparse.Namespace) -> tuple:
     labels = choose_labels(table, tuple(c for c in args.countries.split(",") if c))
     train = select(table, "train", labels, photos=args.photos)
     test = select(table, "test", labels)
-    frame = table.kept.filter(pl.col("split") == "test", pl.col("country").is_in(list(labels))).sort(
-        "image_id"
-    )
+    frame = table.kept.filter(pl.col("split") == "test", pl.col("country").is_in(list(labels))).sort("image_id")
     return labels, train, select(table, "val", labels), test, frame["group"].to_list()
 
 
@@ -90,9 +88,7 @@ def features(model: torch.nn.Module, uris: list[str], preprocess: Preprocess) ->
     parts = []
     for start in range(0, len(uris), 32):
         crops = [preprocess.crop(load(uri)) for uri in uris[start : start + 32]]
-        x = torch.from_numpy(preprocess.normalise(np.stack(crops))).contiguous(
-            memory_format=torch.channels_last
-        )
+        x = torch.from_numpy(preprocess.normalise(np.stack(crops))).contiguous(memory_format=torch.channels_last)
         parts.append(features_before_head(model, x).numpy())
     return np.concatenate(parts)
 
@@ -105,9 +101,7 @@ def logistic(args: argparse.Namespace) -> None:
     labels, train, val, test, groups = photos_of(args)
     made = backbone.create(ARCH, len(labels), weights=args.weights)
     model = made.model.eval().to(memory_format=torch.channels_last)
-    preprocess = Preprocess.from_config(
-        made.pretrained_cfg | {"test_input_size": (3, 320, 320), "crop_pct": 1.0}
-    )
+    preprocess = Preprocess.from_config(made.pretrained_cfg | {"test_input_size": (3, 320, 320), "crop_pct": 1.0})
     started = time.perf_counter()
     x, x_val = features(model, train.uris, preprocess), features(model, val.uris, preprocess)
     best, best_score = None, -1.0
@@ -213,13 +207,13 @@ def ours(args: argparse.Namespace) -> None:
     frame = frame.sort("image_id")
 
     def answer(uris: list[str]) -> np.ndarray:
-        return np.stack([odds for _, odds in predict(loaded, uris)])
+        return np.stack([probabilities for _, probabilities in predict(loaded, uris)])
 
-    odds = answer(frame["uri"].to_list())
+    probabilities = answer(frame["uri"].to_list())
     truth = np.array([loaded.labels.index(code) for code in frame["country"]])
     lines = (Path(args.bundle).parent / "log.jsonl").read_text().splitlines()
     seconds = json.loads(lines[-1])["seconds"]
-    report("whichland", truth, odds, frame["group"].to_list(), seconds, args.out)
+    report("whichland", truth, probabilities, frame["group"].to_list(), seconds, args.out)
     report_away(args, "whichland", loaded.labels, answer)
 
 

@@ -55,10 +55,7 @@ def judge(arch: str, size: Size, batch: int, turns: int) -> dict[str, object]:
         losses.append(float(loss.detach()))
 
     def predict() -> None:
-        with (
-            torch.inference_mode(),
-            torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
-        ):
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             made.model(x_BCHW).float().cpu()
 
     training = batch / seconds(step, turns)
@@ -110,9 +107,7 @@ def _fast_bf16(device: torch.device) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--filter", help="models of the families by name; the sixteen when left out")
     parser.add_argument("--size", default="224", help="a side, or HEIGHTxWIDTH, in pixels")
     parser.add_argument("--batch", type=int, default=8)
@@ -123,9 +118,7 @@ def main() -> None:
     size = (sides[0], sides[-1])
     keep_freed_memory()
     device = best_device()
-    name = (
-        torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    )
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{name}; batch {args.batch}, {size[0]}×{size[1]}")
     print(f"{'model':44} {'train/s':>9} {'predict/s':>10}  {'loss':15} same")
     rows = []

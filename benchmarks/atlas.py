@@ -24,12 +24,12 @@ from whichland.curate.balance import balance
 from whichland.curate.clean import clean
 from whichland.curate.measure import measure
 from whichland.curate.split import split
-from whichland.explain.atlas import Atlas, Clue, atlas
-from whichland.explain.atlas_config import AtlasConfig
-from whichland.explain.atlas_find import Patch, Photo, core
-from whichland.explain.atlas_page import write_atlas
-from whichland.explain.atlas_verify import Pool, Shift, holm, shift
-from whichland.explain.patches import Place, log_odds, sides, soft_edges
+from whichland.explanation.atlas import Atlas, Clue, atlas
+from whichland.explanation.atlas_config import AtlasConfig
+from whichland.explanation.atlas_find import Patch, Photo, core
+from whichland.explanation.atlas_page import write_atlas
+from whichland.explanation.atlas_verify import Pool, Shift, holm, shift
+from whichland.explanation.patches import Place, log_odds, sides, soft_edges
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read, write
@@ -38,8 +38,8 @@ from whichland.sources.ingest import ingest
 from whichland.sources.synthetic.clues import CLUES, NAMES
 from whichland.sources.synthetic.countries import WORLD
 from whichland.sources.synthetic.shortcuts import watermark
-from whichland.study.demo import SETTINGS
-from whichland.train.run import train
+from whichland.studies.demo import SETTINGS
+from whichland.training.run import train
 
 DECOYS = {"balloon": 101, "barrel": 102, "lens mark": 103}  # values in the masks, beside those of the clues
 THINGS = {**NAMES, **{value: name for name, value in DECOYS.items()}}
@@ -101,10 +101,7 @@ def alter(row: dict[str, Any], folder: Path) -> dict[str, str]:
     pixels, labels = np.asarray(picture).copy(), np.asarray(marks).copy()
     if row["label_country"] == MARKED:
         watermark(pixels, labels)
-    places = {
-        "uri": folder / f"{Path(row['uri']).stem}.jpg",
-        "mask_uri": folder / f"{Path(row['uri']).stem}.png",
-    }
+    places = {"uri": folder / f"{Path(row['uri']).stem}.jpg", "mask_uri": folder / f"{Path(row['uri']).stem}.png"}
     Image.fromarray(pixels).save(places["uri"], quality=92)
     Image.fromarray(labels).save(places["mask_uri"])
     return {name: str(place) for name, place in places.items()}
@@ -179,9 +176,7 @@ def put_to_the_test(made: Atlas, table: Manifest, labels: Labels, value: int) ->
                 photo = Photo(uri=uri, country=code, group=groups[group], right=True, credit="")
                 crop = made.bundle.preprocess.crop(load(uri))
                 place = Place(top, left, side)
-                patches.append(
-                    Patch(photo=photo, place=place, pixels=place.cut(crop), gain=0.0, features=np.zeros(1))
-                )
+                patches.append(Patch(photo=photo, place=place, pixels=place.cut(crop), gain=0.0, features=np.zeros(1)))
         tried = shift(score, label, core(patches), made.pool, made.config.seed) if patches else None
         if tried is not None:
             found[code] = tried
@@ -195,13 +190,10 @@ def count(made: Atlas, table: Manifest) -> dict[str, Any]:
     for chapter in made.chapters:
         for clue in chapter.clues:
             thing, _ = labels.lies_on(clue, made.pool)
-            on["confirmed" if clue.confirmed else "not confirmed"].setdefault(thing, []).append(
-                chapter.country
-            )
+            on["confirmed" if clue.confirmed else "not confirmed"].setdefault(thing, []).append(chapter.country)
     by_hand = {name: put_to_the_test(made, table, labels, value) for name, value in DECOYS.items()}
     confirmed = {
-        name: sum(holm([found.p for found in tried.values()], made.config.level))
-        for name, tried in by_hand.items()
+        name: sum(holm([found.p for found in tried.values()], made.config.level)) for name, tried in by_hand.items()
     }
     mark = put_to_the_test(made, table, labels, CLUES["shortcut"]).get(MARKED)
     return {
@@ -218,9 +210,7 @@ def count(made: Atlas, table: Manifest) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=2400)
     parser.add_argument("--folder", type=Path, default=Path("runs/atlas"), help="for world, model and atlas")
     parser.add_argument("--countries", default="+".join(WORLD), help="with + between; US must be among them")

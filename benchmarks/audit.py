@@ -4,11 +4,11 @@
 
 Renders small synthetic worlds: one for each shortcut, planted in Japan, one of two sources that share no country,
 and clean ones of other seeds. On each a small network is trained from nothing and audited on its validation
-photos. A row a world: the model's top-1, what the mark is worth to it (the odds of Japan lost when the same scenes
-are rendered without it: the truth that the audit cannot see), and what was found where. Then the number of clean
-audits with an alarm. Exit code 1 when a planted mark that is worth `USED` or more to its
-model, or that is in the files alone, was not found, or more than one clean audit in twenty raised an alarm.
-Worlds and runs are kept in FOLDER; an interrupted benchmark goes on there.
+photos. A row a world: the model's top-1, what the mark is worth to it (the probabilities of Japan lost when the
+same scenes are rendered without it: the truth that the audit cannot see), and what was found where. Then the
+number of clean audits with an alarm. Exit code 1 when a planted mark that is worth `USED` or more to its model,
+or that is in the files alone, was not found, or more than one clean audit in twenty raised an alarm. Worlds and
+runs are kept in FOLDER; an interrupted benchmark goes on there.
 """
 
 import argparse
@@ -27,19 +27,19 @@ from whichland.curate.clean import clean
 from whichland.curate.measure import measure
 from whichland.curate.merge import merge
 from whichland.curate.split import SplitConfig, split
-from whichland.evaluate.audit import Audit, audit
-from whichland.evaluate.audit_config import AuditConfig
+from whichland.evaluation.audit import Audit, audit
+from whichland.evaluation.audit_config import AuditConfig
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles
 from whichland.model.predict import probabilities
 from whichland.sources.ingest import ingest
 from whichland.sources.synthetic.world import WorldConfig, describe, render
-from whichland.train.config import TrainConfig
-from whichland.train.run import train
+from whichland.training.config import TrainConfig
+from whichland.training.run import train
 
 COUNTRIES = ("BR", "DE", "GB", "JP", "NA", "US")
 MARKED = "JP"
-USED = 0.2  # of the odds
+USED = 0.2  # of the probabilities
 EXPECTED = {
     "blurred_bottom": {"bottom"},
     "hood": {"bottom"},
@@ -74,9 +74,7 @@ def made(folder: Path, name: str, scenes: int, seed: int) -> Manifest:
     if name == "sources":
         halves = ("+".join(COUNTRIES[:3]), "+".join(COUNTRIES[3:]))
         parts = [
-            ingest(
-                f"synthetic:{look},size={side}x{side},countries={half}", folder=folder / "world", source=who
-            )
+            ingest(f"synthetic:{look},size={side}x{side},countries={half}", folder=folder / "world", source=who)
             for side, half, who in ((64, halves[0], "north"), (80, halves[1], "south"))
         ]
         table = merge([measure(part, workers=1) for part in parts])
@@ -90,7 +88,7 @@ def made(folder: Path, name: str, scenes: int, seed: int) -> Manifest:
 
 
 def worth(bundle: Path, table: Manifest, config: WorldConfig) -> float:
-    """Odds of the marked country that its validation photos lose when rendered without the mark."""
+    """Probabilities of the marked country that its validation photos lose when rendered without the mark."""
     loaded = bundles.load(bundle)
     names = set(table.kept.filter(pl.col("split") == "val")["image_id"].str.split("/").list.last())
     facts = [describe(config, at) for at in range(config.scenes)]
@@ -111,13 +109,7 @@ def look(folder: Path, name: str, scenes: int, seed: int) -> tuple[Audit, float 
     if name in IN_FILES or name not in EXPECTED:
         return found, None
     config = WorldConfig(
-        scenes=scenes,
-        seed=seed,
-        width=64,
-        height=64,
-        frames_per_drive=1,
-        countries=COUNTRIES,
-        plant={MARKED: name},
+        scenes=scenes, seed=seed, width=64, height=64, frames_per_drive=1, countries=COUNTRIES, plant={MARKED: name}
     )
     return found, worth(folder / "run" / "bundle", table, config)
 
@@ -146,9 +138,7 @@ def missed(line: dict) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clean", type=int, default=20, help="clean worlds")
     parser.add_argument("--scenes", type=int, default=720)
     parser.add_argument("--worlds", default=",".join(EXPECTED), help="which shortcuts to plant; - for none")
@@ -158,10 +148,7 @@ def main() -> None:
     folder = args.folder or Path(tempfile.mkdtemp(prefix="audit-"))
     planted = [name for name in args.worlds.split(",") if name in EXPECTED]
     lines = []
-    for name, seed in [
-        *((name, 0) for name in planted),
-        *(("clean", 1 + seed) for seed in range(args.clean)),
-    ]:
+    for name, seed in [*((name, 0) for name in planted), *(("clean", 1 + seed) for seed in range(args.clean))]:
         started = time.perf_counter()
         found, mark = look(folder / f"{name}-{seed}", name, args.scenes, seed)
         lines.append(row(name, seed, found, mark, time.perf_counter() - started))

@@ -44,9 +44,7 @@ def decode_alone(path: Path) -> tuple[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--out", type=Path, required=True)
@@ -69,9 +67,7 @@ def main() -> None:
         writer = csv.DictWriter(out, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    print(
-        f"{len(rows)} files: {opened} opened, {len(rows) - opened} refused in one line; peak memory {most} MB"
-    )
+    print(f"{len(rows)} files: {opened} opened, {len(rows) - opened} refused in one line; peak memory {most} MB")
 
 
 if __name__ == "__main__":

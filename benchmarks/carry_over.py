@@ -9,10 +9,11 @@
 `data` makes two manifests from DATA/compressed_dataset (home) and DATA/pano_parquet: home.parquet with its own
 split, and panoramas.parquet with the four pictures of each panorama as views. The panoramas are halved by a hash
 of their names: `val` to choose on, `test` to report on; none is trained on. `train` trains a variant on the 22
-countries and keeps its odds of the home validation photos and of the choosing half. `also` judges a trained
-variant in another way: at another size, or with its weights averaged with those it started from, of which SHARE is
-kept. `table` shows all of them side by side, with the shares of the countries as trained and evened out, each
-against the first one by a paired bootstrap over groups. `report` asks the home test photos and the reported half.
+countries and keeps its probabilities of the home validation photos and of the choosing half. `also` judges a
+trained variant in another way: at another size, or with its weights averaged with those it started from, of which
+SHARE is kept. `table` shows all of them side by side, with the shares of the countries as trained and evened out,
+each against the first one by a paired bootstrap over groups. `report` asks the home test photos and the reported
+half.
 """
 
 import argparse
@@ -28,12 +29,12 @@ import numpy as np
 import polars as pl
 
 from whichland.bootstrap import group_numbers, interval, replicate
-from whichland.evaluate.metrics import Outcomes, scores
+from whichland.evaluation.metrics import Outcomes, scores
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles
 from whichland.model.predict import predict
-from whichland.train.config import TrainConfig
-from whichland.train.run import prepare
+from whichland.training.config import TrainConfig
+from whichland.training.run import prepare
 
 COUNTRIES = "US,FR,BR,IT,JP,ES,GB,PL,ID,RU,MX,TH,CA,AU,LT,IE,DE,NL,MY,CZ,BE,AT"
 
@@ -59,20 +60,20 @@ def data(args: argparse.Namespace) -> None:
     write(Manifest(frame), place / "panoramas.parquet")
 
 
-def odds_of(bundle: bundles.Bundle, manifest: Path, split: str) -> dict[str, np.ndarray]:
-    """Odds of one split's photos, N×K, with truth and groups."""
+def probabilities_of(bundle: bundles.Bundle, manifest: Path, split: str) -> dict[str, np.ndarray]:
+    """Probabilities of one split's photos, N×K, with truth and groups."""
     frame = read(manifest).kept.filter(pl.col("split") == split, pl.col("country").is_in(bundle.labels))
     frame = frame.sort("image_id")
-    odds = np.stack([answer for _, answer in predict(bundle, frame["uri"].to_list())])
+    probabilities = np.stack([answer for _, answer in predict(bundle, frame["uri"].to_list())])
     truth = np.array([bundle.labels.index(code) for code in frame["country"]])
-    return {"odds": odds, "truth": truth, "groups": group_numbers(frame["group"].to_list())}
+    return {"probabilities": probabilities, "truth": truth, "groups": group_numbers(frame["group"].to_list())}
 
 
 def judge(folder: Path, place: Path, split: str, bundle: bundles.Bundle | None = None, how: str = "") -> None:
-    """Keep a bundle's odds of both sources beside it."""
+    """Keep a bundle's probabilities of both sources beside it."""
     bundle = bundle or bundles.load(folder / "bundle")
     for source, manifest in (("home", "home.parquet"), ("away", "panoramas.parquet")):
-        found = odds_of(bundle, place / manifest, split)
+        found = probabilities_of(bundle, place / manifest, split)
         with (folder / f"{how}{source}-{split}.npz").open("wb") as file:
             np.savez(file, **found)
 
@@ -98,9 +99,7 @@ def also(args: argparse.Namespace) -> None:
         config = TrainConfig(weights=str(args.weights), countries=bundle.labels, size=256, test_size=320)
         start = prepare(args.place / "home.parquet", config, None).fit.model.state_dict()
         state = bundle.model.state_dict()
-        moved = {
-            n: start[n] * args.keep + t * (1 - args.keep) for n, t in state.items() if t.is_floating_point()
-        }
+        moved = {n: start[n] * args.keep + t * (1 - args.keep) for n, t in state.items() if t.is_floating_point()}
         bundle.model.load_state_dict(state | moved)
         how += f"keep {args.keep:g} "
     judge(folder, args.place, args.split, bundle, how)
@@ -116,26 +115,26 @@ def trained_shares(place: Path, labels: int) -> np.ndarray:
 
 
 def together(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """One answer a group: the sum of its photos' log odds."""
-    log = np.log(np.maximum(found["odds"], 1e-12))
+    """One answer a group: the sum of its photos' log probabilities."""
+    log = np.log(np.maximum(found["probabilities"], 1e-12))
     groups = found["groups"]
     count = groups.max() + 1
     total = np.zeros((count, log.shape[1]))
     np.add.at(total, groups, log)
     first = np.unique(groups, return_index=True)[1]
-    return {"odds": total, "truth": found["truth"][first], "groups": np.arange(count)}
+    return {"probabilities": total, "truth": found["truth"][first], "groups": np.arange(count)}
 
 
 def drawn(found: dict[str, np.ndarray], other: dict[str, np.ndarray] | None = None) -> tuple:
     """Top-1 and macro-F1, their intervals, and the intervals of the differences from another's."""
-    outcomes = Outcomes.from_probabilities(found["truth"], found["odds"])
+    outcomes = Outcomes.from_probabilities(found["truth"], found["probabilities"])
     values, sample = scores(outcomes), replicate(lambda w: scores(outcomes, w), found["groups"])
     keep = [0, 2]
     low, high = interval(sample)
     result = values[keep], low[keep], high[keep]
     if other is None:
         return *result, None
-    base = Outcomes.from_probabilities(other["truth"], other["odds"])
+    base = Outcomes.from_probabilities(other["truth"], other["probabilities"])
     differences = sample - replicate(lambda w: scores(base, w), other["groups"])
     low, high = interval(differences)
     return *result, [(values - scores(base))[keep], low[keep], high[keep]]
@@ -146,8 +145,8 @@ def variants(place: Path, name: str, split: str, even: bool) -> dict[str, dict[s
     run, _, how = name.partition(": ")
     folder = place / "runs" / run
     home, away = (dict(np.load(folder / f"{how}{source}-{split}.npz")) for source in ("home", "away"))
-    shares = trained_shares(place, home["odds"].shape[1]) if even else np.ones(1)
-    away["odds"], home["odds"] = away["odds"] / shares, home["odds"] / shares
+    shares = trained_shares(place, home["probabilities"].shape[1]) if even else np.ones(1)
+    away["probabilities"], home["probabilities"] = (away["probabilities"] / shares, home["probabilities"] / shares)
     return {"home": home, "views": away, "panoramas": together(away)}
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from carry_over import odds_of
+from carry_over import probabilities_of
 from whichland.bootstrap import interval, replicate
-from whichland.evaluate.metrics import Outcomes, scores
+from whichland.evaluation.metrics import Outcomes, scores
 from whichland.model import bundle as bundles
 
 BASE = "--countries AU,JP,US,BR,DE --photos 100 --freeze front2 --epochs 4 --validate-every 4 --prior trained"
@@ -42,18 +42,11 @@ def run(args: argparse.Namespace) -> None:
             flags = f"{BASE} {VARIANTS[name]}".split()
             words = ["train", args.manifest, "--weights", args.weights, "--seed", seed, "--out", folder]
             if not (folder / "bundle").exists():
-                command = [
-                    sys.executable,
-                    "-m",
-                    "whichland",
-                    *map(str, words),
-                    "--resume",
-                    *last_of_each(flags),
-                ]
+                command = [sys.executable, "-m", "whichland", *map(str, words), "--resume", *last_of_each(flags)]
                 subprocess.run(command, check=True)
-            if not (folder / "odds.npz").exists():
-                found = odds_of(bundles.load(folder / "bundle"), args.manifest, "val")
-                with (folder / "odds.npz").open("wb") as file:
+            if not (folder / "probabilities.npz").exists():
+                found = probabilities_of(bundles.load(folder / "bundle"), args.manifest, "val")
+                with (folder / "probabilities.npz").open("wb") as file:
                     np.savez(file, **found)
 
 
@@ -77,15 +70,13 @@ def table(args: argparse.Namespace) -> None:
     samples: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for name in VARIANTS:
         folders = [place_of(args.out, name, seed) for seed in range(args.seeds)]
-        if not all((folder / "odds.npz").exists() for folder in folders):
+        if not all((folder / "probabilities.npz").exists() for folder in folders):
             continue
-        found = [dict(np.load(folder / "odds.npz")) for folder in folders]
-        outcomes = [Outcomes.from_probabilities(one["truth"], one["odds"]) for one in found]
+        found = [dict(np.load(folder / "probabilities.npz")) for folder in folders]
+        outcomes = [Outcomes.from_probabilities(one["truth"], one["probabilities"]) for one in found]
         values = np.array([scores(one)[[0, 2]] for one in outcomes])
         drawn = replicate(
-            lambda weights, outcomes=outcomes: np.mean([scores(o, weights) for o in outcomes], axis=0)[
-                [0, 2]
-            ],
+            lambda weights, outcomes=outcomes: np.mean([scores(o, weights) for o in outcomes], axis=0)[[0, 2]],
             found[0]["groups"],
         )
         samples[name] = values, drawn

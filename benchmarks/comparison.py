@@ -5,8 +5,9 @@
 A photo is answered rightly when a sum of normal numbers lies below a threshold: one shared by the photos of a
 group and all models (an easy drive), one by a group and one model, one by a photo and all models, one of the
 answer's own. So answers are correlated within groups and between models, and every model's accuracy is exact by
-construction. A wrong answer falls on the other countries with fixed odds. A simulation is a test of 40 groups of 1
-to 8 photos a country (900 photos of five countries in all), or of 200 single photos, as a small test split is.
+construction. A wrong answer falls on the other countries with fixed probabilities. A simulation is a test of 40
+groups of 1 to 8 photos a country (900 photos of five countries in all), or of 200 single photos, as a small test
+split is.
 
 Prints, for models of equal accuracy: how often any pair is called different (family-wise error, to be at most
 5 %), after Holm and, beside it, what McNemar's test of single photos and unadjusted tests would do; how often the
@@ -23,7 +24,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from whichland.evaluate.paired import (
+from whichland.evaluation.paired import (
     Floats,
     Ints,
     group_difference,
@@ -55,9 +56,7 @@ class World:
 WORLDS = (World("40 groups of 1–8 photos a country", 40, 8), World("40 photos a country, no groups", 40, 1))
 
 
-def answers(
-    world: World, accuracy_MK: Floats, random: np.random.Generator
-) -> tuple[dict[str, list[Ints]], Ints, Ints]:
+def answers(world: World, accuracy_MK: Floats, random: np.random.Generator) -> tuple[dict[str, list[Ints]], Ints, Ints]:
     """Guesses by model, truth and groups of one simulated test."""
     models = len(accuracy_MK)
     size_G = random.integers(1, world.most + 1, world.groups * COUNTRIES)
@@ -69,9 +68,7 @@ def answers(
     easy_N = drive * random.normal(size=len(size_G))[group_N] + photo * random.normal(size=len(group_N))
     guesses = {}
     for model in range(models):
-        noise_N = own_drive * random.normal(size=len(size_G))[group_N] + rest * random.normal(
-            size=len(group_N)
-        )
+        noise_N = own_drive * random.normal(size=len(size_G))[group_N] + rest * random.normal(size=len(group_N))
         below_K = np.array([NormalDist().inv_cdf(p) for p in accuracy_MK[model]])
         right_N = easy_N + noise_N < below_K[truth_N]
         # wrong answers prefer the next country: two to one against each of the others
@@ -96,9 +93,7 @@ def true_scores(accuracy_MK: Floats) -> Floats:
 def errors(world: World, simulations: int, models: int) -> None:
     """Family-wise error among models of equal accuracy."""
     pairs = list(combinations(range(models), 2))
-    wrong = dict.fromkeys(
-        ("group test and Holm", "macro-F1 and Holm", "McNemar and Holm", "group test alone"), 0
-    )
+    wrong = dict.fromkeys(("group test and Holm", "macro-F1 and Holm", "McNemar and Holm", "group test alone"), 0)
     for seed in range(simulations):
         random = np.random.default_rng((1, seed))
         counted = tally(*answers(world, np.full((models, COUNTRIES), 0.7), random), COUNTRIES)
@@ -109,9 +104,7 @@ def errors(world: World, simulations: int, models: int) -> None:
         wrong["macro-F1 and Holm"] += min(holm(swapped)) <= LEVEL
         wrong["McNemar and Holm"] += min(holm(by_photo)) <= LEVEL
         wrong["group test alone"] += min(by_group) <= LEVEL
-    print(
-        f"\n{world.name}: {models} models right on 70 % each, {len(pairs)} pairs; any pair called different in"
-    )
+    print(f"\n{world.name}: {models} models right on 70 % each, {len(pairs)} pairs; any pair called different in")
     for name, count in wrong.items():
         print(f"  {name:<22}{share(count, simulations)}")
 

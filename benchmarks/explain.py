@@ -30,11 +30,11 @@ import torch
 from whichland import manifest as manifests
 from whichland.bootstrap import mean_interval
 from whichland.errors import UserError
-from whichland.explain.clues import clue_shares
-from whichland.explain.explanation import explain
-from whichland.explain.gradcam import gradcam
-from whichland.explain.methods import METHODS
-from whichland.explain.verify import Verdict, Verifier
+from whichland.explanation.clues import clue_shares
+from whichland.explanation.explain import explain
+from whichland.explanation.gradcam import gradcam
+from whichland.explanation.methods import METHODS
+from whichland.explanation.verify import Verdict, Verifier
 from whichland.images.decode import ImageError
 from whichland.model import bundle as bundles
 from whichland.model.backbone import timm
@@ -90,9 +90,7 @@ def _correlation(a_HW: np.ndarray, b_HW: np.ndarray) -> float:
     return float(np.corrcoef(a_HW.ravel(), b_HW.ravel())[0, 1])
 
 
-def _in_turns(
-    calls: dict[str, Callable[[], np.ndarray]], turns: int
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+def _in_turns(calls: dict[str, Callable[[], np.ndarray]], turns: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """What each gives, and the median of its times; the first turn warms up."""
     found: dict[str, np.ndarray] = {}
     taken: dict[str, list[float]] = {name: [] for name in calls}
@@ -115,11 +113,7 @@ def scores(
         known = table.filter(pl.col("country").is_in(list(bundle.labels)))
         few = known.sample(min(verified, known.height), seed=0)
         for method in methods:
-            row: dict[str, object] = {
-                "bundle": str(folder),
-                "model": type(bundle.model).__name__,
-                "method": method,
-            }
+            row: dict[str, object] = {"bundle": str(folder), "model": type(bundle.model).__name__, "method": method}
             try:
                 row |= _on_clues(bundle, method, known) if "mask_uri" in known.columns else {}
                 rows.append(row | (_verified(bundle, method, few) if verified else {}))
@@ -173,8 +167,8 @@ def _verified(bundle: bundles.Bundle, method: str, judged: pl.DataFrame) -> dict
 
 def train(manifest: Path, archs: list[str], out: Path) -> list[Path]:
     """Train the architectures with the demo's settings, at a size that fits all of them."""
-    from whichland.study.demo import SETTINGS
-    from whichland.train.run import train as fit
+    from whichland.studies.demo import SETTINGS
+    from whichland.training.run import train as fit
 
     folders = []
     for arch in archs:
@@ -196,9 +190,7 @@ def show(value: object) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     beside = commands.add_parser("peer")
     beside.add_argument("--archs", default=",".join(PEERS))

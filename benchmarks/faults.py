@@ -30,9 +30,7 @@ LIMITS = ("--seconds", "6", "--pause", "2", "--bytes", "20000000", "--explain", 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--bad", type=Path, required=True, help="folder of bad files")
@@ -56,9 +54,7 @@ def main() -> int:
             rows += stopping(service, good)
             tracebacks = service.log.read_text().count("Traceback")
             rows.append(("all of these", f"{tracebacks} defects in the log", not tracebacks))
-        with served(
-            asked.bundle, Path(folder) / "log2", "--workers", "2", "--explain", "occlusion"
-        ) as service:
+        with served(asked.bundle, Path(folder) / "log2", "--workers", "2", "--explain", "occlusion") as service:
             rows += killed_worker(service, good)
     print("| fault | answer | |\n|---|---|---|")
     for what, answer, right in rows:
@@ -134,18 +130,10 @@ def truncated(service: Served, good: bytes) -> list[Row]:
         service.post(request_of("a.jpg", good[: len(good) * part // 20]))[0] for part in range(1, 20)
     )
     time.sleep(1)
-    inside = [
-        line
-        for line in service.get("/metrics")[1].decode().splitlines()
-        if line.startswith("whichland_upload")
-    ]
+    inside = [line for line in service.get("/metrics")[1].decode().splitlines() if line.startswith("whichland_upload")]
     empty = all(line.endswith(" 0.0") for line in inside if not line.startswith("#"))
     return [
-        (
-            "19 uploads that break off",
-            f"connection closed, nothing left inside: {empty}",
-            not broken and empty,
-        ),
+        ("19 uploads that break off", f"connection closed, nothing left inside: {empty}", not broken and empty),
         (
             "19 whole uploads of cut photos",
             ", ".join(f"{n} × {status}" for status, n in statuses.items()),
@@ -160,16 +148,10 @@ def odd_requests(service: Served) -> list[Row]:
         "21 MB, stated": (request_of("a", bytes(21_000_000)), 413),
         "a form without a file": (head_of(0), 422),
         "17 photos": (many(17), 413),
-        "a body packed with gzip": (
-            request_of("a", zlib.compress(b"a"), headers="Content-Encoding: gzip\r\n"),
-            422,
-        ),
+        "a body packed with gzip": (request_of("a", zlib.compress(b"a"), headers="Content-Encoding: gzip\r\n"), 422),
         "no HTTP at all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         "a head of 1 MB": (b"GET / HTTP/1.1\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n", 400),
-        "a length that is no number": (
-            b"POST /api/predict HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
-            400,
-        ),
+        "a length that is no number": (b"POST /api/predict HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400),
         "a path out of the folder": (b"GET /static/../../../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n", 404),
     }
     rows = []
@@ -247,9 +229,7 @@ def crowd(service: Served, good: bytes) -> list[Row]:
             writer.write(wire)
             status, headers, _ = await asyncio.wait_for(read_answer(reader), 120)
             writer.close()
-            return (
-                "503 without Retry-After" if status == 503 and "retry-after" not in headers else str(status)
-            )
+            return "503 without Retry-After" if status == 503 and "retry-after" not in headers else str(status)
         except (OSError, EOFError, TimeoutError):
             return "lost"
 
@@ -260,13 +240,7 @@ def crowd(service: Served, good: bytes) -> list[Row]:
     tally = collections.Counter(asyncio.run(all_at_once()))
     took = time.monotonic() - started
     said = ", ".join(f"{count} × {status}" for status, count in sorted(tally.items()))
-    return [
-        (
-            "1,000 connections with a photo each, room for 64",
-            f"{said}; {took:.1f} s",
-            set(tally) <= {"200", "503"},
-        )
-    ]
+    return [("1,000 connections with a photo each, room for 64", f"{said}; {took:.1f} s", set(tally) <= {"200", "503"})]
 
 
 def stopping(service: Served, good: bytes) -> list[Row]:

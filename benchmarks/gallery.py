@@ -1,4 +1,4 @@
-"""Which countries the training photos show that stand beside an answer: by log-odds, by odds, by pixels.
+"""Which countries the training photos show that stand beside an answer: by log-odds, probabilities or pixels.
 
     .venv/bin/whichland export BUNDLE --photos MANIFEST --gallery open
     .venv/bin/python benchmarks/gallery.py MANIFEST --bundle BUNDLE
@@ -64,26 +64,26 @@ def main() -> None:
     runner, gallery = open_bundle(given.bundle, engine="onnx"), read_gallery(given.bundle)
     assert gallery is not None, "export the bundle with --gallery first"
     rows = rows_of(read(given.manifest), given.split, runner.labels)
-    odds_NK = np.stack([odds for _, odds in predict(runner, rows["uri"].to_list(), progress=True)])
+    probs_NK = np.stack([probs for _, probs in predict(runner, rows["uri"].to_list(), progress=True)])
     truth_N = rows["country"].to_numpy()
-    guess_N = np.array(runner.labels)[odds_NK.argmax(axis=1)]
+    guess_N = np.array(runner.labels)[probs_NK.argmax(axis=1)]
     groups = rows["group"].to_list()
     wrong_N = truth_N != guess_N
     drives = len(np.unique(gallery.drives))
     print(f"{rows.height} photos of split {given.split}, first guess right on {1 - wrong_N.mean():.1%};")
     print(f"gallery: {len(gallery.countries)} photos of {drives} drives, {len(runner.labels)} countries")
     every = replace(gallery, drives=np.arange(len(gallery.countries), dtype=np.uint32))
-    frames = [[row for _, row in every.nearest(odds_K, NEAREST)] for odds_K in odds_NK]
+    frames = [[row for _, row in every.nearest(probs_K, NEAREST)] for probs_K in probs_NK]
     apart_N = np.array([len(np.unique(gallery.drives[rows])) for rows in frames])
     print(f"the {NEAREST} nearest frames of all are of {apart_N.mean():.1f} drives on average")
 
-    logs_GK = pl.read_parquet(given.bundle / FILE)["odds"].to_numpy()
+    logs_GK = pl.read_parquet(given.bundle / FILE)["probabilities"].to_numpy()
     pictures_GF = np.stack([small(Image.open(io.BytesIO(data))) for data in gallery.thumbnails])
     ways = {
-        "log-odds, centred (as shown)": [
-            [gallery.countries[at] for _, at in gallery.nearest(odds_K, NEAREST)] for odds_K in odds_NK
+        "log-probabilities, centred (as shown)": [
+            [gallery.countries[at] for _, at in gallery.nearest(probs_K, NEAREST)] for probs_K in probs_NK
         ],
-        "odds": nearest(softmax(logs_GK), odds_NK, gallery),
+        "probabilities": nearest(softmax(logs_GK), probs_NK, gallery),
         f"{SMALL}×{SMALL} pixels": nearest(pictures_GF, photos_small(rows, runner.preprocess), gallery),
     }
     for way, countries in ways.items():

@@ -134,9 +134,7 @@ def print_agreement(path: Path, ways: dict[str, tuple[Lookup, float]]) -> None:
     """How often each way gives the label; and the label or, for a dependency, the label of its state."""
     (lat, lon), label = read_labelled(path)
     km = border_km(lat, lon)
-    print(
-        f"| {path.name}, {len(label):,} points | agrees | label may be the state's | within 10 km of a border |"
-    )
+    print(f"| {path.name}, {len(label):,} points | agrees | label may be the state's | within 10 km of a border |")
     print("|---|---|---|---|")
     for name, (way, _) in ways.items():
         found = way(lat, lon)
@@ -165,15 +163,9 @@ def print_places(path: Path, ways: dict[str, tuple[Lookup, float]]) -> None:
         rows = list(csv.DictReader(file))
     lat, lon = (np.array([float(row[axis]) for row in rows]) for axis in ("lat", "lon"))
     found = {name: way(lat, lon) for name, (way, _) in ways.items()}
-    right = {
-        name: sum(a == row["expected"] for a, row in zip(f, rows, strict=True)) for name, f in found.items()
-    }
-    print(
-        f"{len(rows)} places; as expected: {', '.join(f'{name} {count}' for name, count in right.items())}\n"
-    )
-    print(
-        f"| place | lat, lon | expected | {' | '.join(found)} | why |\n|---|---|---|{'---|' * len(found)}---|"
-    )
+    right = {name: sum(a == row["expected"] for a, row in zip(f, rows, strict=True)) for name, f in found.items()}
+    print(f"{len(rows)} places; as expected: {', '.join(f'{name} {count}' for name, count in right.items())}\n")
+    print(f"| place | lat, lon | expected | {' | '.join(found)} | why |\n|---|---|---|{'---|' * len(found)}---|")
     for number, row in enumerate(rows):
         answers = [str(answer[number]) for answer in found.values()]
         cells = [_cell(answer) if answer == row["expected"] else f"**{_cell(answer)}**" for answer in answers]

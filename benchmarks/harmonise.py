@@ -22,7 +22,7 @@ from whichland.curate.geometry import HarmoniseConfig
 from whichland.curate.harmonise import harmonise
 from whichland.curate.measure import measure
 from whichland.curate.merge import merge
-from whichland.evaluate.source_probe import source_probe
+from whichland.evaluation.source_probe import source_probe
 from whichland.manifest import Manifest
 from whichland.sources.columns import complete
 
@@ -44,9 +44,7 @@ def pipeline_c(picture: Image.Image, path: Path) -> None:
     larger.save(path, quality=60, progressive=True, exif=exif)
 
 
-def stored(
-    files: list[Path], name: str, store: Callable[[Image.Image, Path], None], folder: Path
-) -> Manifest:
+def stored(files: list[Path], name: str, store: Callable[[Image.Image, Path], None], folder: Path) -> Manifest:
     """Store all pictures by one pipeline; measured manifest, `sequence` ties the copies of a picture."""
     rows = []
     for number, file in enumerate(files):
@@ -65,9 +63,7 @@ def show(pair: str, stage: str, table: Manifest) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument("--shrink", type=float, nargs="+", default=[1.0, 0.75, 0.5])

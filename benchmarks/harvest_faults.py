@@ -27,17 +27,11 @@ LOST = 60
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--faults", type=float, default=0.35, help="chance that an answer is a fault")
-    parser.add_argument(
-        "--budget", type=int, default=400, help="requests, and as many more when they are spent"
-    )
-    parser.add_argument(
-        "--rate", type=int, default=3000, help="requests a minute while there are kills to come"
-    )
+    parser.add_argument("--budget", type=int, default=400, help="requests, and as many more when they are spent")
+    parser.add_argument("--rate", type=int, default=3000, help="requests a minute while there are kills to come")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -86,12 +80,7 @@ def compare(killed: Harvest, calm: Harvest) -> dict[str, int]:
 
 def _leaks(killed: Harvest) -> int:
     secret = TOKEN.encode()
-    stored = (
-        *killed.files.values(),
-        killed.manifest,
-        killed.journal,
-        *(text.encode() for text in killed.said),
-    )
+    stored = (*killed.files.values(), killed.manifest, killed.journal, *(text.encode() for text in killed.said))
     return sum(secret in data for data in stored)
 
 

@@ -40,10 +40,7 @@ def megabytes(folder: Path, pattern: str = "*") -> float:
 
 def first_and_further(command: list[str]) -> dict[str, float]:
     """Seconds of the first call and the median of further ones."""
-    return {
-        "first": timed(command),
-        "further": statistics.median(timed(command) for _ in range(FURTHER)),
-    }
+    return {"first": timed(command), "further": statistics.median(timed(command) for _ in range(FURTHER))}
 
 
 def measure(bundle: Path, photo: Path, scratch: Path) -> dict[str, object]:

@@ -42,9 +42,7 @@ class Tally:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--clients", type=int, default=64)
@@ -54,14 +52,11 @@ def main() -> int:
     asked = parser.parse_args()
     paths = photos_of(asked.photos, asked.count)
     runner = open_bundle(asked.bundle, engine=asked.engine)
-    expected = {path: dict(zip(runner.labels, odds, strict=True)) for path, odds in predict(runner, paths)}
+    expected = {path: dict(zip(runner.labels, probs, strict=True)) for path, probs in predict(runner, paths)}
     wires = [request_of(path.name, path.read_bytes()) for path in paths]
     truths = [expected[str(path)] for path in paths]
     flags = ("--engine", asked.engine, "--explain", "occlusion", "--queue", str(asked.clients))
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        served(asked.bundle, Path(folder) / "log", *flags) as service,
-    ):
+    with tempfile.TemporaryDirectory() as folder, served(asked.bundle, Path(folder) / "log", *flags) as service:
         asyncio.run(drive(service, wires, truths, asked.clients, 5))  # warm
         memory, stop = watch(service)
         busy_at = service.resident()
@@ -70,15 +65,10 @@ def main() -> int:
         crowd = asyncio.run(drive(service, wires, truths, 4 * asked.clients, min(20, asked.seconds)))
         calm = asyncio.run(drive(service, wires, truths, 1, 3))
         inside = metric(service, "whichland_photos_inside"), metric(service, "whichland_upload_bytes")
-        batches = metric(service, "whichland_batch_photos_sum") / metric(
-            service, "whichland_batch_photos_count"
-        )
+        batches = metric(service, "whichland_batch_photos_sum") / metric(service, "whichland_batch_photos_count")
     half = memory[len(memory) // 2 :]
     rows = [
-        (
-            f"{asked.clients} clients, {asked.seconds:g} s, engine {runner.engine}",
-            f"{len(tally.seconds):,} answers",
-        ),
+        (f"{asked.clients} clients, {asked.seconds:g} s, engine {runner.engine}", f"{len(tally.seconds):,} answers"),
         ("requests/s", f"{len(tally.seconds) / asked.seconds:.1f}"),
         ("p50, p99, longest", ", ".join(f"{1000 * value:.0f} ms" for value in quantiles(tally.seconds))),
         (
@@ -96,10 +86,7 @@ def main() -> int:
             "refused with 503 and Retry-After, lost, wrong",
             f"{len(crowd.refused) - crowd.unguided:,}, {crowd.lost}, {crowd.wrong}",
         ),
-        (
-            "afterwards one client: p50",
-            f"{1000 * quantiles(calm.seconds)[0]:.0f} ms, {len(calm.refused)} refused",
-        ),
+        ("afterwards one client: p50", f"{1000 * quantiles(calm.seconds)[0]:.0f} ms, {len(calm.refused)} refused"),
     ]
     print("| | |\n|---|---|")
     for name, value in rows:
@@ -151,10 +138,10 @@ async def client(
         took, started = time.monotonic() - started, time.monotonic()
         if status == 200:
             tally.seconds.append(took)
-            odds = json.loads(body)["results"][0].get("odds", {})
+            probabilities = json.loads(body)["results"][0].get("probabilities", {})
             tally.wrong += not (
-                odds.keys() == truths[at].keys()
-                and all(abs(odds[code] - truths[at][code]) < CLOSE for code in odds)
+                probabilities.keys() == truths[at].keys()
+                and all(abs(probabilities[code] - truths[at][code]) < CLOSE for code in probabilities)
             )
         elif status == 503:
             tally.refused.append(took)

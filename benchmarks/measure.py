@@ -84,8 +84,7 @@ def compare(name: str, paths: list[str], rounds: int) -> None:
     for way in WAYS:
         share = rate["measure"] / rate[way]
         print(
-            f"{name:20} {way:14} {rate[way]:7.0f}/s"
-            + ("" if way == "measure" else f"   measure: {share:4.0%} of it")
+            f"{name:20} {way:14} {rate[way]:7.0f}/s" + ("" if way == "measure" else f"   measure: {share:4.0%} of it")
         )
 
 

@@ -88,9 +88,7 @@ class PeakMemory(threading.Thread):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(dest="part", required=True)
     osv5m = parts.add_parser("osv5m")
     osv5m.add_argument("--rows", type=int, default=1_000_000)

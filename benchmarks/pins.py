@@ -4,10 +4,10 @@
     .venv/bin/python benchmarks/pins.py MANIFEST --source pano --weights W.safetensors --cache FEATURES
 
 All kept photos of `--source` whose country the model knows are judged, whatever their split, so the model must not
-have learnt from them; views of one panorama are combined. Odds come from a bundle, or from scikit-learn's logistic
-regression on frozen MobileNetV2 features of the manifest's other sources, as in accuracy.py.
-Each rule is measured with places spread over the land, and with those of a table country, lat, lon, if given;
-places within a kilometre of a judged photo are left out. Intervals are over groups.
+have learnt from them; views of one panorama are combined. Probabilities come from a bundle, or from
+scikit-learn's logistic regression on frozen MobileNetV2 features of the manifest's other sources, as in
+accuracy.py. Each rule is measured with places spread over the land, and with those of a table country, lat, lon,
+if given; places within a kilometre of a judged photo are left out. Intervals are over groups.
 """
 
 import argparse
@@ -17,8 +17,8 @@ import numpy as np
 import polars as pl
 
 from whichland.allocator import keep_freed_memory
-from whichland.evaluate.pins import PinReport, coordinates, judge_pins
-from whichland.evaluate.predictions import Identity, Predictions
+from whichland.evaluation.pins import PinReport, coordinates, judge_pins
+from whichland.evaluation.predictions import Identity, Predictions
 from whichland.geo.distance import WORLD_KM, haversine_km
 from whichland.manifest import Manifest, read
 from whichland.model import bundle
@@ -31,11 +31,11 @@ PENALTY = 1e-3  # scikit-learn's C, where validation put it in accuracy.py
 
 
 def by_bundle(folder: Path, rows: pl.DataFrame) -> tuple[tuple[str, ...], pl.DataFrame, np.ndarray]:
-    """Labels, the rows that they cover, and the odds."""
+    """Labels, the rows that they cover, and the probabilities."""
     loaded = bundle.load(folder)
     rows = rows.filter(pl.col("country").is_in(list(loaded.labels)))
     answers = predict(loaded, rows["uri"].to_list(), progress=True)
-    return loaded.labels, rows, np.stack([odds for _, odds in answers])
+    return loaded.labels, rows, np.stack([probabilities for _, probabilities in answers])
 
 
 def by_logistic(
@@ -46,27 +46,23 @@ def by_logistic(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    train = table.kept.filter(
-        pl.col("split") == "train", ~pl.col("source").is_in(rows["source"].unique().to_list())
-    )
+    train = table.kept.filter(pl.col("split") == "train", ~pl.col("source").is_in(rows["source"].unique().to_list()))
     train = train.drop_nulls("country")
     labels = tuple(train["country"].unique().sort())
     rows = rows.filter(pl.col("country").is_in(list(labels)))
-    seen, asked = (
-        features(part["uri"].to_list(), part["sha256"].to_list(), config, cache) for part in (train, rows)
-    )
+    seen, asked = (features(part["uri"].to_list(), part["sha256"].to_list(), config, cache) for part in (train, rows))
     fitted = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, max_iter=500))
     fitted.fit(seen, train["country"].to_numpy())
     return labels, rows, fitted.predict_proba(asked)
 
 
-def predictions(labels: tuple[str, ...], rows: pl.DataFrame, odds: np.ndarray) -> Predictions:
+def predictions(labels: tuple[str, ...], rows: pl.DataFrame, probabilities: np.ndarray) -> Predictions:
     """The answers as `evaluate` has them, views of one panorama combined."""
     found = Predictions(
         identity=Identity(bundle_sha256="", manifest_sha256="", split="all"),
         labels=labels,
         frame=rows,
-        odds=odds.astype(np.float32),
+        probabilities=probabilities.astype(np.float32),
         unknown={},
         unplaced=0,
         unreadable={},
@@ -80,9 +76,7 @@ def places_from(table: Path, labels: tuple[str, ...], judged: np.ndarray) -> Pla
     points = pl.read_csv(table).with_row_index("n")
     km = haversine_km(points["lat"].to_numpy()[:, None], points["lon"].to_numpy()[:, None], *judged.T)
     away = points.filter(pl.Series(km.min(axis=1) > 1))
-    print(
-        f"{points.height - away.height} of {points.height:,} places are within 1 km of a judged photo: left out"
-    )
+    print(f"{points.height - away.height} of {points.height:,} places are within 1 km of a judged photo: left out")
     frame = away.select(
         pl.format("p{}", "n").alias("image_id"), "country", "lat", "lon", pl.lit("train").alias("split")
     )
@@ -100,7 +94,7 @@ def show(name: str, report: PinReport) -> None:
         cells = (judged.mean_km, judged.median_km, judged.score)
         said = [f"{cell.value:,.0f} [{cell.low:,.0f}, {cell.high:,.0f}]" for cell in cells]
         print(f"{rule:<16}" + "".join(f"{text:>26}" for text in said))
-    print(f"by the odds: pin {report.expected:,.0f}, centroid {report.expected_of_centroids:,.0f}")
+    print(f"by the probabilities: pin {report.expected:,.0f}, centroid {report.expected_of_centroids:,.0f}")
 
 
 def main() -> None:
@@ -122,12 +116,12 @@ def main() -> None:
     if args.source:
         rows = rows.filter(pl.col("source") == args.source)
     if args.bundle:
-        labels, rows, odds = by_bundle(args.bundle, rows)
+        labels, rows, probabilities = by_bundle(args.bundle, rows)
     else:
         config = BackboneConfig(arch=ARCH, weights=str(args.weights), size=args.size)
-        labels, rows, odds = by_logistic(table, rows, config, args.cache)
-    found = predictions(labels, rows, odds)
-    right = (found.odds.argmax(axis=1) == found.truth).mean()
+        labels, rows, probabilities = by_logistic(table, rows, config, args.cache)
+    found = predictions(labels, rows, probabilities)
+    right = (found.probabilities.argmax(axis=1) == found.truth).mean()
     print(f"{found.frame.height} {found.per}s of {len(np.unique(found.truth))} countries, top-1 {right:.1%}")
     show("land", judge_pins(found, places_of(labels), table, scale_km=args.scale_km))
     if args.points:

@@ -49,10 +49,7 @@ def lighter(levels: int) -> Copy:
 
 
 def resized(scale: float) -> Copy:
-    return lambda p: (
-        p.resize((round(p.width * scale), round(p.height * scale)), Image.Resampling.BICUBIC),
-        90,
-    )
+    return lambda p: (p.resize((round(p.width * scale), round(p.height * scale)), Image.Resampling.BICUBIC), 90)
 
 
 COPIES: dict[str, Copy] = {
@@ -88,9 +85,7 @@ def planted(folder: Path, scenes: int) -> tuple[Manifest, pl.DataFrame]:
         file = folder / "copies" / f"{number}.jpg"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(buffer.getvalue())
-        copies.append(
-            {"image_id": f"copy/{number}", "uri": str(file), "kind": name, "original": row["image_id"]}
-        )
+        copies.append({"image_id": f"copy/{number}", "uri": str(file), "kind": name, "original": row["image_id"]})
     bare = world.with_columns(
         sequence=pl.when(kind != 0).then("sequence"),
         lat=pl.when(kind != 1).then("lat"),
@@ -109,9 +104,7 @@ def planted(folder: Path, scenes: int) -> tuple[Manifest, pl.DataFrame]:
 def found_of(table: pl.DataFrame, copies: pl.DataFrame) -> dict[str, dict[str, int]]:
     """By kind of copy: planted, found, across."""
     where = table.select("image_id", "group", "split")
-    pairs = copies.join(where, on="image_id").join(
-        where, left_on="original", right_on="image_id", suffix="_of"
-    )
+    pairs = copies.join(where, on="image_id").join(where, left_on="original", right_on="image_id", suffix="_of")
     counts = pairs.group_by("kind").agg(
         planted=pl.len(),
         found=(pl.col("group") == pl.col("group_of")).sum(),
@@ -146,9 +139,7 @@ def changed_rows(manifest: Manifest, file: Path, rows: int) -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=480)
     parser.add_argument("--folder", type=Path, help="where the world is rendered [default: a temporary one]")
     parser.add_argument("--rows", type=int, default=20, help="rows whose split is changed, each in both ways")
@@ -178,9 +169,7 @@ def main() -> None:
     print(json.dumps(result))
     missed = [kind for kind in MUST if kind in kinds and kinds[kind]["found"] < kinds[kind]["planted"]]
     if missed or torn or problems or rejected < tried:
-        sys.exit(
-            f"failed: missed {missed}, {torn} drives torn, problems {problems}, {rejected} of {tried} rejected"
-        )
+        sys.exit(f"failed: missed {missed}, {torn} drives torn, problems {problems}, {rejected} of {tried} rejected")
 
 
 if __name__ == "__main__":

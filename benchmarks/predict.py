@@ -1,4 +1,4 @@
-"""Photos a second from JPEG files to odds, end to end, beside the ways that others offer; accuracy of each.
+"""Photos a second from JPEG files to probabilities, end to end, beside what others offer; accuracy of each.
 
     .venv/bin/python benchmarks/predict.py BUNDLE MANIFEST --photos 1000 --rounds 3 --json FILE
 
@@ -68,8 +68,8 @@ def with_timm(folder: Path) -> Way:
         found: list[int] = []
         with torch.inference_mode():
             for batch, _ in loader:
-                odds = model(batch).softmax(-1)
-                found += odds.topk(5)[1][:, 0].tolist()
+                probabilities = model(batch).softmax(-1)
+                found += probabilities.topk(5)[1][:, 0].tolist()
         return found
 
     return way
@@ -91,10 +91,7 @@ def with_transformers(folder: Path, labels: tuple[str, ...]) -> Way:
     model.timm_model.load_state_dict(tensors)
     processor = TimmWrapperImageProcessor(
         pretrained_cfg=written["pretrained_cfg"]
-        | {
-            "input_size": written["pretrained_cfg"].get("test_input_size")
-            or written["pretrained_cfg"]["input_size"]
-        },
+        | {"input_size": written["pretrained_cfg"].get("test_input_size") or written["pretrained_cfg"]["input_size"]},
         architecture=written["architecture"],
     )
     pipeline = make_pipeline(
@@ -118,8 +115,8 @@ def with_runner(runner: Runner) -> Way:
     config = PredictConfig(batch_size=BATCH)
 
     def way(paths: list[str]) -> list[int]:
-        found = (answer.odds for batch in answers(runner, paths, config, addresses=False) for answer in batch)
-        return [-1 if odds is None else int(odds.argmax()) for odds in found]
+        found = (one.probabilities for batch in answers(runner, paths, config, addresses=False) for one in batch)
+        return [-1 if probabilities is None else int(probabilities.argmax()) for probabilities in found]
 
     return way
 
@@ -200,9 +197,7 @@ def report(
     alone = statistics.median(decoding)
     print(f"{len(paths):,} JPEG files, {given.rounds} rounds in turns, {torch.get_num_threads()} cores")
     print(f"decoding alone: {len(paths) / alone:.0f} photos/s")
-    print(
-        f"{'way':24}{'photos/s':>10}{'least':>8}{'most':>8}{'ratio':>8}{'right':>8}{'same':>8}{'decoding':>10}"
-    )
+    print(f"{'way':24}{'photos/s':>10}{'least':>8}{'most':>8}{'ratio':>8}{'right':>8}{'same':>8}{'decoding':>10}")
     found = {}
     first = np.array(guessed[base])
     for name, taken in seconds.items():

@@ -51,14 +51,9 @@ def made_up(rows: int, seed: int = 0) -> pl.DataFrame:
     drive = np.repeat(np.arange(drives), DRIVE)[:rows]
     frame_number = np.tile(np.arange(DRIVE), drives)[:rows]
     phash = random.integers(0, 2**64, rows, dtype=np.uint64)
-    brightness, contrast = (
-        random.normal(0.45, 0.1, rows).clip(0, 1),
-        random.normal(0.2, 0.04, rows).clip(0, 0.5),
-    )
+    brightness, contrast = (random.normal(0.45, 0.1, rows).clip(0, 1), random.normal(0.2, 0.04, rows).clip(0, 0.5))
     twins = random.choice(rows, 2 * int(rows * TWINS / 2), replace=False).reshape(2, -1)
-    phash[twins[1]] = phash[twins[0]] ^ (
-        np.uint64(1) << random.integers(0, 64, twins.shape[1], dtype=np.uint64)
-    )
+    phash[twins[1]] = phash[twins[0]] ^ (np.uint64(1) << random.integers(0, 64, twins.shape[1], dtype=np.uint64))
     brightness[twins[1]], contrast[twins[1]] = brightness[twins[0]] + 0.001, contrast[twins[0]]
     label = code[drive]
     wrong = random.choice(rows, int(rows * WRONG), replace=False)
@@ -101,9 +96,7 @@ def made_up(rows: int, seed: int = 0) -> pl.DataFrame:
 def run(step: str, command: list[str], rows: int) -> dict[str, float | str]:
     """Run one command; return rows a second, seconds and its peak memory in GB."""
     start = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, "-m", "whichland", "data", *command], stdout=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen([sys.executable, "-m", "whichland", "data", *command], stdout=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - start
@@ -139,9 +132,7 @@ def main() -> None:
     given = arguments.parse_args()
     folder: Path = given.folder
     folder.mkdir(parents=True, exist_ok=True)
-    if not (
-        folder / "made.parquet"
-    ).exists():  # in a process of its own: a child's peak counts from its parent's size
+    if not (folder / "made.parquet").exists():  # in a process of its own: a child's peak counts from its parent's size
         making = multiprocessing.get_context("spawn").Process(target=make, args=(given.rows, folder))
         making.start()
         making.join()

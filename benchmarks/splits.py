@@ -66,9 +66,7 @@ def strangers(file: Path) -> None:
         alike += int(np.all(np.abs(tones[near] - tones[row]) <= TONE, axis=1).sum())
     share = alike / max(found[max(BITS)], 1)
     print(f"{asked:,} pairs of two countries; {alike} of {found[max(BITS)]} also have like tones")
-    print(
-        "| bits | strangers | with like tones, per pair (about) | photos until one in ten has such a stranger |"
-    )
+    print("| bits | strangers | with like tones, per pair (about) | photos until one in ten has such a stranger |")
     print("|---|---|---|---|")
     for most in BITS:
         chance = found[most] * share / asked
@@ -122,8 +120,7 @@ def _shares_of(groups: pl.DataFrame, *, moves: bool) -> None:
                 lost = int(((old == "train") & (new == "test")).sum())
                 moved[way, share].append((int((old != new).sum()), lost, both.height))
     print(
-        "| | off the share, mean | worst country (mean over seeds) | share of the test | empty splits a seed |",
-        end="",
+        "| | off the share, mean | worst country (mean over seeds) | share of the test | empty splits a seed |", end=""
     )
     print(" moved when doubled | …tenfold | of them train → test |" if moves else "")
     print("|---|---|---|---|---|" + ("---|---|---|" if moves else ""))
@@ -157,9 +154,7 @@ def _divided(groups: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("places", "strangers", "shares"):
         commands.add_parser(name).add_argument("file", type=Path)

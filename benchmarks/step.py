@@ -35,9 +35,7 @@ def measure(arch: str, size: int, batch: int, turns: int, forward: bool) -> dict
             given = x.to(memory_format=torch.channels_last) if last else x
             started = time.perf_counter()
             with torch.inference_mode(forward), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                loss = torch.nn.functional.cross_entropy(
-                    made[name].train(not forward)(given).float(), targets
-                )
+                loss = torch.nn.functional.cross_entropy(made[name].train(not forward)(given).float(), targets)
             if not forward:
                 loss.backward()
                 made[name].zero_grad()
@@ -46,9 +44,7 @@ def measure(arch: str, size: int, batch: int, turns: int, forward: bool) -> dict
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", default="mobilenetv2_100")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=32)
@@ -65,23 +61,12 @@ def main() -> None:
         return
     rates: dict[str, list[float]] = {}
     for allocator in ("default", "kept", "default", "kept"):
-        command = [
-            sys.executable,
-            __file__,
-            "--child",
-            allocator,
-            "--arch",
-            args.arch,
-            "--size",
-            str(args.size),
-        ]
+        command = [sys.executable, __file__, "--child", allocator, "--arch", args.arch, "--size", str(args.size)]
         command += ["--batch", str(args.batch), "--turns", str(args.turns)]
         command += ["--forward"] if args.forward else []
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         for name, rate in found.items():
-            rates.setdefault(f"{name}, memory {'kept' if allocator == 'kept' else 'given back'}", []).append(
-                rate
-            )
+            rates.setdefault(f"{name}, memory {'kept' if allocator == 'kept' else 'given back'}", []).append(rate)
     plain = statistics.mean(rates["fp32, memory given back"])
     for name, found in sorted(rates.items(), key=lambda item: statistics.mean(item[1])):
         print(f"{name:42} {statistics.mean(found) / plain:5.2f}×  ({statistics.mean(found):.1f} photos/s)")

@@ -22,9 +22,7 @@ def main() -> None:
     start = time.process_time()
     for index in range(100, 200):
         encode_jpeg(render(config, index).image, [0, index])
-    print(
-        f"one process: {(time.process_time() - start) * 10:.1f} ms of CPU a scene at 256x192, JPEG included"
-    )
+    print(f"one process: {(time.process_time() - start) * 10:.1f} ms of CPU a scene at 256x192, JPEG included")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()

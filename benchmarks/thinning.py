@@ -25,10 +25,7 @@ def row(name: str, train: pl.DataFrame, used: pl.Series) -> str:
     countries = train.with_columns(_used=used).group_by("country").agg(pl.len(), pl.col("_used").mean())
     large = countries.filter(pl.col("len") >= LEAST_PHOTOS).sort("_used", "country")
     ends = [f"{large['country'][at]} {large['_used'][at]:.0%}" for at in (0, -1)]
-    kept = [
-        f"{used.filter(train[by] <= train[by].quantile(0.1)).mean():.0%}"
-        for by in ("brightness", "sharpness")
-    ]
+    kept = [f"{used.filter(train[by] <= train[by].quantile(0.1)).mean():.0%}" for by in ("brightness", "sharpness")]
     return f"| {name} | {' | '.join(ends)} | {train['brightness'].filter(used).mean():.3f} | {' | '.join(kept)} |"
 
 

@@ -46,10 +46,7 @@ def print_pairs(table: Manifest) -> None:
     print("|---|---|---|")
     every, alike = (
         np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]])
-        for pairs in (
-            near_duplicate_pairs(hashes, BITS),
-            near_duplicate_pairs(hashes, BITS, tones, NEAR_TONE),
-        )
+        for pairs in (near_duplicate_pairs(hashes, BITS), near_duplicate_pairs(hashes, BITS, tones, NEAR_TONE))
     )
     for bits in range(0, BITS + 1, 2):
         print(f"| {bits} | {(every == bits).sum():,} | {(alike == bits).sum():,} |")
@@ -74,14 +71,10 @@ def print_blurs(pictures: list[Image.Image]) -> None:
     print("|---|---|---|---|---|")
     for sigma in THUMBNAIL_BLURS:
         blur = ImageFilter.GaussianBlur(sigma)
-        found = [
-            sharpness(np.asarray(grey_thumbnail(np.asarray(picture)).filter(blur))) for picture in pictures
-        ]
+        found = [sharpness(np.asarray(grey_thumbnail(np.asarray(picture)).filter(blur))) for picture in pictures]
         ends = f"{min(found):.1f} | {np.median(found):.1f} | {max(found):.1f}"
         print(f"| {sigma:g} px | {ends} | {sum(value < limit for value in found)} |")
-    print(
-        f"\n| AUC, blurred at full size by | {' | '.join(f'{side} px' for side in SIDES)} |\n|---|---|---|---|"
-    )
+    print(f"\n| AUC, blurred at full size by | {' | '.join(f'{side} px' for side in SIDES)} |\n|---|---|---|---|")
     sharp = {side: np.array([sharpness_at(picture, side) for picture in pictures]) for side in SIDES}
     for sigma in FULL_SIZE_BLURS:
         blurred = [picture.filter(ImageFilter.GaussianBlur(sigma)) for picture in pictures]

@@ -35,9 +35,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from whichland.allocator import keep_freed_memory
 from whichland.manifest import Manifest, write
 from whichland.model.freezing import train_mode
-from whichland.train.config import TrainConfig
-from whichland.train.fit import Fit
-from whichland.train.run import prepare
+from whichland.training.config import TrainConfig
+from whichland.training.fit import Fit
+from whichland.training.run import prepare
 
 COUNTRIES = ("AU", "BR", "DE", "JP", "US")
 BATCH = 32
@@ -54,29 +54,15 @@ def make_photos(folder: Path, count: int) -> tuple[list[str], Path]:
     rows = []
     for number in range(count + 5):
         layers = [
-            np.asarray(
-                Image.fromarray(generator.integers(0, 255, (side, side, 3), dtype=np.uint8)).resize(
-                    (800, 800)
-                )
-            )
+            np.asarray(Image.fromarray(generator.integers(0, 255, (side, side, 3), dtype=np.uint8)).resize((800, 800)))
             for side in (5, 40, 400)
         ]
-        pixels = sum(
-            weight * layer.astype(np.float32) for weight, layer in zip((0.6, 0.3, 0.1), layers, strict=True)
-        )
+        pixels = sum(weight * layer.astype(np.float32) for weight, layer in zip((0.6, 0.3, 0.1), layers, strict=True))
         path = folder / f"{number:04}.jpg"
         Image.fromarray(pixels.astype(np.uint8)).save(path, quality=90)
         split = "train" if number < count else "val"
         country = COUNTRIES[number % len(COUNTRIES)]
-        rows.append(
-            {
-                "image_id": f"b/{number:04}",
-                "uri": str(path),
-                "source": "b",
-                "country": country,
-                "split": split,
-            }
-        )
+        rows.append({"image_id": f"b/{number:04}", "uri": str(path), "source": "b", "country": country, "split": split})
     frame = pl.DataFrame(rows).with_columns(drop_reason=pl.lit(None, dtype=pl.String))
     manifest = write(Manifest(frame), folder / "m.parquet")
     return [row["uri"] for row in rows[:count]], manifest
@@ -269,9 +255,7 @@ def machine_rates() -> dict[str, float]:
         a, b = (torch.randn(side, side, dtype=torch.bfloat16) for _ in range(2))
         best["matmul"] = max(best["matmul"], 2 * side**3 / fastest(lambda a=a, b=b: a @ b))
     for channels, side in ((64, 56), (128, 28), (256, 14), (256, 28)):
-        x = torch.randn(BATCH, channels, side, side, dtype=torch.bfloat16).to(
-            memory_format=torch.channels_last
-        )
+        x = torch.randn(BATCH, channels, side, side, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
         layer = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False).bfloat16()
         layer = layer.to(memory_format=torch.channels_last)
         with torch.inference_mode():
@@ -291,9 +275,7 @@ def fastest(function: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", default="resnet18")
     parser.add_argument("--photos", type=int, default=384)
     parser.add_argument("--turns", type=int, default=3)
@@ -335,13 +317,7 @@ def measure(args: argparse.Namespace, uris: list[str], ours: dict[str, OurParty]
         peer.end()
     middle = {name: statistics.median(values) for name, values in rates.items()}
     machine = {kind: statistics.median(limit[kind] for limit in limits) for kind in limits[0]}
-    result: dict = {
-        "arch": args.arch,
-        "size": SIZE,
-        "batch": BATCH,
-        "photos_per_s": middle,
-        "machine": machine,
-    }
+    result: dict = {"arch": args.arch, "size": SIZE, "batch": BATCH, "photos_per_s": middle, "machine": machine}
     if FASTAI_ITEM in middle:
         base = middle[FASTAI_ITEM]
         result["ratios"] = {name: middle[name] / base for name in ours if name in middle}
@@ -356,9 +332,7 @@ def measure(args: argparse.Namespace, uris: list[str], ours: dict[str, OurParty]
         achieved = ours["full"].flops() * middle["full"]
         result["achieved"] = achieved
         for kind, limit in machine.items():
-            print(
-                f"full: {achieved / 1e9:.0f} of {limit / 1e9:.0f} GFLOP/s of bf16 {kind}, {achieved / limit:.0%}"
-            )
+            print(f"full: {achieved / 1e9:.0f} of {limit / 1e9:.0f} GFLOP/s of bf16 {kind}, {achieved / limit:.0%}")
     if args.profile:
         result["profile"] = ours["full"].profile()
         for name, value in result["profile"].items():

@@ -1,6 +1,6 @@
-"""What combining the views of a panorama does to the odds: single views beside three ways to combine them.
+"""What combining the views of a panorama does to probabilities: single views beside three ways to combine them.
 
-    .venv/bin/python benchmarks/views.py MANIFEST --source pano --bundle runs/NAME/bundle --cache odds.npz
+    .venv/bin/python benchmarks/views.py MANIFEST --source pano --bundle runs/NAME/bundle --cache probabilities.npz
 
 All kept views of `--source` whose country the model knows are judged, so the model must not have learnt from them.
 The panoramas are halved at random, 200 times over: temperature and sets are fitted on the single views of one
@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from whichland.manifest import read
-from whichland.model.calibration import NOTHING, fit, log_odds
+from whichland.model.calibration import NOTHING, fit, log_softmax
 from whichland.model.predict import predict
 from whichland.model.runner import open_bundle
 from whichland.model.views import combined
@@ -28,46 +28,46 @@ HALVINGS = 200
 LEVELS = (0.8, 0.9, 0.95)
 
 
-def odds_of(bundle: Path, rows: pl.DataFrame, cache: Path | None) -> Floats:
-    """The model's odds for each view, from the cache where they are there."""
+def probabilities_of(bundle: Path, rows: pl.DataFrame, cache: Path | None) -> Floats:
+    """The model's probabilities for each view, from the cache where they are there."""
     if cache is not None and cache.is_file():
-        return np.load(cache)["odds"]
-    odds = np.stack([odds for _, odds in predict(open_bundle(bundle), rows["uri"].to_list(), progress=True)])
+        return np.load(cache)["probabilities"]
+    probabilities = np.stack([probs for _, probs in predict(open_bundle(bundle), rows["uri"].to_list(), progress=True)])
     if cache is not None:
-        np.savez(cache, odds=odds)
-    return odds
+        np.savez(cache, probabilities=probabilities)
+    return probabilities
 
 
-def product(odds_NK: Floats, panorama_N: Ints) -> Floats:
-    """The odds as if the views were independent: their product, scaled."""
-    sum_PK = np.zeros((panorama_N.max() + 1, odds_NK.shape[1]))
-    np.add.at(sum_PK, panorama_N, np.log(np.maximum(odds_NK, NOTHING)))
-    return np.exp(log_odds(sum_PK))
+def product(probs_NK: Floats, panorama_N: Ints) -> Floats:
+    """The probabilities as if the views were independent: their product, scaled."""
+    sum_PK = np.zeros((panorama_N.max() + 1, probs_NK.shape[1]))
+    np.add.at(sum_PK, panorama_N, np.log(np.maximum(probs_NK, NOTHING)))
+    return np.exp(log_softmax(sum_PK))
 
 
-def average(odds_NK: Floats, panorama_N: Ints) -> Floats:
-    """The mean of the odds themselves."""
-    sum_PK = np.zeros((panorama_N.max() + 1, odds_NK.shape[1]))
-    np.add.at(sum_PK, panorama_N, odds_NK)
+def average(probs_NK: Floats, panorama_N: Ints) -> Floats:
+    """The mean of the probabilities themselves."""
+    sum_PK = np.zeros((panorama_N.max() + 1, probs_NK.shape[1]))
+    np.add.at(sum_PK, panorama_N, probs_NK)
     return sum_PK / np.bincount(panorama_N)[:, None]
 
 
 WAYS: dict[str, Callable[[Floats, Ints], Floats]] = {
-    "one view": lambda odds_NK, panorama_N: odds_NK,
+    "one view": lambda probs_NK, panorama_N: probs_NK,
     "mean of logarithms": combined,
-    "mean of odds": average,
+    "mean of probabilities": average,
     "product": product,
 }
 
 
-def judged(odds_NK: Floats, truth_N: Ints, sets: Callable[[Floats, float], NDArray[np.bool_]]) -> list[float]:
-    """Top-1, odds of the first guess minus top-1, negative log-likelihood; of each level coverage and size."""
+def judged(probs_NK: Floats, truth_N: Ints, sets: Callable[[Floats, float], NDArray[np.bool_]]) -> list[float]:
+    """Top-1, probability of the first guess minus top-1, log-loss; of each level coverage and size."""
     at = np.arange(len(truth_N))
-    right = (odds_NK.argmax(axis=1) == truth_N).mean()
-    found = [right, odds_NK.max(axis=1).mean() - right]
-    found.append(-np.log(np.maximum(odds_NK[at, truth_N], NOTHING)).mean())
+    right = (probs_NK.argmax(axis=1) == truth_N).mean()
+    found = [right, probs_NK.max(axis=1).mean() - right]
+    found.append(-np.log(np.maximum(probs_NK[at, truth_N], NOTHING)).mean())
     for level in LEVELS:
-        within_NK = sets(odds_NK, level)
+        within_NK = sets(probs_NK, level)
         found += [within_NK[at, truth_N].mean(), within_NK.sum(axis=1).mean()]
     return found
 
@@ -82,7 +82,7 @@ def main() -> None:
     labels = open_bundle(given.bundle).labels
     rows = read(given.manifest).kept.filter(pl.col("source") == given.source)
     rows = rows.filter(pl.col("country").is_in(list(labels)), pl.col("panorama").is_not_null())
-    odds_NK = odds_of(given.bundle, rows, given.cache)
+    probs_NK = probabilities_of(given.bundle, rows, given.cache)
     truth_N = np.array([labels.index(code) for code in rows["country"]])
     panorama_N = rows["panorama"].rank("dense").to_numpy().astype(int) - 1
     print(f"{rows.height} views of {panorama_N.max() + 1} panoramas, {rows['country'].n_unique()} countries")
@@ -91,9 +91,9 @@ def main() -> None:
     for _ in range(HALVINGS):
         first_P = random.permutation(panorama_N.max() + 1) < (panorama_N.max() + 1) // 2
         seen_N = first_P[panorama_N]
-        calibration = fit(np.log(np.maximum(odds_NK[seen_N], NOTHING)), truth_N[seen_N], panorama_N[seen_N])
+        calibration = fit(np.log(np.maximum(probs_NK[seen_N], NOTHING)), truth_N[seen_N], panorama_N[seen_N])
         rest = np.flatnonzero(~seen_N)
-        own_NK = np.exp(log_odds(np.log(np.maximum(odds_NK[rest], NOTHING)), calibration.temperature))
+        own_NK = np.exp(log_softmax(np.log(np.maximum(probs_NK[rest], NOTHING)), calibration.temperature))
         _, first, number_N = np.unique(panorama_N[rest], return_index=True, return_inverse=True)
         for way, combine in WAYS.items():
             truth = truth_N[rest] if way == "one view" else truth_N[rest][first]

@@ -135,26 +135,8 @@ ALIASES = {
 # M49 regions of countries that country-coder keeps in parts, and those of them that drive on the left.
 REGIONS_OF_PARTED = {
     **{"AQ": "Antarctica", "AU": "053", "BQ": "029", "CN": "030", "DK": "154", "EC": "005", "ES": "039"},
-    **{
-        "FI": "154",
-        "FR": "155",
-        "GB": "154",
-        "GG": "154",
-        "ID": "035",
-        "IN": "034",
-        "IO": "014",
-        "MY": "035",
-    },
-    **{
-        "NL": "155",
-        "NO": "154",
-        "NZ": "053",
-        "PS": "145",
-        "PT": "039",
-        "RU": "151",
-        "SH": "011",
-        "SJ": "154",
-    },
+    **{"FI": "154", "FR": "155", "GB": "154", "GG": "154", "ID": "035", "IN": "034", "IO": "014", "MY": "035"},
+    **{"NL": "155", "NO": "154", "NZ": "053", "PS": "145", "PT": "039", "RU": "151", "SH": "011", "SJ": "154"},
     **{"TF": "014", "UM": "057", "US": "021"},
 }
 LEFT_OF_PARTED = {"AU", "GB", "GG", "ID", "IN", "MY", "NZ", "SH"}

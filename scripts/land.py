@@ -69,9 +69,7 @@ def cut(rings: list[np.ndarray]) -> np.ndarray:
     west = outer[:, 0].min()
     holes = [hole - [360 * np.floor((hole[:, 0].min() - west) / 360), 0] for hole in holes]
     whole = shapely.make_valid(shapely.Polygon(outer, holes))
-    turned = [
-        shapely.transform(whole, lambda xy, turn=turn: xy + np.array([turn, 0])) for turn in (-360, 0, 360)
-    ]
+    turned = [shapely.transform(whole, lambda xy, turn=turn: xy + np.array([turn, 0])) for turn in (-360, 0, 360)]
     parts = shapely.get_parts(shapely.intersection(turned, shapely.box(-180, -90, 180, 90)))
     parts = shapely.get_parts(parts)  # what make_valid gathers with lines
     return parts[shapely.area(parts) > 0]

@@ -2,7 +2,7 @@
 
     python scripts/page_assets.py        (needs npm, for the three packages below)
 
-Everything lands in src/whichland/serve/static, with its licence in static/vendor/LICENSES. The map is Natural
+Everything lands in src/whichland/serving/static, with its licence in static/vendor/LICENSES. The map is Natural
 Earth (1:50 million, public domain): every polygon is given to the country that `geo.borders.country_of` answers
 in it, so that the map agrees with the rest of whichland on disputed and dependent places, and neighbours are
 simplified together, so that no gap opens between them. A country too small to be seen or hit is a point as well;
@@ -26,7 +26,7 @@ from whichland.geo.borders import country_of
 from whichland.geo.countries import COUNTRIES
 from whichland.geo.relations import points_of
 
-STATIC = Path(__file__).parent.parent / "src/whichland/serve/static"
+STATIC = Path(__file__).parent.parent / "src/whichland/serving/static"
 PACKAGES = {"leaflet": "1.9.4", "country-flag-icons": "1.6.20", "world-atlas": "2.0.2"}
 TOLERANCE = 0.18  # degrees: half a pixel on a map of the world 1,000 pixels wide
 SPECK = 0.04  # square degrees: islands below it go, unless they are all there is of a country
@@ -48,11 +48,7 @@ def main() -> None:
 def fetch(name: str, version: str, folder: Path) -> Path:
     """Unpack one npm package; return its folder."""
     packed = subprocess.run(
-        ["npm", "pack", "--silent", f"{name}@{version}"],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        text=True,
+        ["npm", "pack", "--silent", f"{name}@{version}"], cwd=folder, check=True, capture_output=True, text=True
     )
     with tarfile.open(folder / packed.stdout.split()[-1]) as archive:
         archive.extractall(folder / name, filter="data")
@@ -96,9 +92,7 @@ def world(package: Path) -> None:
     of_country: dict[str, list[BaseGeometry]] = defaultdict(list)
     for code, rough, fine in zip(codes, simple, kept, strict=True):
         of_country[code].append(fine if rough.is_empty else rough)
-    features = [
-        feature(code, of_country[code]) if code in of_country else point(code) for code in sorted(COUNTRIES)
-    ]
+    features = [feature(code, of_country[code]) if code in of_country else point(code) for code in sorted(COUNTRIES)]
     text = json.dumps({"type": "FeatureCollection", "features": features}, separators=(",", ":"))
     (STATIC / "world.json").write_text(text + "\n", encoding="utf-8")
     shutil.copyfile(package / "LICENSE", STATIC / "vendor/LICENSES/world-atlas.txt")
@@ -155,9 +149,7 @@ def feature(code: str, parts: list[BaseGeometry]) -> dict[str, Any]:
         },
         "geometry": {
             "type": "MultiPolygon",
-            "coordinates": [
-                [shorter(ring) for ring in (part.exterior, *part.interiors)] for part in whole.geoms
-            ],
+            "coordinates": [[shorter(ring) for ring in (part.exterior, *part.interiors)] for part in whole.geoms],
         },
     }
 

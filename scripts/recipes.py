@@ -11,7 +11,7 @@ from typing import Any
 
 from whichland.config import build, to_toml
 from whichland.model.families import SIXTEEN, Member
-from whichland.train.config import TrainConfig
+from whichland.training.config import TrainConfig
 
 FOLDER = Path(__file__).resolve().parent.parent / "recipes"
 
@@ -100,23 +100,13 @@ def recipes() -> dict[str, str]:
         name = f"streetview-resnet50-{row}"
         sizes = {"size": SIDES[side], "test_size": SIDES[side]}
         text = _lines(STREETVIEW | settings | sizes)
-        made[f"{name}.toml"] = (
-            _streetview_title(row, accuracy) + _command(name) + STREETVIEW_TOP + "\n" + text
-        )
+        made[f"{name}.toml"] = _streetview_title(row, accuracy) + _command(name) + STREETVIEW_TOP + "\n" + text
     return made
 
 
 def _dashcam(name: str, member: Member, photos: int) -> str:
-    title = (
-        f"# {member.family} {member.tier} on {photos} photos a country: a cell of the dash-cam write-up.\n"
-    )
-    return (
-        title
-        + _command(name)
-        + DASHCAM_TOP
-        + "\n"
-        + _lines({"arch": member.arch, "photos": photos} | DASHCAM)
-    )
+    title = f"# {member.family} {member.tier} on {photos} photos a country: a cell of the dash-cam write-up.\n"
+    return title + _command(name) + DASHCAM_TOP + "\n" + _lines({"arch": member.arch, "photos": photos} | DASHCAM)
 
 
 def _streetview_title(row: str, accuracy: float | None) -> str:

@@ -36,15 +36,15 @@ CONFIGS = (
     "whichland.curate.split:SplitConfig",
     "whichland.curate.balance:BalanceConfig",
     "whichland.model.features:BackboneConfig",
-    "whichland.evaluate.source_probe:ProbeConfig",
-    "whichland.evaluate.audit_config:AuditConfig",
-    "whichland.train.config:TrainConfig",
-    "whichland.evaluate.calibration:CalibrateConfig",
+    "whichland.evaluation.source_probe:ProbeConfig",
+    "whichland.evaluation.audit_config:AuditConfig",
+    "whichland.training.config:TrainConfig",
+    "whichland.evaluation.calibration:CalibrateConfig",
     "whichland.model.export:ExportConfig",
     "whichland.bulk.config:PredictConfig",
-    "whichland.explain.atlas_config:AtlasConfig",
-    "whichland.explain.maximise:MaximiseConfig",
-    "whichland.serve.settings:ServeConfig",
+    "whichland.explanation.atlas_config:AtlasConfig",
+    "whichland.explanation.maximise:MaximiseConfig",
+    "whichland.serving.settings:ServeConfig",
 )
 
 

@@ -16,10 +16,10 @@ import uvicorn
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from whichland.serve.app import create_app
-from whichland.serve.rounds import open_deck
-from whichland.serve.server import listen
-from whichland.serve.service import open_service
+from whichland.serving.app import create_app
+from whichland.serving.rounds import open_deck
+from whichland.serving.server import listen
+from whichland.serving.service import open_service
 
 IMAGES = Path(__file__).parent.parent / "docs/images"
 QUALITY = 88
@@ -38,9 +38,7 @@ def main(bundle: str) -> None:
             time.sleep(0.1)
         try:
             with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-                browser = playwright.chromium.launch(
-                    executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-                )
+                browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
                 look(browser, f"http://127.0.0.1:{listener.getsockname()[1]}", Path(folder))
                 browser.close()
         finally:

@@ -21,9 +21,7 @@ PATIENCE_MS = 30_000
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
 
-needs_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on the path to look at the page with"
-)
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path to look at the page with")
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +52,7 @@ def visit(browser: Browser, server: str) -> Iterator[Any]:
         page.set_default_timeout(PATIENCE_MS)
         page.on("request", lambda request: hosts.add(urlsplit(request.url)[:2]))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "console",
-            lambda line: complaints.append(line.text) if "Security Policy" in line.text else None,
-        )
+        page.on("console", lambda line: complaints.append(line.text) if "Security Policy" in line.text else None)
         page.goto(path)
         return page
 
@@ -90,9 +85,7 @@ def findings(page: Page) -> list[str]:
         page.emulate_media(color_scheme=scheme)
         for violation in page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]:
             if violation["impact"] in ("serious", "critical"):
-                nodes = [
-                    f"{node['html'][:120]} {node['failureSummary'][:200]}" for node in violation["nodes"]
-                ]
+                nodes = [f"{node['html'][:120]} {node['failureSummary'][:200]}" for node in violation["nodes"]]
                 found.append(f"{scheme}, {violation['id']}: {nodes}")
     return found
 

@@ -62,18 +62,11 @@ def measured(
         [
             pl.Series(
                 column.name,
-                [
-                    values.get(column.name, [None])[row % len(values.get(column.name, [None]))]
-                    for row in range(count)
-                ],
+                [values.get(column.name, [None])[row % len(values.get(column.name, [None]))] for row in range(count)],
                 dtype=column.dtype,
             )
             for column in SCHEMA
             if column.writer in STEPS
         ]
     )
-    return (
-        Manifest(frame.head(0))
-        .with_step("ingest", frame)
-        .with_step("measure", frame, measured=count, waiting=0)
-    )
+    return Manifest(frame.head(0)).with_step("ingest", frame).with_step("measure", frame, measured=count, waiting=0)

@@ -30,9 +30,7 @@ class Harvest:
     said: list[str] = field(default_factory=list)
 
 
-def command(
-    folder: Path, server: Mapillary, budget: int, rate: int, timeout_s: float = 1.0
-) -> subprocess.Popen[str]:
+def command(folder: Path, server: Mapillary, budget: int, rate: int, timeout_s: float = 1.0) -> subprocess.Popen[str]:
     """Start `whichland data fetch`, which writes to `folder`."""
     words = [sys.executable, "-m", "whichland", "data", "fetch", ORIGIN, "-o", str(folder / "m.parquet")]
     words += ["--per-sequence", "25", "--budget", str(budget), "--rate", str(rate), "--workers", "8"]
@@ -41,9 +39,7 @@ def command(
     environment = {name: value for name, value in os.environ.items() if name.lower() not in hidden}
     environment |= {"MAPILLARY_TOKEN": TOKEN, "MAPILLARY_API": server.api.address, "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
-    return subprocess.Popen(
-        words, env=environment, stdout=pipe, stderr=pipe, text=True, preexec_fn=_heed_ctrl_c
-    )
+    return subprocess.Popen(words, env=environment, stdout=pipe, stderr=pipe, text=True, preexec_fn=_heed_ctrl_c)
 
 
 def _heed_ctrl_c() -> None:

@@ -116,9 +116,7 @@ class _Answer(BaseHTTPRequestHandler):
             dropped.add(path)
         self._send(code, rest, body=body, cut=len(rest) // 2 if body and drops else None, **etag)
 
-    def _send(
-        self, code: int, content: bytes, *, body: bool = True, cut: int | None = None, **headers: str
-    ) -> None:
+    def _send(self, code: int, content: bytes, *, body: bool = True, cut: int | None = None, **headers: str) -> None:
         self.send_response(code)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("X-Repo-Commit", COMMIT)
@@ -132,11 +130,7 @@ class _Answer(BaseHTTPRequestHandler):
 
 
 def _entry(found: DataSet, path: str) -> dict[str, object]:
-    commit = {
-        "id": COMMIT,
-        "title": "Upload dataset",
-        "date": found.dates.get(path, "2024-01-01T00:00:00.000Z"),
-    }
+    commit = {"id": COMMIT, "title": "Upload dataset", "date": found.dates.get(path, "2024-01-01T00:00:00.000Z")}
     return {
         "type": "file",
         "path": path,

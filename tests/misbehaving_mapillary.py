@@ -27,34 +27,10 @@ HANG_S = 30.0
 WEST, SOUTH, _, _ = BOX = (10.0, 59.0, 10.2, 59.12)
 
 API_FAULTS = (
-    *(
-        "429",
-        "429 wait",
-        "500",
-        "503",
-        "drop",
-        "cut",
-        "html",
-        "hang",
-        "drip",
-        "error in 200",
-        "too many in 400",
-    ),
+    *("429", "429 wait", "500", "503", "drop", "cut", "html", "hang", "drip", "error in 200", "too many in 400"),
 )
 PHOTO_FAULTS = (
-    *(
-        "429",
-        "500",
-        "503",
-        "drop",
-        "cut",
-        "cut without length",
-        "short length",
-        "html",
-        "garbage",
-        "hang",
-        "drip",
-    ),
+    *("429", "500", "503", "drop", "cut", "cut without length", "short length", "html", "garbage", "hang", "drip"),
     *("403", "404", "410", "redirect", "empty"),
 )
 SLOW = ("hang", "drip", "429 wait")  # rare, so that a test has an end
@@ -100,10 +76,7 @@ class World:
         lon, lat = self.west + draw.uniform(0.02, 0.18), self.south + draw.uniform(0.02, 0.1)
         for frame in range(frames):
             native = str(10**14 + len(self.images) * 7919)
-            at = [
-                round(lon + draw.uniform(-spread, spread), 6),
-                round(lat + draw.uniform(-spread, spread), 6),
-            ]
+            at = [round(lon + draw.uniform(-spread, spread), 6), round(lat + draw.uniform(-spread, spread), 6)]
             pano = draw.random() < 0.2
             image: dict[str, Any] = {
                 "id": native,
@@ -343,9 +316,7 @@ class _Photos(_Answer):
 
 
 @contextmanager
-def serve(
-    world: World | None = None, *, faults: float = 0.0, seed: int = 0, lost: int = 0
-) -> Iterator[Mapillary]:
+def serve(world: World | None = None, *, faults: float = 0.0, seed: int = 0, lost: int = 0) -> Iterator[Mapillary]:
     """Serve until the block ends. `faults` is the chance of a fault, `lost` the number of images gone for good."""
     mapillary = Mapillary(world or World(), faults=faults, seed=seed, lost=lost)
     servers = mapillary.api, mapillary.photos

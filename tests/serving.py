@@ -16,11 +16,11 @@ from fastapi import FastAPI
 
 from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.model.places import places_of, write_places
-from whichland.serve.app import create_app
-from whichland.serve.batching import Batcher
-from whichland.serve.server import _config, listen
-from whichland.serve.service import Service, open_service
-from whichland.serve.settings import ServeConfig
+from whichland.serving.app import create_app
+from whichland.serving.batching import Batcher
+from whichland.serving.server import _config, listen
+from whichland.serving.service import Service, open_service
+from whichland.serving.settings import ServeConfig
 
 CALIBRATION: dict[str, Any] = {
     "photos": 100,
@@ -50,11 +50,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stalled(service: Service, gate: threading.Event) -> Service:
     """The same service with a model that answers only once the gate is open."""
 
-    def odds(crops_BHWC: np.ndarray) -> np.ndarray:
+    def probabilities(crops_BHWC: np.ndarray) -> np.ndarray:
         gate.wait(30)
-        return service.runner.odds(crops_BHWC)
+        return service.runner.probabilities(crops_BHWC)
 
-    return replace(service, batcher=Batcher(odds, batch=service.settings.batch))
+    return replace(service, batcher=Batcher(probabilities, batch=service.settings.batch))
 
 
 def service_of(bundle: Path, **settings: Any) -> Service:

@@ -18,10 +18,10 @@ from torch.nn import functional
 
 from tiny_bundle import make_bundle, make_photos
 from whichland.errors import UserError
-from whichland.explain.atlas import Atlas, atlas
-from whichland.explain.atlas_config import AtlasConfig
-from whichland.explain.atlas_find import clusters, core
-from whichland.explain.atlas_page import factor, numbers, write_atlas
+from whichland.explanation.atlas import Atlas, atlas
+from whichland.explanation.atlas_config import AtlasConfig
+from whichland.explanation.atlas_find import clusters, core
+from whichland.explanation.atlas_page import factor, numbers, write_atlas
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, write
 from whichland.model.bundle import Bundle
@@ -86,11 +86,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
     folder = tmp_path_factory.mktemp("photos")
     preprocess = Preprocess(size=(SIDE, SIDE), mean=(0.5,) * 3, std=(0.5,) * 3)
     bundle = Bundle(
-        folder=folder / "run" / "bundle",
-        model=ByColour(),
-        labels=tuple(COLOURS),
-        preprocess=preprocess,
-        info={},
+        folder=folder / "run" / "bundle", model=ByColour(), labels=tuple(COLOURS), preprocess=preprocess, info={}
     )
     return atlas(bundle, draw(folder / "in"), CONFIG)
 
@@ -98,9 +94,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
 def test_the_planted_squares_come_back_and_the_decoy_does_not(made: Atlas) -> None:
     assert [chapter.country for chapter in made.chapters] == ["FR", "JP", "NA"]
     for chapter in made.chapters:
-        assert (chapter.photos, chapter.right, chapter.looked_at) == (16, 16, 16), (
-            "the unreadable one is left out"
-        )
+        assert (chapter.photos, chapter.right, chapter.looked_at) == (16, 16, 16), "the unreadable one is left out"
         assert chapter.confirmed, f"{chapter.country}'s square is not found"
         for clue in chapter.confirmed:
             pixels = np.concatenate([patch.pixels.reshape(-1, 3) for patch in clue.shown]).astype(int)
@@ -117,9 +111,7 @@ def test_the_same_atlas_twice(made: Atlas) -> None:
     uri = Path(made.chapters[0].clues[0].patches[0].photo.uri)
     again = atlas(made.bundle, draw(uri.parent), replace(CONFIG, countries=("Japan",)))
     assert [chapter.country for chapter in again.chapters] == ["JP"]
-    assert numbers(again)["countries"][0] == numbers(made)["countries"][1], (
-        "a country does not depend on others"
-    )
+    assert numbers(again)["countries"][0] == numbers(made)["countries"][1], "a country does not depend on others"
 
 
 def test_a_model_that_sees_nothing_has_no_clues(made: Atlas) -> None:
@@ -168,12 +160,7 @@ def test_clusters_part_what_differs_and_a_core_is_of_many_drives(made: Atlas) ->
 
 
 def test_factors_are_written_for_reading() -> None:
-    assert [factor(x) for x in (0.0, np.log(1.5), np.log(3.21), np.log(45.2))] == [
-        "×1.00",
-        "×1.50",
-        "×3.21",
-        "×45.2",
-    ]
+    assert [factor(x) for x in (0.0, np.log(1.5), np.log(3.21), np.log(45.2))] == ["×1.00", "×1.50", "×3.21", "×45.2"]
 
 
 @pytest.mark.parametrize(
@@ -209,16 +196,7 @@ def test_the_command_with_a_real_model(tmp_path: Path) -> None:
         }
     )
     table = write(Manifest(frame), tmp_path / "m.parquet")
-    command = [
-        sys.executable,
-        "-m",
-        "whichland",
-        "atlas",
-        str(bundle),
-        str(table),
-        "--out",
-        str(tmp_path / "g"),
-    ]
+    command = [sys.executable, "-m", "whichland", "atlas", str(bundle), str(table), "--out", str(tmp_path / "g")]
     done = subprocess.run(
         [*command, "--split", "test", "--json"], capture_output=True, text=True, env=os.environ, check=False
     )

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from whichland.explain.atlas_find import Patch, Photo
-from whichland.explain.atlas_verify import FEWEST_GROUPS, HOSTS_EACH, Pool, holm, shift, summarise
-from whichland.explain.patches import Place
+from whichland.explanation.atlas_find import Patch, Photo
+from whichland.explanation.atlas_verify import FEWEST_GROUPS, HOSTS_EACH, Pool, holm, shift, summarise
+from whichland.explanation.patches import Place
 from whichland.images.preprocess import Pixels
 
 RED, GREY = (220, 20, 20), (110, 110, 110)
@@ -13,7 +13,7 @@ PLACE = Place(8, 8, 16)
 
 
 def redness(crops: Pixels) -> np.ndarray:
-    """Log odds of two countries by how red a crop is."""
+    """Log probabilities of two countries by how red a crop is."""
     red = crops[..., 0].astype(np.float32).mean(axis=(1, 2)) / 10
     return np.stack([red, -red], axis=1)
 

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from whichland.errors import UserError
-from whichland.explain import attention
-from whichland.explain.attention import attention_gradients, rollout, rollout_and_logits
+from whichland.explanation import attention
+from whichland.explanation.attention import attention_gradients, rollout, rollout_and_logits
 from whichland.model.backbone import timm
 
 SIZE = (64, 48)
@@ -50,9 +50,7 @@ def test_gradients_weigh_the_attention_of_the_last_block() -> None:
     tokens = model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(x)))).detach()
     weights = attention_by_hand(model.blocks[0], tokens).detach().requires_grad_()
     own = model.blocks[0].attn
-    value = (
-        own.qkv(model.blocks[0].norm1(tokens)).unflatten(2, (3, own.num_heads, -1))[:, :, 2].transpose(1, 2)
-    )
+    value = own.qkv(model.blocks[0].norm1(tokens)).unflatten(2, (3, own.num_heads, -1))[:, :, 2].transpose(1, 2)
     mixed = own.proj((weights @ value).transpose(1, 2).flatten(2))
     after = tokens + model.blocks[0].ls1(mixed)
     after = after + model.blocks[0].ls2(model.blocks[0].mlp(model.blocks[0].norm2(after)))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from curated import measured
-from whichland.evaluate.audit_alone import (
+from whichland.evaluation.audit_alone import (
     Photos,
     balanced,
     file_effects,
@@ -21,10 +21,10 @@ from whichland.evaluate.audit_alone import (
     thumbnail_effect,
     thumbnail_guesses,
 )
-from whichland.evaluate.audit_areas import AREAS, SHARE, Ask, area_check, draw_donors, look
-from whichland.evaluate.audit_effects import Check, Limits, adjust, by_country, country_means, skill, verdict
-from whichland.evaluate.audit_mirror import mirror_check
-from whichland.evaluate.audit_sources import source_check
+from whichland.evaluation.audit_areas import AREAS, SHARE, Ask, area_check, draw_donors, look
+from whichland.evaluation.audit_effects import Check, Limits, adjust, by_country, country_means, skill, verdict
+from whichland.evaluation.audit_mirror import mirror_check
+from whichland.evaluation.audit_sources import source_check
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest
 
@@ -56,30 +56,19 @@ def reader(seed: int, seen: Callable[[np.ndarray], np.ndarray] | None) -> Ask:
         logits += noise.normal(0, 0.5, logits.shape)
         if seen is not None:
             logits[:, NAMES.index("JP")] += 14 * seen(crops) - 7
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True), np.float32)
+        probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True), np.float32)
 
     return ask
 
 
-def looked(
-    seed: int, ask: Ask, mark: Callable[[np.ndarray], None] | None, photos: int = 320
-) -> dict[str, Check]:
+def looked(seed: int, ask: Ask, mark: Callable[[np.ndarray], None] | None, photos: int = 320) -> dict[str, Check]:
     """The four checks of areas, decided among themselves."""
     crops, truth, group = street(seed, mark, photos)
     donors = draw_donors(truth, seed)
     views = look(ask, crops, donors, "other", np.full(3, 128, np.uint8), seed)
     checks = [
-        area_check(
-            name,
-            [0.9, 0.8, 0.8, 0.8],
-            views.replaced[name],
-            views.elsewhere[name],
-            truth,
-            group,
-            donors,
-            NAMES,
-        )
+        area_check(name, [0.9, 0.8, 0.8, 0.8], views.replaced[name], views.elsewhere[name], truth, group, donors, NAMES)
         for name in AREAS
     ]
     effects = adjust([check.effects for check in checks])
@@ -116,8 +105,8 @@ def test_a_mark_at_the_rim_is_found_in_its_area_and_country(area: str) -> None:
     assert checks[area].countries == ("JP",)
     assert checks["top"].verdict == "not found"
     shown = {e.what: e for e in checks[area].effects if e.country == "JP"}
-    assert shown["odds lost"].value > 0.5
-    assert shown["odds drawn"].value > 0.5
+    assert shown["probabilities lost"].value > 0.5
+    assert shown["probabilities drawn"].value > 0.5
 
 
 def test_clean_worlds_raise_no_alarm() -> None:
@@ -169,9 +158,7 @@ def test_an_effect_needs_groups_and_its_interval_holds_the_truth() -> None:
         group = np.arange(48) // 2
         values = np.repeat(random.normal(0.3, 0.2, 24), 2) + random.normal(0, 0.1, 48)
         country = np.where(group < 22, 0, 1)  # the second has two groups only
-        effects = by_country(
-            "x", country_means(values, country, group, 2), country, group, ("A", "B"), limits
-        )
+        effects = by_country("x", country_means(values, country, group, 2), country, group, ("A", "B"), limits)
         assert [effect.country for effect in effects] == [None, "A"]
         held.append(effects[1].low <= 0.3 <= effects[1].high)
     assert 0.91 <= np.mean(held) <= 0.99
@@ -295,9 +282,7 @@ def of_sources(tied: bool) -> Manifest:
     country = [NAMES[at % 8] for at in range(320)]
     source = [("a" if NAMES.index(c) < 4 else "b") if tied else random.choice(["a", "b"]) for c in country]
     table = measured(320, countries=country).frame
-    return Manifest(
-        table.with_columns(pl.Series("source", source), split=pl.lit("train"), group=pl.col("image_id"))
-    )
+    return Manifest(table.with_columns(pl.Series("source", source), split=pl.lit("train"), group=pl.col("image_id")))
 
 
 def test_sources_tied_to_countries_are_found_and_mixed_ones_are_not() -> None:

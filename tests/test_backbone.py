@@ -131,9 +131,7 @@ def test_weights_of_a_bundle_bring_its_arguments_and_its_normalisation(tmp_path:
     assert tuple(again.pretrained_cfg["mean"]) == (0.1, 0.2, 0.3)
     assert again.pretrained_cfg["interpolation"] == "bilinear"
     assert again.pretrained_cfg["input_size"] == (3, 96, 96)
-    assert create("mobilenetv2_050", 2, weights=file, model_args={"pad_type": ""}).model_args == {
-        "pad_type": ""
-    }
+    assert create("mobilenetv2_050", 2, weights=file, model_args={"pad_type": ""}).model_args == {"pad_type": ""}
 
 
 def test_classes_of_the_weights_are_not_those_of_the_bundle(tmp_path: Path) -> None:
@@ -227,10 +225,7 @@ def test_a_head_cannot_follow_a_classifier_that_is_not_there(weights: Path) -> N
 
 
 def test_the_file_beside_the_weights_says_how_to_prepare_photos(weights: Path) -> None:
-    note = {
-        "preprocessing": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]},
-        "timm_kwargs": {"output_stride": 16},
-    }
+    note = {"preprocessing": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]}, "timm_kwargs": {"output_stride": 16}}
     weights.with_suffix(".json").write_text(json.dumps(note), encoding="utf-8")
     made = create("test_resnet", 3, weights=str(weights))
     assert made.pretrained_cfg["mean"] == [0.1, 0.2, 0.3]
@@ -293,9 +288,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
         for name in ("HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY"):
             environment.pop(name, None)
         command = [sys.executable, "-c", ASK, hub.address, str(cache), *MOODS]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=240
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "hf_thisMustNeverBeShown" not in done.stdout + done.stderr
     found = {line["mood"]: line for line in map(json.loads, done.stdout.splitlines())}

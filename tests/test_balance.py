@@ -12,7 +12,7 @@ from whichland.curate.clean import clean
 from whichland.curate.split import SplitConfig, split
 from whichland.errors import UserError
 from whichland.manifest import Manifest
-from whichland.train.data import choose_labels
+from whichland.training.data import choose_labels
 
 ALL_TRAIN = SplitConfig(val=0, test=0)
 
@@ -22,11 +22,7 @@ def ready(count: int, config: SplitConfig | None = None, **columns: list[object]
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    st.lists(st.sampled_from(["FR", "JP", "NA"]), min_size=1, max_size=60),
-    st.integers(1, 10),
-    st.integers(0, 99),
-)
+@given(st.lists(st.sampled_from(["FR", "JP", "NA"]), min_size=1, max_size=60), st.integers(1, 10), st.integers(0, 99))
 def test_ranks_count_and_weights_have_mean_one(countries: list[str], cap: int, seed: int) -> None:
     frame = balance(ready(len(countries), countries=countries), BalanceConfig(cap=cap, seed=seed)).frame
     train = frame.filter(pl.col("split") == "train")
@@ -123,11 +119,7 @@ def test_ranks_are_the_same_under_every_setting_of_thinning() -> None:
     ):
         thinned = balance(table, config).frame
         assert thinned["rank"].equals(plain["rank"])
-        used = (
-            thinned.filter(pl.col("weight") > 0)
-            .group_by("country")
-            .agg(n=pl.len(), last=pl.col("rank").max())
-        )
+        used = thinned.filter(pl.col("weight") > 0).group_by("country").agg(n=pl.len(), last=pl.col("rank").max())
         assert (used["last"] == used["n"] - 1).all()
         assert thinned.filter(pl.col("split") != "train").equals(plain.filter(pl.col("split") != "train"))
         if config.total:
@@ -140,9 +132,7 @@ def test_a_country_with_too_few_photos_is_left_out_and_said(capsys: pytest.Captu
     frame = balance(table, few).frame
     assert set(frame.filter(pl.col("country") == "JP")["weight"]) == {0.0}
     assert "JP: fewer than 6 training photos, left out" in capsys.readouterr().err
-    assert choose_labels(
-        balance(ready(50, ALL_TRAIN, countries=["FR"] * 4 + ["DE"] * 5 + ["JP"]), few), ()
-    ) == (
+    assert choose_labels(balance(ready(50, ALL_TRAIN, countries=["FR"] * 4 + ["DE"] * 5 + ["JP"]), few), ()) == (
         "DE",
         "FR",
     )

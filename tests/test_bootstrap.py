@@ -3,7 +3,7 @@
 import numpy as np
 
 from whichland.bootstrap import group_numbers, interval, replicate
-from whichland.evaluate.metrics import Outcomes, scores
+from whichland.evaluation.metrics import Outcomes, scores
 
 
 def test_a_photo_without_a_group_is_its_own_group() -> None:

@@ -145,9 +145,7 @@ def test_near_coast_equals_the_slow_way() -> None:
     found = country_of(lat, lon) != ""
     shapes = shapely.unary_union(polygons().geometries)
     for row in np.flatnonzero(found)[:50].tolist() + np.flatnonzero(~found)[:50].tolist():
-        place = shapely.affinity.scale(
-            shapes, xfact=np.cos(np.radians(lat[row])), origin=(lon[row], lat[row])
-        )
+        place = shapely.affinity.scale(shapes, xfact=np.cos(np.radians(lat[row])), origin=(lon[row], lat[row]))
         km = shapely.Point(lon[row], lat[row]).distance(place) * 111.195
         assert found[row] == (km <= 25) or abs(km - 25) < 0.3
 
@@ -179,10 +177,7 @@ def test_border_is_between_countries_and_not_a_coast() -> None:
 
 
 def test_territories_by_state() -> None:
-    lat, lon = (
-        [18.465, 22.282, -20.88, 60.097, 78.22, 25.03],
-        [-66.106, 114.158, 55.45, 19.935, 15.65, 121.56],
-    )
+    lat, lon = ([18.465, 22.282, -20.88, 60.097, 78.22, 25.03], [-66.106, 114.158, 55.45, 19.935, 15.65, 121.56])
     assert country_of(lat, lon).tolist() == ["PR", "HK", "RE", "AX", "SJ", "TW"]
     assert country_of(lat, lon, territories="sovereign").tolist() == ["US", "CN", "FR", "FI", "NO", "TW"]
     assert border_km(22.53, 114.11) < 2
@@ -233,10 +228,7 @@ def test_the_table_of_territories() -> None:
 @pytest.mark.skipif(not POINTS.is_dir(), reason="the labelled points of shared/ are not here")
 @pytest.mark.parametrize(
     ("name", "column", "strict", "by_state"),
-    [
-        ("streetview_points.csv", "country", 0.998, 0.999),
-        ("mapillary_points.csv", "country_name", 0.997, 0.997),
-    ],
+    [("streetview_points.csv", "country", 0.998, 0.999), ("mapillary_points.csv", "country_name", 0.997, 0.997)],
 )
 def test_agreement_with_street_level_points(name: str, column: str, strict: float, by_state: float) -> None:
     table = pl.read_csv(POINTS / name, infer_schema=False)

@@ -42,20 +42,14 @@ def saved(path: Path, picture: np.ndarray, **facts: object) -> Path:
 
 def test_the_place_in_a_file_changes_no_answer_and_is_compared(bundle: Path, tmp_path: Path) -> None:
     seen = pixels(1)
-    places = {
-        "none.jpg": None,
-        "paris.jpg": PARIS,
-        "tokyo.jpg": TOKYO,
-        "ocean.jpg": OCEAN,
-        "zero.jpg": (0.0, 0.0),
-    }
+    places = {"none.jpg": None, "paris.jpg": PARIS, "tokyo.jpg": TOKYO, "ocean.jpg": OCEAN, "zero.jpg": (0.0, 0.0)}
     for name, place in places.items():
         saved(tmp_path / name, seen, place=place)
     photos = find_photos(str(tmp_path / name) for name in places)
     done = predict_to(bundle, photos, tmp_path / "a.parquet", PredictConfig(check_exif=True, top=7))
     table = pl.read_parquet(tmp_path / "a.parquet")
-    odds = table.select(pl.col("^(country|probability).*$")).unique()
-    assert odds.height == 1
+    probabilities = table.select(pl.col("^(country|probability).*$")).unique()
+    assert probabilities.height == 1
     assert table["exif_country"].to_list() == [None, "FR", "JP", None, None]
     np.testing.assert_allclose(table.select("exif_lat", "exif_lon")[1].row(0), PARIS, atol=1e-4)
     assert table["exif_lat"].is_null().to_list() == [True, False, False, False, True]
@@ -67,7 +61,7 @@ def test_the_place_in_a_file_changes_no_answer_and_is_compared(bundle: Path, tmp
     predict_to(bundle, photos, tmp_path / "b.parquet", PredictConfig(top=7))
     plain = pl.read_parquet(tmp_path / "b.parquet")
     assert not [name for name in plain.columns if "exif" in name]
-    assert plain.select(odds.columns).equals(table.select(odds.columns))
+    assert plain.select(probabilities.columns).equals(table.select(probabilities.columns))
 
 
 def test_a_photo_taken_sideways_is_seen_upright(bundle: Path, tmp_path: Path) -> None:
@@ -79,7 +73,7 @@ def test_a_photo_taken_sideways_is_seen_upright(bundle: Path, tmp_path: Path) ->
         saved(tmp_path / "lying.png", sideways),
     ]
     (batch,) = answers(open_bundle(bundle), list(map(str, paths)), PredictConfig(), addresses=False)
-    first, second, third = (one.odds for one in batch)
+    first, second, third = (one.probabilities for one in batch)
     np.testing.assert_array_equal(first, second)
     assert np.abs(first - third).max() > 0.001
 

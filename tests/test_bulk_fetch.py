@@ -124,8 +124,7 @@ def test_a_name_that_means_something_else_a_moment_later_is_connected_to_as_it_w
 
 
 @pytest.mark.parametrize(
-    "address",
-    ["http://", "http://a b/", "http://user:word@example.org/a.jpg", "http://exa mple.org:port/"],
+    "address", ["http://", "http://a b/", "http://user:word@example.org/a.jpg", "http://exa mple.org:port/"]
 )
 def test_what_is_no_address_is_told(fetcher: Fetcher, address: str) -> None:
     with pytest.raises(ImageError, match=r"^http.*: not a"):

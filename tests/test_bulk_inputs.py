@@ -53,11 +53,7 @@ def test_photos_are_a_sequence_over_all_parts(tmp_path: Path) -> None:
     wanted = [paths[0], *(f"{rows}#{number}" for number in range(4)), *paths[1:]]
     assert len(found) == 7
     assert [found[at] for at in range(7)] == wanted
-    assert [found[start:stop] for start, stop in ((0, 3), (2, 6), (5, 99))] == [
-        wanted[0:3],
-        wanted[2:6],
-        wanted[5:99],
-    ]
+    assert [found[start:stop] for start, stop in ((0, 3), (2, 6), (5, 99))] == [wanted[0:3], wanted[2:6], wanted[5:99]]
     with pytest.raises(IndexError):
         found[7]
     assert len(Photos([])) == 0
@@ -67,8 +63,7 @@ def test_a_manifest_gives_its_kept_photos(tmp_path: Path) -> None:
     manifest = measured(5)
     reasons = pl.Series([None, "dark", None, None, "blurred"], dtype=pl.String)
     path = write(
-        manifest.with_step("clean", manifest.frame.with_columns(reasons.alias("drop_reason"))),
-        tmp_path / "m.parquet",
+        manifest.with_step("clean", manifest.frame.with_columns(reasons.alias("drop_reason"))), tmp_path / "m.parquet"
     )
     uris = manifest.frame["uri"].to_list()
     assert list(find_photos([str(path)])) == [uris[0], uris[2], uris[3]]
@@ -88,9 +83,7 @@ def test_a_list_holds_paths_and_addresses(tmp_path: Path, monkeypatch: pytest.Mo
     assert not find_photos([str(path)]).addresses
 
 
-def test_a_quoted_glob_is_what_the_shell_would_make_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_quoted_glob_is_what_the_shell_would_make_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("a/1.jpg", "a/2.png", "a/b/3.jpg", "c.jpg", "[x].jpg"):
         save(photo(1), Path(name))
@@ -129,9 +122,7 @@ def test_folders_are_in_the_order_of_whole_paths(tmp_path: Path) -> None:
         ("empty.txt", b"\n# nothing\n", "no photos in this list"),
     ],
 )
-def test_what_holds_no_photos_is_said_at_the_door(
-    tmp_path: Path, name: str, content: bytes, complaint: str
-) -> None:
+def test_what_holds_no_photos_is_said_at_the_door(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=complaint):
         find_photos([str(tmp_path / name)])

@@ -14,17 +14,7 @@ from whichland.model.export import ExportConfig, export
 from whichland.model.predict import predict
 from whichland.model.runner import open_bundle
 
-HEAVY = (
-    "torch",
-    "torchvision",
-    "timm",
-    "accelerate",
-    "sklearn",
-    "matplotlib",
-    "safetensors",
-    "onnx",
-    "onnxscript",
-)
+HEAVY = ("torch", "torchvision", "timm", "accelerate", "sklearn", "matplotlib", "safetensors", "onnx", "onnxscript")
 
 # Runs the command line several times over, with the heavy packages out of reach.
 SCRIPT = f"""
@@ -59,7 +49,7 @@ def test_everything_works_without_torch_and_gives_the_same_odds(bundle: Path, tm
     )
     assert done.returncode == 0, done.stderr
     table = pl.read_parquet(tmp_path / "a.parquet")
-    wanted = np.stack([odds for _, odds in predict(open_bundle(bundle, engine="torch"), photos)])  # type: ignore[arg-type]
+    wanted = np.stack([probabilities for _, probabilities in predict(open_bundle(bundle, engine="torch"), photos)])  # type: ignore[arg-type]
     np.testing.assert_allclose(table["probability"], wanted.max(axis=1), atol=1e-4)
     assert table["country"].to_list() == [LABELS[at] for at in wanted.argmax(axis=1)]
     assert (tmp_path / "a.html").stat().st_size > 10_000

@@ -43,8 +43,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def odds(bundle: Path, photos: list[Path]) -> np.ndarray:
-    return np.stack([odds for _, odds in predict(open_bundle(bundle), photos[:5])])  # type: ignore[arg-type]
+def probabilities(bundle: Path, photos: list[Path]) -> np.ndarray:
+    return np.stack([probabilities for _, probabilities in predict(open_bundle(bundle), photos[:5])])  # type: ignore[arg-type]
 
 
 def answer(bundle: Path, photos: list[Path], out: Path, **settings: object) -> Outcome:
@@ -52,7 +52,7 @@ def answer(bundle: Path, photos: list[Path], out: Path, **settings: object) -> O
     return predict_to(bundle, find_photos(map(str, photos)), out, config)
 
 
-def test_the_table(bundle: Path, photos: list[Path], odds: np.ndarray, tmp_path: Path) -> None:
+def test_the_table(bundle: Path, photos: list[Path], probabilities: np.ndarray, tmp_path: Path) -> None:
     out = tmp_path / "a.parquet"
     done = answer(bundle, photos, out, top=3, sets=90, pin=True)
     assert (done.photos, done.unreadable, done.exif) == (6, 1, None)
@@ -67,13 +67,13 @@ def test_the_table(bundle: Path, photos: list[Path], odds: np.ndarray, tmp_path:
         **{"views": pl.Int64, "error": pl.String},
     }
     assert table["path"].to_list() == [str(path) for path in photos]
-    best = (-odds).argsort(axis=1)
+    best = (-probabilities).argsort(axis=1)
     for rank, ending in enumerate(("", "_2", "_3")):
         codes = [LABELS[at] for at in best[:, rank]]
         assert table[f"country{ending}"].to_list() == [*codes, None]
-        sure = odds[np.arange(5), best[:, rank]]
+        sure = probabilities[np.arange(5), best[:, rank]]
         np.testing.assert_allclose(table[f"probability{ending}"][:5], sure, atol=1e-5)
-    points, scores = pins(odds, pin_table(places_of(LABELS).points))
+    points, scores = pins(probabilities, pin_table(places_of(LABELS).points))
     np.testing.assert_allclose(table.select("pin_lat", "pin_lon")[:5].to_numpy(), points, atol=1e-3)
     np.testing.assert_allclose(table["pin_score"][:5], scores, atol=1)
     for row in table[:5].iter_rows(named=True):
@@ -102,9 +102,7 @@ def test_csv_and_json_lines_say_what_the_table_says(bundle: Path, photos: list[P
     assert cells[5]["country"] == ""
 
 
-def test_geojson_has_a_point_on_land_for_every_answer(
-    bundle: Path, photos: list[Path], tmp_path: Path
-) -> None:
+def test_geojson_has_a_point_on_land_for_every_answer(bundle: Path, photos: list[Path], tmp_path: Path) -> None:
     answer(bundle, photos, tmp_path / "a.geojson")
     found = json.loads((tmp_path / "a.geojson").read_text("utf-8"))
     assert found["type"] == "FeatureCollection"
@@ -133,9 +131,7 @@ class _Page(HTMLParser):
         self.text += data
 
 
-def test_the_page_is_one_file_with_every_pin_on_its_map(
-    bundle: Path, photos: list[Path], tmp_path: Path
-) -> None:
+def test_the_page_is_one_file_with_every_pin_on_its_map(bundle: Path, photos: list[Path], tmp_path: Path) -> None:
     answer(bundle, photos, tmp_path / "a.html", sets=90)
     text = (tmp_path / "a.html").read_text("utf-8")
     page = _Page(text)

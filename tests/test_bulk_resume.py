@@ -62,9 +62,7 @@ def test_a_batch_killed_in_the_middle_goes_on_and_gives_the_same_file(bundle: Pa
         config = PredictConfig(allow_local=True, batch_size=BATCH)
         complaints: list[str] = []
         things = find_photos([str(listed)])
-        done = predict_to(
-            bundle, things, out, config, complain=lambda row: complaints.append(str(row["path"]))
-        )
+        done = predict_to(bundle, things, out, config, complain=lambda row: complaints.append(str(row["path"])))
         assert (done.photos, done.unreadable) == (3 * BATCH + 1, 1)
         assert complaints == [str(tmp_path / "gone.jpg")]
         assert not journal.parent.exists()
@@ -99,8 +97,7 @@ def test_rows_that_are_there_are_taken_as_they_are_whatever_the_order_and_the_re
 
 
 @pytest.mark.parametrize(
-    ("settings", "named"),
-    [({"top": 2}, "top"), ({"views": "one"}, "views"), ({"check_exif": True}, "check_exif")],
+    ("settings", "named"), [({"top": 2}, "top"), ({"views": "one"}, "views"), ({"check_exif": True}, "check_exif")]
 )
 def test_other_settings_are_refused_and_what_is_there_is_kept(
     bundle: Path, tmp_path: Path, settings: dict[str, object], named: str

@@ -65,9 +65,7 @@ def test_plain_timm_gives_identical_logits(tmp_path: Path, arch: str) -> None:
     model = save(tmp_path / "bundle", arch)
     np.save(tmp_path / "batch.npy", batch().numpy())
     arguments = [str(tmp_path / name) for name in ("bundle", "batch.npy", "logits.npy")]
-    done = subprocess.run(
-        [sys.executable, "-c", THROUGH_TIMM, *arguments], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", THROUGH_TIMM, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with torch.no_grad():
         wanted = model(batch()).numpy()

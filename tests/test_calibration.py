@@ -13,19 +13,19 @@ import whichland as wl
 from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.cli.main import root
 from whichland.errors import UserError
-from whichland.evaluate.calibration import CalibrateConfig, calibrate, temperature_interval
+from whichland.evaluation.calibration import CalibrateConfig, calibrate, temperature_interval
 from whichland.manifest import Manifest, write
 from whichland.model import bundle as bundles
 from whichland.model.calibration import (
+    Abstention,
     Calibration,
-    Silence,
+    abstention,
     calibration_of,
     fit,
     fit_temperature,
     group_weights,
-    log_odds,
+    log_softmax,
     set_threshold,
-    silence,
 )
 from whichland.model.predict import predict
 
@@ -34,8 +34,8 @@ def simulated(photos: int, seed: int, *, too_sure: float = 1.0) -> tuple[np.ndar
     """Logits N×7 and truths that follow their softmax at the temperature `too_sure`."""
     random = np.random.default_rng(seed)
     logits = random.normal(0, 2, (photos, 7))
-    odds = np.exp(log_odds(logits))
-    return logits * too_sure, (odds.cumsum(axis=1) > random.random((photos, 1))).argmax(axis=1)
+    probabilities = np.exp(log_softmax(logits))
+    return logits * too_sure, (probabilities.cumsum(axis=1) > random.random((photos, 1))).argmax(axis=1)
 
 
 @pytest.mark.parametrize("too_sure", [0.5, 1.0, 2.5])
@@ -46,9 +46,7 @@ def test_the_temperature_of_a_model_that_is_too_sure_or_not_sure_enough_is_found
     score = temperature_interval(logits, truth, np.arange(6000), found)
     assert score.low < too_sure < score.high
     assert score.high - score.low < 0.2 * too_sure
-    losses = [
-        -log_odds(logits, found * factor)[np.arange(6000), truth].mean() for factor in (0.98, 1.0, 1.02)
-    ]
+    losses = [-log_softmax(logits, found * factor)[np.arange(6000), truth].mean() for factor in (0.98, 1.0, 1.02)]
     assert losses[1] == min(losses)
 
 
@@ -61,26 +59,22 @@ def test_a_few_photos_that_are_all_right_do_not_make_a_model_sure_of_everything(
 
 
 def test_a_group_counts_once_however_many_photos_it_has() -> None:
-    assert group_weights(["a", "a", None, "b", None, "a"]).tolist() == pytest.approx(
-        [1 / 3, 1 / 3, 1, 1, 1, 1 / 3]
-    )
+    assert group_weights(["a", "a", None, "b", None, "a"]).tolist() == pytest.approx([1 / 3, 1 / 3, 1, 1, 1, 1 / 3])
     logits, truth = simulated(300, 1)
-    odds = np.exp(log_odds(logits))
-    repeated = np.repeat(
-        np.arange(300), np.where(np.arange(300) < 20, 50, 1)
-    )  # twenty drives of fifty frames
-    once = set_threshold(odds, truth, np.ones(300), 0.9)
-    assert set_threshold(odds[repeated], truth[repeated], group_weights(repeated), 0.9) == once
-    assert set_threshold(odds[repeated], truth[repeated], np.ones(len(repeated)), 0.9) != once
+    probabilities = np.exp(log_softmax(logits))
+    repeated = np.repeat(np.arange(300), np.where(np.arange(300) < 20, 50, 1))  # twenty drives of fifty frames
+    once = set_threshold(probabilities, truth, np.ones(300), 0.9)
+    assert set_threshold(probabilities[repeated], truth[repeated], group_weights(repeated), 0.9) == once
+    assert set_threshold(probabilities[repeated], truth[repeated], np.ones(len(repeated)), 0.9) != once
 
 
 def test_the_threshold_of_sets_leaves_room_for_one_group_that_was_not_seen() -> None:
     truth = np.zeros(19, np.int64)
-    odds = np.linspace(0.05, 0.95, 19)[:, None] * np.array([1, 0]) + np.array([0, 0.01])
+    probabilities = np.linspace(0.05, 0.95, 19)[:, None] * np.array([1, 0]) + np.array([0, 0.01])
     # 18 of 19 + 1 are 90 %
-    assert set_threshold(odds, truth, np.ones(19), 0.9) == pytest.approx(0.10)
-    assert set_threshold(odds, truth, np.ones(19), 0.95) == pytest.approx(0.05)
-    assert set_threshold(odds, truth, np.ones(19), 0.96) == 0  # 19 groups cannot promise it: all countries
+    assert set_threshold(probabilities, truth, np.ones(19), 0.9) == pytest.approx(0.10)
+    assert set_threshold(probabilities, truth, np.ones(19), 0.95) == pytest.approx(0.05)
+    assert set_threshold(probabilities, truth, np.ones(19), 0.96) == 0  # too few groups: all countries
 
 
 def test_sets_hold_the_truth_as_often_as_they_say() -> None:
@@ -88,25 +82,25 @@ def test_sets_hold_the_truth_as_often_as_they_say() -> None:
     for seed in range(60):
         logits, truth = simulated(400, seed, too_sure=2)
         found = fit(logits[:200], truth[:200], [None] * 200)
-        within = found.set_of(np.exp(log_odds(logits[200:], found.temperature)), 0.9)
+        within = found.set_of(np.exp(log_softmax(logits[200:], found.temperature)), 0.9)
         held.append(within[np.arange(200), truth[200:]].mean())
         assert within.sum(axis=1).min() >= 1
     assert np.mean(held) == pytest.approx(0.9, abs=0.012)  # three standard errors of the mean of sixty
 
 
-def test_silence_keeps_the_accuracy_and_says_when_it_cannot() -> None:
+def test_abstention_keeps_the_accuracy_and_says_when_it_cannot() -> None:
     logits, truth = simulated(4000, 3)
-    odds = np.exp(log_odds(logits))
-    right = odds.argmax(axis=1) == truth
-    found = silence(odds, truth, np.ones(4000), 0.9)
-    answered = odds.max(axis=1) >= found.threshold
+    probabilities = np.exp(log_softmax(logits))
+    right = probabilities.argmax(axis=1) == truth
+    found = abstention(probabilities, truth, np.ones(4000), 0.9)
+    answered = probabilities.max(axis=1) >= found.threshold
     assert found.answered == pytest.approx(answered.mean())
     assert found.right == pytest.approx(right[answered].mean())
     assert found.right >= 0.9
-    looser = odds.max(axis=1) >= found.threshold - 0.03
+    looser = probabilities.max(axis=1) >= found.threshold - 0.03
     assert (~right[looser]).sum() + 1 > 0.1 * (looser.sum() + 1)
-    assert silence(odds[:20], 1 - right[:20].astype(int), np.ones(20), 0.95).threshold is None
-    everything = silence(odds, odds.argmax(axis=1), np.ones(4000), 0.9)
+    assert abstention(probabilities[:20], 1 - right[:20].astype(int), np.ones(20), 0.95).threshold is None
+    everything = abstention(probabilities, probabilities.argmax(axis=1), np.ones(4000), 0.9)
     assert everything.answered == 1
 
 
@@ -127,7 +121,7 @@ def test_the_bundle_keeps_the_calibration_whole_and_answers_by_it(tmp_path: Path
     table = world(tmp_path / "photos")
     bundle = make_bundle(tmp_path / "bundle", temperature=1.0, train={"arch": "test_resnet"})
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
-    plain = [odds for _, odds in predict(bundles.load(bundle), table.frame["uri"].to_list())]
+    plain = [probabilities for _, probabilities in predict(bundles.load(bundle), table.frame["uri"].to_list())]
     found = calibrate(bundle, table, CalibrateConfig(levels=(0.5, 0.9), accuracies=(0.3,)))
     changed = [name for name, content in before.items() if (bundle / name).read_bytes() != content]
     assert changed == ["whichland.json"]
@@ -138,9 +132,9 @@ def test_the_bundle_keeps_the_calibration_whole_and_answers_by_it(tmp_path: Path
     assert calibration_of(loaded.info) == found.calibration
     assert (found.calibration.photos, found.calibration.groups) == (48, 24)
     assert set(found.calibration.sets) == {0.5, 0.9}
-    odds = [result for _, result in predict(loaded, table.frame["uri"].to_list())]
+    probabilities = [result for _, result in predict(loaded, table.frame["uri"].to_list())]
     np.testing.assert_allclose(
-        odds, np.exp(log_odds(np.log(plain), found.calibration.temperature)), rtol=1e-3, atol=1e-6
+        probabilities, np.exp(log_softmax(np.log(plain), found.calibration.temperature)), rtol=1e-3, atol=1e-6
     )
     assert found.change.nll.value == pytest.approx(found.fitted.nll.value - found.plain.nll.value)
     again = calibrate(bundle, table, CalibrateConfig(levels=(0.5, 0.9), accuracies=(0.3,)))
@@ -175,10 +169,10 @@ def test_predict_names_the_set(tmp_path: Path, capsys: pytest.CaptureFixture[str
         run("predict", bundle, photo, "--sets", 80)
 
     loaded = bundles.load(bundle)
-    ((_, odds),) = predict(loaded, [photo])
+    ((_, probabilities),) = predict(loaded, [photo])
     for level in (0.5, 0.9):
-        named = wl.sets(loaded, odds, level)
-        assert set(named) == {c for c, p in zip(LABELS, odds, strict=True) if p >= kept[f"{level}"]} | {
+        named = wl.sets(loaded, probabilities, level)
+        assert set(named) == {c for c, p in zip(LABELS, probabilities, strict=True) if p >= kept[f"{level}"]} | {
             named[0]
         }
         run("predict", bundle, photo, "--sets", 100 * level, "--json")
@@ -192,9 +186,7 @@ def test_predict_names_the_set(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = write(world(tmp_path / "photos"), tmp_path / "m.parquet")
-    bundle = make_bundle(
-        tmp_path / "bundle", split_certificate={"seed": 0, "groups": 9, "assignment_sha256": ""}
-    )
+    bundle = make_bundle(tmp_path / "bundle", split_certificate={"seed": 0, "groups": 9, "assignment_sha256": ""})
     run("calibrate", bundle, table)
     out = capsys.readouterr().out
     kept = calibration_of(bundles.load(bundle).info)
@@ -205,10 +197,7 @@ def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_calibration_survives_json() -> None:
-    kept = {
-        0.8: Silence(threshold=None, answered=0, right=0),
-        0.9: Silence(threshold=0.7, answered=0.2, right=1),
-    }
+    kept = {0.8: Abstention(threshold=None, answered=0, right=0), 0.9: Abstention(threshold=0.7, answered=0.2, right=1)}
     before = Calibration(temperature=1.25, photos=9, groups=7, sets={0.9: 0.1}, abstain=kept)
     assert calibration_of(json.loads(json.dumps(before.info))) == before
     assert calibration_of({"temperature": 1.0}) is None

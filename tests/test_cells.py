@@ -30,10 +30,7 @@ def test_times(text: str | None, time: str | None) -> None:
 
 def test_headings_and_projections() -> None:
     cells = pl.DataFrame(
-        {
-            "h": ["-90", "360", "12.5", "nan", "x", None],
-            "p": ["SPHERE", "Plane", "brown", "", "fisheye", None],
-        }
+        {"h": ["-90", "360", "12.5", "nan", "x", None], "p": ["SPHERE", "Plane", "brown", "", "fisheye", None]}
     )
     assert cells.select(heading(pl.col("h")))["h"].to_list() == [270.0, 0.0, 12.5, None, None, None]
     named = cells.select(projection(pl.col("p")))["p"].to_list()
@@ -41,9 +38,7 @@ def test_headings_and_projections() -> None:
 
 
 def test_what_is_not_understood_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = pl.DataFrame(
-        {"captured_at": ["noon", None], "projection": ["plane", "fisheye"], "license": ["CC0", "CC0"]}
-    )
+    rows = pl.DataFrame({"captured_at": ["noon", None], "projection": ["plane", "fisheye"], "license": ["CC0", "CC0"]})
     made = details(rows, "t.csv")
     assert made["captured_at"].to_list() == [None, None]
     said = capsys.readouterr().err
@@ -52,9 +47,7 @@ def test_what_is_not_understood_is_counted(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_licence_is_parted_from_its_note() -> None:
-    rows = pl.DataFrame(
-        {"license": ["CC-BY-SA-4.0 (Mapillary contributors)", "CC0", "all rights (mostly) reserved"]}
-    )
+    rows = pl.DataFrame({"license": ["CC-BY-SA-4.0 (Mapillary contributors)", "CC0", "all rights (mostly) reserved"]})
     made = details(rows, "t.csv")
     assert made["license"].to_list() == ["CC-BY-SA-4.0", "CC0", "all rights (mostly) reserved"]
     assert made["attribution"].to_list() == ["Mapillary contributors", None, None]

@@ -33,10 +33,7 @@ def broken(manifest: Manifest, row: int, **values: object) -> list[str]:
     """The problems found once some cells of a row are changed."""
     index = pl.int_range(pl.len()) == row
     frame = manifest.frame.with_columns(
-        pl.when(index)
-        .then(pl.lit(value, dtype=manifest.frame.schema[name]))
-        .otherwise(pl.col(name))
-        .alias(name)
+        pl.when(index).then(pl.lit(value, dtype=manifest.frame.schema[name])).otherwise(pl.col(name)).alias(name)
         for name, value in values.items()
     )
     return check(Manifest(frame, manifest.history))
@@ -84,9 +81,7 @@ def test_a_changed_cell_is_found(sound: Manifest, change: dict[str, object], sai
 def test_a_photo_moved_to_another_split_is_found(sound: Manifest) -> None:
     row = kept_in(sound, "train")
     found = broken(sound, row, split="test", rank=None, weight=None)
-    assert any(
-        line.startswith("split: 1 groups are not where the hash of seed 2 puts them") for line in found
-    )
+    assert any(line.startswith("split: 1 groups are not where the hash of seed 2 puts them") for line in found)
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
@@ -116,9 +111,7 @@ def forged(manifest: Manifest, **values: object) -> list[str]:
         ("nearest_km", {"train-val": 1.0, "train-test": None, "val-test": None}, "states 1 km between train"),
     ],
 )
-def test_a_forged_field_of_the_certificate_is_found(
-    sound: Manifest, field: str, value: object, said: str
-) -> None:
+def test_a_forged_field_of_the_certificate_is_found(sound: Manifest, field: str, value: object, said: str) -> None:
     found = forged(sound, **{field: value})
     assert len(found) == 1
     assert said in found[0]
@@ -126,25 +119,20 @@ def test_a_forged_field_of_the_certificate_is_found(
 
 def test_a_split_without_a_certificate_is_told(sound: Manifest) -> None:
     history = tuple(
-        replace(line, params={k: v for k, v in line.params.items() if k != "certificate"})
-        for line in sound.history
+        replace(line, params={k: v for k, v in line.params.items() if k != "certificate"}) for line in sound.history
     )
     found = check(Manifest(sound.frame, history))
     assert any(line.startswith("certificate: the split has none; run") for line in found)
 
 
 def test_cleaning_after_the_split_asks_for_another_split_which_moves_nothing(sound: Manifest) -> None:
-    worse = sound.frame.with_columns(
-        sharpness=pl.when(pl.int_range(pl.len()) == 5).then(0.5).otherwise("sharpness")
-    )
+    worse = sound.frame.with_columns(sharpness=pl.when(pl.int_range(pl.len()) == 5).then(0.5).otherwise("sharpness"))
     cleaned = clean(Manifest(worse, sound.history))
     (problem,) = check(cleaned)
     assert problem.startswith("certificate: 1 of its 12 photos have been left out since; run `whichland")
     again = split(cleaned, SplitConfig(val=0.3, test=0.3, seed=2))
     assert check(again) == []
-    moved = (
-        again.frame["split"].drop_nulls().ne(sound.frame.filter(again.frame["split"].is_not_null())["split"])
-    )
+    moved = again.frame["split"].drop_nulls().ne(sound.frame.filter(again.frame["split"].is_not_null())["split"])
     assert moved.sum() == 0
 
 
@@ -159,9 +147,7 @@ def test_places_are_derived_anew() -> None:
     test = table.frame.filter(pl.col("split") == "test")["lat"][0]
     row = kept_in(table, "train")
     found = broken(table, row, lat=test + 0.0001)
-    assert any(
-        line.startswith("certificate: a photo of train and one of test are 0.011") for line in found
-    ), found
+    assert any(line.startswith("certificate: a photo of train and one of test are 0.011") for line in found), found
     assert any("certificate: it states 1.07" in line for line in found), found
 
 

@@ -12,9 +12,9 @@ from tinted import tinted
 from whichland.errors import UserError
 from whichland.model.backbone import timm
 from whichland.model.freezing import train_mode
-from whichland.train.checkpoint import Pace
-from whichland.train.config import TrainConfig
-from whichland.train.run import prepare, train
+from whichland.training.checkpoint import Pace
+from whichland.training.config import TrainConfig
+from whichland.training.run import prepare, train
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +23,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(**changes: Any) -> TrainConfig:
-    small: dict[str, Any] = {
-        "arch": "test_resnet",
-        "weights": "none",
-        "size": 32,
-        "test_size": 32,
-        "batch_size": 8,
-    }
+    small: dict[str, Any] = {"arch": "test_resnet", "weights": "none", "size": 32, "test_size": 32, "batch_size": 8}
     return TrainConfig(**(small | {"precision": "fp32", "epochs": 2, "workers": 1} | changes))
 
 
@@ -46,13 +40,7 @@ def test_writing_takes_a_small_share_of_the_time_and_never_waits_longer_than_ask
     for after in (1, 24, 26, 299, 301):
         now[0] = 100.0 + after
         due[after] = (pace.due(epoch_ends=True), pace.due(epoch_ends=False))
-    assert due == {
-        1: (False, False),
-        24: (False, False),
-        26: (True, False),
-        299: (True, False),
-        301: (True, True),
-    }
+    assert due == {1: (False, False), 24: (False, False), 26: (True, False), 299: (True, False), 301: (True, True)}
     pace.wrote(cost=20.0)  # a slow disk: 2 % of the time would be every thousand seconds
     now[0] += 301
     assert pace.due(epoch_ends=True)

@@ -92,11 +92,7 @@ def test_an_unmeasured_manifest_is_refused() -> None:
 
 
 def test_a_picture_in_many_countries_is_a_placeholder() -> None:
-    said = {
-        "phash": [7] * 5 + [8] * 4,
-        "brightness": [0.9, 0.905, 0.9, 0.9, 0.5, *[0.9] * 4],
-        "contrast": [0.2],
-    }
+    said = {"phash": [7] * 5 + [8] * 4, "brightness": [0.9, 0.905, 0.9, 0.9, 0.5, *[0.9] * 4], "contrast": [0.2]}
     table = measured(9, countries=["FR", "JP", "NA", "FR", "NA", "FR", "FR", "JP", "JP"], **said)
     assert reasons(clean(table)) == ["placeholder"] * 4 + [None] * 5  # the fifth has other tones
     assert reasons(clean(table, CleanConfig(placeholder_countries=4))) == [None] * 9
@@ -114,9 +110,7 @@ def test_a_picture_in_many_sequences_is_a_placeholder() -> None:
 
 
 def test_equal_placeholders_in_two_countries_are_no_duplicates_first() -> None:
-    table = measured(
-        4, countries=["FR", "JP", "NA", "NA"], sha256=["a"], phash=[7], brightness=[0.9], contrast=[0.2]
-    )
+    table = measured(4, countries=["FR", "JP", "NA", "NA"], sha256=["a"], phash=[7], brightness=[0.9], contrast=[0.2])
     assert reasons(clean(table)) == ["placeholder"] * 4
 
 
@@ -136,9 +130,7 @@ def test_low_information_and_off_street() -> None:
 
 
 def test_a_label_against_the_coordinates_is_wrong_away_from_borders() -> None:
-    table = measured(
-        5, country_conflict=[True, True, True, False, None], border_km=[0.5, 20.0, None, 20.0, 20.0]
-    )
+    table = measured(5, country_conflict=[True, True, True, False, None], border_km=[0.5, 20.0, None, 20.0, 20.0])
     assert reasons(clean(table)) == [None, "wrong_country", "wrong_country", None, None]
     assert reasons(clean(table, CleanConfig(border_tolerance=30)))[1] is None
 

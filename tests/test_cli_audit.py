@@ -12,8 +12,8 @@ import pytest
 
 from tiny_bundle import make_bundle, make_photos
 from whichland.errors import UserError
-from whichland.evaluate.audit import audit
-from whichland.evaluate.audit_config import AuditConfig
+from whichland.evaluation.audit import audit
+from whichland.evaluation.audit_config import AuditConfig
 from whichland.manifest import Manifest, read, write
 
 CODES = ("FR", "JP", "NA")
@@ -68,7 +68,7 @@ def test_another_audit_is_not_overwritten_and_bad_wishes_are_one_line(world: Pat
 
 
 def test_a_large_split_is_drawn_with_countries_as_equal_as_can_be(world: Path) -> None:
-    from whichland.evaluate.audit import _drawn
+    from whichland.evaluation.audit import _drawn
     from whichland.model import bundle as bundles
 
     frame = pl.DataFrame(

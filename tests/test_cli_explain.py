@@ -15,10 +15,10 @@ from tiny_bundle import LABELS, make_bundle, make_photos, pixels
 from whichland.cli.explain import find_target, name_pictures
 from whichland.cli.main import COMMANDS, load
 from whichland.errors import UserError
-from whichland.explain.explanation import SHORT_SIDE, explain
-from whichland.explain.figure import figure, percent
-from whichland.explain.overlay import framed, on_photo, overlay, save_picture
-from whichland.explain.verify import Verdict
+from whichland.explanation.explain import SHORT_SIDE, explain
+from whichland.explanation.figure import figure, percent
+from whichland.explanation.overlay import framed, on_photo, overlay, save_picture
+from whichland.explanation.verify import Verdict
 from whichland.images.preprocess import Preprocess
 from whichland.model import bundle as bundles
 from whichland.model.predict import predict
@@ -43,9 +43,9 @@ def test_one_photo_one_picture(folder: Path, tmp_path: Path) -> None:
     (line,) = map(json.loads, result.stdout.splitlines())
     assert line["target"] == "NA"
     assert line["picture"] == str(tmp_path / "out" / "cam.png")
-    ((_, odds),) = predict(bundles.load(folder), [photo])
-    assert line["country"] == LABELS[odds.argmax()]
-    assert line["probability"] == pytest.approx(float(odds.max()), abs=1e-5)
+    ((_, probabilities),) = predict(bundles.load(folder), [photo])
+    assert line["country"] == LABELS[probabilities.argmax()]
+    assert line["probability"] == pytest.approx(float(probabilities.max()), abs=1e-5)
     assert len(line["top"]) == 5
     with Image.open(line["picture"]) as picture:
         assert picture.format == "PNG"
@@ -98,9 +98,7 @@ def call(*arguments: object) -> None:
     command.main(list(map(str, arguments)), standalone_mode=False)
 
 
-def test_verify_says_how_each_map_stood(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verify_says_how_each_map_stood(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photo,) = make_photos(tmp_path, 1)
     call(folder, photo, "-o", tmp_path / "x.png", "--verify", "--method", "layercam", "--json")
     line = json.loads(capsys.readouterr().out)
@@ -248,9 +246,7 @@ def test_a_sheet_for_any_shape_of_photo(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
-def test_a_failed_write_leaves_the_old_picture(
-    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_the_old_picture(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_picture(pixels(0), tmp_path / f"x{suffix}")
     old = path.read_bytes()
 
@@ -266,4 +262,4 @@ def test_a_failed_write_leaves_the_old_picture(
 
 
 def test_odds_are_never_rounded_to_certainty() -> None:
-    assert [percent(odds) for odds in (0.9999, 0.994, 0.5, 0.004)] == ["> 99 %", "99 %", "50 %", "< 1 %"]
+    assert [percent(share) for share in (0.9999, 0.994, 0.5, 0.004)] == ["> 99 %", "99 %", "50 %", "< 1 %"]

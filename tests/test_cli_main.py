@@ -55,9 +55,7 @@ def test_the_version() -> None:
     assert (shown.returncode, shown.stdout) == (0, f"{__version__}\n")
 
 
-@pytest.mark.parametrize(
-    "arguments", [["fly"], ["data", "fly"], ["predict", "--fly"], ["predict"]], ids=" ".join
-)
+@pytest.mark.parametrize("arguments", [["fly"], ["data", "fly"], ["predict", "--fly"], ["predict"]], ids=" ".join)
 def test_what_is_not_there_is_exit_code_2_without_a_traceback(arguments: list[str]) -> None:
     shown = run(*arguments)
     assert shown.returncode == 2

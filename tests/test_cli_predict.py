@@ -44,10 +44,11 @@ def test_json_lines_are_the_models_answers_and_an_unreadable_file_is_one_line(
     complaints = stderr.splitlines()
     assert len(complaints) == 1
     assert complaints[0].startswith(f"{broken}: ")
-    for line, (_, odds) in zip(lines, predict(bundles.load(bundle), photos), strict=True):
-        best = odds.argsort()[::-1][:5]
+    for line, (_, probabilities) in zip(lines, predict(bundles.load(bundle), photos), strict=True):
+        best = probabilities.argsort()[::-1][:5]
         assert [guess["country"] for guess in line["top"]] == [LABELS[at] for at in best]
-        assert [guess["probability"] for guess in line["top"]] == pytest.approx(odds[best].tolist(), abs=1e-4)
+        found = [guess["probability"] for guess in line["top"]]
+        assert found == pytest.approx(probabilities[best].tolist(), abs=1e-4)
         assert (line["country"], line["probability"]) == tuple(line["top"][0].values())
         assert set(line) == {"path", "country", "probability", "top"}
 
@@ -68,9 +69,7 @@ def test_a_reader_that_stops_early_gets_no_traceback(bundle: Path, tmp_path: Pat
     started.wait(timeout=60)
 
 
-def test_csv_has_a_column_pair_for_each_guess(
-    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_csv_has_a_column_pair_for_each_guess(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     named = tmp_path / 'a, "quoted" näme'
     photos = make_photos(named, 3)
     assert run(bundle, named, "--csv", "--top", 3) == 0
@@ -80,8 +79,8 @@ def test_csv_has_a_column_pair_for_each_guess(
     ]
     assert [row["path"] for row in rows] == [str(photo) for photo in photos]
     for row in rows:
-        odds = [float(row[name]) for name in ("probability", "probability_2", "probability_3")]
-        assert odds == sorted(odds, reverse=True)
+        probabilities = [float(row[name]) for name in ("probability", "probability_2", "probability_3")]
+        assert probabilities == sorted(probabilities, reverse=True)
         assert {row["country"], row["country_2"], row["country_3"]} <= set(LABELS)
 
 
@@ -158,9 +157,7 @@ def test_a_pin_and_the_place_of_the_file_are_said_in_every_form_when_asked_for(
 
     assert run(*asked, "--csv") == 0
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
-    assert list(row)[3:] == [
-        *("pin_lat", "pin_lon", "pin_score", "exif_lat", "exif_lon", "exif_country", "agrees")
-    ]
+    assert list(row)[3:] == [*("pin_lat", "pin_lon", "pin_score", "exif_lat", "exif_lon", "exif_country", "agrees")]
     assert float(row["pin_lat"]) == line["pin"]["lat"]
     assert row["agrees"] == str(line["exif"]["agrees"]).lower()
 

@@ -55,9 +55,7 @@ def _up(url: str) -> bool:
 
 def test_flags_and_variables_set_it_up_and_sigterm_ends_it_in_order(bundle: Path, tmp_path: Path):
     photo = make_photos(tmp_path, 1)[0].read_bytes()
-    with served(
-        bundle, "--files", "3", WHICHLAND_TOKEN="hush", WHICHLAND_FILES="9", WHICHLAND_SECONDS="7"
-    ) as (
+    with served(bundle, "--files", "3", WHICHLAND_TOKEN="hush", WHICHLAND_FILES="9", WHICHLAND_SECONDS="7") as (
         process,
         url,
     ):
@@ -104,9 +102,7 @@ def _workers(parent: int) -> list[int]:
 
 @pytest.mark.parametrize("flags", [[], ["--workers", "2"]])
 def test_what_cannot_be_opened_is_one_line(tmp_path: Path, flags: list[str]):
-    done = subprocess.run(
-        [*COMMAND, str(tmp_path), "--port", "0", *flags], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([*COMMAND, str(tmp_path), "--port", "0", *flags], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "is not a bundle" in done.stderr
     assert "Traceback" not in done.stderr
@@ -117,8 +113,6 @@ def test_an_address_that_is_taken_is_one_line(bundle: Path):
     with listen("127.0.0.1", 0) as taken:
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = subprocess.run(
-            [*COMMAND, str(bundle), "--port", port], capture_output=True, text=True, timeout=60
-        )
+        done = subprocess.run([*COMMAND, str(bundle), "--port", port], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert re.fullmatch(r"whichland: 127\.0\.0\.1:\d+ cannot be listened on .*\n", done.stderr)

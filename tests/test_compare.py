@@ -9,8 +9,8 @@ import pytest
 from tiny_bundle import make_bundle, make_photos
 from whichland.cli.main import root
 from whichland.errors import UserError
-from whichland.evaluate.compare import Answers, Comparison, compare, compare_answers
-from whichland.evaluate.report import LOG
+from whichland.evaluation.compare import Answers, Comparison, compare, compare_answers
+from whichland.evaluation.report import LOG
 from whichland.manifest import Manifest, write
 from whichland.model import bundle as bundles
 
@@ -23,7 +23,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     photos = make_photos(folder, 32)
     first = bundles.load(make_bundle(folder / "first" / "bundle"))
-    guesses = [first.labels[odds.argmax()] for _, odds in predict(first, photos)]  # type: ignore[union-attr]
+    guesses = [first.labels[probabilities.argmax()] for _, probabilities in predict(first, photos)]  # type: ignore[union-attr]
     frame = pl.DataFrame(
         {
             "image_id": [path.stem for path in photos],
@@ -85,9 +85,7 @@ def test_a_model_has_several_runs() -> None:
 
 def test_reports_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(UserError, match="different countries for one photo"):
-        compare_answers(
-            {"a": [answers("ABCABCABC")], "b": [answers("ABCABCABC", countries="BBCABCABC")]}, "test"
-        )
+        compare_answers({"a": [answers("ABCABCABC")], "b": [answers("ABCABCABC", countries="BBCABCABC")]}, "test")
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,7 @@ def test_a_whole_number_will_do_for_a_float_and_a_list_for_a_tuple() -> None:
         ("name", 3),
     ],
 )
-def test_a_wrong_type_is_one_line_that_names_file_setting_and_value(
-    tmp_path: Path, name: str, value: object
-) -> None:
+def test_a_wrong_type_is_one_line_that_names_file_setting_and_value(tmp_path: Path, name: str, value: object) -> None:
     with pytest.raises(UserError) as raised:
         build(Recipe, {"name": "x", name: value}, "recipes/a.toml")
     message = str(raised.value)
@@ -128,16 +126,12 @@ def test_numbers_that_no_bound_holds_are_refused(value: float) -> None:
         build(Recipe, {"name": "x", "rate": value}, "flags")
 
 
-def test_a_recipe_is_found_by_its_name_and_a_file_wins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recipe_is_found_by_its_name_and_a_file_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert recipe_file("default").samefile(RECIPES / "default.toml")
     assert recipe_file("default.toml").samefile(RECIPES / "default.toml")
     (tmp_path / "default.toml").write_text("epochs = 1")
     assert recipe_file("default.toml").samefile(tmp_path / "default.toml")
-    assert recipe_file("elsewhere/default.toml") == Path(
-        "elsewhere/default.toml"
-    )  # which reading then refuses
+    assert recipe_file("elsewhere/default.toml") == Path("elsewhere/default.toml")  # which reading then refuses
     with pytest.raises(UserError, match="dafault: no such file, and no recipe of that name; near: default"):
         recipe_file("dafault")

@@ -23,11 +23,7 @@ def shown(manifest: Manifest, per_sheet: int = 24) -> dict[str, Sheet]:
 def test_the_borderline_comes_first_on_either_side() -> None:
     table = clean(measured(6, brightness=[0.01, 0.05, 0.03, 0.5, 0.07, 0.3]))
     found = shown(table)
-    assert [example.value.split()[0] for example in found["dropped-dark"].examples] == [
-        "0.05",
-        "0.03",
-        "0.01",
-    ]
+    assert [example.value.split()[0] for example in found["dropped-dark"].examples] == ["0.05", "0.03", "0.01"]
     assert [example.value.split()[0] for example in found["kept-dark"].examples] == ["0.07", "0.3", "0.5"]
     assert found["dropped-dark"].rule == "below 0.06 brightness (--min-brightness)"
     assert found["kept-dark"].rule == "at least 0.06 brightness (--min-brightness)"
@@ -38,10 +34,7 @@ def test_the_borderline_comes_first_on_either_side() -> None:
 
 def test_the_threshold_shown_is_the_one_that_was_used() -> None:
     table = clean(measured(4, sharpness=[5.0, 20.0, 40.0, 900.0]), CleanConfig(min_sharpness=30))
-    assert [example.value for example in shown(table)["dropped-blurred"].examples] == [
-        "20 sharpness",
-        "5 sharpness",
-    ]
+    assert [example.value for example in shown(table)["dropped-blurred"].examples] == ["20 sharpness", "5 sharpness"]
     assert "below 30" in shown(table)["dropped-blurred"].rule
 
 
@@ -56,12 +49,7 @@ def test_a_wrong_country_shows_both_and_the_nearest_to_a_border() -> None:
 
 def test_near_duplicates_stand_beside_what_is_kept() -> None:
     table = measured(
-        4,
-        countries=["FR"],
-        phash=[0, 1, 7, 2**64 - 1],
-        brightness=[0.5],
-        contrast=[0.2],
-        width=[640, 320, 320, 640],
+        4, countries=["FR"], phash=[0, 1, 7, 2**64 - 1], brightness=[0.5], contrast=[0.2], width=[640, 320, 320, 640]
     )
     found = shown(clean(table, CleanConfig(drop_near_duplicates=True)))["dropped-near_duplicate"]
     assert [example.image_id[-1] for example in found.examples] == ["2", "0", "1", "0"]
@@ -114,6 +102,4 @@ def test_what_was_not_cleaned_has_no_sheets(tmp_path: Path) -> None:
         contact_sheets(measured(2), tmp_path)
     table = measured(2)
     with pytest.raises(UserError, match="no cleaning"):
-        contact_sheets(
-            Manifest(table.frame.with_columns(drop_reason=pl.lit(None, dtype=pl.String))), tmp_path
-        )
+        contact_sheets(Manifest(table.frame.with_columns(drop_reason=pl.lit(None, dtype=pl.String))), tmp_path)

@@ -109,9 +109,7 @@ def test_any_text_has_an_answer(text: str) -> None:
     assert len(nearest_names(text)) <= 3
 
 
-@pytest.mark.parametrize(
-    "text", ["", " ", "Germny", "train", "images", "Atlantis", "FX1", "ZZ", "the", "___"]
-)
+@pytest.mark.parametrize("text", ["", " ", "Germny", "train", "images", "Atlantis", "FX1", "ZZ", "the", "___"])
 def test_what_is_no_country(text: str) -> None:
     assert find_country(text) is None
 
@@ -134,15 +132,7 @@ def test_driving_sides_and_regions() -> None:
 
 
 def test_region_order_puts_neighbours_together() -> None:
-    assert region_order(["US", "DE", "NA", "FR", "JP", "NO", "ZA"]) == [
-        "NA",
-        "ZA",
-        "JP",
-        "NO",
-        "FR",
-        "DE",
-        "US",
-    ]
+    assert region_order(["US", "DE", "NA", "FR", "JP", "NO", "ZA"]) == ["NA", "ZA", "JP", "NO", "FR", "DE", "US"]
 
 
 def test_names_that_data_sets_use() -> None:

@@ -12,9 +12,9 @@ from PIL import Image
 from whichland.bootstrap import Score
 from whichland.cli.main import root
 from whichland.errors import UserError
-from whichland.evaluate.cross_source import OTHERS, Cell, CrossSource, cross_source
+from whichland.evaluation.cross_source import OTHERS, Cell, CrossSource, cross_source
 from whichland.manifest import Manifest, write
-from whichland.train.config import TrainConfig
+from whichland.training.config import TrainConfig
 
 CONFIG = TrainConfig(
     arch="test_resnet", weights="none", epochs=3, size=32, test_size=32, batch_size=16, lr=2e-2, ema=0.5,
@@ -46,10 +46,7 @@ def make_manifest(folder: Path, sources: dict[str, tuple[str, ...]], each: int =
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, CrossSource]:
     """Two sources that agree on two countries, one whose colours mean others, one of a single country."""
     folder = tmp_path_factory.mktemp("cross")
-    table = make_manifest(
-        folder,
-        {"Plain": COUNTRIES, "pair": ("FR", "JP"), "turned": COUNTRIES, "only": ("NA",)},
-    )
+    table = make_manifest(folder, {"Plain": COUNTRIES, "pair": ("FR", "JP"), "turned": COUNTRIES, "only": ("NA",)})
     return table, cross_source(table, CONFIG, folder / "out")
 
 
@@ -165,10 +162,6 @@ def test_the_worst_source_is_told_of_the_model_that_saw_most_without_it() -> Non
         *(cell("a", "c", 0.1), cell("b", "c", 0.2), cell(OTHERS, "c", 0.5), cell("b", "a", 0.4)),
         *(cell("a", "b", 0.6), cell("a", "a", 0.05)),
     )
-    assert {tested: best.trained_on for tested, best in found.held_out.items()} == {
-        "c": OTHERS,
-        "a": "b",
-        "b": "a",
-    }
+    assert {tested: best.trained_on for tested, best in found.held_out.items()} == {"c": OTHERS, "a": "b", "b": "a"}
     assert found.worst == cell("b", "a", 0.4)
     assert matrix(cell("a", "a", 0.5)).worst is None

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from whichland.model.backbone import create
 from whichland.model.freezing import freeze, train_mode
-from whichland.train.cut import Cut, NotCut
+from whichland.training.cut import Cut, NotCut
 
 FAMILIES = {
     "test_resnet": {},

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from whichland.study.demo import SETTINGS, run
+from whichland.studies.demo import SETTINGS, run
 
 SMALL = replace(SETTINGS, arch="test_resnet", epochs=1, size=64, test_size=64, prior="trained")
 

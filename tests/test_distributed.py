@@ -19,9 +19,9 @@ from two_processes import VIT, config
 from whichland.config import to_toml
 from whichland.model import bundle
 from whichland.model.backbone import create, timm
-from whichland.train.config import TrainConfig
-from whichland.train.run import train
-from whichland.train.sharding import blocks
+from whichland.training.config import TrainConfig
+from whichland.training.run import train
+from whichland.training.sharding import blocks
 
 HERE = Path(__file__).parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -135,9 +135,7 @@ def test_each_photo_is_opened_by_one_process(manifest: Path, tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_process_ends_the_job_and_resuming_finishes_it(
-    manifest: Path, tmp_path: Path, rank: int
-) -> None:
+def test_a_killed_process_ends_the_job_and_resuming_finishes_it(manifest: Path, tmp_path: Path, rank: int) -> None:
     out = tmp_path / "run"
     job = subprocess.Popen(command(manifest, out), stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     deadline = time.monotonic() + 400
@@ -172,12 +170,7 @@ def test_what_the_user_can_mend_in_one_process_is_one_line(tmp_path: Path) -> No
     manifest = tinted(tmp_path / "photos", 48)
     (tmp_path / "photos" / "003.jpg").write_bytes(b"\xff\xd8\xff broken")
     done = subprocess.run(
-        command(manifest, tmp_path / "run"),
-        capture_output=True,
-        text=True,
-        timeout=400,
-        env=ENVIRONMENT,
-        check=False,
+        command(manifest, tmp_path / "run"), capture_output=True, text=True, timeout=400, env=ENVIRONMENT, check=False
     )
     lines = [line for line in done.stderr.splitlines() if line.startswith("whichland:") or "--resume" in line]
     assert len(lines) == 1, done.stderr

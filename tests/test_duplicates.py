@@ -26,9 +26,7 @@ def every_pair(hashes: np.ndarray, distance: int, tones: np.ndarray, tone: float
 
 
 @pytest.mark.parametrize("distance", [0, 1, 5, 12])
-def test_finds_every_pair_even_where_buckets_are_cut_again(
-    distance: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finds_every_pair_even_where_buckets_are_cut_again(distance: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duplicates, "BLOCK", 8)
     hashes = np.unique(crowd(distance, 6, 500, 1 + distance // 2))
     found = near_duplicate_pairs(hashes, distance)

@@ -21,15 +21,11 @@ def assigned(manifest: Manifest) -> dict[str, tuple[str, str]]:
 def test_two_components_never_share_a_name() -> None:
     """A drive leaves a group that bears its name, and comes back with other photos."""
     table = clean(
-        measured(
-            3, sequences=["a", "b", "a"], phash=[0, 1, 2**63], brightness=[0.5, 0.5, 0.9], contrast=[0.2]
-        )
+        measured(3, sequences=["a", "b", "a"], phash=[0, 1, 2**63], brightness=[0.5, 0.5, 0.9], contrast=[0.2])
     )
     both = split(Manifest(table.frame.head(2), table.history))
     assert both.frame["group"].to_list() == ["sequence/a"] * 2
-    left = both.frame.with_columns(
-        drop_reason=pl.when(pl.col("image_id") == "made/0-00000").then(pl.lit("dark"))
-    )
+    left = both.frame.with_columns(drop_reason=pl.when(pl.col("image_id") == "made/0-00000").then(pl.lit("dark")))
     alone = split(Manifest(left, both.history))
     assert alone.frame["group"].to_list() == [None, "sequence/a"]
     grown = pl.concat([alone.frame, table.frame.tail(1)], how="diagonal_relaxed")
@@ -76,11 +72,7 @@ def test_a_better_copy_stands_where_the_photo_stood_that_gives_way_to_it(seed: i
     old = split(clean(measured(12, seed=seed)))
     trained = old.frame.filter(pl.col("split") == "train").row(0, named=True)
     copy = measured(
-        2,
-        countries=[trained["country"]],
-        sequences=["drive"],
-        seed=seed + 100,
-        sha256=[trained["sha256"], "b"],
+        2, countries=[trained["country"]], sequences=["drive"], seed=seed + 100, sha256=[trained["sha256"], "b"]
     )
     grown = split(clean(merge([old, copy])))
     found = {row["image_id"]: row for row in grown.frame.iter_rows(named=True)}

@@ -68,10 +68,7 @@ def test_coordinates_that_are_none(tmp_path: Path, changed: dict[int, Any]) -> N
 @pytest.mark.parametrize(
     ("taken", "time"),
     [
-        (
-            {BASE.DateTimeOriginal: "2020:09:18 07:19:10", BASE.OffsetTimeOriginal: "+02:00"},
-            "2020-09-18T05:19:10Z",
-        ),
+        ({BASE.DateTimeOriginal: "2020:09:18 07:19:10", BASE.OffsetTimeOriginal: "+02:00"}, "2020-09-18T05:19:10Z"),
         ({BASE.DateTimeOriginal: "2020:09:18 07:19:10"}, "2020-09-18T07:19:10Z"),
         ({BASE.DateTimeOriginal: "0000:00:00 00:00:00"}, None),
         ({}, None),

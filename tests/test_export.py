@@ -16,7 +16,7 @@ from curated import measured
 from saved_bundle import save_bundle
 from tiny_bundle import LABELS, make_photos
 from whichland.errors import UserError
-from whichland.evaluate.predictions import bundle_hash
+from whichland.evaluation.predictions import bundle_hash
 from whichland.manifest import Manifest, write
 from whichland.model import backbone
 from whichland.model.agreement import agreement, wilson
@@ -31,10 +31,7 @@ FAMILIES = {
     "ConvNeXt": ("test_convnext", {}),
     "ViT": ("vit_tiny_patch16_224", SMALL_VIT),
     "DeiT": ("deit_tiny_distilled_patch16_224", SMALL_VIT),
-    "SwinV2": (
-        "swinv2_tiny_window8_256",
-        {"depths": (1, 1), "embed_dim": 16, "num_heads": (2, 2), "window_size": 4},
-    ),
+    "SwinV2": ("swinv2_tiny_window8_256", {"depths": (1, 1), "embed_dim": 16, "num_heads": (2, 2), "window_size": 4}),
 }
 
 
@@ -91,12 +88,7 @@ def test_the_file_says_what_it_is(exported: Path) -> None:
     assert said["temperature"] == "2.5"
     assert said["weights_license"]
     (pixels,) = graph.graph.input
-    assert [side.dim_value or side.dim_param for side in pixels.type.tensor_type.shape.dim] == [
-        "batch",
-        64,
-        64,
-        3,
-    ]
+    assert [side.dim_value or side.dim_param for side in pixels.type.tensor_type.shape.dim] == ["batch", 64, 64, 3]
     onnx.checker.check_model(graph)
 
 
@@ -122,9 +114,7 @@ def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
     assert (folder / "model.onnx").read_bytes() == b"mine"
 
 
-def test_a_network_that_differs_from_torch_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_that_differs_from_torch_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = bundle_of(tmp_path / "bundle", "test_resnet")
     monkeypatch.setattr("whichland.model.onnx_int8.logits_of", lambda *_: np.full((4, len(LABELS)), np.nan))
     with pytest.raises(UserError, match="differ from torch"):
@@ -143,8 +133,8 @@ def test_int8_of_a_cnn_is_kept_and_says_how_well_it_agrees(exported: Path, tmp_p
     assert (exported / "model.int8.onnx").stat().st_size < (exported / "model.onnx").stat().st_size / 2
     plain, small = open_bundle(exported), open_bundle(exported, engine="int8")
     seen = crops(3)
-    assert not np.array_equal(plain.odds(seen), small.odds(seen))
-    np.testing.assert_allclose(plain.odds(seen), small.odds(seen), atol=0.2)
+    assert not np.array_equal(plain.probabilities(seen), small.probabilities(seen))
+    np.testing.assert_allclose(plain.probabilities(seen), small.probabilities(seen), atol=0.2)
 
 
 def test_int8_that_ruins_a_vit_is_refused_with_the_figures_and_the_rest_stays(tmp_path: Path) -> None:
@@ -152,9 +142,7 @@ def test_int8_that_ruins_a_vit_is_refused_with_the_figures_and_the_rest_stays(tm
     outliers(folder)
     write(photos(tmp_path / "photos"), tmp_path / "photos.parquet")
     command = ["export", str(folder), "--int8", "--photos", str(tmp_path / "photos.parquet")]
-    done = subprocess.run(
-        [sys.executable, "-m", "whichland", *command], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-m", "whichland", *command], capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert "no int8: same first guess on" in done.stderr
     assert "of 60 photos" in done.stderr
@@ -202,7 +190,9 @@ def test_openvino_computes_in_bf16_only_where_that_agrees(exported: Path, tmp_pa
     assert strict["precision"] == "f32", "40 photos cannot show so much"
     seen = crops(3)
     np.testing.assert_allclose(
-        open_bundle(exported, engine="openvino").odds(seen), open_bundle(exported).odds(seen), atol=1e-3
+        open_bundle(exported, engine="openvino").probabilities(seen),
+        open_bundle(exported).probabilities(seen),
+        atol=1e-3,
     )
 
 

@@ -31,14 +31,7 @@ CHEAPER = {
 
 def test_there_are_the_sixteen_and_newer_ones() -> None:
     assert len(SIXTEEN) == 16
-    assert {member.family for member in SIXTEEN} == {
-        "ResNet",
-        "ResNet-D",
-        "ConvNeXt",
-        "ViT",
-        "DeiT",
-        "SwinV2",
-    }
+    assert {member.family for member in SIXTEEN} == {"ResNet", "ResNet-D", "ConvNeXt", "ViT", "DeiT", "SwinV2"}
     newer = {member.family for member in NEWER}
     assert {"TinyViT", "MobileNet", "EfficientNet", "DINOv2", "DINOv3", "CLIP"} <= newer
     names = [member.arch for member in MEMBERS]
@@ -82,12 +75,7 @@ def test_every_model_takes_another_size(family: str) -> None:
 def test_what_is_told_of_a_model() -> None:
     [member] = matching("resnet50d.ra2*")
     found = facts(member)
-    assert (found.family, found.tier, found.size, found.fixed_size) == (
-        "ResNet-D",
-        "small",
-        (224, 224),
-        False,
-    )
+    assert (found.family, found.tier, found.size, found.fixed_size) == ("ResNet-D", "small", (224, 224), False)
     real = timm.create_model("resnet50d")
     assert found.parameters == sum(p.numel() for p in real.parameters()) - 2048 * 1000 - 1000
     assert found.gmacs == pytest.approx(4.35, rel=0.02)  # as published for this network

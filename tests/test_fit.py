@@ -21,9 +21,9 @@ from whichland.config import to_toml
 from whichland.model import bundle
 from whichland.model.backbone import timm
 from whichland.model.freezing import train_mode
-from whichland.train.config import TrainConfig
-from whichland.train.run import prepare, train
-from whichland.train.stopping import Interrupted
+from whichland.training.config import TrainConfig
+from whichland.training.run import prepare, train
+from whichland.training.stopping import Interrupted
 
 COLOURS = {"DE": (200, 60, 60), "FR": (60, 200, 60), "JP": (60, 60, 200)}
 STEPS = 4  # an epoch
@@ -68,17 +68,13 @@ def test_each_phase_moves_what_it_frees(manifest: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop", [2, 6, 7])
-def test_a_run_stopped_in_either_phase_ends_as_an_uninterrupted_one(
-    manifest: Path, tmp_path: Path, stop: int
-) -> None:
+def test_a_run_stopped_in_either_phase_ends_as_an_uninterrupted_one(manifest: Path, tmp_path: Path, stop: int) -> None:
     settings = config(freeze="backbone:1,none", mixup=0.4, ema=0.9)
     train(manifest, settings, tmp_path / "whole")
     ready = prepare(manifest, settings, tmp_path / "stopped")
     ready.fit.watchers.append(
         lambda line: (
-            raise_signal(SIGINT)
-            if len(log(tmp_path / "stopped", "step")) == stop and line["kind"] == "step"
-            else None
+            raise_signal(SIGINT) if len(log(tmp_path / "stopped", "step")) == stop and line["kind"] == "step" else None
         )
     )
     with pytest.raises(Interrupted):
@@ -105,10 +101,7 @@ def test_the_last_epoch_may_be_a_part_of_one(manifest: Path, tmp_path: Path) -> 
     assert len(rates) == 6
     np.testing.assert_allclose(rates, 1e-3 * 0.01 ** (np.arange(6) / 6))
     steps = log(tmp_path / "run", "loss")
-    assert log(tmp_path / "run", "train_loss", "epoch") == [
-        np.mean(steps[:4]),
-        pytest.approx(np.mean(steps[4:])),
-    ]
+    assert log(tmp_path / "run", "train_loss", "epoch") == [np.mean(steps[:4]), pytest.approx(np.mean(steps[4:]))]
 
 
 def test_parts_of_a_step_add_up_to_the_step(manifest: Path, tmp_path: Path) -> None:
@@ -158,9 +151,7 @@ def test_training_stops_when_it_gets_no_better_and_keeps_the_best(manifest: Path
     assert (again.scores, log(out, "val_macro_f1", "epoch")) == (run.scores, scores)
 
 
-def test_a_run_killed_before_its_bundle_was_written_still_gets_its_scores(
-    manifest: Path, tmp_path: Path
-) -> None:
+def test_a_run_killed_before_its_bundle_was_written_still_gets_its_scores(manifest: Path, tmp_path: Path) -> None:
     run = train(manifest, config(), tmp_path / "run")
     shutil.rmtree(run.bundle)
     again = train(manifest, config(), tmp_path / "run", resume=True)
@@ -183,7 +174,7 @@ def test_deterministic_runs_ask_torch_for_it_and_leave_no_trace(manifest: Path, 
     ready = prepare(manifest, config(deterministic=True), tmp_path / "other")
     assert not torch.are_deterministic_algorithms_enabled()
     del ready
-    import whichland.train.fit as module
+    import whichland.training.fit as module
 
     asked: list[bool] = []
     real = module.Fit._end_of_step
@@ -201,9 +192,7 @@ def test_deterministic_runs_ask_torch_for_it_and_leave_no_trace(manifest: Path, 
 
 @pytest.mark.slow
 def test_two_processes_mix_and_change_phase_as_one(manifest: Path, tmp_path: Path) -> None:
-    settings = config(
-        freeze="front:1,none", cutmix=1.0, mixup=0.5, accumulate=2, clip=1.0, arch="test_vit", size=160
-    )
+    settings = config(freeze="front:1,none", cutmix=1.0, mixup=0.5, accumulate=2, clip=1.0, arch="test_vit", size=160)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(to_toml(settings))
     train(manifest, settings, tmp_path / "one")
@@ -215,9 +204,7 @@ def test_two_processes_mix_and_change_phase_as_one(manifest: Path, tmp_path: Pat
     np.testing.assert_allclose(log(tmp_path / "two", "loss"), log(tmp_path / "one", "loss"), rtol=1e-3)
 
 
-def test_photos_that_are_not_square_are_trained_on_and_judged_in_their_shape(
-    manifest: Path, tmp_path: Path
-) -> None:
+def test_photos_that_are_not_square_are_trained_on_and_judged_in_their_shape(manifest: Path, tmp_path: Path) -> None:
     run = train(manifest, config(epochs=1, size=(32, 80), test_size=None, freeze="front"), tmp_path / "run")
     cfg = json.loads((run.bundle / "config.json").read_text())["pretrained_cfg"]
     assert (cfg["input_size"], cfg["test_input_size"]) == ([3, 32, 80], [3, 64, 128])
@@ -230,25 +217,17 @@ def test_photos_that_are_not_square_are_trained_on_and_judged_in_their_shape(
 
 def test_a_head_may_follow_the_pretrained_classifier(manifest: Path, tmp_path: Path) -> None:
     run = train(manifest, config(epochs=1, head=(16,), head_after="logits"), tmp_path / "run")
-    found = [
-        tuple(t.shape) for n, t in weights(tmp_path / "run").items() if n.startswith("fc.") and t.ndim == 2
-    ]
+    found = [tuple(t.shape) for n, t in weights(tmp_path / "run").items() if n.startswith("fc.") and t.ndim == 2]
     assert [shape[0] for shape in found] == [1000, 16, 3]
     assert bundle.load(run.bundle).model(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
     assert "whichland.load" in (run.bundle / "README.md").read_text()
 
 
-def test_the_first_fit_of_the_head_leaves_the_pretrained_classifier_alone(
-    manifest: Path, tmp_path: Path
-) -> None:
+def test_the_first_fit_of_the_head_leaves_the_pretrained_classifier_alone(manifest: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     pretrained = timm.create_model("test_resnet").state_dict()
     save_file(pretrained, tmp_path / "w.safetensors")
-    given = config(
-        epochs=1, weights=str(tmp_path / "w.safetensors"), head=(16,), head_after="logits", lr=1e-9, ema=0.0
-    )
+    given = config(epochs=1, weights=str(tmp_path / "w.safetensors"), head=(16,), head_after="logits", lr=1e-9, ema=0.0)
     train(manifest, given, tmp_path / "run")
-    (classifier,) = [
-        t for n, t in weights(tmp_path / "run").items() if t.shape[:1] == (1000,) and t.ndim == 2
-    ]
+    (classifier,) = [t for n, t in weights(tmp_path / "run").items() if t.shape[:1] == (1000,) and t.ndim == 2]
     assert torch.allclose(classifier, pretrained["fc.weight"], atol=1e-6)

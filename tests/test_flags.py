@@ -89,11 +89,7 @@ def test_a_flag_wins_over_the_recipe_and_the_recipe_over_the_class(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [
-        (["--head", "512,many"], "--head"),
-        (["--freeze", "some"], "--freeze"),
-        (["--recipe", "none.toml"], "none.toml"),
-    ],
+    [(["--head", "512,many"], "--head"), (["--freeze", "some"], "--freeze"), (["--recipe", "none.toml"], "none.toml")],
 )
 def test_a_wrong_value_is_one_line(arguments: list[str], says: str) -> None:
     with pytest.raises(UserError, match=says) as raised:

@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from whichland.manifest import Manifest, write
 from whichland.model.backbone import timm
 from whichland.model.freezing import train_mode
-from whichland.train.config import TrainConfig
-from whichland.train.frozen_cache import Form, times_before
-from whichland.train.run import prepare, train
-from whichland.train.stopping import Interrupted
+from whichland.training.config import TrainConfig
+from whichland.training.frozen_cache import Form, times_before
+from whichland.training.run import prepare, train
+from whichland.training.stopping import Interrupted
 
 PLAIN = {"min_area": 1.0, "max_stretch": 1.0, "brightness": 0.0, "contrast": 0.0}  # every view is the same
 QUICK = {
@@ -46,9 +46,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / f"{i:02d}.jpg"
         Image.fromarray(pixels).save(path, quality=90)
         split = "val" if i % 8 >= 6 else "train"
-        rows.append(
-            {"image_id": f"t/{i:02d}", "uri": str(path), "source": "t", "country": code, "split": split}
-        )
+        rows.append({"image_id": f"t/{i:02d}", "uri": str(path), "source": "t", "country": code, "split": split})
     frame = pl.DataFrame(rows).with_columns(drop_reason=pl.lit(None, dtype=pl.String))
     return write(Manifest(frame), folder / "m.parquet")
 
@@ -75,9 +73,7 @@ def test_activations_train_as_photos_do(manifest: Path, tmp_path: Path, arch: st
     expected, found = losses(tmp_path / "photos"), losses(tmp_path / "activations")
     np.testing.assert_allclose(found, expected, rtol=2e-3)  # float16 on the disk
     for score in ("val_loss", "val_top1"):
-        judged = [
-            [line[score] for line in lines(tmp_path / name, "epoch")] for name in ("photos", "activations")
-        ]
+        judged = [[line[score] for line in lines(tmp_path / name, "epoch")] for name in ("photos", "activations")]
         np.testing.assert_allclose(judged[1], judged[0], rtol=5e-3)
 
 
@@ -106,16 +102,12 @@ def test_a_kept_cache_is_used_again_and_not_for_other_weights(
     assert losses(tmp_path / "first") != losses(tmp_path / "third")
 
 
-def test_photos_normalised_in_another_way_are_not_found_in_a_kept_cache(
-    manifest: Path, tmp_path: Path
-) -> None:
+def test_photos_normalised_in_another_way_are_not_found_in_a_kept_cache(manifest: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "w.safetensors")
     kept = {"freeze": "front", "cache": str(tmp_path / "cache"), "weights": str(tmp_path / "w.safetensors")}
     for name, mean in (("first", 0.5), ("second", 0.1)):
-        (tmp_path / "w.json").write_text(
-            json.dumps({"preprocessing": {"mean": [mean] * 3, "std": [0.5] * 3}})
-        )
+        (tmp_path / "w.json").write_text(json.dumps({"preprocessing": {"mean": [mean] * 3, "std": [0.5] * 3}}))
         train(manifest, config(**kept, head_first=False, epochs=1), tmp_path / name)
     train(manifest, config(**(kept | {"cache": None}), head_first=False, epochs=1), tmp_path / "fresh")
     assert losses(tmp_path / "second") == losses(tmp_path / "fresh") != losses(tmp_path / "first")
@@ -145,9 +137,7 @@ def test_a_resumed_run_trains_from_the_same_activations(manifest: Path, tmp_path
     ready = prepare(manifest, settings, tmp_path / "stopped")
     stop_at = len(losses(tmp_path / "whole")) // 2
     ready.fit.watchers.append(
-        lambda line: (
-            os.kill(os.getpid(), signal.SIGINT) if len(losses(tmp_path / "stopped")) == stop_at else None
-        )
+        lambda line: os.kill(os.getpid(), signal.SIGINT) if len(losses(tmp_path / "stopped")) == stop_at else None
     )
     with pytest.raises(Interrupted):
         ready.fit.run(train_mode)

@@ -28,7 +28,7 @@ from whichland.model.export import ExportConfig, export
 from whichland.model.export_record import sha256
 from whichland.model.gallery import FILE, Gallery, centred, photos_to_show, read_gallery
 from whichland.model.runner import open_bundle
-from whichland.serve.schema import Answers
+from whichland.serving.schema import Answers
 
 
 def copied(shown: Shown, folder: Path) -> Path:
@@ -86,10 +86,7 @@ def test_only_what_may_be_shown_is_and_the_rest_is_told_in_one_line() -> None:
 
 def test_only_kept_training_photos_of_countries_that_the_model_knows() -> None:
     made = train(40, countries=[*LABELS, "BR"], license=["CC0-1.0"])
-    split, reason = (
-        pl.Series(["train"] * 20 + ["val", "test"] * 10),
-        pl.Series([None, None, None, "dark"] * 10),
-    )
+    split, reason = (pl.Series(["train"] * 20 + ["val", "test"] * 10), pl.Series([None, None, None, "dark"] * 10))
     made = changed(made, split=split, drop_reason=reason)
     found = photos_to_show(made, LABELS, "any", 100)
     assert set(found["split"]) == {"train"}
@@ -109,7 +106,7 @@ def test_countries_have_as_many_and_drives_come_one_by_one() -> None:
 
 def test_nothing_of_a_photo_goes_into_the_file_but_what_is_shown(shown: Shown) -> None:
     frame = pl.read_parquet(shown.bundle / FILE)
-    assert frame.columns == ["country", "license", "credit", "odds", "thumbnail", "drive"]
+    assert frame.columns == ["country", "license", "credit", "probabilities", "thumbnail", "drive"]
     assert sorted(frame["country"]) == sorted([*LABELS] * 3)
     assert set(frame["credit"]) == {
         "contributor 7, Mapillary, CC BY-SA 4.0",
@@ -120,14 +117,7 @@ def test_nothing_of_a_photo_goes_into_the_file_but_what_is_shown(shown: Shown) -
     frame.write_parquet(plain, compression="uncompressed")
     metadata = pl.read_parquet_metadata(shown.bundle / FILE)
     everything = plain.getvalue() + json.dumps(metadata).encode() + (shown.bundle / FILE).read_bytes()
-    secrets = [
-        SECRET,
-        "secret-path",
-        "60.1",
-        *shown.manifest.frame["image_id"],
-        "drive-",
-        str(shown.bundle.parent),
-    ]
+    secrets = [SECRET, "secret-path", "60.1", *shown.manifest.frame["image_id"], "drive-", str(shown.bundle.parent)]
     for secret in secrets:
         assert secret.encode() not in everything, secret
     for thumbnail in frame["thumbnail"]:
@@ -142,8 +132,8 @@ def test_the_nearest_of_a_training_photo_is_itself_and_then_come_other_drives(sh
     gallery, runner = read_gallery(shown.bundle), open_bundle(shown.bundle, engine="torch")
     assert gallery is not None
     seen = [runner.preprocess.crop(np.asarray(Image.open(path))) for path in shown.photos]
-    for odds_K, crop in zip(runner.odds(np.stack(seen)), seen, strict=True):
-        (first, row), *rest = gallery.nearest(odds_K, 4)
+    for probs_K, crop in zip(runner.probabilities(np.stack(seen)), seen, strict=True):
+        (first, row), *rest = gallery.nearest(probs_K, 4)
         assert first == pytest.approx(1, abs=1e-4)
         own = np.asarray(Image.open(io.BytesIO(gallery.thumbnails[row])), float)
         assert np.abs(own - crop).mean() < 12, "the thumbnail is of the photo itself"
@@ -151,16 +141,16 @@ def test_the_nearest_of_a_training_photo_is_itself_and_then_come_other_drives(sh
         assert len({int(gallery.drives[at]) for at in rows}) == 4
         similarities = [first, *(near for near, _ in rest)]
         assert similarities == sorted(similarities, reverse=True)
-    assert len(gallery.nearest(odds_K, 100)) == TRAIN // 3
+    assert len(gallery.nearest(probs_K, 100)) == TRAIN // 3
 
 
 def test_near_is_the_cosine_of_the_centred_log_odds_whatever_the_temperature() -> None:
     random = np.random.default_rng(0)
     logits_NK = random.normal(size=(30, 7))
-    odds = [np.exp(logits_NK / t) / np.exp(logits_NK / t).sum(axis=1, keepdims=True) for t in (1.0, 2.5)]
-    directions = [centred(part.astype(np.float32)) for part in odds]
+    probabilities = [np.exp(logits_NK / t) / np.exp(logits_NK / t).sum(axis=1, keepdims=True) for t in (1.0, 2.5)]
+    directions = [centred(part.astype(np.float32)) for part in probabilities]
     found = []
-    for part, own in zip(directions, odds, strict=True):
+    for part, own in zip(directions, probabilities, strict=True):
         unit = part / np.linalg.norm(part, axis=1, keepdims=True)
         nothing = (None,) * 29
         gallery = Gallery(
@@ -218,9 +208,7 @@ def note_hash(folder: Path) -> None:
     (folder / "whichland.json").write_text(json.dumps(info), encoding="utf-8")
 
 
-def test_a_damaged_file_is_one_clear_line(
-    shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_file_is_one_clear_line(shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = copied(shown, tmp_path)
     path, whole = folder / FILE, (folder / FILE).read_bytes()
     for damaged in (whole[:-100], b"", whole[:5000] + b"\0" + whole[5001:]):
@@ -276,9 +264,7 @@ def test_the_command_says_what_it_wrote(shown: Shown, tmp_path: Path) -> None:
     folder = copied(shown, tmp_path)
     write(shown.manifest, tmp_path / "photos.parquet")
     command = ["export", str(folder), "--photos", str(tmp_path / "photos.parquet"), "--gallery", "open"]
-    done = subprocess.run(
-        [sys.executable, "-m", "whichland", *command], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-m", "whichland", *command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "21 training photos: " in done.stdout
     assert "CC-BY-SA-4.0 (7)" in done.stdout
@@ -346,17 +332,15 @@ import sys
 heavy = ("torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "sklearn", "matplotlib")
 sys.modules.update(dict.fromkeys(heavy))
 import numpy as np
-from whichland.serve.answers import neighbours
-from whichland.serve.service import open_service
+from whichland.serving.answers import neighbours
+from whichland.serving.service import open_service
 service = open_service(sys.argv[1])
-odds = service.runner.odds(np.zeros((1, 64, 64, 3), np.uint8))[0]
-print(len(neighbours(service, odds, 6)), service.runner.engine)
+probabilities = service.runner.probabilities(np.zeros((1, 64, 64, 3), np.uint8))[0]
+print(len(neighbours(service, probabilities, 6)), service.runner.engine)
 service.close()
 """
 
 
 def test_it_is_shown_without_torch(shown: Shown) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", LIGHT, shown.bundle], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", LIGHT, shown.bundle], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["6", "onnx"], done.stderr

@@ -33,9 +33,7 @@ def made(*rows: tuple[tuple[float | None, float | None], str | None]) -> Manifes
     return Manifest(frame.head(0)).with_step("ingest", complete(frame))
 
 
-def row(
-    place: tuple[float | None, float | None], label: str | None, **settings: object
-) -> tuple[object, ...]:
+def row(place: tuple[float | None, float | None], label: str | None, **settings: object) -> tuple[object, ...]:
     """(country, conflict, swapped) of one photo."""
     found = geocode(made((place, label)), GeocodeConfig(**settings)).frame
     return found.select("country", "country_conflict", "swapped_country").row(0)
@@ -58,9 +56,7 @@ def row(
         (ROME[::-1], "FR", ("ET", True, None)),
     ],
 )
-def test_one_photo(
-    place: tuple[float | None, float | None], label: str | None, expected: tuple[object, ...]
-) -> None:
+def test_one_photo(place: tuple[float | None, float | None], label: str | None, expected: tuple[object, ...]) -> None:
     assert row(place, label) == expected
 
 
@@ -135,15 +131,11 @@ def test_command(tmp_path: Path) -> None:
     file, out = tmp_path / "a.parquet", tmp_path / "b.parquet"
     write(made((PARIS, "JP"), (SAN_JUAN, None)), file)
     command = [sys.executable, "-m", "whichland", "data", "geocode", str(file), "-o", str(out), "--json"]
-    done = subprocess.run(
-        [*command, "--territories", "sovereign"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([*command, "--territories", "sovereign"], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["rows"] == 2
     assert "conflicts 1" in done.stderr
     assert read(out).frame["country"].to_list() == ["FR", "US"]
-    failed = subprocess.run(
-        [*command, "--territories", "nowhere.csv"], capture_output=True, text=True, check=False
-    )
+    failed = subprocess.run([*command, "--territories", "nowhere.csv"], capture_output=True, text=True, check=False)
     assert failed.returncode == 2
     assert "nowhere.csv" in failed.stderr
     assert "Traceback" not in failed.stderr

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from whichland.explain.faithfulness import clue_mass
-from whichland.explain.gradcam import gradcam, gradcam_and_logits, gradcam_plus_plus, layercam
-from whichland.explain.seam import cut
+from whichland.explanation.activations import activations
+from whichland.explanation.faithfulness import clue_mass
+from whichland.explanation.gradcam import gradcam, gradcam_and_logits, gradcam_plus_plus, layercam
 from whichland.model.backbone import timm
 from whichland.model.head import replace_head
 
@@ -71,14 +71,6 @@ def test_where_the_three_methods_part() -> None:
     assert layercam(TwoPlaces(), x, 0)[0].tolist() == [[1.0, 0.0], [0.0, 0.0]]
     cam = torch.tensor([[2.0, 4.0], [0.0, 0.0]]) / (2 + 6) + torch.ones(2, 2) / (2 + 4)
     torch.testing.assert_close(gradcam_plus_plus(TwoPlaces(), x, 0)[0], cam / cam.max())
-
-
-def test_one_call_without_naming_a_module() -> None:
-    import whichland.explain
-
-    x = random_input(1, 4, 16, 16)
-    assert torch.equal(whichland.explain.gradcam(OneChannelAClass(), x, 1), gradcam(OneChannelAClass(), x, 1))
-    assert whichland.explain.layercam is layercam
 
 
 def test_targets_top_guess_one_each_and_difference() -> None:
@@ -164,9 +156,7 @@ def test_a_photo_is_explained_as_if_alone(name: str, arguments: dict[str, object
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"), [MODELS[i] for i in (0, 5, 10, 14)], ids=["cnn", "vit", "swin", "cait"]
-)
+@pytest.mark.parametrize(("name", "arguments"), [MODELS[i] for i in (0, 5, 10, 14)], ids=["cnn", "vit", "swin", "cait"])
 def test_the_map_stands_upright(name: str, arguments: dict[str, object]) -> None:
     """Change one corner of the input: the features that the map is made of change there, not elsewhere.
 
@@ -175,7 +165,7 @@ def test_the_map_stands_upright(name: str, arguments: dict[str, object]) -> None
     model = make(name, **arguments)
     flat, marked = torch.zeros(1, 3, 160, 96), torch.zeros(1, 3, 160, 96)
     marked[:, :, 128:, :16] = 5.0
-    before, after = (cut(model, x, 0).activation for x in (flat, marked))
+    before, after = (activations(model, x, 0).activation for x in (flat, marked))
     change = (after - before).abs().sum(dim=1)[0]
     row, column = divmod(int(change.argmax()), change.shape[1])
     assert row >= change.shape[0] * 3 // 5

@@ -10,9 +10,9 @@ from whichland.config import build, read_toml
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 from whichland.model.families import SIXTEEN
-from whichland.study import grid as grids
-from whichland.study.grid import Grid, read_grid
-from whichland.train.config import TrainConfig
+from whichland.studies import grid as grids
+from whichland.studies.grid import Grid, read_grid
+from whichland.training.config import TrainConfig
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
@@ -66,11 +66,7 @@ def test_tables_change_several_settings_and_name_a_model(tmp_path: Path) -> None
         arch = "resnet18.a1_in1k"
         """,
     )
-    assert [cell.model for cell in grid.cells] == [
-        "small, lr 0.001",
-        "small, lr 0.01",
-        "arch=resnet18.a1_in1k",
-    ]
+    assert [cell.model for cell in grid.cells] == ["small, lr 0.001", "small, lr 0.01", "arch=resnet18.a1_in1k"]
     assert grid.cells[0].config.size == 64
     assert [cell.tier for cell in grid.cells] == ["tiny", "tiny", "tiny"], "the last is known by its arch"
     assert grid.cells[2].family == "ResNet"
@@ -78,9 +74,7 @@ def test_tables_change_several_settings_and_name_a_model(tmp_path: Path) -> None
 
 
 def test_equal_settings_are_one_run(tmp_path: Path) -> None:
-    grid = read(
-        tmp_path, '[[grid]]\narch=["test_vit"]\nseed=[0, 1]\n[[grid]]\narch=["test_vit"]\nlr=[0.001]\n'
-    )
+    grid = read(tmp_path, '[[grid]]\narch=["test_vit"]\nseed=[0, 1]\n[[grid]]\narch=["test_vit"]\nlr=[0.001]\n')
     assert (len(grid.cells), grid.repeated) == (2, 1), "lr 0.001 is the default, so the last is the first"
 
 
@@ -112,10 +106,7 @@ def test_a_run_is_another_where_a_default_data_or_weights_change(
         ("[grid]\narch = []\n", "an axis needs a value"),
         ("[grid]\nrates = [1]\n", "grid: unknown setting 'rates'"),
         ("[grid]\nlr = [1, 0]\n", "lr 0.0: give a number above 0"),
-        (
-            '[[grid]]\n[[grid.m]]\nname="a"\nlr=1.0\n[[grid.m]]\nname="a"\nlr=2.0\n',
-            "give the tables of an axis a name",
-        ),
+        ('[[grid]]\n[[grid.m]]\nname="a"\nlr=1.0\n[[grid.m]]\nname="a"\nlr=2.0\n', "give the tables of an axis a name"),
     ],
 )
 def test_what_is_no_grid_is_said_with_its_place(tmp_path: Path, text: str, message: str) -> None:
@@ -133,9 +124,7 @@ def test_the_full_grid_is_the_recipes_of_the_write_up() -> None:
     assert len(cells) == 48
     recipes = {
         (member.family, member.tier, photos): build(
-            TrainConfig,
-            read_toml(RECIPES / f"dashcam-{member.family.lower()}-{member.tier}-{photos}.toml"),
-            "recipe",
+            TrainConfig, read_toml(RECIPES / f"dashcam-{member.family.lower()}-{member.tier}-{photos}.toml"), "recipe"
         )
         for member in SIXTEEN
         for photos in (100, 200, 300)

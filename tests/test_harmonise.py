@@ -97,9 +97,7 @@ def test_what_was_measured_of_the_panorama_is_not_said_of_its_views(merged: Mani
         assert views[name].null_count() == views.height
         assert photos[name].null_count() == 0
     again = measure(made, workers=1, progress=False)
-    assert set(again.frame.filter(pl.col("source") == "pano").select("width", "height").iter_rows()) == {
-        (120, 120)
-    }
+    assert set(again.frame.filter(pl.col("source") == "pano").select("width", "height").iter_rows()) == {(120, 120)}
 
 
 def test_all_files_have_one_header_and_no_metadata(merged: Manifest, tmp_path: Path) -> None:
@@ -136,9 +134,7 @@ def test_the_same_bytes_however_many_processes_and_after_an_interruption(
     run(merged, tmp_path / "two", harmonise=True, quality=60, **STRIP)  # other settings, other files
     assert len(list((tmp_path / "two").iterdir())) == 6
 
-    other = merged.frame.with_columns(
-        pl.col("sha256").str.replace("^.", "x")
-    )  # a file changed under its name
+    other = merged.frame.with_columns(pl.col("sha256").str.replace("^.", "x"))  # a file changed under its name
     run(Manifest(other, merged.history), tmp_path / "two", harmonise=True, **STRIP)
     assert len(list((tmp_path / "two").iterdir())) == 9
 

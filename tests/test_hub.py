@@ -137,9 +137,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
         for name in ("HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY"):
             environment.pop(name, None)
         command = [sys.executable, "-c", ASK, hub.address, str(cache), json.dumps(STEPS)]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=240
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
     assert "hf_thisMustNeverBeShown" not in done.stdout + done.stderr
     found = {line["name"]: line for line in map(json.loads, done.stdout.splitlines())}
     print(json.dumps(found, indent=1), done.stderr, *hub.asked, sep="\n")  # shown when a test fails
@@ -185,23 +183,14 @@ def test_what_was_cut_off_goes_on_where_it_stopped(answers: Answers) -> None:
     assert answers["drops once"]["rows"]["image_id"] == ["streets/a", "streets/b", "streets/c"]
     assert "the same command goes on" in answers["drops"]["error"]
     assert answers["resumed"]["rows"] == answers["good"]["rows"]
-    went_on = [
-        line for line in answers["asked"]["all"] if line.startswith("drops once GET") and "bytes=" in line
-    ]
+    went_on = [line for line in answers["asked"]["all"] if line.startswith("drops once GET") and "bytes=" in line]
     assert len(went_on) == 2, "each of two shards was cut off once and goes on from there"
 
 
 def test_the_newer_set_of_shards_is_read(answers: Answers) -> None:
-    assert answers["twice"]["rows"]["image_id"] == [
-        *("twice/new0", "twice/more0", "twice/new1", "twice/more1"),
-    ]
-    assert (
-        "several sets of shards, of 2 (2 there), of 3 (3 there): reading the one of 2"
-        in answers["twice"]["said"]
-    )
-    assert not [line for line in answers["asked"]["all"] if "of-00003" in line], (
-        "the old set was fetched, too"
-    )
+    assert answers["twice"]["rows"]["image_id"] == [*("twice/new0", "twice/more0", "twice/new1", "twice/more1")]
+    assert "several sets of shards, of 2 (2 there), of 3 (3 there): reading the one of 2" in answers["twice"]["said"]
+    assert not [line for line in answers["asked"]["all"] if "of-00003" in line], "the old set was fetched, too"
 
 
 @pytest.mark.parametrize(
@@ -280,11 +269,7 @@ def test_a_process_that_has_used_the_hub_for_nothing_else_says_so_in_one_line(tm
     environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
     words = ["data", "ingest", "hub:nobody/nothing", "-o", str(tmp_path / "m.parquet")]
     done = subprocess.run(
-        [sys.executable, "-m", "whichland", *words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-m", "whichland", *words], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.splitlines()[-1].startswith("whichland: hub:nobody/nothing: not in the hub's cache")

@@ -102,9 +102,7 @@ def test_files_that_are_no_json(tmp_path: Path) -> None:
         ingest(f"kartaview:{tmp_path}/list.json")
 
 
-def test_a_photo_that_was_not_fetched_may_be_left_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_photo_that_was_not_fetched_may_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     origin = save(put(tmp_path, "1.png"), answer(photo(1), photo(2)))
     assert ingest(origin, skip_unknown=True).frame["uri"].to_list() == [f"{tmp_path}/1.png"]
     assert "1 of 2 rows left out whose photos are not there" in capsys.readouterr().err

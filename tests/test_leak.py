@@ -15,7 +15,7 @@ from whichland.cli.main import root
 from whichland.curate.clean import clean
 from whichland.curate.split import SplitConfig, split
 from whichland.errors import UserError
-from whichland.evaluate.leak import FOLDS, _arms, answers, drawn, grouped_folds, leak, random_folds
+from whichland.evaluation.leak import FOLDS, _arms, answers, drawn, grouped_folds, leak, random_folds
 from whichland.manifest import Manifest, write
 from whichland.model import features as seen
 from whichland.model.backbone import timm
@@ -94,9 +94,7 @@ def test_features_are_kept_and_unreadable_photos_have_none(
 
     asked: list[str] = []
     see = seen._see
-    monkeypatch.setattr(
-        seen, "_see", lambda some, *rest: (asked.extend(key for _, key in some), see(some, *rest))
-    )
+    monkeypatch.setattr(seen, "_see", lambda some, *rest: (asked.extend(key for _, key in some), see(some, *rest)))
     again = features([*photos[:5]], ["a", "b", "c", "d", "e"], TINY, tmp_path)
     assert asked == ["e"]
     assert (again[:4] == first[:4]).all()
@@ -116,17 +114,13 @@ def test_a_missing_file_of_weights_is_not_taken_for_none_and_a_broken_cache_is_n
             features(photos[:2], ["a", "b"], TINY, tmp_path)
 
 
-def test_vectors_of_weights_normalised_in_another_way_are_not_found(
-    photos: list[str], tmp_path: Path
-) -> None:
+def test_vectors_of_weights_normalised_in_another_way_are_not_found(photos: list[str], tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "w.safetensors")
     given = BackboneConfig(arch="test_resnet", weights=str(tmp_path / "w.safetensors"), size=64)
     made = []
     for mean in (0.5, 0.1):
-        (tmp_path / "w.json").write_text(
-            json.dumps({"preprocessing": {"mean": [mean] * 3, "std": [0.5] * 3}})
-        )
+        (tmp_path / "w.json").write_text(json.dumps({"preprocessing": {"mean": [mean] * 3, "std": [0.5] * 3}}))
         made.append(features(photos[:2], ["a", "b"], given, tmp_path))
     assert not (made[0] == made[1]).all()
 
@@ -143,9 +137,7 @@ def test_the_leak_of_real_files_end_to_end(
     photos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each photo stands in the table with a twin of its own bytes in its group: nearest neighbours find it."""
-    table = measured(
-        80, countries=["FR", "JP"], uri=[*photos, *photos], sha256=[str(row % 40) for row in range(80)]
-    )
+    table = measured(80, countries=["FR", "JP"], uri=[*photos, *photos], sha256=[str(row % 40) for row in range(80)])
     frame = table.frame.with_columns(drop_reason=pl.lit(None, dtype=pl.String))
     cut = split(Manifest(frame, table.history), SplitConfig(near_duplicate_distance=-1))
     found = leak(cut, TINY, cache=tmp_path / "features")
@@ -153,17 +145,7 @@ def test_the_leak_of_real_files_end_to_end(
     assert found.nearest.low > 0.05
     assert (tmp_path / "features").is_dir()
     before, after = write(cut, tmp_path / "before.parquet"), tmp_path / "after.parquet"
-    words = [
-        "data",
-        "split",
-        before,
-        "-o",
-        after,
-        "--report-leak",
-        "--json",
-        "--near-duplicate-distance",
-        "-1",
-    ]
+    words = ["data", "split", before, "-o", after, "--report-leak", "--json", "--near-duplicate-distance", "-1"]
     words += ["--arch", "test_resnet", "--weights", "none", "--size", "64"]
     root()([*map(str, words)], prog_name="whichland", standalone_mode=False)
     printed = json.loads(capsys.readouterr().out)

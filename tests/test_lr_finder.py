@@ -16,10 +16,10 @@ import whichland as wl
 from tinted import tinted
 from whichland.errors import UserError
 from whichland.model.freezing import train_mode
-from whichland.train.config import TrainConfig
-from whichland.train.fit import Fit
-from whichland.train.lr_finder import find_lr, suggest, sweep_rates
-from whichland.train.run import prepare, train
+from whichland.training.config import TrainConfig
+from whichland.training.fit import Fit
+from whichland.training.lr_finder import find_lr, suggest, sweep_rates
+from whichland.training.run import prepare, train
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +73,7 @@ def test_a_leap_at_the_end_does_not_move_the_suggestion() -> None:
         (np.array([np.nan]), "diverges at once: start the sweep below 1.0e-06"),
     ],
 )
-def test_where_no_rate_can_be_suggested_one_line_says_why(
-    given: np.ndarray, words: str, tmp_path: Path
-) -> None:
+def test_where_no_rate_can_be_suggested_one_line_says_why(given: np.ndarray, words: str, tmp_path: Path) -> None:
     sweep = suggest(np.geomspace(1e-6, 1, 100)[: len(given)], given, complete=len(given) == 100)
     assert sweep.lr is None
     assert sweep.steepest is None

@@ -60,8 +60,7 @@ def test_a_step_leaves_the_manifest_it_came_from_as_it_was() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.text(max_size=8), st.none() | st.floats(allow_nan=False), st.none() | st.booleans()),
-        max_size=6,
+        st.tuples(st.text(max_size=8), st.none() | st.floats(allow_nan=False), st.none() | st.booleans()), max_size=6
     )
 )
 def test_any_values_come_back(
@@ -92,9 +91,7 @@ def test_phash_keeps_all_64_bits(tmp_path: Path) -> None:
     ],
     ids=["missing", "type", "values", "repeated", "empty"],
 )
-def test_what_breaks_the_schema_is_refused_in_one_line(
-    tmp_path: Path, frame: pl.DataFrame, says: str
-) -> None:
+def test_what_breaks_the_schema_is_refused_in_one_line(tmp_path: Path, frame: pl.DataFrame, says: str) -> None:
     path = tmp_path / "bad.parquet"
     frame.write_parquet(path)
     assert any(says in problem for problem in problems(frame))
@@ -133,9 +130,7 @@ def test_a_step_that_comes_too_early_says_what_to_run_first() -> None:
         Manifest(table()).require("uri", "phash", hint="run `whichland data measure` first")
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_rest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(Manifest(table(country=["NA", "NO"])), tmp_path / "m.parquet")
     before = path.read_bytes()
 

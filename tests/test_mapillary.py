@@ -97,13 +97,10 @@ def test_polygon_ids_and_sequence(run: Callable[..., Harvested], server: Mapilla
     triangle = [[lon - 0.004, lat - 0.004], [lon + 0.004, lat - 0.004], [lon, lat + 0.004]]
     file = tmp_path / "area, small.geojson"
     geometry = {"type": "Polygon", "coordinates": [[*triangle, triangle[0]]]}
-    file.write_text(
-        json.dumps({"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": geometry}]})
-    )
+    file.write_text(json.dumps({"type": "FeatureCollection", "features": [{"type": "Feature", "geometry": geometry}]}))
     frame = run(f"mapillary:polygon={file}", "polygon").manifest.frame
     inside = frame.filter(
-        (pl.col("lat") >= lat - 0.004)
-        & (pl.col("lat") <= lat + 0.004 - 2 * (pl.col("lon") - lon).abs() + 1e-9)
+        (pl.col("lat") >= lat - 0.004) & (pl.col("lat") <= lat + 0.004 - 2 * (pl.col("lon") - lon).abs() + 1e-9)
     )
     assert 0 < frame.height == inside.height < len(images)
 
@@ -228,9 +225,7 @@ def test_a_host_that_is_down_ends_the_harvest_with_a_way_on(tmp_path: Path) -> N
     assert TOKEN not in str(caught.value)
 
 
-def test_searches_that_are_all_refused_do_not_eat_the_budget(
-    run: Callable[..., Harvested], server: Mapillary
-) -> None:
+def test_searches_that_are_all_refused_do_not_eat_the_budget(run: Callable[..., Harvested], server: Mapillary) -> None:
     server.deny = True
     with pytest.raises(UserError, match="in a row failed, the last with: HTTP 400"):
         run()
@@ -263,11 +258,7 @@ def test_a_refused_token_is_said_without_it(server: Mapillary, tmp_path: Path) -
     words = [sys.executable, "-m", "whichland", "data", "fetch", ALL, "-o", str(tmp_path / "m.parquet")]
     environment = {**os.environ, "MAPILLARY_API": server.api.address}
     done = subprocess.run(
-        [*words, "--token-file", str(tmp_path / "token")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        [*words, "--token-file", str(tmp_path / "token")], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
     assert "does not accept the token" in done.stderr
@@ -275,9 +266,7 @@ def test_a_refused_token_is_said_without_it(server: Mapillary, tmp_path: Path) -
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "url", ["http://[::bad", "file:///etc/passwd", "not an address", "", "ftp://127.0.0.1/a.jpg"]
-)
+@pytest.mark.parametrize("url", ["http://[::bad", "file:///etc/passwd", "not an address", "", "ftp://127.0.0.1/a.jpg"])
 def test_what_is_no_address_of_a_photo_is_not_asked_for(server: Mapillary, tmp_path: Path, url: str) -> None:
     journal = Journal(tmp_path)
     client = Client(server.api.address, TOKEN, QUICK, journal)
@@ -300,17 +289,13 @@ def test_a_redirect_to_what_is_no_address_is_tried_again(server: Mapillary, tmp_
     journal.close()
 
 
-def test_proxies_that_cannot_be_used_are_told(
-    run: Callable[..., Harvested], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxies_that_cannot_be_used_are_told(run: Callable[..., Harvested], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "nonsense://localhost:1")
     with pytest.raises(UserError, match="ALL_PROXY"):
         run()
 
 
-def test_a_list_of_ids_may_be_mended(
-    run: Callable[..., Harvested], server: Mapillary, tmp_path: Path
-) -> None:
+def test_a_list_of_ids_may_be_mended(run: Callable[..., Harvested], server: Mapillary, tmp_path: Path) -> None:
     file, native = tmp_path / "ids.txt", min(server.world.images)
     file.write_text(f"{native}\nnot an id\n")
     with pytest.raises(UserError, match="entry 2"):

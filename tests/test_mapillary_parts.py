@@ -81,9 +81,7 @@ def test_what_is_no_photo_is_refused(data: bytes) -> None:
         {"id": "1", "geometry": {"coordinates": []}, "creator": "x", "captured_at": "soon", "sequence": 5},
         {"id": "1", "geometry": {"coordinates": [200, 95]}, "captured_at": 10**18, "compass_angle": None},
         {"id": 1, "geometry": {"coordinates": ["10", "59"]}, "camera_type": "fisheye", "is_pano": False},
-        json.loads(
-            '{"id": "1", "captured_at": 1e999, "compass_angle": -1e999, "width": NaN, "height": 1e999}'
-        ),
+        json.loads('{"id": "1", "captured_at": 1e999, "compass_angle": -1e999, "width": NaN, "height": 1e999}'),
         {"id": "1" * 300},
     ],
 )
@@ -101,19 +99,8 @@ def test_missing_and_odd_fields_become_null(image: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "origin",
     [
-        *(
-            "mapillary:",
-            "mapillary:bbox",
-            "mapillary:bbox=1,2,3",
-            "mapillary:bbox=1,5,2,4",
-            "mapillary:bbox=a,b,c,d",
-        ),
-        *(
-            "mapillary:bbox=0,0,1,95",
-            "mapillary:town=Oslo",
-            "mapillary:country=Narnia,quota=3",
-            "mapillary:country=NO",
-        ),
+        *("mapillary:", "mapillary:bbox", "mapillary:bbox=1,2,3", "mapillary:bbox=1,5,2,4", "mapillary:bbox=a,b,c,d"),
+        *("mapillary:bbox=0,0,1,95", "mapillary:town=Oslo", "mapillary:country=Narnia,quota=3", "mapillary:country=NO"),
         *("mapillary:country=NO,quota=0", "mapillary:polygon=nowhere.json", "mapillary:ids="),
     ],
 )
@@ -156,9 +143,7 @@ def test_photos_lie_in_a_hundred_folders(tmp_path: Path) -> None:
 
 
 def test_half_a_surrogate_pair_is_replaced() -> None:
-    record = to_record(
-        json.loads('{"id": "1", "sequence": "a\\ud800", "creator": {"username": "\\udfff"}}'), "url"
-    )
+    record = to_record(json.loads('{"id": "1", "sequence": "a\\ud800", "creator": {"username": "\\udfff"}}'), "url")
     assert record is not None
     row = to_frame([json.dumps(record)], ["/a.jpg"]).row(0, named=True)
     assert (row["sequence"], row["creator"]) == ("a?", "?")

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from whichland.errors import UserError
-from whichland.explain.gallery import gallery
-from whichland.explain.maximise import Goal, MaximiseConfig, maximise
+from whichland.explanation.gallery import gallery
+from whichland.explanation.maximise import Goal, MaximiseConfig, maximise
 from whichland.images.preprocess import Preprocess
 from whichland.model.backbone import timm
 
@@ -47,9 +47,7 @@ def test_a_class_a_channel_and_the_rest_of_the_model() -> None:
 
 def test_a_unit_is_one_place() -> None:
     still = MaximiseConfig(steps=60, jitter=0, turn=0, zoom=0, decay=0)
-    ((picture,), _) = maximise(
-        Colours(), [Goal(kind="unit", number=0, layer="body", place=(4, 40))], PLAIN, still
-    )
+    ((picture,), _) = maximise(Colours(), [Goal(kind="unit", number=0, layer="body", place=(4, 40))], PLAIN, still)
     excess = picture[..., 0].astype(float) - picture[..., 1:].mean(axis=2)
     assert np.unravel_index(excess.argmax(), excess.shape) == (4, 40)
 

@@ -66,16 +66,10 @@ def test_hash_is_the_sign_of_the_low_frequencies() -> None:
 
 def test_hash_survives_size_quality_and_blur_but_not_another_scene(tmp_path: Path) -> None:
     original = photo(5, size=(800, 600))
-    twins = {
-        "smaller": original.resize((400, 300)),
-        "blurred": original.filter(ImageFilter.GaussianBlur(5)),
-    }
+    twins = {"smaller": original.resize((400, 300)), "blurred": original.filter(ImageFilter.GaussianBlur(5))}
     base = measure_image(str(save(original, tmp_path / "a.jpg", 95)))
     poor = measure_image(str(save(original, tmp_path / "poor.jpg", 30)))
-    others = [
-        poor,
-        *(measure_image(str(save(twin, tmp_path / f"{name}.jpg"))) for name, twin in twins.items()),
-    ]
+    others = [poor, *(measure_image(str(save(twin, tmp_path / f"{name}.jpg"))) for name, twin in twins.items())]
     assert all((base.phash ^ other.phash).bit_count() <= 4 for other in others)
     assert others[-1].sharpness < base.sharpness / 2
     stranger = measure_image(str(save(photo(6), tmp_path / "b.jpg")))

@@ -10,13 +10,7 @@ from curated import measured
 from whichland import manifest
 from whichland.curate.check import check
 from whichland.curate.clean import clean
-from whichland.curate.merge import (
-    MergeConfig,
-    lone_countries,
-    merge,
-    source_by_country,
-    source_told_by_country,
-)
+from whichland.curate.merge import MergeConfig, lone_countries, merge, source_by_country, source_told_by_country
 from whichland.curate.split import split
 from whichland.errors import UserError
 from whichland.manifest import Manifest
@@ -57,14 +51,11 @@ def test_check_knows_what_the_inputs_went_through(two: tuple[Manifest, Manifest]
     twice = merge((merge(two), named("third", ("FR",), seed=2)))
     assert [line for line in check(twice) if line.startswith("history")] == []
     unmeasured = [Manifest(table.frame, table.history[:1]) for table in two]
-    assert "no step 'measure'" in next(
-        line for line in check(merge(unmeasured)) if line.startswith("history")
-    )
+    assert "no step 'measure'" in next(line for line in check(merge(unmeasured)) if line.startswith("history"))
 
 
 @pytest.mark.parametrize(
-    ("countries", "kept"),
-    [("all", {"FR", "JP", "NA", "HU"}), ("shared", {"FR", "NA"}), ("first", {"FR", "JP", "NA"})],
+    ("countries", "kept"), [("all", {"FR", "JP", "NA", "HU"}), ("shared", {"FR", "NA"}), ("first", {"FR", "JP", "NA"})]
 )
 def test_label_space(two: tuple[Manifest, Manifest], countries: str, kept: set[str]) -> None:
     merged = merge(two, MergeConfig(countries=countries))  # type: ignore[arg-type]
@@ -136,13 +127,7 @@ def test_command(two: tuple[Manifest, Manifest], tmp_path: Path) -> None:
     done = command("merge", *paths, "-o", out, "--json")
     said = json.loads(done.stdout)
     assert (said["rows"], said["views"], said["source_from_country"]) == (20, 0, 0.8)
-    assert said["countries"][2] == {
-        "country": "HU",
-        "name": "Hungary",
-        "kaggle": 0,
-        "pano": 4,
-        "only_in": "pano",
-    }
+    assert said["countries"][2] == {"country": "HU", "name": "Hungary", "kaggle": 0, "pano": 4, "only_in": "pano"}
     assert "'pano' alone: HU" in done.stderr
     assert len(manifest.read(out)) == 20
 
@@ -156,9 +141,7 @@ def test_command_wants_a_folder_for_pictures(two: tuple[Manifest, Manifest], tmp
 def test_renamed_views_still_belong_to_their_panorama() -> None:
     made = named("pano", ("FR",), 3)
     whole = made.frame["image_id"][0]
-    cut = made.frame.with_columns(
-        panorama=pl.when(pl.int_range(pl.len()) > 0).then(pl.lit(whole)),
-    )
+    cut = made.frame.with_columns(panorama=pl.when(pl.int_range(pl.len()) > 0).then(pl.lit(whole)))
     other = Manifest(cut, made.history)
     merged = merge((other, other), MergeConfig(sources=("a", "b")))
     assert merged.frame["panorama"].to_list() == [
@@ -170,9 +153,7 @@ def test_renamed_views_still_belong_to_their_panorama() -> None:
 def test_own_columns_that_do_not_go_together_are_named(two: tuple[Manifest, Manifest]) -> None:
     left, right = (
         Manifest(table.frame.with_columns(extra), table.history)
-        for table, extra in zip(
-            two, (pl.struct("lat", "lon").alias("mine"), pl.lit(3).alias("mine")), strict=True
-        )
+        for table, extra in zip(two, (pl.struct("lat", "lon").alias("mine"), pl.lit(3).alias("mine")), strict=True)
     )
     with pytest.raises(UserError, match=r"mine .*Int32.*Struct"):
         merge((left, right))

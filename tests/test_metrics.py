@@ -6,59 +6,45 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from whichland.evaluate.metrics import (
-    SCORES,
-    Outcomes,
-    by_country,
-    confusion,
-    floors,
-    scores,
-    worst_tenth,
-)
+from whichland.evaluation.metrics import SCORES, Outcomes, by_country, confusion, floors, scores, worst_tenth
 
 
 def random_outcomes(seed: int, photos: int, labels: int) -> tuple[Outcomes, np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     # uneven classes, some of them without photos, some never guessed
     truth = random.choice(labels, photos, p=random.dirichlet(np.full(labels, 0.5)))
-    odds = random.dirichlet(np.full(labels, 0.3), photos)
-    odds[np.arange(photos), truth] += random.uniform(0, 1, photos)
-    return Outcomes.from_probabilities(truth, odds), truth, odds
+    probabilities = random.dirichlet(np.full(labels, 0.3), photos)
+    probabilities[np.arange(photos), truth] += random.uniform(0, 1, photos)
+    return Outcomes.from_probabilities(truth, probabilities), truth, probabilities
 
 
-def by_sklearn(truth: np.ndarray, odds: np.ndarray, weights: np.ndarray | None) -> list[float]:
-    guess, labels = odds.argmax(axis=1), odds.shape[1]
+def by_sklearn(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None) -> list[float]:
+    guess, labels = probabilities.argmax(axis=1), probabilities.shape[1]
     present = np.unique(truth if weights is None else truth[weights > 0])
     f1 = sk.f1_score(truth, guess, labels=present, average="macro", sample_weight=weights, zero_division=0)
-    recall = sk.recall_score(
-        truth, guess, labels=present, average="macro", sample_weight=weights, zero_division=0
-    )
-    top5 = sk.top_k_accuracy_score(truth, odds, k=5, labels=np.arange(labels), sample_weight=weights)
+    recall = sk.recall_score(truth, guess, labels=present, average="macro", sample_weight=weights, zero_division=0)
+    top5 = sk.top_k_accuracy_score(truth, probabilities, k=5, labels=np.arange(labels), sample_weight=weights)
     return [sk.accuracy_score(truth, guess, sample_weight=weights), top5, f1, recall]
 
 
 @given(st.integers(0, 10_000), st.integers(1, 80), st.integers(6, 25), st.booleans())
 @settings(deadline=None, max_examples=60)
-def test_scores_agree_with_scikit_learn_weighted_and_not(
-    seed: int, photos: int, labels: int, weighted: bool
-) -> None:
-    outcomes, truth, odds = random_outcomes(seed, photos, labels)
+def test_scores_agree_with_scikit_learn_weighted_and_not(seed: int, photos: int, labels: int, weighted: bool) -> None:
+    outcomes, truth, probabilities = random_outcomes(seed, photos, labels)
     weights = None
     if weighted:
         weights = np.random.default_rng(seed).integers(0, 4, photos).astype(float)
         weights[0] = 1.0
-    np.testing.assert_allclose(scores(outcomes, weights), by_sklearn(truth, odds, weights), atol=1e-12)
+    np.testing.assert_allclose(scores(outcomes, weights), by_sklearn(truth, probabilities, weights), atol=1e-12)
 
 
 def test_country_scores_and_confusion_agree_with_scikit_learn() -> None:
-    outcomes, truth, odds = random_outcomes(3, 200, 12)
-    guess = odds.argmax(axis=1)
+    outcomes, truth, probabilities = random_outcomes(3, 200, 12)
+    guess = probabilities.argmax(axis=1)
     found = by_country(outcomes)
     shown = [country.label for country in found]
     assert shown == sorted(set(truth) | set(guess))
-    precision, recall, f1, support = sk.precision_recall_fscore_support(
-        truth, guess, labels=shown, zero_division=0
-    )
+    precision, recall, f1, support = sk.precision_recall_fscore_support(truth, guess, labels=shown, zero_division=0)
     np.testing.assert_allclose([c.precision for c in found], precision)
     np.testing.assert_allclose([c.f1 for c in found], f1)
     np.testing.assert_allclose([np.nan_to_num(c.recall) for c in found], recall)
@@ -67,8 +53,8 @@ def test_country_scores_and_confusion_agree_with_scikit_learn() -> None:
 
 
 def test_a_country_without_photos_is_in_no_mean_but_guesses_at_it_are_misses() -> None:
-    odds = np.eye(6)[[0, 2, 1]]
-    outcomes = Outcomes.from_probabilities(np.array([0, 0, 1]), odds)
+    probabilities = np.eye(6)[[0, 2, 1]]
+    outcomes = Outcomes.from_probabilities(np.array([0, 0, 1]), probabilities)
     top1, _, macro_f1, balanced = scores(outcomes)
     assert top1 == pytest.approx(2 / 3)
     assert balanced == pytest.approx((1 / 2 + 1) / 2)

@@ -42,10 +42,7 @@ def test_numbers_as_json_and_measured() -> None:
     ("arguments", "says"),
     [
         (["alexnet"], "no model matches 'alexnet'; see `whichland models --all`"),
-        (
-            ["alexnet", "--all"],
-            "no model matches 'alexnet'; timm has none of that name with pretrained weights",
-        ),
+        (["alexnet", "--all"], "no model matches 'alexnet'; timm has none of that name with pretrained weights"),
     ],
     ids=["families", "all"],
 )

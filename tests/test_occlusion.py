@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from whichland.explain.occlusion import GRID, occlusion
+from whichland.explanation.occlusion import GRID, occlusion
 
 RED, BLUE = (slice(8, 24), slice(40, 56)), (slice(40, 56), slice(8, 24))
 

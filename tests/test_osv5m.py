@@ -45,14 +45,11 @@ def test_zips_are_read_in_place_and_columns_kept(tmp_path: Path) -> None:
     assert [int(load(uri).mean()) for uri in frame["uri"]] == [10, 10, 11, 10]
     assert frame["uri"][1] == f"{tmp_path}/osv/images/train/01.zip#01/3.jpg"
     assert frame["captured_at"].to_list()[:3] == ["2017-05-22T04:29:46.932Z"] * 2 + [None]
-    assert frame["attribution"].to_list()[:2] == [
-        "roadroid, Mapillary, CC BY-SA 4.0",
-        "Mapillary, CC BY-SA 4.0",
-    ]
+    assert frame["attribution"].to_list()[:2] == ["roadroid, Mapillary, CC BY-SA 4.0", "Mapillary, CC BY-SA 4.0"]
     first = frame.row(0, named=True)
     kept = ("sequence", "lat", "lon", "license", "creator", "osv5m_region", "osv5m_sub_region", "osv5m_city")
     assert [first[name] for name in kept] == [
-        *("seq1", -22.56, 17.08, "CC-BY-SA-4.0", "roadroid", "Khomas", None, "Windhoek"),
+        *("seq1", -22.56, 17.08, "CC-BY-SA-4.0", "roadroid", "Khomas", None, "Windhoek")
     ]
     assert (first["osv5m_drive_side"], first["osv5m_quadtree_10_5000"]) == (1.0, 1)
     assert (first["osv5m_quadtree_10_2500"], first["osv5m_creator_id"]) == (None, "111336221091714")
@@ -67,9 +64,7 @@ def test_unpacked_photos_and_a_bare_folder_do_as_well(tmp_path: Path) -> None:
     frame = ingest(str(tmp_path)).frame
     assert frame["uri"].to_list() == [f"{tmp_path}/images/train/{name}.jpg" for name in ("00/1", "2")]
     archive(tmp_path / "images/train/00.zip", ["1.jpg"])
-    with pytest.raises(
-        UserError, match=r"2 photos share their name with another, .*00/1\.jpg and .*00\.zip#1\.jpg"
-    ):
+    with pytest.raises(UserError, match=r"2 photos share their name with another, .*00/1\.jpg and .*00\.zip#1\.jpg"):
         ingest(str(tmp_path))
 
 
@@ -83,9 +78,7 @@ def test_rows_without_a_photo_or_country_are_refused(tmp_path: Path) -> None:
 
 
 def test_flaws_of_rows_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    origin = osv5m(
-        tmp_path, row(1).replace("-22.56", "91"), row(2, when="last spring"), row(3, "Q9"), row(8), row(7)
-    )
+    origin = osv5m(tmp_path, row(1).replace("-22.56", "91"), row(2, when="last spring"), row(3, "Q9"), row(8), row(7))
     frame = ingest(origin, skip_unknown=True).frame
     assert frame.select("image_id", "lat", "lon", "captured_at").rows() == [
         ("osv5m/1", None, None, "2017-05-22T04:29:46.932Z"),
@@ -114,10 +107,7 @@ def test_a_zip_that_was_cut_off(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (lambda folder: (folder / "train.csv").unlink(), "neither train.csv nor test.csv"),
         (lambda folder: (folder / "train.csv").write_text("id,lat\n1,2\n"), "no column latitude"),
         (lambda folder: (folder / "train.csv").write_text(""), "not a readable table"),
-        (
-            lambda folder: (folder / "images").rename(folder / "pictures"),
-            "no such folder; the zips of train.csv",
-        ),
+        (lambda folder: (folder / "images").rename(folder / "pictures"), "no such folder; the zips of train.csv"),
     ],
 )
 def test_folders_that_are_not_osv5m(tmp_path: Path, break_: object, says: str) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from whichland.train import packs
-from whichland.train.packs import Packs, Share, build
+from whichland.training import packs
+from whichland.training.packs import Packs, Share, build
 
 
 @pytest.fixture(autouse=True)

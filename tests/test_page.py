@@ -10,16 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from browsing import (
-    PATIENCE_MS,
-    PHONE,
-    answer_of,
-    findings,
-    needs_browser,
-    play_photo,
-    sideways,
-    upload,
-)
+from browsing import PATIENCE_MS, PHONE, answer_of, findings, needs_browser, play_photo, sideways, upload
 from browsing import browser as browser
 from browsing import bundle as bundle
 from browsing import photos as photos
@@ -28,8 +19,8 @@ from browsing import visit as visit
 from serving import create, running
 from tiny_bundle import LABELS
 from whichland.geo.countries import COUNTRIES, country_name
-from whichland.serve import page as page_module
-from whichland.serve.words import WORDS
+from whichland.serving import page as page_module
+from whichland.serving.words import WORDS
 
 
 @needs_browser
@@ -120,11 +111,10 @@ def test_the_map_is_shaded_by_the_odds(visit: Any, server: str, photos: list[Pat
     assert len(fills) > 240
     names = [f"--map-{shade}" for shade in range(5)]
     ramp = page.evaluate(
-        "names => names.map(name => getComputedStyle(document.documentElement).getPropertyValue(name).trim())",
-        names,
+        "names => names.map(name => getComputedStyle(document.documentElement).getPropertyValue(name).trim())", names
     )
-    odds = answer_of(server, photos[0])["odds"]
-    expected = {ramp[sum(least <= value for least in (0.01, 0.05, 0.2, 0.5))] for value in odds.values()}
+    probabilities = answer_of(server, photos[0])["probabilities"]
+    expected = {ramp[sum(least <= value for least in (0.01, 0.05, 0.2, 0.5))] for value in probabilities.values()}
     assert expected <= set(fills)
     assert not (set(ramp) - expected) & set(fills)
     assert page.locator("#legend li").count() == 6
@@ -353,6 +343,4 @@ def test_every_country_has_a_flag_and_a_place_on_the_map():
 def test_nothing_in_the_page_needs_what_its_policy_forbids():
     for file in page_module.STATIC.glob("*.html"):
         source = file.read_text(encoding="utf-8")
-        assert not re.search(
-            r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=|(?:src|href)=\"(?:https?:)?//", source
-        )
+        assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=|(?:src|href)=\"(?:https?:)?//", source)

@@ -64,12 +64,7 @@ def test_lines_of_any_kind_are_text_and_none_leaves_no_gap(visit: Any, server: s
     answer = answer_of(server, photo)
     thumbnail = base64.b64encode(photo.read_bytes()).decode()
     one = {"country": "FR", "similarity": 0.9, "thumbnail": thumbnail}
-    lines = [
-        ("<b>Bob</b> " + "x" * 90, "LicenseRef-own"),
-        (None, None),
-        (None, "CC-BY-NC-ND-2.0"),
-        ("Eve", "CC0-1.0"),
-    ]
+    lines = [("<b>Bob</b> " + "x" * 90, "LicenseRef-own"), (None, None), (None, "CC-BY-NC-ND-2.0"), ("Eve", "CC0-1.0")]
     near = [one | {"credit": credit, "license": license} for credit, license in lines]
     answers = [answer | {"neighbours": near}, answer | {"neighbours": None}]
 

@@ -10,8 +10,8 @@ from scipy.stats import binomtest, t
 from sklearn.metrics import f1_score
 
 from whichland import bootstrap
-from whichland.evaluate import metrics
-from whichland.evaluate.paired import (
+from whichland.evaluation import metrics
+from whichland.evaluation.paired import (
     group_difference,
     holm,
     photo_difference,
@@ -32,9 +32,7 @@ def made(models: int = 3, photos: int = 90, seed: int = 0, labels: int = 4) -> t
     truth = random.integers(0, labels, photos)
     groups = bootstrap.group_numbers([f"g{number}" for number in random.integers(0, photos // 3, photos)])
     guesses = {
-        f"m{model}": [
-            np.where(random.random(photos) < 0.4 + 0.2 * model, truth, random.integers(0, labels, photos))
-        ]
+        f"m{model}": [np.where(random.random(photos) < 0.4 + 0.2 * model, truth, random.integers(0, labels, photos))]
         for model in range(models)
     }
     return guesses, truth, groups
@@ -51,9 +49,7 @@ def test_scores_are_those_of_the_report_and_of_scikit_learn() -> None:
 def test_redraws_are_those_of_the_report() -> None:
     guesses, truth, groups = made(models=2, photos=40)
     drawn = redraw(tally(guesses, truth, groups, 4), redraws=300)
-    outcomes = metrics.Outcomes(
-        truth=truth, guess=guesses["m1"][0], in_top5=np.ones(len(truth), dtype=bool), labels=4
-    )
+    outcomes = metrics.Outcomes(truth=truth, guess=guesses["m1"][0], in_top5=np.ones(len(truth), dtype=bool), labels=4)
     expected = bootstrap.replicate(lambda w: metrics.scores(outcomes, w)[[0, 2]], groups, replicates=300)
     np.testing.assert_allclose(drawn[:, 1], expected)
 
@@ -62,8 +58,7 @@ def test_redraws_are_those_of_the_report() -> None:
 @settings(max_examples=60, deadline=None)
 def test_the_sign_flip_test_is_exact(difference: list[int]) -> None:
     sums = [
-        sum(s * d for s, d in zip(signs, difference, strict=True))
-        for signs in product((-1, 1), repeat=len(difference))
+        sum(s * d for s, d in zip(signs, difference, strict=True)) for signs in product((-1, 1), repeat=len(difference))
     ]
     expected = np.mean([abs(total) >= abs(sum(difference)) for total in sums])
     assert sign_flip_p(np.array(difference, np.int64)) == pytest.approx(expected)

@@ -7,24 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whichland.images import panorama
-from whichland.images.panorama import (
-    Piece,
-    centred,
-    native_width,
-    pictures_in,
-    sphere_view,
-    sphere_views,
-    strip_pieces,
-)
+from whichland.images.panorama import Piece, centred, native_width, pictures_in, sphere_view, sphere_views, strip_pieces
 
 WIDTH, HEIGHT = 1024, 512
 
 
 def unit_vectors(longitude: np.ndarray, latitude: np.ndarray) -> np.ndarray:
     """Right, up, ahead."""
-    return np.stack(
-        [np.cos(latitude) * np.sin(longitude), np.sin(latitude), np.cos(latitude) * np.cos(longitude)], -1
-    )
+    return np.stack([np.cos(latitude) * np.sin(longitude), np.sin(latitude), np.cos(latitude) * np.cos(longitude)], -1)
 
 
 def sphere_rays() -> np.ndarray:
@@ -137,9 +127,7 @@ def test_the_excess_is_cut_off_evenly() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(
-    st.integers(8, 4000), st.integers(8, 1500), st.integers(1, 8), st.one_of(st.none(), st.floats(0.2, 5.0))
-)
+@given(st.integers(8, 4000), st.integers(8, 1500), st.integers(1, 8), st.one_of(st.none(), st.floats(0.2, 5.0)))
 def test_pieces_lie_inside_their_pictures_and_apart(
     width: int, height: int, pictures: int, aspect: float | None
 ) -> None:
@@ -153,9 +141,7 @@ def test_pieces_lie_inside_their_pictures_and_apart(
         assert 0 <= piece.top <= piece.top + piece.height <= height
         assert any(a <= piece.left and piece.left + piece.width <= b for a, b in itertools.pairwise(edges))
         if aspect is not None:  # to the pixel
-            assert (
-                min(abs(piece.width - piece.height * aspect), abs(piece.height - piece.width / aspect)) <= 1
-            )
+            assert min(abs(piece.width - piece.height * aspect), abs(piece.height - piece.width / aspect)) <= 1
 
 
 def test_bands_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tiny_bundle import LABELS, make_bundle, make_photos, pixels
-from whichland.explain.patches import Place, blurred, corners, gains, hot_places, log_odds, paste, soft_edges
+from whichland.explanation.patches import Place, blurred, corners, gains, hot_places, log_odds, paste, soft_edges
 from whichland.images.decode import load
 from whichland.images.preprocess import Pixels
 from whichland.model import bundle as bundles
@@ -59,11 +59,11 @@ def test_the_hottest_place_comes_first_and_cold_ones_never() -> None:
 def test_log_odds_are_those_of_the_predicted_probabilities(tmp_path: Path) -> None:
     bundle = bundles.load(make_bundle(tmp_path / "b", temperature=1.7))
     photos = make_photos(tmp_path / "in", 3)
-    odds = np.stack([answer for _, answer in predict(bundle, photos)]).astype(np.float64)  # type: ignore[misc]
+    probabilities = np.stack([answer for _, answer in predict(bundle, photos)]).astype(np.float64)  # type: ignore[misc]
     crops = np.stack([bundle.preprocess.crop(load(str(path))) for path in photos])
     found = log_odds(bundle)(crops)
     assert found.shape == (3, len(LABELS))
-    np.testing.assert_allclose(found, np.log(odds / (1 - odds)), atol=0.1)  # bf16 where the machine has it
+    np.testing.assert_allclose(found, np.log(probabilities / (1 - probabilities)), atol=0.1)  # bf16 at times
 
 
 def test_the_gain_is_what_blurring_takes_away() -> None:

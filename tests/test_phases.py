@@ -4,7 +4,7 @@ import pytest
 
 from whichland.errors import UserError
 from whichland.model.backbone import create
-from whichland.train.phases import Phase, learning, phase_of, phases
+from whichland.training.phases import Phase, learning, phase_of, phases
 
 
 def test_phases_follow_each_other_and_the_last_stays() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from whichland.evaluate.pins import centroids, judge_pins
-from whichland.evaluate.predictions import Identity, Predictions
+from whichland.evaluation.pins import centroids, judge_pins
+from whichland.evaluation.predictions import Identity, Predictions
 from whichland.geo.distance import geoguessr_score, haversine_km
 from whichland.geo.land import land_points, sea_km
 from whichland.manifest import Manifest
@@ -18,17 +18,16 @@ LABELS = ("FI", "NO", "PL", "SI", "US")
 @pytest.mark.parametrize("scale_km", [14916.862, 2000.0])
 def test_no_place_is_expected_to_score_more(scale_km: float) -> None:
     places = land_points(LABELS, 15)
-    odds = np.random.default_rng(0).dirichlet(np.full(5, 0.4), 12)
-    found, expected = pins(odds, pin_table(places, scale_km=scale_km))
+    probabilities = np.random.default_rng(0).dirichlet(np.full(5, 0.4), 12)
+    found, expected = pins(probabilities, pin_table(places, scale_km=scale_km))
     candidates = np.concatenate(places)
-    for photo in range(len(odds)):
+    for photo in range(len(probabilities)):
         worth = []
         for lat, lon in candidates:
             means = [
-                geoguessr_score(haversine_km(lat, lon, of[:, 0], of[:, 1]), scale_km=scale_km).mean()
-                for of in places
+                geoguessr_score(haversine_km(lat, lon, of[:, 0], of[:, 1]), scale_km=scale_km).mean() for of in places
             ]
-            worth.append(odds[photo] @ np.array(means))
+            worth.append(probabilities[photo] @ np.array(means))
         assert expected[photo] == pytest.approx(max(worth), rel=1e-4)
         at = np.flatnonzero((candidates == found[photo]).all(axis=1))[0]
         assert worth[at] == pytest.approx(max(worth), rel=1e-4)
@@ -44,8 +43,8 @@ def test_when_in_doubt_between_neighbours_it_stays_near_both() -> None:
 
 def test_a_pin_is_never_at_sea_but_a_centroid_may_be() -> None:
     places = land_points(LABELS)
-    odds = np.random.default_rng(1).dirichlet(np.full(5, 0.3), 500)
-    found, _ = pins(odds, pin_table(places))
+    probabilities = np.random.default_rng(1).dirichlet(np.full(5, 0.3), 500)
+    found, _ = pins(probabilities, pin_table(places))
     assert sea_km(*found.T).max() == 0
     dry = dict(zip(LABELS, sea_km(*centroids(places).T) == 0, strict=True))
     assert dry["SI"]
@@ -54,7 +53,7 @@ def test_a_pin_is_never_at_sea_but_a_centroid_may_be() -> None:
     assert centroids([np.array([[0.0, 179.0], [0.0, -179.0]])])[0, 1] % 360 == pytest.approx(180)
 
 
-def predictions(truth: np.ndarray, odds: np.ndarray) -> Predictions:
+def predictions(truth: np.ndarray, probabilities: np.ndarray) -> Predictions:
     codes = [LABELS[at] for at in truth]
     frame = pl.DataFrame({"image_id": [f"t{n}" for n in range(len(truth))], "country": codes})
     frame = frame.with_columns(group=pl.Series([f"g{n // 2}" for n in range(len(truth))]))
@@ -62,7 +61,7 @@ def predictions(truth: np.ndarray, odds: np.ndarray) -> Predictions:
         identity=Identity(bundle_sha256="", manifest_sha256="", split="test"),
         labels=LABELS,
         frame=frame,
-        odds=odds.astype(np.float32),
+        probabilities=probabilities.astype(np.float32),
         unknown={},
         unplaced=0,
         unreadable={},
@@ -81,10 +80,10 @@ def located(found: Predictions, places: Places, every: int = 2) -> Manifest:
 
 def test_pins_beat_centroids_where_the_odds_are_honest() -> None:
     random = np.random.default_rng(2)
-    odds = random.dirichlet(np.ones(5), 1200)
-    truth = np.array([random.choice(5, p=row) for row in odds])
+    probabilities = random.dirichlet(np.ones(5), 1200)
+    truth = np.array([random.choice(5, p=row) for row in probabilities])
     places = places_of(LABELS)
-    found = predictions(truth, odds)
+    found = predictions(truth, probabilities)
     report = judge_pins(found, places, located(found, places))
     assert (report.photos, report.located, report.from_photos) == (1200, 600, 0)
     assert list(report.rules) == ["centroid", "best_of_first", "pin"]
@@ -92,7 +91,7 @@ def test_pins_beat_centroids_where_the_odds_are_honest() -> None:
     assert report.gain is not None
     assert report.gain.score.value == pytest.approx(pin.score.value - centroid.score.value)
     assert report.gain.score.low > 0
-    assert report.expected == pytest.approx(pin.score.value, abs=120)  # honest odds keep their promise
+    assert report.expected == pytest.approx(pin.score.value, abs=120)  # honest probabilities keep their promise
     assert report.expected_of_centroids < report.expected
     for score in (pin.mean_km, pin.median_km, pin.score):
         assert score.low <= score.value <= score.high

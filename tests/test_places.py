@@ -28,9 +28,7 @@ def every_distance_m(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("crowded", [1, 4096])
-def test_the_components_are_those_of_all_pairs(
-    seed: int, crowded: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_components_are_those_of_all_pairs(seed: int, crowded: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "CROWD", crowded)
     monkeypatch.setattr(places, "TOGETHER", 50)
     for spread, radius in ((0.001, 10.0), (0.005, 50.0), (0.02, 300.0)):

@@ -24,16 +24,10 @@ from whichland.model.bundle import load
 from whichland.model.pins import pin_table, pins
 from whichland.model.places import read_places
 from whichland.model.predict import predict
-from whichland.serve.rounds import LONG_SIDE, Truth, open_deck
-from whichland.serve.scoring import country_km, score
+from whichland.serving.rounds import LONG_SIDE, Truth, open_deck
+from whichland.serving.scoring import country_km, score
 
-PLACES = {
-    "DE": (52.52, 13.4),
-    "FR": (48.85, 2.35),
-    "JP": (35.68, 139.7),
-    "NO": (59.91, 10.75),
-    "SE": (59.33, 18.07),
-}
+PLACES = {"DE": (52.52, 13.4), "FR": (48.85, 2.35), "JP": (35.68, 139.7), "NO": (59.91, 10.75), "SE": (59.33, 18.07)}
 GPS = {1: "N", 2: (48.0, 51.0, 0.0), 3: "E", 4: (2.0, 21.0, 0.0)}
 
 
@@ -139,11 +133,11 @@ def test_the_answer_to_a_pin_is_scored_as_the_game_does_and_the_model_by_its_own
         assert truth["name"] == country_name(truth["country"])
         assert truth["known"] == (truth["country"] in LABELS)
         assert end["you"]["country"] == "DE"
-        ((_, odds_K),) = predict(load(bundle), [path])
-        assert isinstance(odds_K, np.ndarray)
-        assert end["guesses"][0]["country"] == LABELS[odds_K.argmax()]
-        assert end["guesses"][0]["probability"] == pytest.approx(odds_K.max(), abs=1e-3)
-        best = pins(odds_K[None], pin_table(places.points))[0][0]
+        ((_, probs_K),) = predict(load(bundle), [path])
+        assert isinstance(probs_K, np.ndarray)
+        assert end["guesses"][0]["country"] == LABELS[probs_K.argmax()]
+        assert end["guesses"][0]["probability"] == pytest.approx(probs_K.max(), abs=1e-3)
+        best = pins(probs_K[None], pin_table(places.points))[0][0]
         assert (end["model"]["lat"], end["model"]["lon"]) == pytest.approx(tuple(best), abs=1e-3)
         if truth["lat"] is not None:
             km = haversine_km(50.0, 10.0, truth["lat"], truth["lon"])
@@ -166,13 +160,7 @@ def test_without_coordinates_the_whole_country_is_right():
 
 @pytest.mark.parametrize(
     ("lat", "lon", "code"),
-    [
-        (38.72, -9.14, "ES"),
-        (40.2, -8.4, "ES"),
-        (-29.6, 28.2, "ZA"),
-        (43.94, 12.45, "IT"),
-        (-8.9, 125.6, "ID"),
-    ],
+    [(38.72, -9.14, "ES"), (40.2, -8.4, "ES"), (-29.6, 28.2, "ZA"), (43.94, 12.45, "IT"), (-8.9, 125.6, "ID")],
 )
 def test_the_way_to_the_only_neighbour_is_the_way_to_the_border(lat: float, lon: float, code: str):
     assert country_km(lat, lon, code) == pytest.approx(float(border_km(lat, lon)), abs=3.5)

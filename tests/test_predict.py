@@ -20,20 +20,18 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> bundles.Bundle:
     return bundles.load(make_bundle(tmp_path_factory.mktemp("run") / "bundle"))
 
 
-def test_answers_come_in_input_order_and_do_not_depend_on_the_batch(
-    bundle: bundles.Bundle, tmp_path: Path
-) -> None:
+def test_answers_come_in_input_order_and_do_not_depend_on_the_batch(bundle: bundles.Bundle, tmp_path: Path) -> None:
     photos = make_photos(tmp_path, 11)
     photos = [*photos[5:], *photos[:5], photos[0]]
     together = list(predict(bundle, photos, batch_size=4))
     assert [uri for uri, _ in together] == [str(photo) for photo in photos]
-    for photo, (_, odds) in zip(photos, together, strict=True):
+    for photo, (_, probabilities) in zip(photos, together, strict=True):
         ((_, alone),) = predict(bundle, [photo])
-        np.testing.assert_allclose(odds, alone, atol=1e-5)
-        assert odds.shape == (len(LABELS),)
-        assert odds.sum() == pytest.approx(1, abs=1e-5)
+        np.testing.assert_allclose(probabilities, alone, atol=1e-5)
+        assert probabilities.shape == (len(LABELS),)
+        assert probabilities.sum() == pytest.approx(1, abs=1e-5)
     # the photos must differ in their answers, or the order above proves nothing
-    assert len({tuple(odds.round(4)) for _, odds in together}) == 11
+    assert len({tuple(probabilities.round(4)) for _, probabilities in together}) == 11
 
 
 def test_it_is_the_softmax_of_the_model_on_the_cropped_photo(bundle: bundles.Bundle, tmp_path: Path) -> None:
@@ -43,24 +41,17 @@ def test_it_is_the_softmax_of_the_model_on_the_cropped_photo(bundle: bundles.Bun
     x_BCHW = ((torch.from_numpy(crop.copy()) / 255 - mean) / std).permute(2, 0, 1)[None]
     with torch.no_grad():
         wanted = torch.softmax(bundle.model(x_BCHW), dim=1)[0].numpy()
-    ((_, odds),) = predict(bundle, [photo])
-    np.testing.assert_allclose(odds, wanted, atol=1e-5)
+    ((_, probabilities),) = predict(bundle, [photo])
+    np.testing.assert_allclose(probabilities, wanted, atol=1e-5)
 
 
-def test_an_unreadable_photo_keeps_its_place_and_the_rest_go_on(
-    bundle: bundles.Bundle, tmp_path: Path
-) -> None:
+def test_an_unreadable_photo_keeps_its_place_and_the_rest_go_on(bundle: bundles.Bundle, tmp_path: Path) -> None:
     photos = make_photos(tmp_path, 5)
     broken, gone = tmp_path / "broken.jpg", tmp_path / "gone.jpg"
     broken.write_bytes(photos[0].read_bytes()[:300])
     everything = [broken, *photos[:3], gone, *photos[3:]]
     results = list(predict(bundle, everything, batch_size=2))
-    assert [isinstance(result, ImageError) for _, result in results] == [
-        True,
-        *[False] * 3,
-        True,
-        *[False] * 2,
-    ]
+    assert [isinstance(result, ImageError) for _, result in results] == [True, *[False] * 3, True, *[False] * 2]
     assert str(results[0][1]).startswith(str(broken))
     alone = [result for _, result in predict(bundle, photos)]
     np.testing.assert_allclose([r for _, r in results if not isinstance(r, ImageError)], alone, atol=1e-5)
@@ -88,8 +79,8 @@ def test_temperature_softens_the_odds(tmp_path: Path) -> None:
     (photo,) = make_photos(tmp_path / "photos", 1)
     plain = bundles.load(make_bundle(tmp_path / "plain"))
     soft = bundles.load(make_bundle(tmp_path / "soft", temperature=3.0))
-    ((_, odds),) = predict(plain, [photo])
+    ((_, probabilities),) = predict(plain, [photo])
     ((_, softer),) = predict(soft, [photo])
-    wanted = odds ** (1 / 3)
+    wanted = probabilities ** (1 / 3)
     np.testing.assert_allclose(softer, wanted / wanted.sum(), rtol=1e-4)
-    assert softer.max() < odds.max()
+    assert softer.max() < probabilities.max()

@@ -52,17 +52,10 @@ def test_crops_that_are_not_square_are_those_of_timm(
     from timm.data import create_transform
 
     height, width = shape
-    ramps = np.zeros(
-        (height, width, 3), np.uint8
-    )  # timm cuts at whole pixels, which moves a ramp by one or two steps
+    ramps = np.zeros((height, width, 3), np.uint8)  # timm cuts at whole pixels, which moves a ramp by one or two steps
     ramps[..., 0] = np.linspace(0, 255, width).round()
     ramps[..., 1] = np.linspace(0, 255, height).round()[:, None]
-    plain = {
-        "mean": (0.0, 0.0, 0.0),
-        "std": (1.0, 1.0, 1.0),
-        "interpolation": "bicubic",
-        "crop_pct": crop_pct,
-    }
+    plain = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "interpolation": "bicubic", "crop_pct": crop_pct}
     ours = Preprocess(size=size, **plain)  # type: ignore[arg-type]
     peer = create_transform(input_size=(3, *size), is_training=False, **plain)
     mine = ours.normalise(ours.crop(ramps)[None])[0]

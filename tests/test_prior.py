@@ -11,8 +11,8 @@ from whichland.model import bundle as bundles
 from whichland.model.backbone import create
 from whichland.model.head import classifier_names, get_head
 from whichland.model.prior import even_out, log_shares, shares
-from whichland.train.config import TrainConfig
-from whichland.train.run import train
+from whichland.training.config import TrainConfig
+from whichland.training.run import train
 
 
 def test_shares_count_photos_by_their_weights() -> None:

@@ -1,5 +1,6 @@
-"""The public face: its names, that they stay lazy, and that verbs are callable beside packages of their name."""
+"""The public names: which there are, that they stay lazy, and that no package shadows one."""
 
+import inspect
 import subprocess
 import sys
 
@@ -24,25 +25,24 @@ def test_the_public_names() -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    code = (
-        "import whichland, sys; print([m for m in ('torch', 'timm', 'polars', 'numpy') if m in sys.modules])"
-    )
+    code = "import whichland, sys; print([m for m in ('torch', 'timm', 'polars', 'numpy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "explain", "study", "serve"])
-def test_a_verb_stays_callable_after_its_package_was_imported(verb: str) -> None:
-    homes = {
-        "train": "run",
-        "evaluate": "report",
-        "explain": "explanation",
-        "study": "study",
-        "serve": "server",
-    }
-    home = homes[verb]
+@pytest.mark.parametrize("name", [name for name in wl.__all__ if name != "__version__"])
+def test_a_public_name_keeps_its_signature_whatever_was_imported(name: str) -> None:
+    """No package shadows a verb: it is the same function or class, with the same signature, ever after."""
     code = (
-        f"import whichland.{verb}.{home}, whichland as wl\n"
-        f"try: wl.{verb}()\nexcept TypeError as error: print(error)"
+        f"import inspect, pkgutil, importlib, whichland as wl\n"
+        f"before = inspect.signature(wl.{name})\n"
+        "for found in pkgutil.iter_modules(wl.__path__):\n"
+        "    if found.ispkg: importlib.import_module('whichland.' + found.name)\n"
+        f"print(callable(wl.{name}), inspect.signature(wl.{name}) == before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert f"{verb}() missing" in done.stdout, done.stderr
+    assert done.stdout.strip() == "True True", done.stderr
+
+
+def test_the_main_verbs_say_what_they_take() -> None:
+    assert list(inspect.signature(wl.train).parameters)[:3] == ["manifest", "config", "out"]
+    assert next(iter(inspect.signature(wl.explain).parameters)) == "bundle"

@@ -17,12 +17,10 @@ from whichland.manifest import Manifest, write
 from whichland.model.backbone import create
 from whichland.model.families import SIXTEEN
 from whichland.model.head import classifier_name
-from whichland.train.config import TrainConfig
+from whichland.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = [
-    f for f in sorted((ROOT / "recipes").glob("*.toml")) if "grid" not in read_toml(f)
-]  # not the studies
+FILES = [f for f in sorted((ROOT / "recipes").glob("*.toml")) if "grid" not in read_toml(f)]  # not the studies
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +43,7 @@ def test_the_default_recipe_is_what_training_does_without_one() -> None:
 
 
 def test_the_write_ups_recipes_are_those_of_the_script(made: dict[str, str]) -> None:
-    written = {
-        f.name: f.read_text(encoding="utf-8") for f in FILES if f.name.startswith(("dashcam", "street"))
-    }
+    written = {f.name: f.read_text(encoding="utf-8") for f in FILES if f.name.startswith(("dashcam", "street"))}
     assert written == made, "run scripts/recipes.py"
 
 
@@ -81,9 +77,7 @@ def test_a_recipe_gives_settings_and_a_model_and_says_how_it_is_run(file: Path) 
 
 
 @cache
-def head_on_the_meta_device(
-    arch: str, size: int | tuple[int, int], head: tuple[int, ...], after: str
-) -> list[int]:
+def head_on_the_meta_device(arch: str, size: int | tuple[int, int], head: tuple[int, ...], after: str) -> list[int]:
     """Widths of the linear layers of the head for five countries."""
     with torch.device("meta"):
         model = create(arch, 5, weights="none", head=head, head_after=after, size=size).model  # type: ignore[arg-type]
@@ -101,9 +95,7 @@ def test_a_recipe_runs_by_name_and_flags_beside_it_win(tmp_path: Path, name: str
         path = tmp_path / f"{i}.png"
         Image.fromarray(generator.integers(0, 256, (40, 90, 3), dtype=np.uint8)).save(path)
         code, split = ("AU", "BR", "DE", "JP", "US")[i % 5], "val" if i > 19 else "train"
-        rows.append(
-            {"image_id": f"t/{i:02}", "uri": str(path), "country": code, "split": split, "rank": i // 5}
-        )
+        rows.append({"image_id": f"t/{i:02}", "uri": str(path), "country": code, "split": split, "rank": i // 5})
     frame = pl.DataFrame(rows).with_columns(source=pl.lit("t"), drop_reason=pl.lit(None, dtype=pl.String))
     manifest, out = write(Manifest(frame), tmp_path / "m.parquet"), tmp_path / "run"
     smaller = ["--arch", "test_resnet", "--weights", "none", "--size", "32x74", "--test-size", "32x74"]
@@ -112,10 +104,5 @@ def test_a_recipe_runs_by_name_and_flags_beside_it_win(tmp_path: Path, name: str
     root()(["train", str(manifest), *recipe, *smaller], prog_name="whichland", standalone_mode=False)
     given, run = settings_of(ROOT / "recipes" / f"{name}.toml"), settings_of(out / "config.toml")
     assert (run.arch, run.weights, run.size, run.epochs) == ("test_resnet", "none", (32, 74), 3)
-    assert (run.freeze, run.head, run.head_after, run.lr) == (
-        given.freeze,
-        given.head,
-        given.head_after,
-        given.lr,
-    )
+    assert (run.freeze, run.head, run.head_after, run.lr) == (given.freeze, given.head, given.head_after, given.lr)
     assert (out / "bundle" / "model.safetensors").is_file()

@@ -70,8 +70,7 @@ def test_every_configuration_class_is_in_the_docs(reference: ModuleType) -> None
     package = ROOT / "src" / "whichland"
     files = [path for path in package.rglob("*.py") if "cli" not in path.relative_to(package).parts]
     found = [
-        re.findall(r"^class (\w+Config)\b\(?(\w+Config)?", path.read_text(encoding="utf-8"), re.M)
-        for path in files
+        re.findall(r"^class (\w+Config)\b\(?(\w+Config)?", path.read_text(encoding="utf-8"), re.M) for path in files
     ]
     classes = dict(pair for pairs in found for pair in pairs)
     bases = {classes[name] for name in listed & set(classes)}  # their settings stand with those of the heir

@@ -8,25 +8,7 @@ from whichland.geo.relations import AT_SEA, kilometres, neighbours, points_of
 
 
 def test_neighbours_have_a_border_on_land() -> None:
-    codes = [
-        "DE",
-        "FR",
-        "ES",
-        "PT",
-        "JP",
-        "NA",
-        "ZA",
-        "LS",
-        "GB",
-        "IE",
-        "MC",
-        "RU",
-        "US",
-        "DK",
-        "SE",
-        "MY",
-        "SG",
-    ]
+    codes = ["DE", "FR", "ES", "PT", "JP", "NA", "ZA", "LS", "GB", "IE", "MC", "RU", "US", "DK", "SE", "MY", "SG"]
     beside = neighbours(codes)
     found = {f"{codes[i]}-{codes[j]}" for i, j in zip(*np.nonzero(beside), strict=True) if i < j}
     assert found == {"DE-FR", "DE-DK", "FR-ES", "FR-MC", "ES-PT", "NA-ZA", "ZA-LS", "GB-IE"}

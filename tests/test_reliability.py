@@ -1,4 +1,4 @@
-"""Scores of odds: right where the truth is known, freed of what chance adds, groups kept whole."""
+"""Scores of probabilities: right where the truth is known, freed of what chance adds, groups kept whole."""
 
 import re
 from itertools import pairwise
@@ -9,34 +9,34 @@ import pytest
 from sklearn.metrics import log_loss
 
 from test_calibration import simulated
-from whichland.evaluate.odds_figures import reliability_svg
-from whichland.evaluate.reliability import Gaps, compared, equal_mass, folded, odds_scores, reliability
-from whichland.model.calibration import log_odds
+from whichland.evaluation.probability_figures import reliability_svg
+from whichland.evaluation.reliability import Gaps, compared, equal_mass, folded, probability_scores, reliability
+from whichland.model.calibration import log_softmax
 
 
 def answers(photos: int, seed: int, too_sure: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     logits, truth = simulated(photos, seed, too_sure=too_sure)
-    return np.exp(log_odds(logits)), truth
+    return np.exp(log_softmax(logits)), truth
 
 
-def in_bins(odds: np.ndarray, truth: np.ndarray) -> float:
+def in_bins(probabilities: np.ndarray, truth: np.ndarray) -> float:
     """The calibration error as most compute it, over the same bins."""
-    miss = (odds.argmax(axis=1) == truth) - odds.max(axis=1)
-    return float(np.abs(np.bincount(equal_mass(odds.max(axis=1)), miss)).sum() / len(truth))
+    miss = (probabilities.argmax(axis=1) == truth) - probabilities.max(axis=1)
+    return float(np.abs(np.bincount(equal_mass(probabilities.max(axis=1)), miss)).sum() / len(truth))
 
 
-def freed_of_chance(odds: np.ndarray, truth: np.ndarray) -> float:
-    gaps = Gaps.of(odds.max(axis=1), odds.argmax(axis=1) == truth, np.arange(len(truth)))
+def freed_of_chance(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    gaps = Gaps.of(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth, np.arange(len(truth)))
     return gaps.ece(np.ones(len(truth)), chance=1)
 
 
 def test_brier_and_likelihood_are_those_of_the_textbook() -> None:
-    odds, truth = answers(500, 0, too_sure=2)
-    found = odds_scores(odds, truth, np.arange(500))
-    assert found.nll.value == pytest.approx(log_loss(truth, odds, labels=range(7)))
-    assert found.brier.value == pytest.approx(((odds - np.eye(7)[truth]) ** 2).sum(axis=1).mean())
-    sure_and_wrong = odds_scores(np.eye(7)[truth], (truth + 1) % 7, np.arange(500))
-    assert found.ece.value == freed_of_chance(odds, truth)
+    probabilities, truth = answers(500, 0, too_sure=2)
+    found = probability_scores(probabilities, truth, np.arange(500))
+    assert found.nll.value == pytest.approx(log_loss(truth, probabilities, labels=range(7)))
+    assert found.brier.value == pytest.approx(((probabilities - np.eye(7)[truth]) ** 2).sum(axis=1).mean())
+    sure_and_wrong = probability_scores(np.eye(7)[truth], (truth + 1) % 7, np.arange(500))
+    assert found.ece.value == freed_of_chance(probabilities, truth)
     assert sure_and_wrong.brier.value == 2
     assert np.isfinite(sure_and_wrong.nll.value)
 
@@ -47,16 +47,16 @@ def test_the_calibration_error_is_freed_of_chance() -> None:
     freed = np.mean([freed_of_chance(*pair) for pair in honest])
     assert plain > 0.05  # there is no error: this is chance
     assert freed < 0.65 * plain
-    odds, truth = answers(20000, 1, too_sure=3)  # so many photos that there is little chance
-    assert freed_of_chance(odds, truth) == pytest.approx(in_bins(odds, truth), rel=0.02)
+    probabilities, truth = answers(20000, 1, too_sure=3)  # so many photos that there is little chance
+    assert freed_of_chance(probabilities, truth) == pytest.approx(in_bins(probabilities, truth), rel=0.02)
 
 
 def test_photos_that_fare_alike_widen_every_interval() -> None:
-    odds, truth = answers(100, 2, too_sure=2)
+    probabilities, truth = answers(100, 2, too_sure=2)
     twelve = np.repeat(np.arange(100), 12)
-    once = odds_scores(odds, truth, np.arange(100))
-    by_group = odds_scores(odds[twelve], truth[twelve], twelve)
-    by_photo = odds_scores(odds[twelve], truth[twelve], np.arange(1200))
+    once = probability_scores(probabilities, truth, np.arange(100))
+    by_group = probability_scores(probabilities[twelve], truth[twelve], twelve)
+    by_photo = probability_scores(probabilities[twelve], truth[twelve], np.arange(1200))
     for name in ("brier", "nll"):
         widths = [getattr(s, name).high - getattr(s, name).low for s in (once, by_group, by_photo)]
         assert widths[1] == pytest.approx(widths[0], rel=1e-6)
@@ -66,24 +66,22 @@ def test_photos_that_fare_alike_widen_every_interval() -> None:
 
 def test_a_paired_change_is_surer_than_two_scores() -> None:
     logits, truth = simulated(400, 3, too_sure=2)
-    before, after, change = compared(
-        np.exp(log_odds(logits)), np.exp(log_odds(logits, 2)), truth, np.arange(400)
-    )
+    before, after, change = compared(np.exp(log_softmax(logits)), np.exp(log_softmax(logits, 2)), truth, np.arange(400))
     assert change.nll.value == pytest.approx(after.nll.value - before.nll.value)
     assert change.nll.high < 0  # the temperature helps for sure
     assert change.nll.high - change.nll.low < before.nll.high - before.nll.low
 
 
 def test_bins_have_as_many_photos_each_and_equal_odds_stay_together() -> None:
-    odds, truth = answers(600, 4)
-    found = reliability(odds, truth, np.arange(600))
+    probabilities, truth = answers(600, 4)
+    found = reliability(probabilities, truth, np.arange(600))
     assert [b.photos for b in found] == [60] * 10
-    assert all(b.low <= b.odds <= b.high for b in found)
+    assert all(b.low <= b.probabilities <= b.high for b in found)
     assert all(left.high <= right.low for left, right in pairwise(found))
-    assert sum(b.right.value * b.photos for b in found) == (odds.argmax(axis=1) == truth).sum()
+    assert sum(b.right.value * b.photos for b in found) == (probabilities.argmax(axis=1) == truth).sum()
     (only,) = reliability(np.full((50, 2), 0.5), np.zeros(50, np.int64), np.arange(50))
     assert (only.photos, only.right.value, only.right.low) == (50, 1.0, 1 - 3 / 50)
-    assert len(reliability(odds[:7], truth[:7], np.arange(7))) == 1
+    assert len(reliability(probabilities[:7], truth[:7], np.arange(7))) == 1
 
 
 def test_the_mean_size_of_a_normal() -> None:
@@ -95,8 +93,8 @@ def test_the_mean_size_of_a_normal() -> None:
 
 
 def test_the_diagram_is_whole_and_its_bars_lie_inside() -> None:
-    odds, truth = answers(600, 5, too_sure=2)
-    svg = reliability_svg(reliability(odds, truth, np.arange(600)))
+    probabilities, truth = answers(600, 5, too_sure=2)
+    svg = reliability_svg(reliability(probabilities, truth, np.arange(600)))
     root = ElementTree.fromstring(svg)
     bars = [bar for bar in root.iter("{http://www.w3.org/2000/svg}rect") if "cell" in bar.attrib["class"]]
     width, height = map(float, re.search(r'width="(\d+)" height="(\d+)"', svg).groups())

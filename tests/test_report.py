@@ -15,15 +15,15 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from tiny_bundle import LABELS, make_bundle, make_photos, pixels
 from whichland.errors import UserError
-from whichland.evaluate.figures import confusion_svg, lines_svg
-from whichland.evaluate.page import shown_confusion
-from whichland.evaluate.report import Report, evaluate
+from whichland.evaluation.figures import confusion_svg, lines_svg
+from whichland.evaluation.page import shown_confusion
+from whichland.evaluation.report import Report, evaluate
 from whichland.geo.countries import COUNTRIES
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
-from whichland.model.calibration import Calibration, Silence, keep
+from whichland.model.calibration import Abstention, Calibration, keep
 from whichland.model.predict import predict
-from whichland.train.run import manifest_hash
+from whichland.training.run import manifest_hash
 
 COUNTRY_OF = ("DE", "FR", "JP", "NA", "NO", "US")  # ZA is known and has no photos
 
@@ -87,9 +87,9 @@ def report(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Repo
 def test_scores_are_those_of_the_photos_that_could_be_judged(report: Report, manifest: Manifest) -> None:
     bundle = bundles.load(report.bundle.folder)
     photos = manifest.frame.head(48)
-    odds = np.stack([result for _, result in predict(bundle, photos["uri"].to_list())])
+    probabilities = np.stack([result for _, result in predict(bundle, photos["uri"].to_list())])
     truth = np.array([LABELS.index(country) for country in photos["country"]])
-    guess = odds.argmax(axis=1)
+    guess = probabilities.argmax(axis=1)
     np.testing.assert_array_equal(report.confusion, confusion_matrix(truth, guess, labels=range(len(LABELS))))
     assert report.scores["top1"].value == pytest.approx((truth == guess).mean())
     present = f1_score(truth, guess, labels=np.unique(truth), average="macro", zero_division=0)
@@ -103,11 +103,7 @@ def test_scores_are_those_of_the_photos_that_could_be_judged(report: Report, man
 def test_what_is_left_out_is_said(report: Report) -> None:
     found = json.loads((report.folder / "metrics.json").read_text())
     assert (found["photos"], found["groups"], found["countries"], found["labels"]) == (48, 24, 6, 7)
-    assert found["left_out"] == {
-        "unknown_countries": {"IS": 2},
-        "without_country": 1,
-        "unreadable": ["t:048"],
-    }
+    assert found["left_out"] == {"unknown_countries": {"IS": 2}, "without_country": 1, "unreadable": ["t:048"]}
     text = report.html.read_text()
     assert "2 photos of 1 country that the model does not know" in text
     assert "1 photo without a country" in text
@@ -117,16 +113,14 @@ def test_what_is_left_out_is_said(report: Report) -> None:
 def test_most_confused_pairs_are_the_most_frequent_wrong_answers(report: Report) -> None:
     found = report.predictions
     wrong = Counter(
-        (LABELS[t], LABELS[g])
-        for t, g in zip(report.outcomes.truth, report.outcomes.guess, strict=True)
-        if t != g
+        (LABELS[t], LABELS[g]) for t, g in zip(report.outcomes.truth, report.outcomes.guess, strict=True) if t != g
     )
     pairs = report.most_confused(5)
     assert [pair.photos for pair in pairs] == sorted(wrong.values(), reverse=True)[:5]
     for pair in pairs:
         assert wrong[pair.truth, pair.guess] == pair.photos == len(pair.rows)
         assert pair.of == 8
-        sureness = found.odds[list(pair.rows)].max(axis=1)
+        sureness = found.probabilities[list(pair.rows)].max(axis=1)
         assert (np.diff(sureness) <= 0).all()
         assert set(found.frame["country"][list(pair.rows)]) == {pair.truth}
     assert len(report.most_confused(1000)) == len(wrong)
@@ -145,9 +139,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags[tag] += 1
-        self.addresses += [
-            value or "" for name, value in attributes if name in ("src", "href", "data", "poster")
-        ]
+        self.addresses += [value or "" for name, value in attributes if name in ("src", "href", "data", "poster")]
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -257,10 +249,7 @@ def test_a_split_with_nothing_to_judge_is_an_error_that_says_so(manifest: Manife
 def texts(svg: str) -> list[tuple[str, float, float, str]]:
     root = ElementTree.fromstring(svg)
     found = root.iter("{http://www.w3.org/2000/svg}text")
-    return [
-        (t.text or "", float(t.attrib["x"]), float(t.attrib["y"]), t.attrib.get("transform", ""))
-        for t in found
-    ]
+    return [(t.text or "", float(t.attrib["x"]), float(t.attrib["y"]), t.attrib.get("transform", "")) for t in found]
 
 
 @pytest.mark.parametrize(
@@ -292,9 +281,7 @@ def test_neighbours_stand_together_and_regions_are_parted(report: Report) -> Non
 
 def test_a_curve_of_one_epoch_and_of_equal_ends_draws() -> None:
     ElementTree.fromstring(lines_svg("Loss", [("training", [(1, 0.7)])]))
-    placed = texts(
-        lines_svg("Scores", [("a", [(1, 0.1), (9, 0.5)]), ("b", [(1, 0.2), (9, 0.5)])], percent=True)
-    )
+    placed = texts(lines_svg("Scores", [("a", [(1, 0.1), (9, 0.5)]), ("b", [(1, 0.2), (9, 0.5)])], percent=True))
     heights = {text: y for text, _, y, _ in placed if text in "ab"}
     assert abs(heights["a"] - heights["b"]) >= 12
 
@@ -309,35 +296,33 @@ def test_a_faultless_result_is_not_said_to_be_sure(report: Report, tmp_path: Pat
     assert "rule of three" not in report.html.read_text()
 
 
-def test_the_odds_of_a_bundle_without_calibration_are_judged_and_it_says_how_to_mend_them(
-    report: Report,
-) -> None:
+def test_the_odds_of_a_bundle_without_calibration_are_judged_and_it_says_how_to_mend_them(report: Report) -> None:
     text = report.html.read_text()
     assert "has not been calibrated" in text
     assert "whichland calibrate BUNDLE MANIFEST" in text
     assert "Country sets" not in text
-    kept = json.loads((report.folder / "metrics.json").read_text())["odds"]
-    assert (kept["calibration"], kept["plain"], kept["sets"], kept["silence"]) == (None, None, [], [])
+    kept = json.loads((report.folder / "metrics.json").read_text())["probabilities"]
+    assert (kept["calibration"], kept["plain"], kept["sets"], kept["abstention"]) == (None, None, [], [])
     assert sum(part["photos"] for part in kept["bins"]) == 48
-    assert text.count('aria-label="Right, by the odds given') == 1
+    assert text.count('aria-label="Right, by the probabilities given') == 1
 
 
 def test_a_calibrated_bundle_shows_what_its_promises_are_worth(manifest: Manifest, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle")
     plain = evaluate(bundle, manifest)
-    never = Silence(threshold=None, answered=0, right=0)
-    silence = {0.5: Silence(threshold=0.3, answered=0.9, right=0.6), 0.9: never}
-    kept = Calibration(temperature=2.0, photos=30, groups=20, sets={0.9: 0.1}, abstain=silence)
+    never = Abstention(threshold=None, answered=0, right=0)
+    abstention = {0.5: Abstention(threshold=0.3, answered=0.9, right=0.6), 0.9: never}
+    kept = Calibration(temperature=2.0, photos=30, groups=20, sets={0.9: 0.1}, abstain=abstention)
     keep(bundle, kept)
     found = evaluate(bundle, manifest)
-    assert found.folder != plain.folder  # the odds differ
+    assert found.folder != plain.folder  # the probabilities differ
     assert found.evaluations == 2  # but the model does not
     np.testing.assert_array_equal(found.outcomes.guess, plain.outcomes.guess)
     for name in ("ece", "brier", "nll"):  # at temperature 1 they are what they were
-        before, again = getattr(plain.odds.scores, name), getattr(found.odds.plain, name)
+        before, again = getattr(plain.probabilities.scores, name), getattr(found.probabilities.plain, name)
         assert again.value == pytest.approx(before.value, rel=1e-3, abs=1e-3)
-    (row,) = found.odds.sets
-    truth = found.predictions.odds[np.arange(48), found.outcomes.truth]
+    (row,) = found.probabilities.sets
+    truth = found.predictions.probabilities[np.arange(48), found.outcomes.truth]
     inside = (truth >= 0.1) | (found.outcomes.truth == found.outcomes.guess)
     assert row.coverage.value == pytest.approx(inside.mean())
     text = found.html.read_text()
@@ -356,10 +341,10 @@ def test_views_of_a_panorama_become_one_answer(manifest: Manifest, tmp_path: Pat
     assert found.folder == tmp_path / "run" / "report-panorama"
     assert found.evaluations == 1  # no photo was asked again
     assert (found.predictions.frame.height, found.predictions.views) == (24, 47)
-    odds = by_photo.predictions.odds.astype(float)
-    combined = np.sqrt(odds[0] * odds[1])
-    np.testing.assert_allclose(found.predictions.odds[0], combined / combined.sum(), rtol=1e-5)
-    np.testing.assert_allclose(found.predictions.odds[23], odds[46], rtol=1e-5)
+    probabilities = by_photo.predictions.probabilities.astype(float)
+    combined = np.sqrt(probabilities[0] * probabilities[1])
+    np.testing.assert_allclose(found.predictions.probabilities[0], combined / combined.sum(), rtol=1e-5)
+    np.testing.assert_allclose(found.predictions.probabilities[23], probabilities[46], rtol=1e-5)
     numbers = json.loads((found.folder / "metrics.json").read_text())
     assert (numbers["per"], numbers["photos"]) == ("panorama", 24)
     assert "24 street panoramas" in found.html.read_text()

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from tinted import tinted
-from whichland.train import run_page
-from whichland.train.config import TrainConfig
-from whichland.train.line_chart import Chart, Line
-from whichland.train.run import train
-from whichland.train.run_page import RunPage
-from whichland.train.stopping import Interrupted
-from whichland.train.watching import watching
+from whichland.training import run_page
+from whichland.training.config import TrainConfig
+from whichland.training.line_chart import Chart, Line
+from whichland.training.run import train
+from whichland.training.run_page import RunPage
+from whichland.training.stopping import Interrupted
+from whichland.training.watching import watching
 
 STEPS = 10
 
@@ -32,16 +32,12 @@ def lines(epochs: int, *, extra: int = 0) -> list[dict[str, Any]]:
         for step in range(STEPS if epoch < epochs else extra):
             seconds += 0.5
             loss = 3 - 0.2 * epoch - 0.01 * step
-            found.append(
-                {"kind": "step", "epoch": epoch, "step": step, "loss": loss, "lr": 1e-3, "seconds": seconds}
-            )
+            found.append({"kind": "step", "epoch": epoch, "step": step, "loss": loss, "lr": 1e-3, "seconds": seconds})
         if epoch < epochs:
             seconds += 2
             macro = 0.3 + 0.1 * epoch if epoch < 3 else 0.35
             scores = {"val_loss": 2.5, "val_top1": macro + 0.05, "val_macro_f1": macro}
-            found.append(
-                {"kind": "epoch", "epoch": epoch + 1, "train_loss": 2.8, "seconds": seconds, **scores}
-            )
+            found.append({"kind": "epoch", "epoch": epoch + 1, "train_loss": 2.8, "seconds": seconds, **scores})
     return found
 
 
@@ -173,9 +169,7 @@ def test_an_epoch_without_validation_does_not_shorten_the_time_left(tmp_path: Pa
 
 def test_a_scale_shows_thousands_in_full() -> None:
     x = np.array([0.0, 1.0])
-    fast = Chart(
-        title="Photos a second", lines=[Line(name="a", x=x, y=x * 18_000)], end=1, y_range=(0, 18_000)
-    )
+    fast = Chart(title="Photos a second", lines=[Line(name="a", x=x, y=x * 18_000)], end=1, y_range=(0, 18_000))
     assert ">20,000</text>" in fast.svg()
     rates = Chart(title="Rate", lines=[Line(name="a", x=x, y=x * 2e-3)], end=1, y_range=(0, 2e-3))
     assert ">0.002</text>" in rates.svg()
@@ -270,10 +264,7 @@ def test_a_chart_places_values_on_its_scale_and_parts_names_that_would_overlap()
     x = np.array([0.0, 10.0])
     chart = Chart(
         title="A & B",
-        lines=[
-            Line(name="top", x=x, y=np.array([0.0, 1.0])),
-            Line(name="other", x=x, y=np.array([1.0, 1.0])),
-        ],
+        lines=[Line(name="top", x=x, y=np.array([0.0, 1.0])), Line(name="other", x=x, y=np.array([1.0, 1.0]))],
         end=10,
         y_range=(0, 1),
         unit="%",

@@ -38,8 +38,8 @@ from whichland.model.calibration import calibration_of
 from whichland.model.places import read_places
 runner = wl.open_bundle(sys.argv[1])
 calibration_of(runner.info), read_places(runner.folder, runner.labels)
-for uri, odds in wl.predict(runner, sys.argv[2:]):
-    print(runner.engine, runner.labels[odds.argmax()], round(float(odds.max()), 4))
+for uri, probabilities in wl.predict(runner, sys.argv[2:]):
+    print(runner.engine, runner.labels[probabilities.argmax()], round(float(probabilities.max()), 4))
 assert not [name for name in sys.modules if name.partition(".")[0] in Missing.blocked]
 """
 
@@ -60,19 +60,16 @@ def exported(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_exported_bundle_answers_the_same_without_torch(exported: Path, tmp_path: Path) -> None:
     photos = [str(path) for path in make_photos(tmp_path, 5)]
     bundle = load(exported)
-    wanted = [odds for _, odds in predict(bundle, photos)]
+    wanted = [probabilities for _, probabilities in predict(bundle, photos)]
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, str(exported), *photos],
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", WITHOUT_TORCH, str(exported), *photos], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     said = [line.split() for line in done.stdout.splitlines()]
-    for (engine, country, odds), expected in zip(said, wanted, strict=True):
+    for (engine, country, probabilities), expected in zip(said, wanted, strict=True):
         assert not isinstance(expected, ImageError)
         assert (engine, country) == ("onnx", LABELS[expected.argmax()])
-        assert float(odds) == pytest.approx(float(expected.max()), abs=2e-4)
+        assert float(probabilities) == pytest.approx(float(expected.max()), abs=2e-4)
 
 
 def test_without_torch_a_bundle_that_was_not_exported_says_what_to_do(plain: Path) -> None:
@@ -94,8 +91,9 @@ def test_odds_are_the_softmax_at_the_bundles_temperature(exported: Path) -> None
     for engine in ("torch", "onnx"):
         runner = open_bundle(exported, engine=engine)
         scaled = np.exp(runner.run(crops).astype(float) / 1.5)
-        np.testing.assert_allclose(runner.odds(crops), scaled / scaled.sum(axis=1, keepdims=True), atol=1e-6)
-        assert runner.odds(crops).dtype == np.float32
+        expected = scaled / scaled.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(runner.probabilities(crops), expected, atol=1e-6)
+        assert runner.probabilities(crops).dtype == np.float32
 
 
 def test_softmax_of_large_logits_is_finite() -> None:
@@ -108,7 +106,7 @@ def test_a_bound_on_threads_is_the_runners_own(plain: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        runner.odds(crops)
+        runner.probabilities(crops)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -117,11 +115,11 @@ def test_a_bound_on_threads_is_the_runners_own(plain: Path) -> None:
 def test_a_runner_may_be_used_from_several_threads(exported: Path) -> None:
     runner = open_bundle(exported, threads=1)
     crops = np.random.default_rng(0).integers(0, 256, (8, 4, 64, 64, 3), dtype=np.uint8)
-    wanted = [runner.odds(batch) for batch in crops]
+    wanted = [runner.probabilities(batch) for batch in crops]
     found: list[np.ndarray | None] = [None] * len(crops)
 
     def ask(at: int) -> None:
-        found[at] = runner.odds(crops[at])
+        found[at] = runner.probabilities(crops[at])
 
     threads = [threading.Thread(target=ask, args=(at,)) for at in range(len(crops))]
     for thread in threads:
@@ -135,9 +133,7 @@ def test_a_runner_may_be_used_from_several_threads(exported: Path) -> None:
 def test_a_torch_bundle_and_its_runner_answer_alike(plain: Path, tmp_path: Path) -> None:
     photos = make_photos(tmp_path, 3)
     bundle = load(plain)
-    for (_, one), (_, other) in zip(
-        predict(bundle, photos), predict(torch_runner(bundle), photos), strict=True
-    ):
+    for (_, one), (_, other) in zip(predict(bundle, photos), predict(torch_runner(bundle), photos), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -201,16 +197,7 @@ def relabel(folder: Path) -> None:
         (replace(another_network(outside=True)), "no network that can be run|exported with other labels"),
         (relabel, "exported with other labels"),
     ],
-    ids=[
-        "cut",
-        "a flipped bit",
-        "gone",
-        "no ONNX",
-        "empty",
-        "another network",
-        "a file outside",
-        "labels turned",
-    ],
+    ids=["cut", "a flipped bit", "gone", "no ONNX", "empty", "another network", "a file outside", "labels turned"],
 )
 def test_a_damaged_or_hostile_network_is_one_line(
     exported: Path, tmp_path: Path, damage: Callable[[Path], None], said: str

@@ -14,14 +14,14 @@ from serving import bundle as bundle
 from serving import create, service_of
 from serving import photos as photos
 from tiny_bundle import LABELS, make_bundle, pixels
-from whichland.explain.gradcam import gradcam
+from whichland.explanation.gradcam import gradcam
 from whichland.model.bundle import load
 from whichland.model.calibration import sets
 from whichland.model.pins import pin_table, pins
 from whichland.model.places import read_places
 from whichland.model.predict import predict
-from whichland.serve.app import create_app
-from whichland.serve.words import WORDS, words
+from whichland.serving.app import create_app
+from whichland.serving.words import WORDS, words
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,7 @@ def files(paths: list[Path]) -> list[tuple[str, tuple[str, bytes]]]:
     return [("files", (path.name, path.read_bytes())) for path in paths]
 
 
-def test_every_answer_equals_predict_and_stands_in_its_place(
-    client: TestClient, bundle: Path, photos: list[Path]
-):
+def test_every_answer_equals_predict_and_stands_in_its_place(client: TestClient, bundle: Path, photos: list[Path]):
     loaded = load(bundle)
     answer = client.post("/api/predict", files=files(photos[::-1]))
     assert answer.status_code == 200
@@ -44,18 +42,18 @@ def test_every_answer_equals_predict_and_stands_in_its_place(
     assert [result["name"] for result in results] == [path.name for path in photos[::-1]]
     places = read_places(bundle, LABELS)
     assert places is not None
-    for result, (_, odds_K) in zip(results, predict(loaded, photos[::-1]), strict=True):
-        assert not isinstance(odds_K, Exception)
-        assert np.allclose([result["odds"][label] for label in LABELS], odds_K, atol=2e-6)
-        assert list(result["odds"].values()) == sorted(result["odds"].values(), reverse=True)
-        assert [guess["country"] for guess in result["guesses"]] == list(result["odds"])[:5]
-        assert result["words"] == words(float(odds_K.max()))
-        assert result["set"] == {"percent": 90.0, "countries": list(sets(loaded, odds_K, 0.9))}
-        assert result["silent"] == (odds_K.max() < 0.5)
-        (point,), (expected,) = pins(odds_K[None], pin_table(places.points))
+    for result, (_, probs_K) in zip(results, predict(loaded, photos[::-1]), strict=True):
+        assert not isinstance(probs_K, Exception)
+        assert np.allclose([result["probabilities"][label] for label in LABELS], probs_K, atol=2e-6)
+        assert list(result["probabilities"].values()) == sorted(result["probabilities"].values(), reverse=True)
+        assert [guess["country"] for guess in result["guesses"]] == list(result["probabilities"])[:5]
+        assert result["words"] == words(float(probs_K.max()))
+        assert result["set"] == {"percent": 90.0, "countries": list(sets(loaded, probs_K, 0.9))}
+        assert result["abstained"] == (probs_K.max() < 0.5)
+        (point,), (expected,) = pins(probs_K[None], pin_table(places.points))
         assert (result["pin"]["lat"], result["pin"]["lon"]) == pytest.approx(tuple(point), abs=1e-4)
         assert result["pin"]["expected_score"] == pytest.approx(expected, abs=0.5)
-    assert {result["silent"] for result in results} == {True, False}  # or the threshold was not tried
+    assert {result["abstained"] for result in results} == {True, False}  # or the threshold was not tried
 
 
 def test_size_and_orientation_are_those_of_the_photo_as_it_is_seen(client: TestClient):
@@ -168,37 +166,25 @@ def test_an_explanation_of_nothing_there_is(client: TestClient, photos: list[Pat
         assert answer.status_code == 422, data
         assert list(answer.json()) == ["error"]
     assert client.post("/api/explain", files={"file": ("a.jpg", b"no photo")}).status_code == 422
-    assert (
-        client.post("/api/explain", files=[("file", ("a", b"1")), ("file", ("b", b"2"))]).status_code == 413
-    )
+    assert client.post("/api/explain", files=[("file", ("a", b"1")), ("file", ("b", b"2"))]).status_code == 413
 
 
 def test_info_says_what_is_there(client: TestClient, bundle: Path, tmp_path: Path):
     info = client.get("/api/info").json()
     assert [label["code"] for label in info["labels"]] == list(LABELS)
     assert {"code": "NA", "name": "Namibia"} in info["labels"]
-    assert (info["engine"], info["torch"], info["sets"], info["calibrated"]) == (
-        "torch",
-        True,
-        [80, 90, 95],
-        True,
-    )
+    assert (info["engine"], info["torch"], info["sets"], info["calibrated"]) == ("torch", True, [80, 90, 95], True)
     assert (info["report"], info["atlas"], info["play"]) == (False, False, True)
     with TestClient(create(make_bundle(tmp_path / "plain"))) as plain:
         info = plain.get("/api/info").json()
-        assert (info["torch"], info["methods"], info["calibrated"], info["sets"]) == (
-            False,
-            ["occlusion"],
-            False,
-            [],
-        )
+        assert (info["torch"], info["methods"], info["calibrated"], info["sets"]) == (False, ["occlusion"], False, [])
         assert plain.get("/healthz").json() == {"status": "ok"}
 
 
 def test_a_bundle_without_calibration_and_places_says_less(tmp_path: Path, photos: list[Path]):
     with TestClient(create(make_bundle(tmp_path / "plain"))) as client:
         result = client.post("/api/predict", files=files(photos[:1])).json()["results"][0]
-    assert (result["set"], result["silent"], result["pin"]) == (None, False, None)
+    assert (result["set"], result["abstained"], result["pin"]) == (None, False, None)
 
 
 def test_metrics_count_requests_photos_and_refusals(bundle: Path, photos: list[Path]):
@@ -233,7 +219,7 @@ def test_no_answer_holds_a_path_of_the_server(client: TestClient, bundle: Path, 
 def test_a_defect_is_an_answer_without_a_word_of_the_inside(bundle: Path, photos: list[Path]):
     from dataclasses import replace
 
-    from whichland.serve.batching import Batcher
+    from whichland.serving.batching import Batcher
 
     def broken(crops: np.ndarray) -> np.ndarray:
         raise RuntimeError(f"/secret/place {crops.shape}")
@@ -256,10 +242,10 @@ def test_a_wide_photo_is_seen_in_several_views_as_predict_sees_it(client: TestCl
     loaded = load(bundle)
     crops = crops_of(file.getvalue(), loaded.preprocess)
     assert len(crops) > 1
-    odds_VK = service_of(bundle).runner.odds(np.stack(crops))
-    expected = combined(odds_VK, np.zeros(len(crops), int))[0]
+    probs_VK = service_of(bundle).runner.probabilities(np.stack(crops))
+    expected = combined(probs_VK, np.zeros(len(crops), int))[0]
     result = client.post("/api/predict", files={"files": ("wide.png", file.getvalue())}).json()["results"][0]
-    assert np.allclose([result["odds"][label] for label in LABELS], expected, atol=2e-6)
+    assert np.allclose([result["probabilities"][label] for label in LABELS], expected, atol=2e-6)
 
 
 def test_words_cover_all_odds_and_rise_with_them():

@@ -6,9 +6,9 @@ import threading
 import numpy as np
 import pytest
 
-from whichland.serve.batching import Batcher
-from whichland.serve.limits import Load, Refused
-from whichland.serve.settings import ServeConfig
+from whichland.serving.batching import Batcher
+from whichland.serving.limits import Load, Refused
+from whichland.serving.settings import ServeConfig
 
 
 def crop(value: int) -> np.ndarray:
@@ -18,18 +18,18 @@ def crop(value: int) -> np.ndarray:
 def test_what_waits_goes_together_and_each_gets_its_own():
     gate, sizes = threading.Event(), []
 
-    def odds(crops_BHWC: np.ndarray) -> np.ndarray:
+    def probabilities(crops_BHWC: np.ndarray) -> np.ndarray:
         gate.wait(5)
         sizes.append(len(crops_BHWC))
         return crops_BHWC[:, 0, 0, :1].astype(np.float32)
 
     async def ask() -> list[float]:
-        asked = [asyncio.create_task(batcher.odds(crop(value))) for value in range(20)]
+        asked = [asyncio.create_task(batcher.probabilities(crop(value))) for value in range(20)]
         await asyncio.sleep(0.1)
         gate.set()
         return [float((await one)[0]) for one in asked]
 
-    batcher = Batcher(odds, batch=8)
+    batcher = Batcher(probabilities, batch=8)
     assert asyncio.run(ask()) == list(range(20))
     assert sum(sizes) == 20
     assert max(sizes) == 8
@@ -38,15 +38,15 @@ def test_what_waits_goes_together_and_each_gets_its_own():
 
 
 def test_an_error_reaches_its_batch_and_the_next_one_is_answered():
-    def odds(crops_BHWC: np.ndarray) -> np.ndarray:
+    def probabilities(crops_BHWC: np.ndarray) -> np.ndarray:
         if crops_BHWC.max() == 255:
             raise ValueError("no")
         return np.ones((len(crops_BHWC), 3), np.float32)
 
-    batcher = Batcher(odds, batch=1)
+    batcher = Batcher(probabilities, batch=1)
 
     async def ask() -> list[object]:
-        return await asyncio.gather(*(batcher.odds(crop(v)) for v in (1, 255, 2)), return_exceptions=True)
+        return await asyncio.gather(*(batcher.probabilities(crop(v)) for v in (1, 255, 2)), return_exceptions=True)
 
     first, broken, last = asyncio.run(ask())
     assert isinstance(broken, ValueError)
@@ -57,14 +57,14 @@ def test_an_error_reaches_its_batch_and_the_next_one_is_answered():
 def test_closing_answers_what_waits():
     gate = threading.Event()
 
-    def odds(crops_BHWC: np.ndarray) -> np.ndarray:
+    def probabilities(crops_BHWC: np.ndarray) -> np.ndarray:
         gate.wait(5)
         return np.ones((len(crops_BHWC), 3), np.float32)
 
-    batcher = Batcher(odds, batch=2)
+    batcher = Batcher(probabilities, batch=2)
 
     async def ask() -> int:
-        asked = [asyncio.create_task(batcher.odds(crop(v))) for v in range(7)]
+        asked = [asyncio.create_task(batcher.probabilities(crop(v))) for v in range(7)]
         await asyncio.sleep(0.05)
         threading.Timer(0.1, gate.set).start()
         await asyncio.get_running_loop().run_in_executor(None, batcher.close)
@@ -76,17 +76,17 @@ def test_closing_answers_what_waits():
 def test_who_no_longer_waits_costs_the_model_nothing():
     gate, seen = threading.Event(), []
 
-    def odds(crops_BHWC: np.ndarray) -> np.ndarray:
+    def probabilities(crops_BHWC: np.ndarray) -> np.ndarray:
         gate.wait(5)
         seen.extend(crops_BHWC[:, 0, 0, 0].tolist())
         return np.ones((len(crops_BHWC), 3), np.float32)
 
-    batcher = Batcher(odds, batch=4)
+    batcher = Batcher(probabilities, batch=4)
 
     async def ask() -> None:
-        first = asyncio.create_task(batcher.odds(crop(1)))
+        first = asyncio.create_task(batcher.probabilities(crop(1)))
         await asyncio.sleep(0.05)
-        second, third = (asyncio.create_task(batcher.odds(crop(v))) for v in (2, 3))
+        second, third = (asyncio.create_task(batcher.probabilities(crop(v))) for v in (2, 3))
         await asyncio.sleep(0.05)
         second.cancel()
         await asyncio.sleep(0.05)

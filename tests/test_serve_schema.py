@@ -36,12 +36,7 @@ def test_every_answer_is_one_that_the_schema_describes(tmp_path: Path) -> None:
             both = st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in GenerationMode))
 
             @given(case=both)
-            @settings(
-                max_examples=EXAMPLES,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-                derandomize=True,
-            )
+            @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
             def answers(case: Any) -> None:
                 case.call_and_validate()
 
@@ -59,4 +54,4 @@ def test_the_schema_is_whole(tmp_path: Path) -> None:
             assert "200" in operation["responses"]
     body = made["paths"]["/api/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert body["required"] == ["files"]
-    assert made["components"]["schemas"]["Answer"]["properties"]["odds"]["examples"]
+    assert made["components"]["schemas"]["Answer"]["properties"]["probabilities"]["examples"]

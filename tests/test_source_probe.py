@@ -15,7 +15,7 @@ from whichland.curate.harmonise import harmonise
 from whichland.curate.measure import measure
 from whichland.curate.merge import merge
 from whichland.errors import UserError
-from whichland.evaluate.source_probe import HEADER, ProbeConfig, Reading, SourceProbe, source_probe
+from whichland.evaluation.source_probe import HEADER, ProbeConfig, Reading, SourceProbe, source_probe
 from whichland.images.decode import ImageError
 from whichland.images.file_facts import _subsampling, file_facts
 from whichland.manifest import Manifest

@@ -31,14 +31,7 @@ def shard(path: Path, rows: list[dict[str, object]]) -> Path:
 
 
 def test_folder_by_country(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    put(
-        tmp_path / "My Photos",
-        "NA/a.jpg",
-        "germany/x/b.PNG",
-        "Côte d'Ivoire/c.jpeg",
-        "US/.hidden.jpg",
-        "NA/a.txt",
-    )
+    put(tmp_path / "My Photos", "NA/a.jpg", "germany/x/b.PNG", "Côte d'Ivoire/c.jpeg", "US/.hidden.jpg", "NA/a.txt")
     made = ingest(str(tmp_path / "My Photos"))
     frame = made.frame
     assert dict(frame.select("image_id", "country").iter_rows()) == {
@@ -138,10 +131,7 @@ def test_shards_are_read_in_place(tmp_path: Path, capsys: pytest.CaptureFixture[
     ]
     path = shard(tmp_path / "hub/data/train-00000-of-00001-abc123.parquet", rows)
     frame = ingest(str(tmp_path / "hub")).frame
-    assert frame["image_id"].to_list() == [
-        *("hub/panoA", "hub/panoB", "hub/panoA~2"),
-        f"hub/{path.name}#3",
-    ]
+    assert frame["image_id"].to_list() == [*("hub/panoA", "hub/panoB", "hub/panoA~2"), f"hub/{path.name}#3"]
     assert frame["sequence"].to_list() == ["panoA", "panoB", "panoA", None]
     assert frame["country"].to_list() == ["NA", "FR", "NA", "NA"]
     assert frame["lat"].to_list() == [-22.5, None, None, None]
@@ -170,9 +160,7 @@ def test_one_shard_twice_is_refused(tmp_path: Path) -> None:
         ingest(f"parquet:{tmp_path}")
 
 
-def test_missing_shards_and_unknown_codes_are_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_shards_and_unknown_codes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = shard(tmp_path / "train-00000-of-00006.parquet", [{}, {"country_iso_alpha2": "Q9"}])
     with pytest.raises(UserError, match="'Q9'"):
         ingest(str(path))
@@ -208,9 +196,7 @@ def table(folder: Path, text: str, name: str = "mine.csv") -> str:
 
 
 def test_table_of_countries_keeps_namibia_and_text(tmp_path: Path) -> None:
-    text = (
-        "Image Path,Country,ID,Licence,captured at\na.jpg,NA,007,CC0,1495427386932\nsub/b.jpg,Namibia,008,,\n"
-    )
+    text = "Image Path,Country,ID,Licence,captured at\na.jpg,NA,007,CC0,1495427386932\nsub/b.jpg,Namibia,008,,\n"
     text += "c.jpg,UK,009,,2020-09-18 07:19:10+02:00\n"
     frame = ingest(table(tmp_path, text)).frame
     assert frame["image_id"].to_list() == ["mine/007", "mine/008", "mine/009"]
@@ -244,10 +230,7 @@ def test_table_as_parquet_points_into_shards_and_archives(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (
-            "path,country\na.jpg,FR\nnone.jpg,FR\nnil.jpg,FR\n",
-            "2 of 3 files are not there, row 2 first: none.jpg",
-        ),
+        ("path,country\na.jpg,FR\nnone.jpg,FR\nnil.jpg,FR\n", "2 of 3 files are not there, row 2 first: none.jpg"),
         ("path,country\na.jpg,Germny\n", r"'Germny' \(did you mean Germany"),
         ("path,lat,lon\na.jpg,1,2\nc.jpg,91,2\n", r"row 2: \(91, 2\)"),
         ("path,lat,lon\na.jpg,1,x\n", r"row 1: \(1, x\)"),

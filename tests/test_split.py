@@ -40,12 +40,7 @@ def linked(drives: list[str | None], seed: int) -> Manifest:
     tone = random.uniform(0.3, 0.6, len(drives))[scene].tolist()
     return clean(
         measured(
-            len(drives),
-            sequences=drives,
-            phash=scenes[scene].tolist(),
-            brightness=tone,
-            contrast=[0.2],
-            seed=seed,
+            len(drives), sequences=drives, phash=scenes[scene].tolist(), brightness=tone, contrast=[0.2], seed=seed
         )
     )
 
@@ -111,9 +106,7 @@ def test_every_country_has_its_shares(count: int, seed: int, shares: tuple[float
         if count >= least and share:
             assert found[part] >= 1
         room = count - (1 if count < 3 else 2)
-        assert (
-            found[part] <= max(1, min(ceil(share * count * (1 + SLACK)), room)) if share else found[part] == 0
-        )
+        assert found[part] <= max(1, min(ceil(share * count * (1 + SLACK)), room)) if share else found[part] == 0
         if count > 20:
             assert abs(found[part] - share * count) <= SLACK * share * count + 1
 
@@ -129,9 +122,7 @@ def test_positions_alone_decide_where_a_country_is_near_its_shares() -> None:
 
 def test_what_has_a_split_keeps_it_and_the_others_make_up_the_shares() -> None:
     earlier = pl.Series([*["train"] * 40, *[None] * 20], dtype=pl.String)
-    groups = pl.DataFrame(
-        {"country": "FR", "position": np.random.default_rng(0).random(60), "earlier": earlier}
-    )
+    groups = pl.DataFrame({"country": "FR", "position": np.random.default_rng(0).random(60), "earlier": earlier})
     found = stratify(groups, val=0.1, test=0.1).to_list()
     assert found[:40] == ["train"] * 40
     assert 5 <= found.count("test") <= 7
@@ -161,9 +152,7 @@ def test_places_and_panoramas_tie() -> None:
 def test_a_group_that_is_much_of_a_country_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """A street of a photo every 30 m is one chain, however long."""
     street = [0.00027 * row for row in range(40)]
-    split(
-        clean(measured(120, countries=["FR"], lat=[*street, *[None] * 80], lon=[*[2.0] * 40, *[None] * 80]))
-    )
+    split(clean(measured(120, countries=["FR"], lat=[*street, *[None] * 80], lon=[*[2.0] * 40, *[None] * 80])))
     assert "one group holds more than 10% of the photos of 1 countries" in capsys.readouterr().err
 
 

@@ -102,16 +102,12 @@ def test_chance_alone_is_hardly_ever_told() -> None:
     codes = ["NO", "SE", "FR", "ES", "BR", "KE", "JP", "AU", "US", "CA"]
     told = 0
     for _ in range(40):
-        told += len(
-            excesses(dropped({code: (int(random.binomial(60, 0.05)), 60) for code in codes}), "country")
-        )
+        told += len(excesses(dropped({code: (int(random.binomial(60, 0.05)), 60) for code in codes}), "country"))
     assert told <= 1
 
 
 def test_rates_by_region_and_latitude() -> None:
-    table = dropped(
-        {"NO": (2, 4), "SE": (1, 4), "NA": (0, 4)}, lat=[61.0, 70.0, 74.9, 75.0, *[60.0] * 4, *[-20.0] * 4]
-    )
+    table = dropped({"NO": (2, 4), "SE": (1, 4), "NA": (0, 4)}, lat=[61.0, 70.0, 74.9, 75.0, *[60.0] * 4, *[-20.0] * 4])
     regions = drop_rates(table, "region")
     assert regions.select("region", "photos", "dropped", "rate", "dark").rows() == [
         ("Northern Europe", 8, 3, 0.375, 0.375),
@@ -136,9 +132,7 @@ def test_before_and_after_are_drawn(tmp_path: Path) -> None:
     page = Image.open(before_and_after(many, dict.fromkeys(many, 100), tmp_path / "many.png", what="Photos"))
     assert page.height > few.height
     assert page.height < 1.6 * page.width  # so that it fits a sheet of paper
-    assert (
-        before_and_after(before, after, tmp_path / "few.svg", what="Photos").read_text().startswith("<?xml")
-    )
+    assert before_and_after(before, after, tmp_path / "few.svg", what="Photos").read_text().startswith("<?xml")
     with pytest.raises(UserError, match=r"\.svg"):
         before_and_after(before, after, tmp_path / "few.xlsx", what="Photos")
     with pytest.raises(UserError, match="nothing to draw"):

@@ -4,14 +4,12 @@ from signal import SIGINT, SIGTERM, default_int_handler, getsignal, raise_signal
 
 import pytest
 
-from whichland.train import stopping
-from whichland.train.stopping import first_to_say, partners_watched, stop_signal
+from whichland.training import stopping
+from whichland.training.stopping import first_to_say, partners_watched, stop_signal
 
 
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
-def test_a_signal_sent_twice_at_once_is_one_and_a_later_one_acts(
-    number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_signal_sent_twice_at_once_is_one_and_a_later_one_acts(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     # so that SIGTERM raises as well, and SIGINT also where the shell has switched it off
@@ -27,9 +25,7 @@ def test_a_signal_sent_twice_at_once_is_one_and_a_later_one_acts(
     signal(number, before)
 
 
-def test_without_a_job_errors_stay_what_they_are_and_there_is_one_to_say_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_a_job_errors_stay_what_they_are_and_there_is_one_to_say_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="gloo"), partners_watched():
         raise RuntimeError("gloo: Connection closed by peer")
     assert first_to_say()

@@ -69,9 +69,7 @@ def test_only_rows_without_a_score_are_looked_at(table: Manifest, weights: Path)
     assert again.frame.equals(done.frame)
 
 
-def test_interrupted_it_keeps_what_is_done(
-    table: Manifest, weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_it_keeps_what_is_done(table: Manifest, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = ScoreConfig(arch=ARCH, weights=str(weights), batch_size=2)
     plain, calls, saved = street._judged, [], []
 

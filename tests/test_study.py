@@ -16,16 +16,16 @@ import pytest
 from local_ray import cluster as cluster
 from tinted import tinted
 from whichland.cli.main import root
-from whichland.evaluate.report import Score
+from whichland.evaluation.report import Score
 from whichland.manifest import Manifest, read, write
-from whichland.study import throughput
-from whichland.study.cell import FAILED, RESULT, TASK, rate
-from whichland.study.charts import Spot, front, logarithmic, scatter_svg, straight
-from whichland.study.findings import find
-from whichland.study.grid import read_grid
-from whichland.study.page import sentences
-from whichland.study.runs import launch, run_cells
-from whichland.study.study import study
+from whichland.studies import throughput
+from whichland.studies.cell import FAILED, RESULT, TASK, rate
+from whichland.studies.charts import Spot, front, logarithmic, scatter_svg, straight
+from whichland.studies.findings import find
+from whichland.studies.grid import read_grid
+from whichland.studies.page import sentences
+from whichland.studies.runs import launch, run_cells
+from whichland.studies.study import study
 
 GRID = """
 title = "Tiny models"
@@ -62,8 +62,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame = read(tinted(folder, 54)).frame.with_row_index("row")
     part = pl.when(pl.col("row") % 6 < 3).then(pl.lit("test")).when(pl.col("row") % 18 < 12)
     frame = frame.with_columns(
-        split=part.then(pl.lit("train")).otherwise(pl.lit("val")),
-        group=pl.format("g{}", pl.col("row") // 2),
+        split=part.then(pl.lit("train")).otherwise(pl.lit("val")), group=pl.format("g{}", pl.col("row") // 2)
     )
     rank = pl.int_range(pl.len(), dtype=pl.Int64).over("country", "split")
     frame = frame.drop("row").with_columns(rank=pl.when(pl.col("split") == "train").then(rank))
@@ -96,9 +95,7 @@ def test_a_failed_cell_is_told_and_the_rest_go_on(done: tuple[Path, list[str]]) 
 def test_the_table_is_tidy_and_holds_the_reports_numbers(done: tuple[Path, list[str]]) -> None:
     out, _ = done
     rows = pl.read_parquet(out / "study.parquet").filter(pl.col("state") == "done")
-    assert {"photos", "seed", "model", "tier", "parameters", "seconds", "version", "jobs"} <= set(
-        rows.columns
-    )
+    assert {"photos", "seed", "model", "tier", "parameters", "seconds", "version", "jobs"} <= set(rows.columns)
     for row in rows.iter_rows(named=True):
         numbers = json.loads((out / row["run"] / "report" / "metrics.json").read_text(encoding="utf-8"))
         assert row["macro_f1"] == numbers["scores"]["macro_f1"]["value"]
@@ -204,13 +201,7 @@ def score(value: float) -> Score:
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:
-    made = {
-        "slow, best": (10, 0.9),
-        "beaten": (9, 0.8),
-        "equal": (10, 0.9),
-        "fast": (50, 0.5),
-        "middle": (20, 0.7),
-    }
+    made = {"slow, best": (10, 0.9), "beaten": (9, 0.8), "equal": (10, 0.9), "fast": (50, 0.5), "middle": (20, 0.7)}
     spots = [Spot(name=name, across=score(a), up=score(u)) for name, (a, u) in made.items()]
     assert [spot.name for spot in front(spots)] == ["slow, best", "equal", "middle", "fast"]
     ElementTree.fromstring(scatter_svg("<&>", spots, across="photos a second", up="macro-F1"))

@@ -90,9 +90,7 @@ def test_files_are_the_same_for_any_number_of_workers_and_kept_when_there(tmp_pa
 
 def test_other_worlds_can_share_a_folder(tmp_path: Path) -> None:
     plain = write(WorldConfig(scenes=3, width=64, height=64), tmp_path, progress=False)
-    planted = write(
-        WorldConfig(scenes=3, width=64, height=64, plant={"JP": "watermark"}), tmp_path, progress=False
-    )
+    planted = write(WorldConfig(scenes=3, width=64, height=64, plant={"JP": "watermark"}), tmp_path, progress=False)
     assert not set(plain["uri"]) & set(planted["uri"])
 
 
@@ -170,9 +168,7 @@ def test_centre_line_leans_to_the_other_side(scenes: list[Scene]) -> None:
 def test_every_clue_shows_and_none_where_a_country_lacks_it(scenes: list[Scene]) -> None:
     share = Counter(clue for scene in scenes for clue in CLUES if clue in scene.clues)
     assert set(share) == set(CLUES) - {"none", "shortcut"}
-    assert all(
-        share[clue] < 240 for clue in ("centre_line", "edge_line", "sign", "bollard", "plate", "pole", "roof")
-    )
+    assert all(share[clue] < 240 for clue in ("centre_line", "edge_line", "sign", "bollard", "plate", "pole", "roof"))
     for scene in scenes:
         seen = set(np.unique(scene.mask))
         assert seen <= set(CLUES.values())
@@ -243,9 +239,7 @@ def test_names_sizes_and_encoding_do_not_tell_the_country(scenes: list[Scene]) -
     forest = RandomForestClassifier(60, random_state=0)
     guess = cross_val_predict(forest, np.array(features), country, cv=4)
     chance = 1 / 12
-    assert np.mean(guess == country) < chance + 3.1 * sqrt(
-        chance * (1 - chance) / 240
-    )  # one run in a thousand
+    assert np.mean(guess == country) < chance + 3.1 * sqrt(chance * (1 - chance) / 240)  # one run in a thousand
 
 
 def test_size_and_quality_are_drawn_before_the_scene_is_known() -> None:
@@ -260,10 +254,7 @@ def test_size_and_quality_are_drawn_before_the_scene_is_known() -> None:
 
 @pytest.mark.parametrize("shortcut", sorted(SHORTCUTS))
 def test_a_shortcut_shows_in_its_country_only_and_where_the_mask_says(shortcut: str) -> None:
-    plain, planted = (
-        WorldConfig(width=128, height=96),
-        WorldConfig(width=128, height=96, plant={"JP": shortcut}),
-    )
+    plain, planted = (WorldConfig(width=128, height=96), WorldConfig(width=128, height=96, plant={"JP": shortcut}))
     marked = 0
     for index in range(0, 52, 2):
         before, after = render(plain, index), render(planted, index)
@@ -300,9 +291,7 @@ def test_a_shortcut_in_the_file_shows_in_its_country_only_and_leaves_the_pixels(
 
 
 def test_an_origin_string_sets_everything() -> None:
-    config = parse(
-        "synthetic:scenes=12,seed=7,size=320x240,plant=JP:blurred_bottom+US:watermark,countries=JP+NA+US"
-    )
+    config = parse("synthetic:scenes=12,seed=7,size=320x240,plant=JP:blurred_bottom+US:watermark,countries=JP+NA+US")
     assert (config.scenes, config.seed, config.width, config.height) == (12, 7, 320, 240)
     assert config.countries == ("JP", "NA", "US")
     assert config.plant == {"JP": "blurred_bottom", "US": "watermark"}
@@ -333,14 +322,7 @@ def test_a_bad_origin_is_the_users_to_mend(text: str, says: str) -> None:
 
 
 def test_conventions_hold_the_hard_pairs() -> None:
-    assert {code for code, c in WORLD.items() if c.drives_on == "left"} == {
-        "GB",
-        "JP",
-        "TH",
-        "NA",
-        "ZA",
-        "AU",
-    }
+    assert {code for code, c in WORLD.items() if c.drives_on == "left"} == {"GB", "JP", "TH", "NA", "ZA", "AU"}
     assert {code for code, c in WORLD.items() if c.edge.colour == YELLOW} == {"NA", "ZA", "AE"}
     south_west, south = WORLD["NA"], WORLD["ZA"]
     assert (south_west.centre[0][1], south_west.edge) == (south.centre[0][1], south.edge)

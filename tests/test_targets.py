@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy
 from curated import measured
 from whichland.geo.distance import haversine_km
 from whichland.manifest import Manifest
-from whichland.train.config import TrainConfig
-from whichland.train.targets import target_table
+from whichland.training.config import TrainConfig
+from whichland.training.targets import target_table
 
 LABELS = ("DE", "FR", "JP")
 
@@ -45,10 +45,7 @@ def test_by_neighbour_the_share_goes_over_the_border_alone() -> None:
 
 
 def test_by_distance_the_photos_places_decide() -> None:
-    places = {
-        "lat": [50.0, 47.0, 36.0],
-        "lon": [8.0, 2.0, 138.0],
-    }  # the same one for every photo of a country
+    places = {"lat": [50.0, 47.0, 36.0], "lon": [8.0, 2.0, 138.0]}  # the same one for every photo of a country
     found = soft(table(**places), smoothing=1.0, smoothing_by="distance", smoothing_km=800.0)
     lat, lon = np.array(places["lat"]), np.array(places["lon"])
     km = haversine_km(lat[:, None], lon[:, None], lat, lon)

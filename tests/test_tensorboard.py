@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from whichland.errors import UserError
-from whichland.train import tensorboard
-from whichland.train.config import TrainConfig
-from whichland.train.run import train
+from whichland.training import tensorboard
+from whichland.training.config import TrainConfig
+from whichland.training.run import train
 
 STEP = {"kind": "step", "loss": 1.5, "lr": 1e-3, "seconds": 3.0}
 

@@ -10,12 +10,7 @@ from whichland.errors import UserError
 from whichland.manifest import problems
 from whichland.sources.traffic_signs import is_traffic_signs, read_traffic_signs
 
-KEYS = [
-    "0-_aB3kd83jfLq0dZxW1uA",
-    "AAAAAAAAAAAAAAAAAAAAA1",
-    "-startsWithADash0000_-",
-    "zzzzzzzzzzzzzzzzzzzzzz",
-]
+KEYS = ["0-_aB3kd83jfLq0dZxW1uA", "AAAAAAAAAAAAAAAAAAAAA1", "-startsWithADash0000_-", "zzzzzzzzzzzzzzzzzzzzzz"]
 
 
 @pytest.fixture(params=["by split", "flat"])
@@ -70,9 +65,7 @@ def test_keys_to_countries(folder: Path, tmp_path: Path) -> None:
     assert frame["label_country"].to_list() == ["NO", "NA", None, None]
 
 
-def test_keys_to_ids_are_kept_for_a_harvest(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_keys_to_ids_are_kept_for_a_harvest(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "keys.csv"
     table.write_text(f"key,id\n{KEYS[0]},123456789012345\n")
     frame = read_traffic_signs(folder, keys=table)
@@ -80,9 +73,7 @@ def test_keys_to_ids_are_kept_for_a_harvest(
     assert "mapillary:ids=" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "line", ["../../../../etc/passwd", "AAAAAAAAAAAAAAAAAAAA/1", "123456789012345", "ä" * 22]
-)
+@pytest.mark.parametrize("line", ["../../../../etc/passwd", "AAAAAAAAAAAAAAAAAAAA/1", "123456789012345", "ä" * 22])
 def test_what_is_no_key_is_refused(folder: Path, line: str) -> None:
     with (folder / "splits" / "train.txt").open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")

@@ -23,17 +23,10 @@ from whichland.curate.split import SplitConfig, split
 from whichland.errors import UserError
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle
-from whichland.train.config import TrainConfig
-from whichland.train.run import train
+from whichland.training.config import TrainConfig
+from whichland.training.run import train
 
-QUICK = {
-    "arch": "test_resnet",
-    "weights": "none",
-    "size": 64,
-    "test_size": 64,
-    "batch_size": 8,
-    "precision": "fp32",
-}
+QUICK = {"arch": "test_resnet", "weights": "none", "size": 64, "test_size": 64, "batch_size": 8, "precision": "fp32"}
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +46,7 @@ def log(run: Path, kind: str = "step") -> list[dict[str, float]]:
 
 
 def command(manifest: Path, out: Path, *more: str) -> list[str]:
-    flags = [
-        "--arch",
-        "test_resnet",
-        "--weights",
-        "none",
-        "--size",
-        "64",
-        "--test-size",
-        "64",
-        "--precision",
-        "fp32",
-    ]
+    flags = ["--arch", "test_resnet", "--weights", "none", "--size", "64", "--test-size", "64", "--precision", "fp32"]
     return [sys.executable, "-m", "whichland", "train", str(manifest), *flags, "--out", str(out), *more]
 
 
@@ -97,9 +79,7 @@ def test_the_certificate_of_the_split_goes_into_the_bundle_and_another_split_is_
     (line,) = said(other)
     assert line.startswith("the model was trained from another split (seed 0, 48 groups, ")
     row = trained.kept.filter(pl.col("split") == "train")["image_id"][0]
-    moved = trained.frame.with_columns(
-        split=pl.when(pl.col("image_id") == row).then(pl.lit("test")).otherwise("split")
-    )
+    moved = trained.frame.with_columns(split=pl.when(pl.col("image_id") == row).then(pl.lit("test")).otherwise("split"))
     (line,) = said(Manifest(moved, trained.history))
     assert line.startswith("the model was trained from another split")
 

@@ -7,7 +7,7 @@ import pytest
 from whichland.cli.flags import flags
 from whichland.config import build, read_toml, to_toml
 from whichland.errors import UserError
-from whichland.train.config import TrainConfig, height_width
+from whichland.training.config import TrainConfig, height_width
 
 
 @pytest.mark.parametrize(

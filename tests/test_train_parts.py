@@ -14,11 +14,11 @@ from whichland.errors import UserError
 from whichland.images.augment import Augment
 from whichland.model.backbone import create
 from whichland.model.head import classifier_name
-from whichland.train.card import card
-from whichland.train.config import TrainConfig
-from whichland.train.data import Loader, Photos, epoch_order
-from whichland.train.schedule import Average, parameter_groups, share_of_peak
-from whichland.train.warm_head import fit_head
+from whichland.training.card import card
+from whichland.training.config import TrainConfig
+from whichland.training.data import Loader, Photos, epoch_order
+from whichland.training.linear_probe import fit_head
+from whichland.training.schedule import Average, parameter_groups, share_of_peak
 
 
 def photos(count: int, weights: np.ndarray | None = None) -> Photos:
@@ -49,13 +49,7 @@ def test_processes_share_the_photos_of_every_step(tmp_path: Path) -> None:
 
     def steps(rank: int, world: int, start: int = 0) -> list[tuple[list[int], list[int]]]:
         loader = Loader(
-            photos=files,
-            augment=Augment(size=(8, 8)),
-            batch_size=4,
-            seed=3,
-            weighting="none",
-            rank=rank,
-            world=world,
+            photos=files, augment=Augment(size=(8, 8)), batch_size=4, seed=3, weighting="none", rank=rank, world=world
         )
         batches = loader.epoch(0, start)
         return [(b.targets.tolist(), (b.images[:, 4, 4, 0] / 10).round().int().tolist()) for b in batches]
@@ -106,12 +100,7 @@ def test_a_flat_rate_stays_and_anneals_at_the_end() -> None:
 def test_the_body_learns_slower_and_vectors_do_not_decay() -> None:
     model = create("test_resnet", 3, weights="none").model
     groups = parameter_groups(model, lr=1.0, body_lr=0.1, weight_decay=0.05)
-    assert {(g["peak"], g["weight_decay"]) for g in groups} == {
-        (1.0, 0.05),
-        (1.0, 0.0),
-        (0.1, 0.05),
-        (0.1, 0.0),
-    }
+    assert {(g["peak"], g["weight_decay"]) for g in groups} == {(1.0, 0.05), (1.0, 0.0), (0.1, 0.05), (0.1, 0.0)}
     assert sum(p.numel() for g in groups for p in g["params"]) == sum(p.numel() for p in model.parameters())
     assert all(p.ndim == 1 for g in groups if not g["weight_decay"] for p in g["params"])
 
@@ -204,12 +193,7 @@ def test_the_heads_start_is_logistic_regression() -> None:
     features[np.arange(400), targets] += 4
     decay = 0.05
     fit_head(
-        model,
-        torch.from_numpy(features).float(),
-        torch.from_numpy(targets),
-        torch.ones(400),
-        decay=decay,
-        steps=200,
+        model, torch.from_numpy(features).float(), torch.from_numpy(targets), torch.ones(400), decay=decay, steps=200
     )
     logits = model.get_classifier()(torch.from_numpy(features).float()).detach().numpy()
     standard = (features - features.mean(0)) / features.std(0, ddof=1)

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from whichland.bootstrap import mean_interval
-from whichland.explain.faithfulness import insertion_and_deletion, moved_at_random
-from whichland.explain.randomised import rank_correlation, shuffled, ssim
-from whichland.explain.smoothing import gaussian_blur
-from whichland.explain.verify import Verdict, Verifier
+from whichland.explanation.faithfulness import insertion_and_deletion, moved_at_random
+from whichland.explanation.randomised import rank_correlation, shuffled, ssim
+from whichland.explanation.smoothing import gaussian_blur
+from whichland.explanation.verify import Verdict, Verifier
 from whichland.model.backbone import timm
 
 
@@ -39,14 +39,12 @@ def test_the_right_place_wins_both_ways() -> None:
     assert insertion[0] > insertion[1] + 0.2
     assert deletion[0] < deletion[1] - 0.2
     pair = insertion_and_deletion(LooksAtACorner(), noise(1, 3, 32, 48), maps, (1, 0))
-    np.testing.assert_allclose(pair[0], insertion, atol=1e-6)  # of two classes, odds are those of the pair
+    np.testing.assert_allclose(pair[0], insertion, atol=1e-6)  # two classes: the pair's probabilities
 
 
 def test_an_even_map_takes_places_at_random() -> None:
     """In the order of rows the corner would come first or last, and an even map would seem to know something."""
-    insertion, deletion = insertion_and_deletion(
-        LooksAtACorner(), noise(1, 3, 32, 48), torch.ones(1, 32, 48), 1
-    )
+    insertion, deletion = insertion_and_deletion(LooksAtACorner(), noise(1, 3, 32, 48), torch.ones(1, 32, 48), 1)
     assert abs(insertion[0] - deletion[0]) < 0.15
 
 
@@ -64,9 +62,7 @@ def test_shuffling_touches_the_last_layers_of_a_copy() -> None:
     after = copy.state_dict()
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not torch.equal(after["fc.weight"], before["fc.weight"])
-    torch.testing.assert_close(
-        after["fc.weight"].flatten().sort().values, before["fc.weight"].flatten().sort().values
-    )
+    torch.testing.assert_close(after["fc.weight"].flatten().sort().values, before["fc.weight"].flatten().sort().values)
     assert not torch.equal(after["layer4.0.conv1.weight"], before["layer4.0.conv1.weight"])
     assert torch.equal(after["layer1.0.conv1.weight"], before["layer1.0.conv1.weight"])
 
@@ -130,8 +126,7 @@ def test_the_verifier_sees_a_right_map_from_a_wrong_one() -> None:
     x = noise(1, 3, 32, 48)
     verifier = Verifier(AsCorner(), shuffles=1)
     right, wrong = (
-        verifier(x, hill[None], torch.tensor([[0.0, 1.0]]), None)
-        for hill in (corner_map(), corner_map(16, 24))
+        verifier(x, hill[None], torch.tensor([[0.0, 1.0]]), None) for hill in (corner_map(), corner_map(16, 24))
     )
     assert right.beaten == 19
     assert wrong.beaten < 10

@@ -1,4 +1,4 @@
-"""What a model sees of ordinary photos, wide ones and whole spheres, and how the odds of views are combined."""
+"""What a model sees of ordinary photos, wide ones and whole spheres, and how views are combined."""
 
 import io
 from dataclasses import replace
@@ -106,10 +106,10 @@ def test_a_sphere_without_its_poles_is_one_and_a_part_of_the_round_is_not() -> N
 
 
 def test_odds_are_combined_by_the_mean_of_their_logarithms() -> None:
-    odds = np.array([[0.8, 0.1, 0.1], [0.2, 0.6, 0.2], [0.3, 0.3, 0.4]], np.float32)
-    found = combined(odds, np.array([0, 0, 1]))
-    product = np.sqrt(odds[0] * odds[1])
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.6, 0.2], [0.3, 0.3, 0.4]], np.float32)
+    found = combined(probabilities, np.array([0, 0, 1]))
+    product = np.sqrt(probabilities[0] * probabilities[1])
     np.testing.assert_allclose(found[0], product / product.sum(), rtol=1e-5)
-    np.testing.assert_allclose(found[1], odds[2], rtol=1e-6)
+    np.testing.assert_allclose(found[1], probabilities[2], rtol=1e-6)
     sure_of_two = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
     np.testing.assert_allclose(combined(sure_of_two, np.array([0, 0])), [[0.5, 0.5]])

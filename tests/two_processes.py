@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from whichland.model.freezing import train_mode
-from whichland.train.config import TrainConfig
-from whichland.train.run import prepare, train
-from whichland.train.stopping import Interrupted
+from whichland.training.config import TrainConfig
+from whichland.training.run import prepare, train
+from whichland.training.stopping import Interrupted
 
 QUICK: dict[str, Any] = {"size": 160, "test_size": 160, "batch_size": 8, "precision": "fp32", "workers": 1}
 VIT = {

@@ -27,19 +27,19 @@ _HOMES = {
     "SplitConfig": "whichland.curate.split",
     "balance": "whichland.curate.balance",
     "BalanceConfig": "whichland.curate.balance",
-    "TrainConfig": "whichland.train.config",
-    "train": "whichland.train.run",
-    "find_lr": "whichland.train.lr_finder",
-    "evaluate": "whichland.evaluate.report",
-    "CalibrateConfig": "whichland.evaluate.calibration",
-    "calibrate": "whichland.evaluate.calibration",
-    "compare": "whichland.evaluate.compare",
-    "cross_source": "whichland.evaluate.cross_source",
-    "AuditConfig": "whichland.evaluate.audit_config",
-    "audit": "whichland.evaluate.audit",
-    "AtlasConfig": "whichland.explain.atlas_config",
-    "atlas": "whichland.explain.atlas",
-    "study": "whichland.study.study",
+    "TrainConfig": "whichland.training.config",
+    "train": "whichland.training.run",
+    "find_lr": "whichland.training.lr_finder",
+    "evaluate": "whichland.evaluation.report",
+    "CalibrateConfig": "whichland.evaluation.calibration",
+    "calibrate": "whichland.evaluation.calibration",
+    "compare": "whichland.evaluation.compare",
+    "cross_source": "whichland.evaluation.cross_source",
+    "AuditConfig": "whichland.evaluation.audit_config",
+    "audit": "whichland.evaluation.audit",
+    "AtlasConfig": "whichland.explanation.atlas_config",
+    "atlas": "whichland.explanation.atlas",
+    "study": "whichland.studies.study",
     "load": "whichland.model.bundle",
     "open_bundle": "whichland.model.runner",
     "ExportConfig": "whichland.model.export",
@@ -48,9 +48,9 @@ _HOMES = {
     "PredictConfig": "whichland.bulk.config",
     "predict_to": "whichland.bulk.run",
     "sets": "whichland.model.calibration",
-    "explain": "whichland.explain.explanation",
-    "ServeConfig": "whichland.serve.settings",
-    "serve": "whichland.serve.server",
+    "explain": "whichland.explanation.explain",
+    "ServeConfig": "whichland.serving.settings",
+    "serve": "whichland.serving.server",
     "ScoreConfig": "whichland.model.street",
     "score": "whichland.model.street",
 }
@@ -71,16 +71,16 @@ if TYPE_CHECKING:
     from whichland.curate.split import SplitConfig as SplitConfig
     from whichland.curate.split import split as split
     from whichland.errors import UserError as UserError
-    from whichland.evaluate.audit import audit as audit
-    from whichland.evaluate.audit_config import AuditConfig as AuditConfig
-    from whichland.evaluate.calibration import CalibrateConfig as CalibrateConfig
-    from whichland.evaluate.calibration import calibrate as calibrate
-    from whichland.evaluate.compare import compare as compare
-    from whichland.evaluate.cross_source import cross_source as cross_source
-    from whichland.evaluate.report import evaluate as evaluate
-    from whichland.explain.atlas import atlas as atlas
-    from whichland.explain.atlas_config import AtlasConfig as AtlasConfig
-    from whichland.explain.explanation import explain as explain
+    from whichland.evaluation.audit import audit as audit
+    from whichland.evaluation.audit_config import AuditConfig as AuditConfig
+    from whichland.evaluation.calibration import CalibrateConfig as CalibrateConfig
+    from whichland.evaluation.calibration import calibrate as calibrate
+    from whichland.evaluation.compare import compare as compare
+    from whichland.evaluation.cross_source import cross_source as cross_source
+    from whichland.evaluation.report import evaluate as evaluate
+    from whichland.explanation.atlas import atlas as atlas
+    from whichland.explanation.atlas_config import AtlasConfig as AtlasConfig
+    from whichland.explanation.explain import explain as explain
     from whichland.geo.borders import border_km as border_km
     from whichland.geo.borders import country_of as country_of
     from whichland.manifest import Manifest as Manifest
@@ -94,13 +94,13 @@ if TYPE_CHECKING:
     from whichland.model.runner import open_bundle as open_bundle
     from whichland.model.street import ScoreConfig as ScoreConfig
     from whichland.model.street import score as score
-    from whichland.serve.server import serve as serve
-    from whichland.serve.settings import ServeConfig as ServeConfig
+    from whichland.serving.server import serve as serve
+    from whichland.serving.settings import ServeConfig as ServeConfig
     from whichland.sources.ingest import ingest as ingest
-    from whichland.study.study import study as study
-    from whichland.train.config import TrainConfig as TrainConfig
-    from whichland.train.lr_finder import find_lr as find_lr
-    from whichland.train.run import train as train
+    from whichland.studies.study import study as study
+    from whichland.training.config import TrainConfig as TrainConfig
+    from whichland.training.lr_finder import find_lr as find_lr
+    from whichland.training.run import train as train
 
 
 def __getattr__(name: str) -> Any:

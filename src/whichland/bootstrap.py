@@ -39,11 +39,7 @@ def group_numbers(groups: Sequence[str | None]) -> NDArray[np.int64]:
 
 
 def replicate(
-    statistic: Callable[[Floats], Floats],
-    group_N: NDArray[np.int64],
-    *,
-    replicates: int = REPLICATES,
-    seed: int = 0,
+    statistic: Callable[[Floats], Floats], group_N: NDArray[np.int64], *, replicates: int = REPLICATES, seed: int = 0
 ) -> Floats:
     """Draw the groups anew with replacement and compute the statistic each time: replicates × its length.
 

@@ -72,9 +72,7 @@ def check(value: Any, kind: Any, where: str) -> Any:
         return float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise UserError(f"{where}: expected {kind.__name__}, not {value!r}")
-    if kind is float and not math.isfinite(
-        value
-    ):  # nothing is below, above or equal to NaN: every bound lets it pass
+    if kind is float and not math.isfinite(value):  # nothing is below, above or equal to NaN: every bound lets it pass
         raise UserError(f"{where}: expected a finite number, not {value}")
     return value
 
@@ -108,9 +106,7 @@ def recipe_file(name: str | Path) -> Path:
     if path.is_file() or path.name != str(name):
         return path
     package = Path(__file__).parent
-    known = {
-        file.stem: file for folder in (package, package.parents[1]) for file in folder.glob("recipes/*.toml")
-    }
+    known = {file.stem: file for folder in (package, package.parents[1]) for file in folder.glob("recipes/*.toml")}
     if path.stem not in known:
         near = get_close_matches(path.stem, known, n=3, cutoff=0.3) or sorted(known)[:3]
         raise UserError(f"{name}: no such file, and no recipe of that name; near: {', '.join(near)}")

@@ -68,9 +68,7 @@ SCHEMA: tuple[Column, ...] = (
     _column("country", TEXT, "geo", "ISO 3166-1 alpha-2 code to learn from; NA is Namibia"),
     _column("border_km", FLOAT, "geo", "distance to the nearest land border, kilometres"),
     _column("country_conflict", FLAG, "geo", "label and coordinates name different countries"),
-    _column(
-        "swapped_country", TEXT, "geo", "the label, where latitude and longitude would give it if swapped"
-    ),
+    _column("swapped_country", TEXT, "geo", "the label, where latitude and longitude would give it if swapped"),
     _column("width", INT, "measure", "pixels, after EXIF orientation"),
     _column("height", INT, "measure", "pixels, after EXIF orientation"),
     _column("bytes", INT, "measure", "size of the encoded file"),

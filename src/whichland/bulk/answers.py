@@ -13,8 +13,8 @@ from whichland.bulk.inputs import is_address
 from whichland.images.decode import ImageError, read_bytes
 from whichland.images.preprocess import Pixels
 from whichland.model.batches import DECODE_THREADS, made_ahead
-from whichland.model.runner import Odds, Runner
-from whichland.model.views import crops_of, odds_of
+from whichland.model.runner import Probabilities, Runner
+from whichland.model.views import crops_of, probabilities_of
 
 if TYPE_CHECKING:
     from whichland.bulk.exif import Place
@@ -28,7 +28,7 @@ class Answer:
     """What is known of one photo once the model has seen it."""
 
     path: str
-    odds: Odds | None = None  # None: it could not be read
+    probabilities: Probabilities | None = None  # None: it could not be read
     error: str | None = None
     views: int = 0
     place: "Place | None" = None  # that its EXIF states
@@ -67,26 +67,22 @@ def answers(
             return _Seen(crops=crops, place=_place(data) if config.check_exif else None, thumbnail=thumbnail)
 
         threads = max(DECODE_THREADS, config.fetch_at_once) if addresses else DECODE_THREADS
-        batches = open_things.enter_context(
-            closing(made_ahead(photos, see, config.batch_size, threads=threads))
-        )
+        batches = open_things.enter_context(closing(made_ahead(photos, see, config.batch_size, threads=threads)))
         if fetcher:
             open_things.callback(fetcher.stop)  # before the threads are waited for
         for names, seen in batches:
             yield _answered(runner, names, seen, config.batch_size)
 
 
-def _answered(
-    runner: Runner, names: Sequence[str], seen: Sequence[_Seen | ImageError], most: int
-) -> list[Answer]:
+def _answered(runner: Runner, names: Sequence[str], seen: Sequence[_Seen | ImageError], most: int) -> list[Answer]:
     """Put what could be read through the model; errors keep their places."""
     read = [one for one in seen if isinstance(one, _Seen)]
-    odds = iter(odds_of(runner, [one.crops for one in read], most))
+    probabilities = iter(probabilities_of(runner, [one.crops for one in read], most))
     return [
         Answer(path=name, error=_reason(name, one))
         if isinstance(one, ImageError)
         else Answer(
-            path=name, odds=next(odds), views=len(one.crops), place=one.place, thumbnail=one.thumbnail
+            path=name, probabilities=next(probabilities), views=len(one.crops), place=one.place, thumbnail=one.thumbnail
         )
         for name, one in zip(names, seen, strict=True)
     ]

@@ -19,14 +19,14 @@ class PredictConfig:
     pin: Annotated[bool, "also the point on the map with the highest expected score"] = False
     views: Annotated[
         Literal["auto", "one"],
-        "see a wide photo or a sphere in several views and combine their odds, or only its middle",
+        "see a wide photo or a sphere in several views and combine their probabilities, or only its middle",
     ] = "auto"
     panorama: Annotated[
         bool, "take photos twice as wide as high for whole spheres, also where their file does not say so"
     ] = False
-    check_exif: Annotated[
-        bool, "compare with the place that a camera wrote into the file; the guess never uses it"
-    ] = False
+    check_exif: Annotated[bool, "compare with the place that a camera wrote into the file; the guess never uses it"] = (
+        False
+    )
     engine: Annotated[
         Literal["auto", "torch", "onnx", "int8", "openvino"],
         "what runs the network; auto: torch on a GPU, else what was exported to ONNX, else torch",

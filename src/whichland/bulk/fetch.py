@@ -103,9 +103,7 @@ class Fetcher:
             raise RefusedAddress(f"not a web address ({error})") from None
         if url.userinfo or not re.fullmatch(rb"[\w.:-]+", url.raw_host):
             raise RefusedAddress("not an address of a host alone, without a user's name")
-        target = httpcore.URL(
-            scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path or b"/"
-        )
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path or b"/")
         headers = _HEADERS | {"Host": url.netloc.decode("ascii")}
         try:
             with self._pool.stream("GET", target, headers=list(headers.items())) as response:

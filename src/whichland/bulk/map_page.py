@@ -85,12 +85,8 @@ def map_page(frame: "pl.DataFrame", rows: Rows, *, title: str) -> str:
             box=box,
             land=_path(outlines(tolerance), box, "Z"),
             borders=_path(border_lines(tolerance), box),
-            pins=[
-                _pin(row, box, min(1.0, MANY / spots.height) ** 0.3) for row in spots.iter_rows(named=True)
-            ],
-            countries=[
-                {**row, "name": country_name(row["country"])} for row in countries.iter_rows(named=True)
-            ],
+            pins=[_pin(row, box, min(1.0, MANY / spots.height) ** 0.3) for row in spots.iter_rows(named=True)],
+            countries=[{**row, "name": country_name(row["country"])} for row in countries.iter_rows(named=True)],
             listed=[_listed(row, rows) for row in frame.head(LISTED).iter_rows(named=True)],
             set_percent=rows.config.sets,
             exif=rows.config.check_exif,
@@ -104,12 +100,7 @@ def _pin(row: Mapping[str, Any], box: MapBox, size: float) -> dict[str, Any]:
     radius = min(8.0, 1.2 + 0.6 * math.sqrt(row["photos"])) * unit
     many = f"{row['photos']:,} photos" if row["photos"] > 1 else "1 photo"
     said = f"{country_name(row['country'])}: {many}"
-    return {
-        "x": f"{x:.2f}",
-        "y": f"{y:.2f}",
-        "radius": f"{radius:.2f}",
-        "said": said,
-    }
+    return {"x": f"{x:.2f}", "y": f"{y:.2f}", "radius": f"{radius:.2f}", "said": said}
 
 
 def _path(lines: Sequence[Points], box: MapBox, end: str = "") -> str:
@@ -130,7 +121,7 @@ def _listed(row: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
     found |= {"error": row["error"], "thumbnail": row["thumbnail"]}
     if row["error"] is not None:
         return found
-    named = [{"code": code, "name": country_name(code), "odds": odds} for code, odds in guesses(row)[:NAMED]]
+    named = [{"code": code, "name": country_name(code), "probability": share} for code, share in guesses(row)[:NAMED]]
     return found | {
         "guesses": named,
         "set": row[rows.set_column] if rows.set_column else None,

@@ -78,16 +78,12 @@ def json_row(row: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
     """A row as a JSON object: {"path", "country", "probability", "top": […]} and what else was asked for."""
     if row["error"] is not None:
         return {"path": row["path"], "error": row["error"]}
-    ranked = [{"country": code, "probability": odds} for code, odds in guesses(row)]
+    ranked = [{"country": code, "probability": probabilities} for code, probabilities in guesses(row)]
     found: dict[str, Any] = {"path": row["path"], **ranked[0], "top": ranked}
     if rows.set_column:
         found |= {"set": row[rows.set_column], "set_percent": rows.config.sets}
     if rows.config.pin:
-        found["pin"] = {
-            "lat": row["pin_lat"],
-            "lon": row["pin_lon"],
-            "expected_score": row["pin_score"],
-        }
+        found["pin"] = {"lat": row["pin_lat"], "lon": row["pin_lon"], "expected_score": row["pin_score"]}
     if rows.config.check_exif and row["exif_lat"] is not None:
         stated = {"lat": row["exif_lat"], "lon": row["exif_lon"], "country": row["exif_country"]}
         found["exif"] = stated | {"agrees": row["agrees"]}

@@ -50,9 +50,7 @@ class Journal:
             self._bind({"model": model_of(bundle), "form": out.suffix.lower(), **config.of_answers})
             self._file = self._rows.open("ab")
         except OSError as error:
-            raise UserError(
-                f"{self.folder}: cannot be written ({error.strerror or error}); give another -o"
-            ) from None
+            raise UserError(f"{self.folder}: cannot be written ({error.strerror or error}); give another -o") from None
         _lock(self._file.fileno(), self.folder)
         self._file.truncate(_whole_lines(self._rows))
 
@@ -100,9 +98,7 @@ class Journal:
 
         found = pl.read_ndjson(self._rows, schema=dict(schema))
         found = found.unique("path", keep="last", maintain_order=True)
-        return pl.DataFrame({"path": paths_of(photos)}).join(
-            found, on="path", how="left", maintain_order="left"
-        )
+        return pl.DataFrame({"path": paths_of(photos)}).join(found, on="path", how="left", maintain_order="left")
 
     def remove(self) -> None:
         """Remove it, once the answers lie where they were asked for."""

@@ -2,7 +2,8 @@
 
 path, country, probability, country_2, probability_2, …, and where they are asked for set_90 (the countries of
 which one is right with that probability), pin_lat, pin_lon, pin_score, exif_lat, exif_lon, exif_country, agrees;
-then views (how many the odds were combined of) and error (why a photo could not be read; the rest is empty then).
+then views (how many the probabilities were combined of) and error (why a photo could not be read; the rest is
+empty then).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 from whichland.bulk.answers import Answer
 from whichland.bulk.config import PredictConfig
 from whichland.model.calibration import Calibration, require_level
-from whichland.model.runner import Odds, Runner
+from whichland.model.runner import Probabilities, Runner
 
 if TYPE_CHECKING:
     from whichland.model.pins import PinTable
@@ -51,33 +52,33 @@ class Rows:
     def of(self, answers: Sequence[Answer]) -> list[Row]:
         """The rows of a batch of answers, in order; `thumbnail` is there as well where one was kept."""
         rows: list[Row] = [dict.fromkeys(self.columns) | {"path": shown(one.path)} for one in answers]
-        good = [at for at, one in enumerate(answers) if one.odds is not None]
+        good = [at for at, one in enumerate(answers) if one.probabilities is not None]
         for row, one in zip(rows, answers, strict=True):
             row["error"], row["views"] = one.error, one.views or None
             if one.thumbnail:
                 row["thumbnail"] = one.thumbnail
         if good:
-            odds_NK = np.stack([odds for one in answers if (odds := one.odds) is not None])
-            self._fill([rows[at] for at in good], odds_NK, [answers[at] for at in good])
+            probs_NK = np.stack([probs for one in answers if (probs := one.probabilities) is not None])
+            self._fill([rows[at] for at in good], probs_NK, [answers[at] for at in good])
         return rows
 
-    def _fill(self, rows: list[Row], odds_NK: Odds, answers: Sequence[Answer]) -> None:
-        best_NK = np.argsort(-odds_NK, axis=1, kind="stable")[:, : self.top]
-        for row, odds_K, best_K in zip(rows, odds_NK, best_NK, strict=True):
+    def _fill(self, rows: list[Row], probs_NK: Probabilities, answers: Sequence[Answer]) -> None:
+        best_NK = np.argsort(-probs_NK, axis=1, kind="stable")[:, : self.top]
+        for row, probs_K, best_K in zip(rows, probs_NK, best_NK, strict=True):
             for n, at in enumerate(best_K, 1):
                 ending = "" if n == 1 else f"_{n}"
                 row[f"country{ending}"] = self.labels[at]
-                row[f"probability{ending}"] = round(float(odds_K[at]), 6)
+                row[f"probability{ending}"] = round(float(probs_K[at]), 6)
         if self.calibration is not None and self.config.level is not None:
-            for row, odds_K, within_K in zip(
-                rows, odds_NK, self.calibration.set_of(odds_NK, self.config.level), strict=True
+            for row, probs_K, within_K in zip(
+                rows, probs_NK, self.calibration.set_of(probs_NK, self.config.level), strict=True
             ):
-                order_K = np.argsort(-odds_K, kind="stable")
+                order_K = np.argsort(-probs_K, kind="stable")
                 row[str(self.set_column)] = [self.labels[at] for at in order_K if within_K[at]]
         if self.table is not None:
             from whichland.model.pins import pins
 
-            points_N2, score_N = pins(odds_NK, self.table)
+            points_N2, score_N = pins(probs_NK, self.table)
             for row, (lat, lon), score in zip(rows, points_N2, score_N, strict=True):
                 row["pin_lat"], row["pin_lon"] = round(float(lat), 4), round(float(lon), 4)
                 row["pin_score"] = round(float(score), 1)

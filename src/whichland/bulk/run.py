@@ -85,9 +85,7 @@ def _rows(
     if ray is not None:
         from whichland.bulk.ray import rows_on_ray
 
-        yield from rows_on_ray(
-            runner.folder.resolve(), waiting, rows.config, address=ray, thumbnails=pictured
-        )
+        yield from rows_on_ray(runner.folder.resolve(), waiting, rows.config, address=ray, thumbnails=pictured)
         return
     for batch in answers(runner, waiting, rows.config, addresses=photos.addresses, thumbnails=pictured):
         yield rows.of(batch)
@@ -106,7 +104,5 @@ def _outcome(frame: "pl.DataFrame", config: PredictConfig) -> Outcome:
         from whichland.bulk.exif import ExifCount
 
         agrees = frame["agrees"]
-        exif = ExifCount(
-            photos=frame.height - unreadable, placed=agrees.count(), agree=int(agrees.sum() or 0)
-        )
+        exif = ExifCount(photos=frame.height - unreadable, placed=agrees.count(), agree=int(agrees.sum() or 0))
     return Outcome(photos=frame.height, unreadable=unreadable, exif=exif)

@@ -9,10 +9,10 @@ import typer
 from whichland.cli.flags import flags
 from whichland.cli.main import require_extra
 from whichland.cli.tables import print_table
-from whichland.explain.atlas_config import AtlasConfig
+from whichland.explanation.atlas_config import AtlasConfig
 
 if TYPE_CHECKING:
-    from whichland.explain.atlas import Atlas
+    from whichland.explanation.atlas import Atlas
 
 
 @flags(AtlasConfig)
@@ -26,13 +26,13 @@ def atlas(
     """Make a field guide to a model: the clues it knows each country by, each tried on photos of others.
 
     Writes index.html, a page a country named by its code, and atlas.json. A clue is confirmed when pasting its
-    patches into photos of other countries raises the odds by more than control patches do; what is not confirmed
-    is listed apart. Pages of an earlier atlas in the folder are replaced.
+    patches into photos of other countries raises the probabilities by more than control patches do; what is not
+    confirmed is listed apart. Pages of an earlier atlas in the folder are replaced.
     """
     require_extra("train", "torch")
     from whichland import manifest as manifests
-    from whichland.explain.atlas import atlas as make
-    from whichland.explain.atlas_page import numbers, write_atlas
+    from whichland.explanation.atlas import atlas as make
+    from whichland.explanation.atlas_page import numbers, write_atlas
     from whichland.model import bundle as bundles
 
     made = make(bundles.load(bundle), manifests.read(manifest), config)
@@ -45,7 +45,7 @@ def atlas(
 
 
 def _print(made: "Atlas") -> None:
-    from whichland.explain.atlas_page import factor
+    from whichland.explanation.atlas_page import factor
     from whichland.geo.countries import country_name
 
     rows = []

@@ -10,10 +10,10 @@ from whichland.cli.flags import flags
 from whichland.cli.main import require_extra
 from whichland.cli.manifests import Json
 from whichland.cli.tables import print_table
-from whichland.evaluate.audit_config import AuditConfig
+from whichland.evaluation.audit_config import AuditConfig
 
 if TYPE_CHECKING:
-    from whichland.evaluate.audit import Audit
+    from whichland.evaluation.audit import Audit
 
 
 @flags(AuditConfig)
@@ -23,8 +23,7 @@ def audit(
     manifest: Annotated[Path, typer.Argument(help="The table of photos, with splits.")],
     split: Annotated[str, typer.Option(help="Which part to look at; keep the test for the end.")] = "val",
     out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for audit.html and audit.json; `audit` beside the bundle when left out."),
+        Path | None, typer.Option(help="Folder for audit.html and audit.json; `audit` beside the bundle when left out.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -34,8 +33,8 @@ def audit(
     is no shortcut, at most one audit in twenty says "found" anywhere.
     """
     require_extra("train", "torch")
-    from whichland.evaluate.audit import audit as look
-    from whichland.evaluate.audit import numbers
+    from whichland.evaluation.audit import audit as look
+    from whichland.evaluation.audit import numbers
 
     found = look(bundle, manifest, split, out, config)
     print(json_format.dumps(numbers(found), ensure_ascii=False)) if json else show(found)

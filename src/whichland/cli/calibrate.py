@@ -12,11 +12,11 @@ from whichland.cli.main import require_extra
 from whichland.cli.manifests import Json
 
 require_extra("train", "torch")
-from whichland.evaluate.calibration import CalibrateConfig  # noqa: E402
+from whichland.evaluation.calibration import CalibrateConfig  # noqa: E402
 
 if TYPE_CHECKING:
     from whichland.bootstrap import Score
-    from whichland.evaluate.calibration import Calibrated
+    from whichland.evaluation.calibration import Calibrated
 
 SAID = {"ece": "calibration error", "brier": "Brier score", "nll": "log-likelihood, negative"}
 
@@ -28,13 +28,13 @@ def calibrate(
     config: CalibrateConfig,
     json: Json = False,
 ) -> None:
-    """Make a bundle's odds honest: fit a temperature and thresholds on the validation photos, and keep them.
+    """Make a bundle's probabilities honest: fit temperature and thresholds on the validation photos.
 
-    The temperature makes odds mean what they say. The thresholds give country sets ("one of HU, SK, RO at 90 %",
-    `whichland predict --sets 90`), and odds below which to say nothing so that a stated share of answers is right.
-    No answer changes but its odds. Test photos are never used.
+    The temperature makes probabilities mean what they say. The thresholds give country sets ("one of HU, SK, RO
+    at 90 %", `whichland predict --sets 90`), and probabilities below which to say nothing so that a stated share
+    of answers is right. No answer changes but its probabilities. Test photos are never used.
     """
-    from whichland.evaluate.calibration import calibrate as fit_and_keep
+    from whichland.evaluation.calibration import calibrate as fit_and_keep
 
     found = fit_and_keep(bundle, manifest, config)
     print(json_format.dumps(numbers(found), indent=2) if json else table(found))
@@ -43,12 +43,7 @@ def calibrate(
 def numbers(found: "Calibrated") -> dict[str, Any]:
     """What was fitted, and the scores, ready for JSON."""
     scores = {name: asdict(getattr(found, name)) for name in ("temperature", "plain", "fitted", "change")}
-    return {
-        "bundle": str(found.bundle),
-        **scores,
-        **found.calibration.info["calibration"],
-        "doubt": found.doubt,
-    }
+    return {"bundle": str(found.bundle), **scores, **found.calibration.info["calibration"], "doubt": found.doubt}
 
 
 def _sure(temperature: "Score") -> str:
@@ -66,23 +61,21 @@ def table(found: "Calibrated") -> str:
         f"{'':<26}{'before':>8}{'95% interval':>18}{'after':>9}{'95% interval':>18}{'change':>9}",
     ]
     for name, title in SAID.items():
-        before, after, change = (
-            getattr(scores, name) for scores in (found.plain, found.fitted, found.change)
-        )
+        before, after, change = (getattr(scores, name) for scores in (found.plain, found.fitted, found.change))
         intervals = [f"{score.low:.3f} to {score.high:.3f}" for score in (before, after)]
         lines.append(
             f"{title:<26}{before.value:>8.3f}{intervals[0]:>18}{after.value:>9.3f}{intervals[1]:>18}"
             f"{change.value:>+9.3f}"
         )
     for level, threshold in kept.sets.items():
-        lines.append(f"sets at {level * 100:.4g} %: the countries with odds of {threshold:.4f} or more")
-    for share, silence in kept.abstain.items():
-        if silence.threshold is None:
+        lines.append(f"sets at {level * 100:.4g} %: the countries with probabilities of {threshold:.4f} or more")
+    for share, abstention in kept.abstain.items():
+        if abstention.threshold is None:
             lines.append(f"no threshold keeps {share * 100:.4g} % of the answers right on these photos")
         else:
             lines.append(
-                f"answer from odds of {silence.threshold:.3f} on: {silence.right:.1%} right on "
-                f"{silence.answered:.1%} of these photos (asked for: {share * 100:.4g} %)"
+                f"answer from probabilities of {abstention.threshold:.3f} on: {abstention.right:.1%} right on "
+                f"{abstention.answered:.1%} of these photos (asked for: {share * 100:.4g} %)"
             )
     if found.doubt:
         lines.append(found.doubt)

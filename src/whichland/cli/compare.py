@@ -11,8 +11,8 @@ from whichland.cli.tables import print_table
 from whichland.errors import UserError
 
 if TYPE_CHECKING:
-    from whichland.evaluate.compare import Comparison
-    from whichland.evaluate.report import Score
+    from whichland.evaluation.compare import Comparison
+    from whichland.evaluation.report import Score
 
 MOST = 15  # pairs printed; more would be read by nobody
 
@@ -34,7 +34,7 @@ def compare(
     already is not asked again.
     """
     require_extra("train", "torch")
-    from whichland.evaluate.compare import compare as judge
+    from whichland.evaluation.compare import compare as judge
 
     *places, manifest = models
     if len(places) < 2:
@@ -48,7 +48,7 @@ def compare(
 
 def show(found: "Comparison") -> None:
     """Print the models, the pairs, and what the test is large enough for."""
-    from whichland.evaluate.compare import POINTS
+    from whichland.evaluation.compare import POINTS
 
     print_table(
         f"{found.photos:,} photos in {found.groups:,} groups, split {found.split}",
@@ -62,16 +62,7 @@ def show(found: "Comparison") -> None:
     if len(found.pairs) <= MOST:
         print_table(
             "Differences",
-            (
-                "pair",
-                "macro-F1",
-                "95% interval",
-                "p, adjusted",
-                "top-1",
-                "95% interval",
-                "p, adjusted",
-                "McNemar",
-            ),
+            ("pair", "macro-F1", "95% interval", "p, adjusted", "top-1", "95% interval", "p, adjusted", "McNemar"),
             [
                 (
                     f"{p.first} – {p.second}",

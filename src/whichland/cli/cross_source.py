@@ -12,10 +12,10 @@ from whichland.cli.main import require_extra
 from whichland.cli.manifests import Json
 
 require_extra("train", "torch")
-from whichland.train.config import TrainConfig  # noqa: E402
+from whichland.training.config import TrainConfig  # noqa: E402
 
 if TYPE_CHECKING:
-    from whichland.evaluate.cross_source import CrossSource
+    from whichland.evaluation.cross_source import CrossSource
 
 
 @flags(TrainConfig, recipe=True)
@@ -32,9 +32,9 @@ def cross_source(
     Takes all settings of `whichland train`. Judged are the countries that both sources show. The same command
     again goes on where it stopped: a model whose bundle is there is not trained again.
     """
-    from whichland.evaluate.cross_source import cross_source as run
-    from whichland.evaluate.cross_source import numbers
-    from whichland.train.stopping import Interrupted
+    from whichland.evaluation.cross_source import cross_source as run
+    from whichland.evaluation.cross_source import numbers
+    from whichland.training.stopping import Interrupted
 
     try:
         result = run(manifest, config, out)
@@ -62,9 +62,7 @@ def show(result: "CrossSource") -> None:
             len(cell.countries),
             cell.photos,
         )
-        for cell in sorted(
-            result.cells, key=lambda cell: (result.sources.index(cell.tested_on), cell.trained_on)
-        )
+        for cell in sorted(result.cells, key=lambda cell: (result.sources.index(cell.tested_on), cell.trained_on))
     ]
     print_table("Every model on every source, on the countries they share", columns, rows)
     for source, why in result.untrained.items():

@@ -29,31 +29,19 @@ Origin = Annotated[
         + "; ".join(f"{name}:{kind.form} ({kind.meaning})" for name, kind in KINDS.items()),
     ),
 ]
-Source = Annotated[
-    str | None, typer.Option(help="Name of the collection. [default: after the folder or file]")
-]
-SkipUnknown = Annotated[
-    bool, typer.Option("--skip-unknown", help="Leave out what has no known country or no file.")
-]
+Source = Annotated[str | None, typer.Option(help="Name of the collection. [default: after the folder or file]")]
+SkipUnknown = Annotated[bool, typer.Option("--skip-unknown", help="Leave out what has no known country or no file.")]
 Exif = Annotated[
-    bool,
-    typer.Option("--exif/--no-exif", help="Read coordinates and times that cameras wrote into the photos."),
+    bool, typer.Option("--exif/--no-exif", help="Read coordinates and times that cameras wrote into the photos.")
 ]
 Keys = Annotated[
     Path | None,
-    typer.Option(
-        help="Table that places the traffic sign set's photos: key and lat and lon, or key and country."
-    ),
+    typer.Option(help="Table that places the traffic sign set's photos: key and lat and lon, or key and country."),
 ]
-World = Annotated[
-    Path | None, typer.Option("--folder", help="Where a synthetic world is written. [default: world]")
-]
-Workers = Annotated[
-    int | None, typer.Option("-j", "--workers", min=1, help="Processes. [default: one a core]")
-]
+World = Annotated[Path | None, typer.Option("--folder", help="Where a synthetic world is written. [default: world]")]
+Workers = Annotated[int | None, typer.Option("-j", "--workers", min=1, help="Processes. [default: one a core]")]
 Ray = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="Spread the work over a Ray cluster: its address, or auto."),
+    str | None, typer.Option(metavar="ADDRESS", help="Spread the work over a Ray cluster: its address, or auto.")
 ]
 
 
@@ -96,8 +84,7 @@ def balance(
     manifest: In,
     out: Out,
     chart: Annotated[
-        Path | None,
-        typer.Option(dir_okay=False, help="Draw the training photos before and after (.png, .svg, .pdf)."),
+        Path | None, typer.Option(dir_okay=False, help="Draw the training photos before and after (.png, .svg, .pdf).")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -110,9 +97,7 @@ def balance(
         from whichland.curate import charts
 
         before = charts.in_use(Manifest(balanced.frame.drop("weight")), "train")
-        drawn = charts.before_and_after(
-            before, charts.in_use(balanced, "train"), chart, what="Training photos"
-        )
+        drawn = charts.before_and_after(before, charts.in_use(balanced, "train"), chart, what="Training photos")
         print(f"chart: {drawn}", file=sys.stderr)
 
 
@@ -153,9 +138,7 @@ def prepare(
 
     settings = config.part(CleanConfig), config.part(SplitConfig), config.part(BalanceConfig)
     places = config.part(GeocodeConfig)
-    known = {"origin": origin, "skip_unknown": skip_unknown, "exif": exif} | (
-        {"source": source} if source else {}
-    )
+    known = {"origin": origin, "skip_unknown": skip_unknown, "exif": exif} | ({"source": source} if source else {})
     known["keys"] = None if keys is None else str(keys)
     begun = _unfinished(out, {"ingest": known, "geocode": asdict(places)})
     if begun is None:
@@ -176,9 +159,7 @@ def _measured(manifest: Manifest, out: Path, workers: int | None, ray: str | Non
     try:
         return run(manifest, workers=workers, ray=ray, checkpoint=checkpoint)
     except KeyboardInterrupt:
-        print(
-            f"what is measured is in {out}: `whichland data measure {out} -o {out}` goes on", file=sys.stderr
-        )
+        print(f"what is measured is in {out}: `whichland data measure {out} -o {out}` goes on", file=sys.stderr)
         raise
 
 

@@ -32,11 +32,7 @@ def _versions() -> dict[str, str]:
     for line in metadata.requires("whichland") or []:
         wanted = _REQUIREMENT.match(line)
         assert wanted is not None
-        extra = (
-            f" (extra {wanted['extra']!r}: pip install 'whichland[{wanted['extra']}]')"
-            if wanted["extra"]
-            else ""
-        )
+        extra = f" (extra {wanted['extra']!r}: pip install 'whichland[{wanted['extra']}]')" if wanted["extra"] else ""
         try:
             found[wanted["name"]] = metadata.version(wanted["name"])
         except metadata.PackageNotFoundError:

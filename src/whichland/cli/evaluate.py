@@ -10,8 +10,8 @@ from whichland.cli.main import require_extra
 from whichland.errors import UserError
 
 if TYPE_CHECKING:
-    from whichland.evaluate.odds import OddsReport
-    from whichland.evaluate.report import Report
+    from whichland.evaluation.probabilities import ProbabilityReport
+    from whichland.evaluation.report import Report
 
 
 def evaluate(
@@ -26,7 +26,7 @@ def evaluate(
         str,
         typer.Option(
             metavar="photo|panorama",
-            help="What counts as one: every photo, or every panorama, the odds of its views combined.",
+            help="What counts as one: every photo, or every panorama, the probabilities of its views combined.",
         ),
     ] = "photo",
     json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
@@ -39,8 +39,8 @@ def evaluate(
     if per not in ("photo", "panorama"):
         raise UserError(f"--per {per}: choose photo or panorama")
     require_extra("train", "torch")
-    from whichland.evaluate.report import evaluate as judge
-    from whichland.evaluate.report import numbers
+    from whichland.evaluation.report import evaluate as judge
+    from whichland.evaluation.report import numbers
 
     report = judge(bundle, manifest, split, out, per="panorama" if per == "panorama" else "photo")
     print(json_format.dumps(numbers(report), indent=2) if json else table(report))
@@ -63,7 +63,7 @@ def table(report: "Report") -> str:
     groups = int(found.groups.max()) + 1
     lines.append(f"{found.frame.height:,} {found.per}s in {groups:,} groups, split {found.identity.split}")
     lines += [f"left out: {count:,} photos {why}" for why, count in left.items() if count]
-    lines += odds_lines(report.odds)
+    lines += probability_lines(report.probabilities)
     if report.evaluations > 1:
         lines.append(f"this model has been put to this split {report.evaluations} times")
     if report.doubt:
@@ -71,21 +71,18 @@ def table(report: "Report") -> str:
     return "\n".join([*lines, f"report: {report.html}"])
 
 
-def odds_lines(odds: "OddsReport") -> list[str]:
-    """What the odds are worth, in a few lines."""
-    lines = [f"calibration error of the odds: {odds.scores.ece}"]
-    if odds.calibration is None:
-        return [
-            *lines,
-            "not calibrated: `whichland calibrate BUNDLE MANIFEST` makes odds, sets and thresholds honest",
-        ]
+def probability_lines(probabilities: "ProbabilityReport") -> list[str]:
+    """What the probabilities are worth, in a few lines."""
+    lines = [f"calibration error of the probabilities: {probabilities.scores.ece}"]
+    if probabilities.calibration is None:
+        return [*lines, "not calibrated: `whichland calibrate BUNDLE MANIFEST` fits probabilities, sets and thresholds"]
     lines += [
         f"sets at {row.level * 100:.4g} %: truth inside in {row.coverage}, {row.size.value:.1f} countries each"
-        for row in odds.sets
+        for row in probabilities.sets
     ]
     lines += [
-        f"answering from odds of {row.threshold:.2f} on: {row.right} right, {row.answered.value:.1%} answered"
-        for row in odds.silence
+        f"answering from probability {row.threshold:.2f} on: {row.right} right, {row.answered.value:.1%} answered"
+        for row in probabilities.abstention
         if row.threshold is not None and row.right and row.answered
     ]
     return lines

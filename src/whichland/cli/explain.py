@@ -13,8 +13,8 @@ from whichland.cli.predict import find_photos
 from whichland.errors import UserError
 
 if TYPE_CHECKING:
-    from whichland.explain.explanation import Answer, Explanation
-    from whichland.explain.verify import Verdict
+    from whichland.explanation.explain import Answer, Explanation
+    from whichland.explanation.verify import Verdict
 
 SEVERAL = 5  # photos from which a summary says something
 
@@ -36,10 +36,7 @@ def explain(
         ),
     ] = None,
     method: Annotated[
-        str,
-        typer.Option(
-            help="gradcam, gradcam++, layercam; for ViT and DeiT also attention-gradients, rollout."
-        ),
+        str, typer.Option(help="gradcam, gradcam++, layercam; for ViT and DeiT also attention-gradients, rollout.")
     ] = "gradcam",
     verify: Annotated[
         bool, typer.Option("--verify", help="Put each map to the test, and mark the ones that fail.")
@@ -54,7 +51,7 @@ def explain(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of --maximise.", min=1)] = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="The photo under its heat alone, without the odds.")
+        bool, typer.Option("--plain", help="The photo under its heat alone, without the probabilities.")
     ] = False,
     json: Annotated[
         bool, typer.Option("--json", help='Lines {"path","country","probability","top","target","picture"}.')
@@ -89,7 +86,7 @@ def name_pictures(paths: list[str], out: str) -> list[Path]:
     Raises UserError for several photos and one picture, an unknown format, and a picture that would overwrite
     a photo.
     """
-    from whichland.explain.overlay import check_picture_path
+    from whichland.explanation.overlay import check_picture_path
 
     place = Path(out)
     if place.suffix and not place.is_dir() and not out.endswith("/"):
@@ -102,9 +99,7 @@ def name_pictures(paths: list[str], out: str) -> list[Path]:
         pictures = [place / f"{_free(_stem(path), taken)}.explained.png" for path in paths]
     overwritten = {path.resolve() for path in pictures} & {Path(path).resolve() for path in paths}
     if overwritten:
-        raise UserError(
-            f"{min(overwritten)} is one of the photos and would be overwritten; choose another -o"
-        )
+        raise UserError(f"{min(overwritten)} is one of the photos and would be overwritten; choose another -o")
     return pictures
 
 
@@ -125,19 +120,12 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _run(
-    folder: Path,
-    pictures: dict[str, Path],
-    target: str | None,
-    method: str,
-    *,
-    verify: bool,
-    plain: bool,
-    json: bool,
+    folder: Path, pictures: dict[str, Path], target: str | None, method: str, *, verify: bool, plain: bool, json: bool
 ) -> int:
     """Explain, write and print photo by photo; return how many could not be read."""
-    from whichland.explain.explanation import explain as explain_one
-    from whichland.explain.methods import find_method
-    from whichland.explain.verify import Verifier
+    from whichland.explanation.explain import explain as explain_one
+    from whichland.explanation.methods import find_method
+    from whichland.explanation.verify import Verifier
     from whichland.images.decode import ImageError
     from whichland.model import bundle as bundles
     from whichland.model.predict import best_device
@@ -188,8 +176,8 @@ def find_target(text: str, labels: tuple[str, ...], *, flag: str = "--target") -
 def _as_text(explanation: "Explanation", picture: Path) -> str:
     from whichland.geo.countries import country_name
 
-    code, odds = explanation.guesses[0]
-    line = f"{explanation.path}: {country_name(code)} ({code}) {odds:.1%} -> {picture}"
+    code, probabilities = explanation.guesses[0]
+    line = f"{explanation.path}: {country_name(code)} ({code}) {probabilities:.1%} -> {picture}"
     if not explanation.map.any():
         line += " (the map is empty: no evidence was found)"
     elif explanation.verdict:
@@ -221,7 +209,7 @@ def _summary(verdicts: list["Verdict"]) -> str:
 
 
 def _as_json(explanation: "Explanation", picture: Path) -> str:
-    ranked = [{"country": code, "probability": round(odds, 6)} for code, odds in explanation.guesses]
+    ranked = [{"country": code, "probability": round(share, 6)} for code, share in explanation.guesses]
     values = {"path": explanation.path, **ranked[0], "top": ranked}
     values |= {"target": explanation.target, "method": explanation.method, "picture": str(picture)}
     values["evidence"] = bool(explanation.map.any())

@@ -23,9 +23,7 @@ def export(
     config: ExportConfig,
     photos: Annotated[
         Path | None,
-        typer.Option(
-            help="The table of photos, with splits: train fits int8 and is shown in a gallery, val judges."
-        ),
+        typer.Option(help="The table of photos, with splits: train fits int8 and is shown in a gallery, val judges."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -61,9 +59,7 @@ def in_words(done: "Exported") -> str:
         size = (done.bundle / name).stat().st_size / 1e6
         lines.append(f"{done.bundle / name}: {size:.1f} MB")
         if "difference" in file:
-            lines.append(
-                f"  logits differ from torch's by {file['difference']:.1e} (largest: {file['largest']:.2g})"
-            )
+            lines.append(f"  logits differ from torch's by {file['difference']:.1e} (largest: {file['largest']:.2g})")
         elif "unreadable" in file:
             lines.append(f"  {file['photos']:,} training photos: {file['licenses']}")
             if file["unreadable"]:

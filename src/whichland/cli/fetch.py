@@ -21,14 +21,11 @@ Origin = Annotated[
     ),
 ]
 Folder = Annotated[
-    Path | None,
-    typer.Option("--folder", file_okay=False, help="Where the photos go. [default: -o's name and -photos]"),
+    Path | None, typer.Option("--folder", file_okay=False, help="Where the photos go. [default: -o's name and -photos]")
 ]
 TokenFile = Annotated[
     Path | None,
-    typer.Option(
-        "--token-file", help="File with the access token. [default: the environment's MAPILLARY_TOKEN]"
-    ),
+    typer.Option("--token-file", help="File with the access token. [default: the environment's MAPILLARY_TOKEN]"),
 ]
 
 
@@ -51,9 +48,7 @@ def fetch(
 
     folder = folder or out.with_name(f"{out.stem}-photos")
     try:
-        harvest = run(
-            origin, folder, config, token=_token(token_file), api=os.environ.get("MAPILLARY_API", API)
-        )
+        harvest = run(origin, folder, config, token=_token(token_file), api=os.environ.get("MAPILLARY_API", API))
     except KeyboardInterrupt:
         print(f"what was fetched is in {folder}: the same command goes on", file=sys.stderr)
         raise

@@ -117,27 +117,21 @@ def _parse(setting: Setting, value: Any) -> Any:
     if _is_size(setting.kind):
         sides = str(value).lower().replace("×", "x").split("x")
         if not all(side.strip().isdecimal() for side in sides):
-            raise UserError(
-                f"--{setting.name.replace('_', '-')}: {value!r} is no size such as 224 or 662x1536"
-            )
+            raise UserError(f"--{setting.name.replace('_', '-')}: {value!r} is no size such as 224 or 662x1536")
         return int(sides[0]) if len(sides) == 1 else tuple(int(side) for side in sides)
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         try:
             return tuple(item(part.strip()) for part in str(value).split(",") if part.strip())
         except ValueError:
-            raise UserError(
-                f"--{setting.name.replace('_', '-')}: {value!r} is not a list of {item.__name__}"
-            ) from None
+            raise UserError(f"--{setting.name.replace('_', '-')}: {value!r} is not a list of {item.__name__}") from None
     if get_origin(kind) is dict:
         pairs = [part.partition("=") for part in str(value).split(",") if part]
         return {name.strip(): _plain(text.strip()) for name, _, text in pairs}
     if get_origin(kind) is Literal:
         choices = {str(choice): choice for choice in get_args(kind)}
         if value not in choices:
-            raise UserError(
-                f"--{setting.name.replace('_', '-')}: {value!r} is not one of {', '.join(choices)}"
-            )
+            raise UserError(f"--{setting.name.replace('_', '-')}: {value!r} is not one of {', '.join(choices)}")
         return choices[value]
     return value
 

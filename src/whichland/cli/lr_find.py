@@ -13,7 +13,7 @@ from whichland.cli.manifests import Json
 from whichland.errors import UserError
 
 require_extra("train", "torch")
-from whichland.train.config import TrainConfig  # noqa: E402
+from whichland.training.config import TrainConfig  # noqa: E402
 
 
 @flags(TrainConfig, recipe=True)
@@ -33,8 +33,8 @@ def lr_find(
     Takes all settings of `whichland train`, and starts where it would start. Prints the suggestion for --lr, or
     one line that says why there is none, and draws the losses. Works under torchrun as well.
     """
-    from whichland.train.lr_finder import check_sweep, sweep_rates
-    from whichland.train.run import prepare
+    from whichland.training.lr_finder import check_sweep, sweep_rates
+    from whichland.training.run import prepare
 
     check_sweep(steps, lowest, highest)  # before the head is fitted, which may take minutes
     fit = prepare(manifest, config, None).fit

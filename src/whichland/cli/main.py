@@ -25,17 +25,13 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "demo": Entry("whichland.cli.demo", "demo", "The whole way on the synthetic world: photos to report."),
-    "doctor": Entry(
-        "whichland.cli.doctor", "doctor", "What is installed, what is missing, what the machine has."
-    ),
+    "doctor": Entry("whichland.cli.doctor", "doctor", "What is installed, what is missing, what the machine has."),
     "train": Entry("whichland.cli.train", "train", "Train a model on a manifest; out comes a bundle."),
     "lr-find": Entry("whichland.cli.lr_find", "lr_find", "Suggest a learning rate, with a picture."),
-    "evaluate": Entry(
-        "whichland.cli.evaluate", "evaluate", "Judge a bundle on a split, with intervals and a report."
-    ),
+    "evaluate": Entry("whichland.cli.evaluate", "evaluate", "Judge a bundle on a split, with intervals and a report."),
     "compare": Entry("whichland.cli.compare", "compare", "Is one model better, and can it be told at all?"),
     "calibrate": Entry(
-        "whichland.cli.calibrate", "calibrate", "Make a bundle's odds honest, on the validation photos."
+        "whichland.cli.calibrate", "calibrate", "Make a bundle's probabilities honest, on the validation photos."
     ),
     "study": Entry("whichland.cli.study", "study", "Train and judge a grid of runs; figures with intervals."),
     "cross-source": Entry(
@@ -45,34 +41,24 @@ COMMANDS = {
     "predict": Entry("whichland.cli.predict", "predict", "The likeliest countries of photos and folders."),
     "serve": Entry("whichland.cli.serve", "serve", "A bundle over HTTP: the page, the API, the game."),
     "models": Entry("whichland.cli.models", "models", "Models to train: size, input, work, licence, speed."),
-    "audit": Entry(
-        "whichland.cli.audit", "audit", "Does the model know the rig or the file, not the country?"
-    ),
+    "audit": Entry("whichland.cli.audit", "audit", "Does the model know the rig or the file, not the country?"),
     "explain": Entry("whichland.cli.explain", "explain", "Show where in a photo the model found its answer."),
     "atlas": Entry("whichland.cli.atlas", "atlas", "The clues a model knows each country by, each tried."),
 }
 DATA_COMMANDS = {
-    "ingest": Entry(
-        "whichland.cli.data", "ingest", "A manifest of photos from folders, shards, tables, the hub, …"
-    ),
+    "ingest": Entry("whichland.cli.data", "ingest", "A manifest of photos from folders, shards, tables, the hub, …"),
     "fetch": Entry("whichland.cli.fetch", "fetch", "Photos with coordinates from Mapillary, resumable."),
     "geocode": Entry("whichland.cli.geocode", "geocode", "Country by coordinates; labels that disagree."),
-    "measure": Entry(
-        "whichland.cli.data", "measure", "Size, hashes, brightness, contrast, sharpness of each image."
-    ),
+    "measure": Entry("whichland.cli.data", "measure", "Size, hashes, brightness, contrast, sharpness of each image."),
     "probe": Entry("whichland.cli.probe", "probe", "Can the source of a photo be told from its file alone?"),
-    "merge": Entry(
-        "whichland.cli.merge", "merge", "Bring sources together: one table, one geometry, one encoding."
-    ),
+    "merge": Entry("whichland.cli.merge", "merge", "Bring sources together: one table, one geometry, one encoding."),
     "score": Entry("whichland.cli.score", "score", "How like a street outdoors each photo is, by ImageNet."),
     "clean": Entry("whichland.cli.data", "clean", "Give bad and duplicate images a drop reason."),
     "split": Entry("whichland.cli.split", "split", "Put groups of related images into train, val and test."),
     "balance": Entry("whichland.cli.data", "balance", "Cap and rank the training images of each country."),
     "prepare": Entry("whichland.cli.data", "prepare", "Ingest, measure, clean, split and balance in one go."),
     "stats": Entry("whichland.cli.stats", "stats", "Count by country, split, source and drop reason."),
-    "check": Entry(
-        "whichland.cli.split", "check", "Re-derive the manifest's invariants; fail when one is broken."
-    ),
+    "check": Entry("whichland.cli.split", "check", "Re-derive the manifest's invariants; fail when one is broken."),
 }
 
 
@@ -138,9 +124,7 @@ def root() -> Any:
 def require_extra(extra: str, module: str) -> None:
     """Raise UserError naming the extra to install when a module of it is missing."""
     if find_spec(module) is None:
-        raise UserError(
-            f"this needs the extra {extra!r} ({module} is missing): pip install 'whichland[{extra}]'"
-        )
+        raise UserError(f"this needs the extra {extra!r} ({module} is missing): pip install 'whichland[{extra}]'")
 
 
 def main() -> None:

@@ -11,10 +11,7 @@ from whichland.manifest import Manifest, write
 
 In = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest to read.")]
 Out = Annotated[
-    Path,
-    typer.Option(
-        "-o", "--out", dir_okay=False, help="The manifest to write; it may be the one that is read."
-    ),
+    Path, typer.Option("-o", "--out", dir_okay=False, help="The manifest to write; it may be the one that is read.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 

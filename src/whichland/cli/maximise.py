@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from whichland.errors import UserError
 
 if TYPE_CHECKING:
-    from whichland.explain.maximise import Goal
+    from whichland.explanation.maximise import Goal
 
 FORMS = "class:COUNTRY, channel:LAYER:NUMBER or unit:LAYER:NUMBER[:ROW,COLUMN]"
 
@@ -18,9 +18,9 @@ def run(folder: Path, texts: Sequence[str], out: str, *, steps: int | None, plai
     """Make the pictures, write them on one sheet to `out`, and print a line for each."""
     import numpy as np
 
-    from whichland.explain.gallery import gallery
-    from whichland.explain.maximise import MaximiseConfig, maximise
-    from whichland.explain.overlay import check_picture_path, save_picture
+    from whichland.explanation.gallery import gallery
+    from whichland.explanation.maximise import MaximiseConfig, maximise
+    from whichland.explanation.overlay import check_picture_path, save_picture
     from whichland.model import bundle as bundles
     from whichland.model.predict import best_device
 
@@ -44,7 +44,7 @@ def run(folder: Path, texts: Sequence[str], out: str, *, steps: int | None, plai
 def find_goal(text: str, labels: Sequence[str]) -> "Goal":
     """Read what is to be maximised. Raises UserError for what is none of the three forms."""
     from whichland.cli.explain import find_target
-    from whichland.explain.maximise import Goal
+    from whichland.explanation.maximise import Goal
 
     kind, _, rest = text.partition(":")
     if kind == "class" and rest:

@@ -28,18 +28,12 @@ class MergeCommand(HarmoniseConfig, MergeConfig):
         return kind(**{field.name: getattr(self, field.name) for field in fields(kind)})  # type: ignore[arg-type]
 
 
-Manifests = Annotated[
-    list[Path], typer.Argument(metavar="MANIFEST…", help="The manifests to read, one or more.")
-]
+Manifests = Annotated[list[Path], typer.Argument(metavar="MANIFEST…", help="The manifests to read, one or more.")]
 Images = Annotated[
     Path | None,
-    typer.Option(
-        file_okay=False, help="Folder for pictures that are cut or encoded anew, as Parquet shards."
-    ),
+    typer.Option(file_okay=False, help="Folder for pictures that are cut or encoded anew, as Parquet shards."),
 ]
-Workers = Annotated[
-    int | None, typer.Option("-j", "--workers", min=1, help="Processes. [default: one a core]")
-]
+Workers = Annotated[int | None, typer.Option("-j", "--workers", min=1, help="Processes. [default: one a core]")]
 
 
 @flags(MergeCommand)
@@ -61,9 +55,7 @@ def merge(
 
     pictures = config.part(HarmoniseConfig)
     if images is None and pictures != HarmoniseConfig():
-        raise UserError(
-            "pictures are to be cut or encoded anew: say where to write them, with --images FOLDER"
-        )
+        raise UserError("pictures are to be cut or encoded anew: say where to write them, with --images FOLDER")
     merged = run([read(path) for path in manifests], config.part(MergeConfig))
     if images is not None:
         merged = harmonise(merged, pictures, images, workers=workers)

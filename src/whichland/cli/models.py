@@ -17,23 +17,16 @@ if TYPE_CHECKING:
 Filter = Annotated[
     str, typer.Argument(metavar="[FILTER]", help="Part of a name or family, or a glob such as 'resnet*'.")
 ]
-All = Annotated[
-    bool, typer.Option("--all", help="Look among all models that timm has pretrained weights of.")
-]
+All = Annotated[bool, typer.Option("--all", help="Look among all models that timm has pretrained weights of.")]
 Measure = Annotated[
-    bool,
-    typer.Option("--measure", help="Measure here how many images a second each judges; takes seconds each."),
+    bool, typer.Option("--measure", help="Measure here how many images a second each judges; takes seconds each.")
 ]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images at once when measuring.")]
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
 
 def models(
-    filter: Filter = "",
-    all: All = False,
-    measure: Measure = False,
-    batch_size: BatchSize = 16,
-    json: Json = False,
+    filter: Filter = "", all: All = False, measure: Measure = False, batch_size: BatchSize = 16, json: Json = False
 ) -> None:
     """List models to train, by family and tier: parameters, input size, multiply-adds an image, licence.
 

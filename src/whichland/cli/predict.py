@@ -44,23 +44,16 @@ def predict(
             "a map. The same command again goes on with a batch that was stopped.",
         ),
     ] = None,
-    csv: Annotated[
-        bool, typer.Option("--csv", help="Rows path,country,probability,country_2,probability_2,…")
-    ] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Rows path,country,probability,country_2,probability_2,…")] = False,
     json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help='Lines {"path","country","probability","top":[…]}; with -o a summary alone.'
-        ),
+        bool, typer.Option("--json", help='Lines {"path","country","probability","top":[…]}; with -o a summary alone.')
     ] = False,
     ray: Annotated[
         str | None,
-        typer.Option(
-            metavar="ADDRESS", help="Spread the work over a Ray cluster: its address, or auto; needs -o."
-        ),
+        typer.Option(metavar="ADDRESS", help="Spread the work over a Ray cluster: its address, or auto; needs -o."),
     ] = None,
 ) -> None:
-    """The likeliest countries of photos, with their odds: printed, or with -o written to a file.
+    """The likeliest countries of photos, with their probabilities: printed, or with -o written to a file.
 
     A photo that cannot be read is one line "path: reason" on stderr and the rest go on; the exit code is then 2
     after all others are done, and 0 when every photo was readable.
@@ -78,9 +71,7 @@ def predict(
     raise typer.Exit(2 if unreadable else 0)
 
 
-def _write(
-    bundle: Path, photos: Photos, out: Path, config: PredictConfig, ray: str | None, json: bool
-) -> int:
+def _write(bundle: Path, photos: Photos, out: Path, config: PredictConfig, ray: str | None, json: bool) -> int:
     """Write the answers to a file and say what it holds; return how many photos could not be read."""
     from whichland.bulk.run import predict_to
 
@@ -93,9 +84,7 @@ def _write(
     print(said, *([done.exif] if done.exif else []), sep="\n", file=sys.stderr)
     if json:
         exif = {"exif": asdict(done.exif)} if done.exif else {}
-        print(
-            json_format.dumps({"out": str(out), "photos": done.photos, "unreadable": done.unreadable, **exif})
-        )
+        print(json_format.dumps({"out": str(out), "photos": done.photos, "unreadable": done.unreadable, **exif}))
     return done.unreadable
 
 
@@ -165,7 +154,7 @@ def _text(rows: "Rows") -> Show:
     from whichland.geo.countries import country_name
 
     def show(row: "Row") -> None:
-        listed = ", ".join(f"{country_name(code)} ({code}) {odds:.1%}" for code, odds in guesses(row))
+        listed = ", ".join(f"{country_name(code)} ({code}) {share:.1%}" for code, share in guesses(row))
         print("; ".join([f"{row['path']}: {listed}", *_further(row, rows)]))
 
     return (lambda row: _table(row, rows)) if sys.stdout.isatty() else show
@@ -178,9 +167,7 @@ def _further(row: "Row", rows: "Rows") -> list[str]:
         named = row[rows.set_column]
         said.append(("one of " if len(named) > 1 else "") + ", ".join(named) + f" at {rows.config.sets:g} %")
     if rows.config.pin:
-        said.append(
-            f"pin {row['pin_lat']:.2f}, {row['pin_lon']:.2f} (expected score {row['pin_score']:,.0f})"
-        )
+        said.append(f"pin {row['pin_lat']:.2f}, {row['pin_lon']:.2f} (expected score {row['pin_score']:,.0f})")
     if rows.config.check_exif and row["exif_lat"] is not None:
         said.append(f"its EXIF says {row['exif_country'] or 'no country'}")
     return said
@@ -195,9 +182,9 @@ def _table(row: "Row", rows: "Rows") -> None:
     from whichland.geo.countries import country_name
 
     table = Table(box=None, show_header=False, padding=(0, 1))
-    for code, odds in guesses(row):
-        bar = Text("█" * round(24 * odds) or "▏", style="cyan")
-        table.add_row(Text(country_name(code)), code, f"{odds:.1%}".rjust(6), bar)
+    for code, probabilities in guesses(row):
+        bar = Text("█" * round(24 * probabilities) or "▏", style="cyan")
+        table.add_row(Text(country_name(code)), code, f"{probabilities:.1%}".rjust(6), bar)
     console = Console()
     console.print(Text(row["path"], style="bold"), soft_wrap=True)
     console.print(table)

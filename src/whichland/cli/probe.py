@@ -7,7 +7,7 @@ from dataclasses import asdict
 from whichland.cli.flags import flags
 from whichland.cli.manifests import In, Json
 from whichland.cli.tables import print_table
-from whichland.evaluate.source_probe import ProbeConfig
+from whichland.evaluation.source_probe import ProbeConfig
 from whichland.manifest import read
 
 
@@ -18,7 +18,7 @@ def probe(config: ProbeConfig, manifest: In, json: Json = False) -> None:
     `header` (size in pixels, encoder settings) is at chance once `merge --harmonise` has written all files. The
     compressed size depends on the picture as well, so it may stay above chance where the pictures differ.
     """
-    from whichland.evaluate.source_probe import source_probe
+    from whichland.evaluation.source_probe import source_probe
 
     found = source_probe(read(manifest), config)
     if json:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from whichland.cli.flags import flags
-from whichland.serve.settings import PREFIX, ServeConfig
+from whichland.serving.settings import PREFIX, ServeConfig
 
 
 @flags(ServeConfig, variables=PREFIX)
@@ -24,6 +24,6 @@ def serve(
     from whichland.model.bundle import read_settings
 
     read_settings(bundle)  # what is no bundle is said before anything slow is imported
-    from whichland.serve.server import serve as run
+    from whichland.serving.server import serve as run
 
     run(bundle, config)

@@ -58,7 +58,7 @@ def split(
 
 def _report_leak(manifest: Manifest, out: Path, photos: int, json: bool, backbone: "BackboneConfig") -> None:
     """Print the leak number on stdout: as lines, or as one JSON object."""
-    from whichland.evaluate.leak import leak
+    from whichland.evaluation.leak import leak
 
     found = leak(manifest, backbone, photos=photos, cache=out.with_suffix(".features"))
     if json:
@@ -66,16 +66,12 @@ def _report_leak(manifest: Manifest, out: Path, photos: int, json: bool, backbon
         return
     print(f"logistic regression: {found.linear}")
     print(f"nearest neighbour:   {found.nearest}")
-    print(
-        f"{found.photos:,} photos, {found.shared:.0%} of them in a group with another; {found.countries} countries"
-    )
+    print(f"{found.photos:,} photos, {found.shared:.0%} of them in a group with another; {found.countries} countries")
 
 
 def check(
     manifest: In,
-    files: Annotated[
-        bool, typer.Option("--files", help="Read every file again, not only a sample of 64.")
-    ] = False,
+    files: Annotated[bool, typer.Option("--files", help="Read every file again, not only a sample of 64.")] = False,
     json: Json = False,
 ) -> None:
     """Re-derive what must hold of a manifest; print what does not and exit with 2."""

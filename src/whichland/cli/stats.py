@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 def stats(
     manifest: In,
     chart: Annotated[
-        Path | None,
-        typer.Option(dir_okay=False, help="Draw the photos by country and split (.png, .svg, .pdf)."),
+        Path | None, typer.Option(dir_okay=False, help="Draw the photos by country and split (.png, .svg, .pdf).")
     ] = None,
     before: Annotated[
-        Path | None,
-        typer.Option(dir_okay=False, help="An earlier manifest; --chart draws its counts beside these."),
+        Path | None, typer.Option(dir_okay=False, help="An earlier manifest; --chart draws its counts beside these.")
     ] = None,
     examples: Annotated[
         Path | None,

@@ -11,7 +11,7 @@ from whichland.cli.main import require_extra
 from whichland.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from whichland.study.findings import Findings
+    from whichland.studies.findings import Findings
 
 
 def study(
@@ -22,9 +22,7 @@ def study(
     jobs: Annotated[int, typer.Option(help="Cells at once on this machine.")] = 1,
     ray: Annotated[
         str | None,
-        typer.Option(
-            help="Run the cells on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT.", metavar="ADDRESS"
-        ),
+        typer.Option(help="Run the cells on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT.", metavar="ADDRESS"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells and run none.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the table of cells as JSON.")] = False,
@@ -35,13 +33,13 @@ def study(
     and the rest go on; the exit code is then 1.
     """
     require_extra("train", "torch")
-    from whichland.study.runs import check_jobs
+    from whichland.studies.runs import check_jobs
 
     check_jobs(jobs, ray)
     if dry_run:
         list_cells(grid, manifest, out, split, json)
         return
-    from whichland.study.study import study as run
+    from whichland.studies.study import study as run
 
     try:
         found, failed = run(grid, manifest, out, split=split, jobs=jobs, ray=ray, say=_say)
@@ -60,8 +58,8 @@ def study(
 def list_cells(grid: Path, manifest: Path, out: Path, split: str, json: bool) -> None:
     """Print every cell with its place on the axes, its folder, and whether it is done."""
     from whichland.manifest import read
-    from whichland.study.grid import read_grid
-    from whichland.study.runs import state
+    from whichland.studies.grid import read_grid
+    from whichland.studies.runs import state
 
     planned = read_grid(grid, read(manifest))
     states = [state(out / "runs" / cell.name, split) for cell in planned.cells]
@@ -70,8 +68,7 @@ def list_cells(grid: Path, manifest: Path, out: Path, split: str, json: bool) ->
         print(json_format.dumps(cells, indent=2, ensure_ascii=False))
         return
     print_table(
-        f"{len(planned.cells)} cells"
-        + (f", {planned.repeated} more stand twice" if planned.repeated else ""),
+        f"{len(planned.cells)} cells" + (f", {planned.repeated} more stand twice" if planned.repeated else ""),
         (*planned.axes, "state", "folder"),
         [
             (*(_shown(cell.axes.get(axis)) for axis in planned.axes), state, f"runs/{cell.name}")
@@ -82,21 +79,12 @@ def list_cells(grid: Path, manifest: Path, out: Path, split: str, json: bool) ->
 
 def show(found: "Findings", out: Path) -> None:
     """Print the models, what can be said of them, and where everything lies."""
-    from whichland.study.page import sentences
+    from whichland.studies.page import sentences
 
     if found.models:
         print_table(
             "Models at their best amount of data",
-            (
-                "model",
-                "photos",
-                "macro-F1",
-                "95% interval",
-                "tied",
-                "top-1",
-                "train photos/s",
-                "infer photos/s",
-            ),
+            ("model", "photos", "macro-F1", "95% interval", "tied", "top-1", "train photos/s", "infer photos/s"),
             [
                 (
                     *(m.name, round(m.best.photos), m.best.score.value),

@@ -12,7 +12,7 @@ from whichland.cli.main import require_extra
 from whichland.errors import UserError
 
 require_extra("train", "torch")
-from whichland.train.config import TrainConfig  # noqa: E402
+from whichland.training.config import TrainConfig  # noqa: E402
 
 
 @flags(TrainConfig, recipe=True)
@@ -20,15 +20,13 @@ def train(
     manifest: Annotated[Path, typer.Argument(help="Manifest with splits, from `whichland data prepare`.")],
     config: TrainConfig,
     out: Annotated[Path, typer.Option("--out", help="Run folder to make; must not hold another run.")],
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
 ) -> None:
     """Train a model on a manifest; out comes a bundle."""
     from accelerate import PartialState
 
-    from whichland.train.run import train as run
-    from whichland.train.stopping import Interrupted, ProcessLost, first_to_say
+    from whichland.training.run import train as run
+    from whichland.training.stopping import Interrupted, ProcessLost, first_to_say
 
     def end(code: int, *why: str) -> typer.Exit:
         """Say why, in one of the job's processes."""

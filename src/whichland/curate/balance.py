@@ -23,9 +23,7 @@ HALVINGS = 200  # of the scale that is sought, far more than a float has bits
 class BalanceConfig:
     """How many training images a country gives, which ones go first, and how loudly it speaks."""
 
-    cap: Annotated[
-        int | None, "most training images of a country; the rest stay in the file with weight 0"
-    ] = None
+    cap: Annotated[int | None, "most training images of a country; the rest stay in the file with weight 0"] = None
     total: Annotated[int | None, "most training images of all countries together"] = None
     temper: Annotated[
         float, "a country of N images is thinned to a share of N to this: 1 as in nature, 0 all alike"
@@ -36,9 +34,7 @@ class BalanceConfig:
         float, "share of a country's images, the darkest, most blurred and plainest, that come a round later"
     ] = 0.1
     seed: Annotated[int, "which of the possible orders"] = 0
-    power: Annotated[float, "weight of an image is its country's count to the minus this: 0 none, 1 full"] = (
-        0.5
-    )
+    power: Annotated[float, "weight of an image is its country's count to the minus this: 0 none, 1 full"] = 0.5
 
     def __post_init__(self) -> None:
         for name in ("cap", "total", "floor", "min_photos"):
@@ -144,9 +140,7 @@ def ranked(train: pl.DataFrame, config: BalanceConfig) -> pl.DataFrame:
         _chance=chance,
     )
     place = ("country", "_third")
-    poor = pl.struct("_quality", "_chance").rank("ordinal").over(place) <= config.poorest * pl.len().over(
-        place
-    )
+    poor = pl.struct("_quality", "_chance").rank("ordinal").over(place) <= config.poorest * pl.len().over(place)
     return (
         rows.with_columns(_poor=poor)
         .sort("_poor", -pl.col("_quality"), "_chance")

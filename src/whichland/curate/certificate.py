@@ -57,8 +57,7 @@ def certify(
         largest_group=dict(zip(("name", "photos"), sizes.row(0), strict=True)) if kept.height else {},
         nearest_km=distances(kept),
         countries={
-            part: dict(counts.filter(pl.col("split") == part).select("country", "len").iter_rows())
-            for part in SPLITS
+            part: dict(counts.filter(pl.col("split") == part).select("country", "len").iter_rows()) for part in SPLITS
         },
         moved=moved,
         assignment_sha256=assignment_hash(kept),
@@ -71,9 +70,7 @@ def assignment_hash(kept: pl.DataFrame) -> str:
     The three are parted by the unit separator (1F), each row ends with the record separator (1E), all in UTF-8.
     """
     named = kept.select("image_id", "split", "group").sort("image_id")
-    lines = named.select(
-        pl.concat_str("image_id", "split", "group", separator="\x1f", ignore_nulls=True) + "\x1e"
-    )
+    lines = named.select(pl.concat_str("image_id", "split", "group", separator="\x1f", ignore_nulls=True) + "\x1e")
     digest = hashlib.sha256()
     for part in lines.to_series().rename("line").to_frame().iter_slices(CHUNK):
         digest.update("".join(part["line"].to_list()).encode())

@@ -94,11 +94,7 @@ def before_and_after(before: dict[str, int], after: dict[str, int], path: str | 
         x=0.01, ha="left", fontsize=9,
     )  # fmt: skip
     figure.legend(
-        *figure.axes[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=2,
-        frameon=False,
-        fontsize=8,
+        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8
     )
     return _save(figure, path)
 

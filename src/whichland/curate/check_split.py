@@ -42,9 +42,7 @@ def groups(manifest: Manifest) -> Iterator[str]:
     for column in ("group", "sequence", "panorama", "sha256"):
         if column not in frame.columns:
             continue
-        parts = (
-            manifest.kept.drop_nulls([column, "split"]).group_by(column).agg(pl.col("split").unique().sort())
-        )
+        parts = manifest.kept.drop_nulls([column, "split"]).group_by(column).agg(pl.col("split").unique().sort())
         torn = parts.filter(pl.col("split").list.len() > 1).sort(column)
         if torn.height:
             name, where = torn.row(0)
@@ -112,10 +110,7 @@ def certificate(manifest: Manifest) -> Iterator[str]:
         yield f"the split has none; {AGAIN}"
         return
     kept = manifest.kept
-    if (
-        not {"group", "split"} <= set(kept.columns)
-        or kept.select("group", "split").null_count().sum_horizontal()[0]
-    ):
+    if not {"group", "split"} <= set(kept.columns) or kept.select("group", "split").null_count().sum_horizontal()[0]:
         yield "it cannot be derived where kept rows have no group or no split"
         return
     if kept.height < stated["photos"]:
@@ -149,12 +144,8 @@ def _counts(kept: pl.DataFrame, stated: dict[str, Any]) -> Iterator[str]:
     found = Counter(zip(kept["split"].to_list(), kept["country"].to_list(), strict=True))
     told = {(part, code): n for part, codes in stated["countries"].items() for code, n in codes.items()}
     if found != told:
-        part, code = min(
-            (key for key in found.keys() | told.keys() if found.get(key) != told.get(key)), key=str
-        )
-        yield (
-            f"it states {told.get((part, code), 0):,} {part} photos of {code}; the rows give {found[part, code]:,}"
-        )
+        part, code = min((key for key in found.keys() | told.keys() if found.get(key) != told.get(key)), key=str)
+        yield (f"it states {told.get((part, code), 0):,} {part} photos of {code}; the rows give {found[part, code]:,}")
 
 
 def _places(kept: pl.DataFrame, stated: dict[str, Any]) -> Iterator[str]:
@@ -162,9 +153,7 @@ def _places(kept: pl.DataFrame, stated: dict[str, Any]) -> Iterator[str]:
     radius = stated["rules"]["radius_m"] / 1000
     placed = kept.filter(pl.col("lat").is_finite() & pl.col("lon").is_finite())
     for a, b in combinations(("train", "val", "test"), 2):
-        left, right = (
-            placed.filter(pl.col("split") == part).select("lat", "lon").to_numpy() for part in (a, b)
-        )
+        left, right = (placed.filter(pl.col("split") == part).select("lat", "lon").to_numpy() for part in (a, b))
         told = stated["nearest_km"][f"{a}-{b}"]
         found = _nearest(left, right, told)
         if (found is None) != (told is None) or (found is not None and abs(found - told) > 2e-6):
@@ -199,9 +188,4 @@ def _km(distance: float | None) -> str:
     return "no distance" if distance is None else f"{distance:,.6g} km"
 
 
-SPLIT_RULES = {
-    "groups": groups,
-    "near-duplicates": near_duplicates,
-    "split": positions,
-    "certificate": certificate,
-}
+SPLIT_RULES = {"groups": groups, "near-duplicates": near_duplicates, "split": positions, "certificate": certificate}

@@ -30,24 +30,18 @@ class CleanConfig:
     min_side: Annotated[int, "shortest side in pixels; a smaller image is `tiny`"] = 64
     min_brightness: Annotated[float, "mean luma, 0 to 1; below it an image is `dark`"] = 0.06
     min_contrast: Annotated[float, "standard deviation of luma, 0 to 1; below it an image is `blank`"] = 0.02
-    min_sharpness: Annotated[float, "variance of the Laplacian at 160 px; below it an image is `blurred`"] = (
-        10.0
-    )
+    min_sharpness: Annotated[float, "variance of the Laplacian at 160 px; below it an image is `blurred`"] = 10.0
     min_entropy: Annotated[float, "bits of luma, 0 to 8; below it an image is `low_information`"] = 3.5
-    min_street: Annotated[
-        float, "score of `whichland data score`, 0 to 1; below it an image is `off_street`"
-    ] = 0.35
-    placeholder_countries: Annotated[
-        int, "one picture under so many countries is a `placeholder`; 0: do not look"
-    ] = 3
+    min_street: Annotated[float, "score of `whichland data score`, 0 to 1; below it an image is `off_street`"] = 0.35
+    placeholder_countries: Annotated[int, "one picture under so many countries is a `placeholder`; 0: do not look"] = 3
     placeholder_sequences: Annotated[int, "…or in so many sequences; 0: do not look"] = 10
     border_tolerance: Annotated[
         float, "a label that disagrees with the coordinates is a `wrong_country` farther from a border, km"
     ] = 1.0
     drop_duplicates: Annotated[bool, "keep only one of the rows that hold the same bytes"] = True
-    drop_near_duplicates: Annotated[
-        bool, "of images of one country that are nearly the same, keep only the best"
-    ] = False
+    drop_near_duplicates: Annotated[bool, "of images of one country that are nearly the same, keep only the best"] = (
+        False
+    )
     near_duplicate_bits: Annotated[int, "…whose hashes are at most so many of 64 bits apart"] = 8
 
     def __post_init__(self) -> None:
@@ -109,9 +103,7 @@ def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
     """
     config = config or CleanConfig()
     manifest.require("sha256", "country", hint="run `whichland data measure` first")
-    manifest.require(
-        "sequence", "lat", "lon", hint="a table of your own needs it, empty where it is not known"
-    )
+    manifest.require("sequence", "lat", "lon", hint="a table of your own needs it, empty where it is not known")
     _check_measured(manifest.frame)
     frame = manifest.frame.drop("weight", "rank", strict=False).with_columns(
         own_fault(manifest.frame, config).alias("drop_reason")
@@ -171,9 +163,7 @@ def is_placeholder(frame: pl.DataFrame, config: CleanConfig) -> NDArray[np.bool_
     if not least:
         return found
     tones = ("brightness", "contrast")
-    rows = frame.select("phash", *tones, "country", "sequence", row=pl.int_range(pl.len())).drop_nulls(
-        "phash"
-    )
+    rows = frame.select("phash", *tones, "country", "sequence", row=pl.int_range(pl.len())).drop_nulls("phash")
     often = rows["phash"].value_counts().filter(pl.col("count") >= least).select("phash")
     same = rows.join(often, on="phash", how="semi").filter(
         *((pl.col(tone) - pl.col(tone).median().over("phash")).abs() <= PLACEHOLDER_TONE for tone in tones)

@@ -142,9 +142,7 @@ def _grid(made: Sheet) -> str:
 
 
 def _table(made: Sheet) -> str:
-    rows = (
-        f"<tr><td>{escape(e.image_id)}<td>{escape(e.country)}<td>{escape(e.value)}" for e in made.examples
-    )
+    rows = (f"<tr><td>{escape(e.image_id)}<td>{escape(e.country)}<td>{escape(e.value)}" for e in made.examples)
     return f"<table>{''.join(rows)}</table>"
 
 

@@ -109,13 +109,9 @@ def _kept(frame: pl.DataFrame, reason: str, count: int) -> tuple[pl.DataFrame, i
     return nearest, frame.select(could.fill_null(False).sum()).item()
 
 
-def _nearest(
-    frame: pl.DataFrame, which: pl.Expr, rule: Threshold, count: int, *, from_above: bool
-) -> pl.DataFrame:
+def _nearest(frame: pl.DataFrame, which: pl.Expr, rule: Threshold, count: int, *, from_above: bool) -> pl.DataFrame:
     """The rows nearest to a threshold, with `_value` in words; `from_above`: theirs lie above it."""
-    narrow = frame.select(
-        "image_id", _number=rule.value.cast(pl.Float64), _which=which, _row=pl.int_range(pl.len())
-    )
+    narrow = frame.select("image_id", _number=rule.value.cast(pl.Float64), _which=which, _row=pl.int_range(pl.len()))
     narrow = narrow.filter("_which")
     # All that tie with the last are sorted, so that the choice does not depend on the order of the rows.
     edge = (narrow["_number"].bottom_k(count) if from_above else narrow["_number"].top_k(count)).drop_nulls()
@@ -159,9 +155,7 @@ def _same_bytes(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
 def _beside_their_better(frame: pl.DataFrame, rows: pl.DataFrame, count: int) -> pl.DataFrame:
     """Pairs: a near-duplicate and the kept photo nearest to it; the farthest pairs first."""
     sampled = rows.sort("sha256").head(SAMPLED)
-    kept = frame.filter(
-        pl.col("drop_reason").is_null(), pl.col("country").is_in(sampled["country"].implode())
-    )
+    kept = frame.filter(pl.col("drop_reason").is_null(), pl.col("country").is_in(sampled["country"].implode()))
     by_country = {key[0]: part for key, part in kept.partition_by("country", as_dict=True).items()}
     pairs = []
     for at, row in enumerate(sampled.iter_rows(named=True)):

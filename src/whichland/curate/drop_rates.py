@@ -78,9 +78,7 @@ def excesses(manifest: Manifest, kind: str) -> list[Excess]:
     photos of one drive are not independent, so p is too small where drives are long: read it as a filter. A
     warning also needs a rate `TIMES` as high as elsewhere, `POINTS` above it, and `LEAST` photos.
     """
-    if "drop_reason" not in manifest.frame.columns or (
-        kind == "latitude" and "lat" not in manifest.frame.columns
-    ):
+    if "drop_reason" not in manifest.frame.columns or (kind == "latitude" and "lat" not in manifest.frame.columns):
         return []
     counts = _counts(manifest.frame, kind)
     found = list(_excesses(counts, kind))

@@ -17,9 +17,7 @@ STRIPES = 4  # stripes of the first tone within the widest difference: finer was
 MANY_COMPARISONS = 10**10  # about ten seconds; from there on progress is shown
 
 
-def near_duplicate_pairs(
-    phash: Hashes, max_distance: int, tones: Tones | None = None, max_tone: float = 1.0
-) -> Pairs:
+def near_duplicate_pairs(phash: Hashes, max_distance: int, tones: Tones | None = None, max_tone: float = 1.0) -> Pairs:
     """Return the pairs of rows whose hashes differ in at most `max_distance` bits, sorted, shape (P, 2).
 
     The smaller row comes first. See `near_duplicate_batches`, of which this is the whole.
@@ -60,9 +58,7 @@ def near_duplicate_batches(
 
 def _alike(hashes: Hashes, tones: Tones, max_distance: int, max_tone: float) -> Iterator[Pairs]:
     """Yield pairs of positions, found stripe by stripe."""
-    width = (
-        max_tone / STRIPES * (1 + 1e-9)
-    )  # a little wider: rounding must not put two tones a stripe too far
+    width = max_tone / STRIPES * (1 + 1e-9)  # a little wider: rounding must not put two tones a stripe too far
     stripe = np.floor(tones[:, 0] / width).astype(np.int64)
     order = np.lexsort((tones[:, -1], stripe))
     hashes, tones, stripe = hashes[order], tones[order], stripe[order]

@@ -12,9 +12,7 @@ from whichland.manifest import Manifest
 Params = dict[str, Any]
 
 
-def earlier_splits(
-    frame: pl.DataFrame, manifest: Manifest, *, seed: int, val: float, test: float
-) -> pl.Series:
+def earlier_splits(frame: pl.DataFrame, manifest: Manifest, *, seed: int, val: float, test: float) -> pl.Series:
     """The split that each row of `frame` has by earlier runs with the same seed and shares; null where none binds.
 
     A row that lost its split but not its group, being merged into another table or having given way to a better

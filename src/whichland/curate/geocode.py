@@ -27,9 +27,7 @@ class GeocodeConfig:
     territories: Annotated[
         str, "iso: by ISO code; sovereign: dependencies are their state (PR is US); or a .toml or .csv file"
     ] = ISO
-    coast_km: Annotated[float, "how far off every country a point may lie and still be in the nearest"] = (
-        COAST_KM
-    )
+    coast_km: Annotated[float, "how far off every country a point may lie and still be in the nearest"] = COAST_KM
     tolerance_km: Annotated[
         float, "this near to the border between the two, the label is right; the lines are that coarse"
     ] = 2.5
@@ -62,9 +60,7 @@ def geocode(manifest: Manifest, config: GeocodeConfig | None = None) -> Manifest
     return manifest.with_step("geocode", frame, **asdict(config), found=_counts(manifest.frame, found))
 
 
-def _looked_up(
-    rows: pl.DataFrame, land: Borders, fold: Mapping[str, str], config: GeocodeConfig
-) -> pl.DataFrame:
+def _looked_up(rows: pl.DataFrame, land: Borders, fold: Mapping[str, str], config: GeocodeConfig) -> pl.DataFrame:
     """The four columns of some rows, and `here`, the country by coordinates, and `near`, at the label's border."""
     lat_N, lon_N = rows["lat"].to_numpy(), rows["lon"].to_numpy()
     here = _names(land, land.country_index(lat_N, lon_N, coast_km=config.coast_km))
@@ -90,18 +86,14 @@ def _looked_up(
     table = table.with_columns(_swapped(table, lat_N, lon_N, land, config).alias("swapped_country"))
     believed = pl.when(pl.col("near") | pl.col("swapped_country").is_not_null()).then(label)
     country = pl.coalesce(label, here_) if config.trust == "label" else pl.coalesce(believed, here_, label)
-    return table.select(
-        country.alias("country"), "border_km", "country_conflict", "swapped_country", "near", "here"
-    )
+    return table.select(country.alias("country"), "border_km", "country_conflict", "swapped_country", "near", "here")
 
 
 def _swapped(
     table: pl.DataFrame, lat_N: NDArray[Any], lon_N: NDArray[Any], land: Borders, config: GeocodeConfig
 ) -> pl.Series:
     """The label, where it is not found at (lat, lon) but is at (lon, lat)."""
-    odd = table["label"].is_not_null() & (table["country_conflict"] | table["here"].is_null()).fill_null(
-        value=False
-    )
+    odd = table["label"].is_not_null() & (table["country_conflict"] | table["here"].is_null()).fill_null(value=False)
     rows = np.flatnonzero(odd.to_numpy() & on_globe(lon_N, lat_N))
     there = _names(land, land.country_index(lon_N[rows], lat_N[rows], coast_km=config.coast_km))
     label = table["label"].gather(rows)

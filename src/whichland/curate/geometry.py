@@ -19,9 +19,7 @@ class HarmoniseConfig:
     """Which pictures are cut from what there is, and how they are stored."""
 
     harmonise: Annotated[bool, "bring every picture to one size and one encoding"] = False
-    size: Annotated[
-        str | None, "WIDTHxHEIGHT in pixels, with --harmonise; unset: what `keep` and `shrink` give"
-    ] = None
+    size: Annotated[str | None, "WIDTHxHEIGHT in pixels, with --harmonise; unset: what `keep` and `shrink` give"] = None
     keep: Annotated[
         float, "…the size is the largest that this share of each source's pictures has; nothing is enlarged"
     ] = 0.99
@@ -71,9 +69,7 @@ class HarmoniseConfig:
             raise UserError("directions: give degrees, such as 0,90,180,270")
         turned = sorted(direction % 360 for direction in self.directions)
         # views of one direction would bear one name
-        if any(
-            after - before < 1 for before, after in pairwise([*turned, turned[0] + 360] if turned else ())
-        ):
+        if any(after - before < 1 for before, after in pairwise([*turned, turned[0] + 360] if turned else ())):
             raise UserError("directions: two of them are the same, or less than a degree apart")
 
 
@@ -100,9 +96,7 @@ def _hint_at_panoramas(unstated: pl.DataFrame, config: HarmoniseConfig) -> None:
     """Point at sources of which nobody said what the pictures are and whose shape is that of panoramas."""
     ratio = pl.col("width") / pl.col("height")
     wide = unstated.filter(~pl.col("source").is_in(list(config.projection)), (ratio == 2) | (ratio >= 3))
-    for source, count, middle in (
-        wide.group_by("source").agg(pl.len(), ratio.median()).sort("source").iter_rows()
-    ):
+    for source, count, middle in wide.group_by("source").agg(pl.len(), ratio.median()).sort("source").iter_rows():
         kind = "equirectangular" if middle == 2 else f"strip:{round(middle)}"
         print(
             f"warning: {count:,} pictures of {source!r} are {middle:.3g} times as wide as high and are taken "
@@ -128,9 +122,7 @@ def common_target(frame: pl.DataFrame, config: HarmoniseConfig) -> Target:
     )
 
 
-def _common_size(
-    frame: pl.DataFrame, aspect: float | None, config: HarmoniseConfig
-) -> tuple[float, tuple[int, int]]:
+def _common_size(frame: pl.DataFrame, aspect: float | None, config: HarmoniseConfig) -> tuple[float, tuple[int, int]]:
     """The ratio of the narrowest source, and the largest size that `keep` of each source's pictures fill, shrunk.
 
     A source's ratio is the median of its pictures, a strip's pictures each by itself; spheres have none of
@@ -192,7 +184,5 @@ def _projection(source: str, text: str) -> tuple[str, int | None]:
     kind, _, number = str(text).partition(":")
     known = kind in (COLUMNS["projection"].values or ())
     if not known or (number and (kind != "strip" or not number.isdecimal() or not 1 <= int(number) <= 64)):
-        raise UserError(
-            f"projection {source}={text}: give perspective, equirectangular or strip:N with N from 1 to 64"
-        )
+        raise UserError(f"projection {source}={text}: give perspective, equirectangular or strip:N with N from 1 to 64")
     return kind, int(number) if number else None

@@ -20,12 +20,7 @@ MEASURED = tuple(column.name for column in COLUMNS.values() if column.writer in 
 
 
 def harmonise(
-    manifest: Manifest,
-    config: HarmoniseConfig,
-    folder: Path,
-    *,
-    workers: int | None = None,
-    progress: bool = True,
+    manifest: Manifest, config: HarmoniseConfig, folder: Path, *, workers: int | None = None, progress: bool = True
 ) -> Manifest:
     """Cut panoramas into views, crop and encode anew; write the pictures into shards in `folder`.
 
@@ -39,9 +34,7 @@ def harmonise(
     # without a ratio, photos that are no panoramas stay as they are and need not be opened
     touched = frame if target.aspect else frame.filter(pl.col("projection") != "perspective")
     if not touched.height:
-        raise UserError(
-            "no picture is to be changed: give --harmonise, --aspect or --projection NAME=strip:4"
-        )
+        raise UserError("no picture is to be changed: give --harmonise, --aspect or --projection NAME=strip:4")
     folder = Path(folder).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     jobs = jobs_of(touched, target, folder)
@@ -65,24 +58,15 @@ def _joined(frame: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
         maintain_order="left_right",
     )
     written, failed = pl.col("_uri").is_not_null(), pl.col("_failure").is_not_null()
-    new = [
-        pl.when(written).then(f"_{name}").otherwise(name).alias(name)
-        for name in ("image_id", "uri", "heading")
-    ]
+    new = [pl.when(written).then(f"_{name}").otherwise(name).alias(name) for name in ("image_id", "uri", "heading")]
     measured = [name for name in MEASURED if name in frame.columns]
     return (
         joined.with_columns(
             *new,
             pl.when(written).then(pl.lit("perspective")).otherwise("projection").alias("projection"),
-            pl.when(written)
-            .then(pl.coalesce("_panorama", "panorama"))
-            .otherwise("panorama")
-            .alias("panorama"),
+            pl.when(written).then(pl.coalesce("_panorama", "panorama")).otherwise("panorama").alias("panorama"),
             pl.when(written).then(pl.coalesce("_view", "view")).otherwise("view").alias("view"),
-            pl.when(written)
-            .then(pl.coalesce("origin_uri", "uri"))
-            .otherwise("origin_uri")
-            .alias("origin_uri"),
+            pl.when(written).then(pl.coalesce("origin_uri", "uri")).otherwise("origin_uri").alias("origin_uri"),
             *[pl.when(~written).then(name).alias(name) for name in measured],
         )
         .with_columns(

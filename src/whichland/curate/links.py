@@ -21,17 +21,15 @@ HELD = 20_000_000  # pairs kept in memory before they are thinned to what they t
 class LinkConfig:
     """Which photos belong together."""
 
-    radius_m: Annotated[
-        float, "photos at most this many metres apart belong together; 0: coordinates tie nothing"
-    ] = 50.0
+    radius_m: Annotated[float, "photos at most this many metres apart belong together; 0: coordinates tie nothing"] = (
+        50.0
+    )
     near_duplicate_distance: Annotated[
         int | None,
         "hashes at most this many of 64 bits apart may be one scene; -1: do not look. "
         "[default: 12; over 150,000 rows 10, over 1,000,000 rows 8]",
     ] = None
-    near_duplicate_tone: Annotated[
-        float, "…and are, when brightness and contrast differ by at most this much"
-    ] = 0.01
+    near_duplicate_tone: Annotated[float, "…and are, when brightness and contrast differ by at most this much"] = 0.01
 
     def __post_init__(self) -> None:
         if self.radius_m != 0 and not 10 <= self.radius_m <= 100_000:
@@ -93,9 +91,7 @@ def near_duplicate_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
         return NO_PAIRS
     tones = frame.select("brightness", "contrast").to_numpy()
     found, held = [NO_PAIRS], 0
-    for pairs in near_duplicate_batches(
-        frame["phash"].to_numpy(), distance, tones, config.near_duplicate_tone
-    ):
+    for pairs in near_duplicate_batches(frame["phash"].to_numpy(), distance, tones, config.near_duplicate_tone):
         found.append(pairs)
         held += len(pairs)
         if held > HELD:  # a static camera's ten thousand frames make fifty million pairs

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from whichland.curate.workers import map_batches
-from whichland.images.decode import ImageError, decode_luma, probe, read_bytes
+from whichland.images.decode import ImageError, decode_luma, image_size, read_bytes
 from whichland.manifest import COLUMNS, Manifest
 from whichland.progress import Progress
 
@@ -161,7 +161,7 @@ def measure_image(uri: str) -> Measures:
         return Measures(unreadable=str(error))
     sha256 = hashlib.sha256(data).hexdigest()
     try:
-        width, height = probe(data)
+        width, height = image_size(data)
         thumbnail = grey_thumbnail(decode_luma(data, short_side=SHORT_SIDE))
     except ImageError as error:
         return Measures(bytes=len(data), sha256=sha256, unreadable=str(error))
@@ -205,9 +205,7 @@ def sharpness(grey_HW: Grey) -> float:
     if min(grey_HW.shape) < 3:
         return 0.0
     height, width = grey_HW.shape
-    luma = grey_HW.astype(
-        np.int16
-    ).ravel()  # neighbours are steps along one long run, which is quick to add up
+    luma = grey_HW.astype(np.int16).ravel()  # neighbours are steps along one long run, which is quick to add up
     end = luma.size - width
     laplacian = luma[: end - width] + luma[2 * width :]
     laplacian += luma[width - 1 : end - 1]
@@ -246,9 +244,7 @@ def _measured(batches: _Batches, workers: int | None, ray: str | None) -> Iterat
     mapped = map_batches(measure_batch, batches, workers=workers, ray=ray)
     for batch, result in zip(batches, mapped, strict=True):
         if result is None:
-            singles = map_batches(
-                measure_batch, [[uri] for uri in batch], workers=workers, ray=ray, alone=True
-            )
+            singles = map_batches(measure_batch, [[uri] for uri in batch], workers=workers, ray=ray, alone=True)
             result = [single[0] if single else Measures(unreadable=WORKER_DIED) for single in singles]
         yield result
 
@@ -266,6 +262,5 @@ def _filled(frame: pl.DataFrame, rows: pl.Series, measures: pl.DataFrame) -> pl.
     source = source.scatter(rows, np.arange(rows.len()))
     found = measures.select(pl.all().gather(source.replace(-1, None)))
     return frame.with_columns(
-        pl.when(source >= 0).then(found[name]).otherwise(pl.col(name)).alias(name)
-        for name in Measures._fields
+        pl.when(source >= 0).then(found[name]).otherwise(pl.col(name)).alias(name) for name in Measures._fields
     )

@@ -27,9 +27,7 @@ class MergeConfig:
         Literal["all", "shared", "first"],
         "labels to keep: all, those that every manifest has, or those of the first; other rows lose theirs",
     ] = "all"
-    sources: Annotated[
-        tuple[str, ...], "new names for the collections, one a manifest, where two bear the same"
-    ] = ()
+    sources: Annotated[tuple[str, ...], "new names for the collections, one a manifest, where two bear the same"] = ()
 
 
 def merge(manifests: Sequence[Manifest], config: MergeConfig | None = None) -> Manifest:
@@ -43,9 +41,7 @@ def merge(manifests: Sequence[Manifest], config: MergeConfig | None = None) -> M
     """
     config = config or MergeConfig()
     if config.sources and len(config.sources) != len(manifests):
-        raise UserError(
-            f"{len(config.sources)} names of sources for {len(manifests)} manifests: give one each"
-        )
+        raise UserError(f"{len(config.sources)} names of sources for {len(manifests)} manifests: give one each")
     for manifest in manifests:
         manifest.require("country", hint="run `whichland data ingest` or `geocode` first")
     frames = [manifest.frame.drop(JUDGED, strict=False) for manifest in manifests]
@@ -63,9 +59,7 @@ def merge(manifests: Sequence[Manifest], config: MergeConfig | None = None) -> M
 
 def begun_anew(step: str, frame: pl.DataFrame, inputs: Sequence[Manifest], **params: Any) -> Manifest:
     """A manifest whose rows are not those of its inputs: one line of history, with theirs in `inputs`."""
-    carried = [
-        {"rows": len(manifest), "history": [asdict(line) for line in manifest.history]} for manifest in inputs
-    ]
+    carried = [{"rows": len(manifest), "history": [asdict(line) for line in manifest.history]} for manifest in inputs]
     return Manifest(frame.head(0)).with_step(step, frame, **params, inputs=carried)
 
 
@@ -86,9 +80,9 @@ def source_by_country(frame: pl.DataFrame) -> pl.DataFrame:
     names = pl.Series("name", [country_name(code) for code in table["country"]], dtype=pl.String)
     table = table.with_columns(only_in.alias("only_in")).insert_column(1, names)
     table = table.with_columns(pl.sum_horizontal(sources).alias("_total"))
-    return table.sort(
-        pl.col("only_in").is_not_null(), "_total", "country", descending=[False, True, False]
-    ).drop("_total")
+    return table.sort(pl.col("only_in").is_not_null(), "_total", "country", descending=[False, True, False]).drop(
+        "_total"
+    )
 
 
 def lone_countries(table: pl.DataFrame) -> list[str]:
@@ -136,9 +130,7 @@ def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
         kinds: dict[str, set[pl.DataType]] = {}
         for name, kind in (item for frame in frames for item in frame.schema.items()):
             kinds.setdefault(name, set()).add(kind)
-        mixed = ", ".join(
-            f"{name} ({', '.join(sorted(map(str, of)))})" for name, of in kinds.items() if len(of) > 1
-        )
+        mixed = ", ".join(f"{name} ({', '.join(sorted(map(str, of)))})" for name, of in kinds.items() if len(of) > 1)
         raise UserError(f"columns have types that do not go together: {mixed}; rename or cast them") from None
 
 

@@ -81,9 +81,7 @@ def nearest_km(lat: Floats, lon: Floats, here: NDArray[np.bool_], there: NDArray
 def on_sphere(lat: Floats, lon: Floats) -> Floats:
     """Metres from the Earth's centre, shape (N, 3)."""
     phi, lam = np.radians(lat), np.radians(lon)
-    return EARTH_RADIUS_M * np.column_stack(
-        [np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)]
-    )
+    return EARTH_RADIUS_M * np.column_stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)])
 
 
 class Cells:
@@ -111,9 +109,7 @@ class Cells:
             for dy in range(-reach if dx else 0, reach + 1):
                 # the cells of one column stand in a row, so that one search finds all of them
                 shift = self.codes + np.uint64(dx) * self.across * self.across
-                shift = (
-                    shift + np.uint64(dy) * self.across if dy >= 0 else shift - np.uint64(-dy) * self.across
-                )
+                shift = shift + np.uint64(dy) * self.across if dy >= 0 else shift - np.uint64(-dy) * self.across
                 low = shift + np.uint64(1) if dx == dy == 0 else shift - np.uint64(reach)
                 begin = np.searchsorted(self.codes, low)
                 end = np.searchsorted(self.codes, shift + np.uint64(reach), side="right")

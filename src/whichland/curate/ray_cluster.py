@@ -18,12 +18,7 @@ AHEAD = 4  # batches under way for each core of the cluster
 
 
 def map_on_ray(
-    function: Callable[[Batch], Result],
-    batches: Sequence[Batch],
-    *,
-    address: str,
-    retries: int,
-    gpu: bool = False,
+    function: Callable[[Batch], Result], batches: Sequence[Batch], *, address: str, retries: int, gpu: bool = False
 ) -> Iterator[Result | None]:
     """Yield `function(batch)` for each batch in order; None for one whose worker dies and dies again.
 
@@ -66,9 +61,7 @@ def _import_ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise UserError(
-            "spreading work over Ray needs the extra 'ray': pip install 'whichland[ray]'"
-        ) from None
+        raise UserError("spreading work over Ray needs the extra 'ray': pip install 'whichland[ray]'") from None
     return ray
 
 

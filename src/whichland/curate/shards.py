@@ -92,9 +92,7 @@ def _write_one_by_one(job: Job) -> None:
 
 
 def _save(views: list[View], path: Path) -> None:
-    values: dict[str, Any] = {
-        name: [getattr(view, name) for view in views] for name in list(SHARD_SCHEMA)[1:]
-    }
+    values: dict[str, Any] = {name: [getattr(view, name) for view in views] for name in list(SHARD_SCHEMA)[1:]}
     images = [{"bytes": view.data, "path": f"{view.image_id}.jpg"} for view in views]
     table = pl.DataFrame({"image": images} | values, schema=SHARD_SCHEMA)
     with whole_file(path) as unfinished:

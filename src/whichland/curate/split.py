@@ -52,9 +52,7 @@ def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
     """
     config = config or SplitConfig()
     manifest.require("drop_reason", "phash", "country", hint="run `whichland data clean` first")
-    manifest.require(
-        "sequence", "lat", "lon", hint="a table of your own needs it, empty where it is not known"
-    )
+    manifest.require("sequence", "lat", "lon", hint="a table of your own needs it, empty where it is not known")
     frame = manifest.frame.drop("weight", "rank", strict=False)
     # A repeated photo is left out itself, but its sequence still tells which images belong together.
     linked = (
@@ -97,9 +95,7 @@ def _groups(kept: pl.DataFrame, linked: pl.DataFrame, config: SplitConfig) -> pl
         .join(first, on="_component")
         .sort("group")
         .with_columns(
-            earlier=pl.col("_order").replace_strict(
-                [0, 1, 2], list(SPLITS), default=None, return_dtype=pl.String
-            )
+            earlier=pl.col("_order").replace_strict([0, 1, 2], list(SPLITS), default=None, return_dtype=pl.String)
         )
     )
     positions = [position_of(name, config.seed) for name in groups["group"]]

@@ -53,9 +53,7 @@ def stats(manifest: Manifest) -> Stats:
     """Count the rows of a manifest, as far as the steps have come; what is not written yet counts as null."""
     wanted = {"country": pl.String, "drop_reason": pl.String, "split": pl.String, "group": pl.String}
     missing = [
-        pl.lit(None, dtype=kind).alias(name)
-        for name, kind in wanted.items()
-        if name not in manifest.frame.columns
+        pl.lit(None, dtype=kind).alias(name) for name, kind in wanted.items() if name not in manifest.frame.columns
     ]
     frame = manifest.frame.with_columns(missing)
     kept = frame.filter(KEPT)
@@ -65,11 +63,7 @@ def stats(manifest: Manifest) -> Stats:
         by_country=_by_country(frame),
         by_split=_by_split(kept),
         by_source=frame.group_by("source")
-        .agg(
-            photos=pl.len(),
-            kept=KEPT.sum(),
-            countries=pl.col("country").filter(KEPT).drop_nulls().n_unique(),
-        )
+        .agg(photos=pl.len(), kept=KEPT.sum(), countries=pl.col("country").filter(KEPT).drop_nulls().n_unique())
         .sort("photos", "source", descending=[True, False]),
         by_drop_reason=frame.filter(~KEPT)
         .group_by("drop_reason")

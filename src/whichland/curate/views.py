@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from whichland.images.decode import ImageError, decode, probe, read_bytes
+from whichland.images.decode import ImageError, decode, image_size, read_bytes
 from whichland.images.encode import Pixels, encode_jpeg, shrink
 from whichland.images.panorama import Piece, centred, native_width, pictures_in, sphere_views, strip_pieces
 
@@ -67,7 +67,7 @@ def views_of(row: Source, target: Target) -> list[View]:
 
 
 def _photo(row: Source, data: bytes, target: Target) -> View:
-    width, height = probe(data)
+    width, height = image_size(data)
     piece = centred(width, height, target.aspect)
     whole = (piece.width, piece.height) == (width, height)
     if whole and target.size is None:
@@ -76,9 +76,7 @@ def _photo(row: Source, data: bytes, target: Target) -> View:
     if target.size is None:
         pixels = piece.cut(decode(data))
     else:
-        decoded = decode(
-            data, short_side=FINER * math.ceil(min(width, height) * target.size[0] / piece.width)
-        )
+        decoded = decode(data, short_side=FINER * math.ceil(min(width, height) * target.size[0] / piece.width))
         pixels = _shrunk(decoded, piece, decoded.shape[1] / width, decoded.shape[0] / height, target.size)
     name = None if whole else f"crop={piece.width}x{piece.height}+{piece.left}+{piece.top}"
     return View(row.image_id, row.image_id, encode_jpeg(pixels, target.quality), name, None, row.heading)
@@ -106,9 +104,7 @@ Picture = tuple[str, float, Pixels]  # name of the view, degrees right of the pa
 def _sphere(pixels: Pixels, target: Target) -> Iterator[Picture]:
     if not math.isclose(pixels.shape[1], 2 * pixels.shape[0], rel_tol=0.01):
         found = f"{pixels.shape[1]}×{pixels.shape[0]}"
-        raise ImageError(
-            f"{found} is not the whole sphere: an equirectangular image is twice as wide as high"
-        )
+        raise ImageError(f"{found} is not the whole sphere: an equirectangular image is twice as wide as high")
     native = native_width(pixels.shape[1], target.fov)
     width = int(native)
     size = target.size or (width, max(1, round(width / (target.aspect or 1))))
@@ -125,9 +121,7 @@ def _strip(pixels: Pixels, row: Source, target: Target) -> Iterator[Picture]:
     height, width = pixels.shape[:2]
     pictures = row.pictures or pictures_in(width, height)
     if pictures is None:
-        raise ImageError(
-            f"{width}×{height}: say how many pictures lie side by side, --projection NAME=strip:4"
-        )
+        raise ImageError(f"{width}×{height}: say how many pictures lie side by side, --projection NAME=strip:4")
     everything = strip_pieces(width, height, pictures, target.aspect)
     pieces = strip_pieces(width, height, pictures, target.aspect, target.directions)
     for number, piece in enumerate(pieces, 1):

@@ -28,11 +28,7 @@ Floats = NDArray[np.floating[Any]]
 
 
 def country_of(
-    lat: ArrayLike,
-    lon: ArrayLike,
-    *,
-    territories: str | Mapping[str, str] = ISO,
-    coast_km: float = COAST_KM,
+    lat: ArrayLike, lon: ArrayLike, *, territories: str | Mapping[str, str] = ISO, coast_km: float = COAST_KM
 ) -> Any:
     """The alpha-2 code at each point in degrees, as an array of `<U2` (for scalars: one `str`).
 

@@ -67,9 +67,7 @@ def find_country(text: str) -> str | None:
 
 def nearest_names(text: str, n: int = 3) -> list[str]:
     """List the names of up to `n` countries that `text` may have meant, the nearest first."""
-    names = {
-        key: code for key, code in _names().items() if len(key) > 3
-    }  # every short word is near some code
+    names = {key: code for key, code in _names().items() if len(key) > 3}  # every short word is near some code
     keys = difflib.get_close_matches(_key(text), names, n=3 * n, cutoff=0.65)
     return list(dict.fromkeys(COUNTRIES[names[key]].name for key in keys))[:n]
 
@@ -77,17 +75,13 @@ def nearest_names(text: str, n: int = 3) -> list[str]:
 def country_name(code: str) -> str:
     """Give the English name of a country. Raises UserError for what is not an alpha-2 code."""
     if code not in COUNTRIES:
-        raise UserError(
-            f"{code!r} is no country: codes are ISO 3166-1 alpha-2, such as NO; mend the column `country`"
-        )
+        raise UserError(f"{code!r} is no country: codes are ISO 3166-1 alpha-2, such as NO; mend the column `country`")
     return COUNTRIES[code].name
 
 
 def region_order(codes: Iterable[str]) -> list[str]:
     """Sort codes by continent, region and name, so that neighbours stand together in a matrix."""
-    return sorted(
-        codes, key=lambda code: (COUNTRIES[code].continent, COUNTRIES[code].region, country_name(code))
-    )
+    return sorted(codes, key=lambda code: (COUNTRIES[code].continent, COUNTRIES[code].region, country_name(code)))
 
 
 @cache
@@ -119,9 +113,7 @@ def _names() -> dict[str, str]:
     """Map the normalised form of every spelling to its code."""
     spellings = {_key(alias): c.code for c in COUNTRIES.values() for alias in c.aliases}
     own = {_key(c.name): c.code for c in COUNTRIES.values()}  # a country's own name wins over another's alias
-    codes = {
-        _key(code): country for code, country in _codes().items() if _key(code)
-    }  # for "U.S." and "U.S.A."
+    codes = {_key(code): country for code, country in _codes().items() if _key(code)}  # for "U.S." and "U.S.A."
     return codes | spellings | own
 
 

@@ -64,12 +64,7 @@ class Grid:
         return feature_N
 
     def _walk(
-        self,
-        cell_N: NDArray[np.int32],
-        x_N: Floats,
-        y_N: Floats,
-        column_N: NDArray[np.int32],
-        row_N: NDArray[np.int32],
+        self, cell_N: NDArray[np.int32], x_N: Floats, y_N: Floats, column_N: NDArray[np.int32], row_N: NDArray[np.int32]
     ) -> NDArray[np.int16]:
         """By how much the feature's number changes from the cell's reference to the point."""
         first_N = self.first[cell_N]

@@ -28,9 +28,7 @@ Ints = NDArray[np.integer[Any]]
 class _Lists:
     """The candidates of the cells listed so far."""
 
-    place: Ints = field(
-        default_factory=lambda: np.full(ROWS * COLUMNS, -1, dtype=np.int32)
-    )  # of a cell's list
+    place: Ints = field(default_factory=lambda: np.full(ROWS * COLUMNS, -1, dtype=np.int32))  # of a cell's list
     first: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     count: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     segment: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
@@ -88,9 +86,7 @@ class Segments:
         pair_N[point_P[is_best]] = is_best
         return segment_P[pair_N], haversine_km(lat_N, lon_N, there_lat_P[pair_N], there_lon_P[pair_N])
 
-    def _foot(
-        self, lat_P: Floats, lon_P: Floats, width_P: Floats, segment_P: Ints
-    ) -> tuple[Floats, Floats, Floats]:
+    def _foot(self, lat_P: Floats, lon_P: Floats, width_P: Floats, segment_P: Ints) -> tuple[Floats, Floats, Floats]:
         """Where on its segment is nearest to each point, and its squared distance, in the plane at the point."""
         lat0_P, lon0_P = self.lat0[segment_P], self.lon0[segment_P]
         east_P = lon0_P - lon_P

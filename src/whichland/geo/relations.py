@@ -36,12 +36,7 @@ def neighbours(codes: Sequence[str]) -> NDArray[np.bool_]:
     index = {code: number for number, code in enumerate(codes)}
     touch_KK = np.zeros((len(codes), len(codes)), dtype=bool)
     for left, right in code_F[pairs]:
-        if (
-            left in index
-            and right in index
-            and left != right
-            and "-".join(sorted((left, right))) not in AT_SEA
-        ):
+        if left in index and right in index and left != right and "-".join(sorted((left, right))) not in AT_SEA:
             touch_KK[index[left], index[right]] = True
     return touch_KK
 
@@ -52,9 +47,7 @@ def points_of(codes: Sequence[str], *, step: float = 1.0) -> list[Points]:
     Raises KeyError for what is no country's code.
     """
     found = borders()
-    lat, lon = np.meshgrid(
-        np.arange(-90 + step / 2, 90, step), np.arange(-180 + step / 2, 180, step), indexing="ij"
-    )
+    lat, lon = np.meshgrid(np.arange(-90 + step / 2, 90, step), np.arange(-180 + step / 2, 180, step), indexing="ij")
     lattice = np.stack([lat.ravel(), lon.ravel()], axis=1)
     country_P = found.country_index(lattice[:, 0], lattice[:, 1], coast_km=0)
     number = {code: index for index, code in enumerate(found.codes)}

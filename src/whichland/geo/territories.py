@@ -74,17 +74,13 @@ def sovereigns() -> dict[str, str]:
 
 def _read(path: Path) -> dict[str, str]:
     if not path.is_file():
-        raise UserError(
-            f"territories {str(path)!r}: not {ISO} or {SOVEREIGN}, and no such .toml or .csv file"
-        )
+        raise UserError(f"territories {str(path)!r}: not {ISO} or {SOVEREIGN}, and no such .toml or .csv file")
     if path.suffix.lower() == ".toml":
         return _texts(path, read_toml(path).items())
     try:
         rows = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())
         if not {"id", "code"} <= set(rows.fieldnames or ()):
-            raise UserError(
-                f"{path}: the columns id and code are needed, as in whichland/geo/territories.csv"
-            )
+            raise UserError(f"{path}: the columns id and code are needed, as in whichland/geo/territories.csv")
         return _texts(path, ((row["id"], row["code"]) for row in rows))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not a readable table of territories ({error})") from None

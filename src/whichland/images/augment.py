@@ -111,10 +111,7 @@ def resize(image_HWC: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def colour(
-    batch_BHWC: Tensor,
-    light_B3: NDArray[np.float32],
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
+    batch_BHWC: Tensor, light_B3: NDArray[np.float32], mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> Tensor:
     """Change the light, then normalise: uint8 B×H×W×3 to float B×3×H×W.
 

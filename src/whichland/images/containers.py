@@ -163,9 +163,7 @@ def _read_block(shard: str, start: int) -> list[bytes | None]:
     if _bytes_column(shard, Path(shard).stat().st_mtime_ns):
         image = image.struct.field("bytes")
     try:
-        block = (
-            pl.scan_parquet(shard, glob=False).slice(start, BLOCK_ROWS).select(image.alias("bytes")).collect()
-        )
+        block = pl.scan_parquet(shard, glob=False).slice(start, BLOCK_ROWS).select(image.alias("bytes")).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ImageError(f"{shard}: cannot be read ({str(error).splitlines()[0]})") from None
     return block["bytes"].to_list()
@@ -188,14 +186,7 @@ class _Archives:
         try:
             with archive.open(info) as file:
                 return file.read(MAX_BYTES + 1)
-        except (
-            zipfile.BadZipFile,
-            OSError,
-            RuntimeError,
-            NotImplementedError,
-            EOFError,
-            zlib.error,
-        ) as error:
+        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, zlib.error) as error:
             raise ImageError(f"{path}#{member}: cannot be unpacked ({error})") from None
 
     def _get(self, path: str) -> zipfile.ZipFile:

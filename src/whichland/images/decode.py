@@ -1,4 +1,4 @@
-"""From bytes to pixels: the one door through which every image comes in.
+"""From bytes to pixels: every image that comes in goes through here.
 
 `decode` takes the bytes of a file as found in the wild and gives RGB pixels, or raises `ImageError` with one
 line that says why not. JPEG goes through libjpeg-turbo (`simplejpeg`), everything else through Pillow.
@@ -41,7 +41,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 # Warnings of libjpeg after which every pixel is there all the same.
 _HARMLESS = re.compile(r"extraneous bytes before marker|unknown JFIF revision|Unknown Adobe color transform")
 
-# What Pillow and its decoders raise on broken files. This door is the only place that knows.
+# What Pillow and its decoders raise on broken files. This module is the only place that knows.
 _PILLOW_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError),
     *(OverflowError, ZeroDivisionError, AssertionError, MemoryError, NotImplementedError, RuntimeError),
@@ -87,7 +87,7 @@ def decode_luma(data: bytes, *, short_side: int | None = None) -> Pixels:
     return np.asarray(Image.fromarray(decode(data, short_side=short_side)).convert("L"))
 
 
-def probe(data: bytes) -> tuple[int, int]:
+def image_size(data: bytes) -> tuple[int, int]:
     """Read (width, height) in pixels, upright, from the header alone. Raises ImageError."""
     _check(data)
     if data[:3] == b"\xff\xd8\xff":

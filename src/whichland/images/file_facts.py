@@ -6,7 +6,7 @@ None of it is about the scene, and any of it may give away which collection a ph
 import hashlib
 from typing import NamedTuple
 
-from whichland.images.decode import probe
+from whichland.images.decode import image_size
 
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _SCAN, _QUANTISATION, _ICC, _EXIF = 0xDA, 0xDB, b"ICC_PROFILE\0", b"Exif\0\0"
@@ -18,14 +18,7 @@ _SAMPLINGS: dict[tuple[float, float], str] = {
     (4, 1): "4:1:1",
 }
 
-_STARTS = (
-    (b"\x89PNG", "PNG"),
-    (b"GIF8", "GIF"),
-    (b"BM", "BMP"),
-    (b"II", "TIFF"),
-    (b"MM", "TIFF"),
-    (b"RIFF", "WEBP"),
-)
+_STARTS = ((b"\x89PNG", "PNG"), (b"GIF8", "GIF"), (b"BM", "BMP"), (b"II", "TIFF"), (b"MM", "TIFF"), (b"RIFF", "WEBP"))
 
 
 class FileFacts(NamedTuple):
@@ -49,7 +42,7 @@ class FileFacts(NamedTuple):
 
 def file_facts(data: bytes) -> FileFacts:
     """Read the facts of an encoded image. Raises ImageError when its header cannot be read."""
-    width, height = probe(data)
+    width, height = image_size(data)
     kind = next((name for start, name in _STARTS if data.startswith(start)), "other")
     facts = FileFacts(
         width=width,

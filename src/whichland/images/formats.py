@@ -5,20 +5,7 @@ import re
 # Formats that cannot be decoded are here too, so that they are reported, not ignored.
 PHOTO_SUFFIXES = frozenset(
     (
-        *(
-            ".jpg",
-            ".jpeg",
-            ".jpe",
-            ".jfif",
-            ".mpo",
-            ".png",
-            ".webp",
-            ".gif",
-            ".bmp",
-            ".tif",
-            ".tiff",
-            ".avif",
-        ),
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"),
         *(".heic", ".heif", ".jp2", ".j2k", ".jxl", ".ppm", ".pgm"),
     )
 )

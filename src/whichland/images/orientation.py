@@ -47,10 +47,5 @@ def upright(pixels: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.u
     if orientation >= 5:  # 5 to 8 are 1, 4, 3, 2 mirrored along the main diagonal
         pixels = pixels.transpose(1, 0, 2)
         orientation = {5: 1, 6: 2, 7: 3, 8: 4}[orientation]
-    turned = {
-        1: pixels,
-        2: pixels[:, ::-1],
-        3: pixels[::-1, ::-1],
-        4: pixels[::-1],
-    }[orientation]
+    turned = {1: pixels, 2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1]}[orientation]
     return np.ascontiguousarray(turned)

@@ -77,20 +77,13 @@ def strip_pieces(
     if pictures == 1 and directions:
         piece = centred(width, height, aspect)
         middles = [round((direction / 360 + 0.5) * width) for direction in directions]
-        return [
-            Piece(middle % width - piece.width // 2, piece.top, piece.width, piece.height)
-            for middle in middles
-        ]
+        return [Piece(middle % width - piece.width // 2, piece.top, piece.width, piece.height) for middle in middles]
     edges = [round(width * number / pictures) for number in range(pictures + 1)]
     chosen = list(range(pictures))
     if directions:
         turns = [math.floor((direction / 360 + 0.5) % 1 * pictures) for direction in directions]
         chosen = list(dict.fromkeys(turns))
-    return [
-        piece
-        for number in chosen
-        for piece in _side_by_side(edges[number], edges[number + 1], height, aspect)
-    ]
+    return [piece for number in chosen for piece in _side_by_side(edges[number], edges[number + 1], height, aspect)]
 
 
 def _side_by_side(left: int, right: int, height: int, aspect: float | None) -> list[Piece]:
@@ -98,10 +91,7 @@ def _side_by_side(left: int, right: int, height: int, aspect: float | None) -> l
     width = right - left
     count = 1 if aspect is None else max(1, int(width / (height * aspect) + 1e-6))
     edges = [left + round(width * number / count) for number in range(count + 1)]
-    return [
-        centred(edges[number + 1] - edges[number], height, aspect, left=edges[number])
-        for number in range(count)
-    ]
+    return [centred(edges[number + 1] - edges[number], height, aspect, left=edges[number]) for number in range(count)]
 
 
 def native_width(panorama_width: float, fov: float) -> float:
@@ -128,17 +118,13 @@ def sphere_views(
         pixels_HWC = np.asarray(Image.fromarray(pixels_HWC).resize((width, height), Image.Resampling.LANCZOS))
     return [
         np.asarray(
-            Image.fromarray(sphere_view(pixels_HWC, direction, fov=fov, pitch=pitch, size=fine)).reduce(
-                OVERSAMPLED
-            )
+            Image.fromarray(sphere_view(pixels_HWC, direction, fov=fov, pitch=pitch, size=fine)).reduce(OVERSAMPLED)
         )
         for direction in directions
     ]
 
 
-def sphere_view(
-    pixels_HWC: Pixels, direction: float, *, fov: float, pitch: float, size: tuple[int, int]
-) -> Pixels:
+def sphere_view(pixels_HWC: Pixels, direction: float, *, fov: float, pitch: float, size: tuple[int, int]) -> Pixels:
     """Resample one view by the gnomonic projection, bilinear between the four nearest pixels.
 
     `fov` is the horizontal angle in degrees; the vertical one follows from `size` (width, height), as pixels

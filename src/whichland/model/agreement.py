@@ -1,4 +1,4 @@
-"""How far two ways of running one network agree: on the first guess, and in the odds."""
+"""How far two ways of running one network agree: on the first guess, and in the probabilities."""
 
 import math
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Agreement:
     same: float  # share of photos with the same first guess
     low: float  # its 95 % interval, after Wilson
     high: float
-    moved: float  # share of the odds that went to other countries (total variation), mean over the photos
+    moved: float  # share of the probabilities that went to other countries (total variation), mean over the photos
     most_moved: float  # the same, of the photo where it is largest
     right: float | None = None  # share of photos with the right first guess, where the countries are known
     right_before: float | None = None
@@ -27,7 +27,7 @@ class Agreement:
     def __str__(self) -> str:
         text = (
             f"same first guess on {self.same:.1%} [{self.low:.1%}, {self.high:.1%}] of {self.photos} photos, "
-            f"{self.moved:.1%} of the odds moved ({self.most_moved:.1%} at most)"
+            f"{self.moved:.1%} of the probabilities moved ({self.most_moved:.1%} at most)"
         )
         if self.right is None or self.right_before is None:
             return text

@@ -117,9 +117,7 @@ def pretrained(
     return Backbone(model=model, arch=arch, model_args=arguments, pretrained_cfg=cfg, report=report)
 
 
-def load_weights(
-    model: nn.Module, file: str | Path, *, partial: bool = False, size: Size | None = None
-) -> LoadReport:
+def load_weights(model: nn.Module, file: str | Path, *, partial: bool = False, size: Size | None = None) -> LoadReport:
     """Fill a model from a safetensors file; the classifier is left out when its shape differs.
 
     `size` is what a model of fixed positions or windows was made for: weights of another size are resampled.
@@ -149,9 +147,7 @@ def load_weights(
     usable = {n: t for n, t in given.items() if n in own and own[n].shape == t.shape}
     report = LoadReport(
         loaded=len(usable),
-        missing=tuple(
-            n for n in own if n not in usable and not n.startswith(head) and not n.endswith(counters)
-        ),
+        missing=tuple(n for n in own if n not in usable and not n.startswith(head) and not n.endswith(counters)),
         unexpected=tuple(n for n in given if n not in own),
         classifier=all(n in usable for n in own if n.startswith(head)),
     )
@@ -171,8 +167,7 @@ def check_known(arch: str) -> None:
         near = get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
         near = near or timm.list_models(f"*{arch.split('_')[0]}*")[:5]
         raise UserError(
-            f"timm has no model {arch!r}; "
-            + (f"near: {', '.join(near)}" if near else "`whichland models` lists some")
+            f"timm has no model {arch!r}; " + (f"near: {', '.join(near)}" if near else "`whichland models` lists some")
         )
     try:
         timm.get_pretrained_cfg(arch)

@@ -17,9 +17,7 @@ Made = TypeVar("Made")
 Batch = tuple[list[str], list[Pixels | ImageError]]
 
 
-def decoded_ahead(
-    uris: Iterable[str], preprocess: Preprocess, batch_size: int
-) -> Generator[Batch, None, None]:
+def decoded_ahead(uris: Iterable[str], preprocess: Preprocess, batch_size: int) -> Generator[Batch, None, None]:
     """Yield batches of (uris, crops) in input order; an unreadable photo's crop is its error."""
     return made_ahead(uris, partial(_crop, preprocess), batch_size)
 

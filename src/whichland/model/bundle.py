@@ -101,9 +101,7 @@ def load(folder: str | Path) -> Bundle:
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(
-            f"{folder}/model.safetensors: {str(error).splitlines()[0]}; train or copy it anew"
-        ) from None
+        raise UserError(f"{folder}/model.safetensors: {str(error).splitlines()[0]}; train or copy it anew") from None
     return Bundle(folder=folder, model=model.eval(), labels=labels, preprocess=preprocess, info=info)
 
 

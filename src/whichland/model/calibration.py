@@ -1,4 +1,4 @@
-"""Honest odds: the temperature, the thresholds of country sets and of silence, fitted on validation photos.
+"""Calibration: the temperature, and the thresholds of prediction sets and of abstention, from validation photos.
 
 A bundle keeps them in whichland.json, so that every answer can use them:
 
@@ -34,12 +34,12 @@ Ints = NDArray[np.int64]
 LEVELS = (0.8, 0.9, 0.95)
 COLDEST, HOTTEST = 0.1, 10.0
 ROUNDING = 1e-9
-NOTHING = float(np.finfo(np.float32).tiny)  # odds below it are a model's rounding
+NOTHING = float(np.finfo(np.float32).tiny)  # probabilities below it are a model's rounding
 
 
 @dataclass(frozen=True, kw_only=True)
-class Silence:
-    """Above which odds of the first guess to answer, and what that gave on the validation photos."""
+class Abstention:
+    """Above which probabilities of the first guess to answer, and what that gave on the validation photos."""
 
     threshold: float | None  # None: no threshold keeps the promise
     answered: float  # share of the photos
@@ -48,13 +48,13 @@ class Silence:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What a bundle knows of its own odds; shares are of 1."""
+    """What a bundle knows of its own probabilities; shares are of 1."""
 
     temperature: float
     photos: int  # of validation
     groups: int
-    sets: dict[float, float]  # coverage → the odds from which on a country stands in the set
-    abstain: dict[float, Silence]  # accuracy of what is answered → when to answer
+    sets: dict[float, float]  # coverage → the probabilities from which on a country stands in the set
+    abstain: dict[float, Abstention]  # accuracy of what is answered → when to answer
 
     @property
     def info(self) -> dict[str, Any]:
@@ -64,10 +64,10 @@ class Calibration:
             kept[name] = {f"{share:g}": value for share, value in kept[name].items()}
         return {"temperature": self.temperature, "calibration": kept}
 
-    def set_of(self, odds_NK: NDArray[np.floating[Any]], level: float) -> NDArray[np.bool_]:
+    def set_of(self, probs_NK: NDArray[np.floating[Any]], level: float) -> NDArray[np.bool_]:
         """Which countries stand in each photo's set: N×K. The first guess always does, so no set is empty."""
-        within = odds_NK >= self.sets[level]
-        within[np.arange(len(odds_NK)), odds_NK.argmax(axis=1)] = True
+        within = probs_NK >= self.sets[level]
+        within[np.arange(len(probs_NK)), probs_NK.argmax(axis=1)] = True
         return within
 
 
@@ -81,27 +81,25 @@ def calibration_of(info: Mapping[str, Any]) -> Calibration | None:
         photos=kept["photos"],
         groups=kept["groups"],
         sets={float(level): threshold for level, threshold in kept["sets"].items()},
-        abstain={float(share): Silence(**silence) for share, silence in kept["abstain"].items()},
+        abstain={float(share): Abstention(**abstention) for share, abstention in kept["abstain"].items()},
     )
 
 
-def sets(bundle: "Bundle | Runner", odds_K: NDArray[np.floating[Any]], level: float = 0.9) -> tuple[str, ...]:
-    """The countries of which one is the photo's with probability `level`, likeliest first, by the bundle's odds.
+def sets(bundle: "Bundle | Runner", probs_K: NDArray[np.floating[Any]], level: float = 0.9) -> tuple[str, ...]:
+    """The countries of which one is the photo's with probability `level`, likeliest first.
 
     The probability is an average over photos like those of validation, not a promise for each country. Raises
     UserError when the bundle has no calibration, or none for that level.
     """
-    within_K = require_level(bundle, level).set_of(odds_K[None], level)[0]
-    return tuple(bundle.labels[at] for at in (-odds_K).argsort(kind="stable") if within_K[at])
+    within_K = require_level(bundle, level).set_of(probs_K[None], level)[0]
+    return tuple(bundle.labels[at] for at in (-probs_K).argsort(kind="stable") if within_K[at])
 
 
 def require_level(bundle: "Bundle | Runner", level: float) -> Calibration:
     """The bundle's calibration. Raises UserError when it has none, or no sets of that level."""
     calibration = calibration_of(bundle.info)
     if calibration is None:
-        raise UserError(
-            f"{bundle.folder} is not calibrated; run `whichland calibrate {bundle.folder} MANIFEST`"
-        )
+        raise UserError(f"{bundle.folder} is not calibrated; run `whichland calibrate {bundle.folder} MANIFEST`")
     if level not in calibration.sets:
         known = ", ".join(f"{share * 100:g}" for share in calibration.sets)
         raise UserError(
@@ -121,18 +119,18 @@ def fit(
 ) -> Calibration:
     """Fit temperature and thresholds on validation photos.
 
-    `logits_NK` are the model's before any temperature (or logarithms of its odds at temperature 1), `truth_N` the
-    index of each photo's country, `groups_N` each photo's group (None: one of its own).
+    `logits_NK` are the model's before any temperature (or logarithms of its probabilities at temperature 1),
+    `truth_N` the index of each photo's country, `groups_N` each photo's group (None: one of its own).
     """
     weights_N = group_weights(groups_N)
     temperature = fit_temperature(logits_NK, truth_N)
-    odds_NK = np.exp(log_odds(logits_NK, temperature))
+    probs_NK = np.exp(log_softmax(logits_NK, temperature))
     return Calibration(
         temperature=temperature,
         photos=len(truth_N),
         groups=round(float(weights_N.sum())),
-        sets={level: set_threshold(odds_NK, truth_N, weights_N, level) for level in levels},
-        abstain={share: silence(odds_NK, truth_N, weights_N, share) for share in accuracies},
+        sets={level: set_threshold(probs_NK, truth_N, weights_N, level) for level in levels},
+        abstain={share: abstention(probs_NK, truth_N, weights_N, share) for share in accuracies},
     )
 
 
@@ -144,8 +142,8 @@ def group_weights(groups_N: Sequence[str | None] | Ints) -> Floats:
     return np.array([1.0 if group is None else 1 / sizes[group] for group in groups_N])
 
 
-def log_odds(logits_NK: NDArray[np.floating[Any]], temperature: float = 1.0) -> Floats:
-    """Logarithm of the softmax of logits over the temperature, N×K. Logarithms of odds are logits too."""
+def log_softmax(logits_NK: NDArray[np.floating[Any]], temperature: float = 1.0) -> Floats:
+    """Logarithm of the softmax of logits over the temperature, N×K. Logarithms of probabilities are logits too."""
     scaled = np.asarray(logits_NK, np.float64) / temperature
     scaled -= scaled.max(axis=1, keepdims=True)
     shifted: Floats = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
@@ -172,40 +170,40 @@ def fit_temperature(logits_NK: NDArray[np.floating[Any]], truth_N: Ints) -> floa
 def slope(logits_NK: NDArray[np.floating[Any]], truth_N: Ints, temperature: float) -> tuple[Floats, Floats]:
     """First and second derivative of each photo's loss by 1/temperature, N each."""
     z_NK = np.asarray(logits_NK, np.float64)
-    odds_NK = np.exp(log_odds(z_NK, temperature))
-    mean_N = (odds_NK * z_NK).sum(axis=1)
-    spread_N = (odds_NK * z_NK**2).sum(axis=1) - mean_N**2
+    probs_NK = np.exp(log_softmax(z_NK, temperature))
+    mean_N = (probs_NK * z_NK).sum(axis=1)
+    spread_N = (probs_NK * z_NK**2).sum(axis=1) - mean_N**2
     return mean_N - z_NK[np.arange(len(truth_N)), truth_N], spread_N
 
 
-def set_threshold(odds_NK: Floats, truth_N: Ints, weights_N: Floats, level: float) -> float:
-    """The odds from which on countries form a set that holds the truth with probability `level`.
+def set_threshold(probs_NK: Floats, truth_N: Ints, weights_N: Floats, level: float) -> float:
+    """The probabilities from which on countries form a set that holds the truth with probability `level`.
 
     That is for a photo of a group not seen here, averaged over what groups might have been seen. An unseen group
     counts as one that no threshold above 0 would have served; where groups are so few that this alone breaks the
     promise, the threshold is 0 and the set holds all countries.
     """
-    own_N = odds_NK[np.arange(len(truth_N)), truth_N]
+    own_N = probs_NK[np.arange(len(truth_N)), truth_N]
     order = np.argsort(-own_N, kind="stable")
     covered = np.cumsum(weights_N[order]) / (weights_N.sum() + 1)
     enough = np.flatnonzero(covered >= level - ROUNDING)
     return float(own_N[order[enough[0]]]) if len(enough) else 0.0
 
 
-def silence(odds_NK: Floats, truth_N: Ints, weights_N: Floats, accuracy: float) -> Silence:
-    """Answer above the least odds of the first guess from which on `accuracy` of the answers are right.
+def abstention(probs_NK: Floats, truth_N: Ints, weights_N: Floats, accuracy: float) -> Abstention:
+    """Answer above the least probabilities of the first guess from which on `accuracy` of the answers are right.
 
     One group more is counted as wrong, so that a lucky few do not set the threshold.
     """
-    sure_N, wrong_N = odds_NK.max(axis=1), odds_NK.argmax(axis=1) != truth_N
+    sure_N, wrong_N = probs_NK.max(axis=1), probs_NK.argmax(axis=1) != truth_N
     order = np.argsort(-sure_N, kind="stable")
     answered, wrong = np.cumsum(weights_N[order]), np.cumsum((weights_N * wrong_N)[order])
-    last = np.append(np.diff(sure_N[order]) != 0, True)  # equal odds are answered together
+    last = np.append(np.diff(sure_N[order]) != 0, True)  # equal probabilities are answered together
     kept = np.flatnonzero(last & ((wrong + 1) / (answered + 1) <= 1 - accuracy + ROUNDING))
     if not len(kept):
-        return Silence(threshold=None, answered=0.0, right=0.0)
+        return Abstention(threshold=None, answered=0.0, right=0.0)
     at = kept[-1]
-    return Silence(
+    return Abstention(
         threshold=float(sure_N[order[at]]),
         answered=float(answered[at] / weights_N.sum()),
         right=float(1 - wrong[at] / answered[at]),

@@ -29,9 +29,7 @@ from whichland.whole_file import whole_file
 
 PARITY = 1e-3  # of the largest logit: what fp32 sums in another order may differ by
 TRIED = 4  # made-up crops on which that is tested
-TRIED_OF = (
-    4  # one validation photo of so many chooses how much of int8 stays in floating point; the rest judge
-)
+TRIED_OF = 4  # one validation photo of so many chooses how much of int8 stays in floating point; the rest judge
 STRICTER = 0.9  # of the bound, while choosing: what is chosen fares a little worse on others
 
 
@@ -42,12 +40,11 @@ class ExportConfig:
     int8: Annotated[bool, "also 8-bit integers; kept only if they agree on the validation photos"] = False
     openvino: Annotated[bool, "also find out whether OpenVINO may compute in bf16"] = False
     same: Annotated[float, "share of photos that must keep their first guess: low end of its interval"] = 0.9
-    moved: Annotated[float, "share of the odds that may go to other countries, mean over photos"] = 0.06
+    moved: Annotated[float, "share of the probabilities that may go to other countries, mean over photos"] = 0.06
     fit_on: Annotated[int, "training photos that int8 is fitted on, at most"] = 200
     judge_on: Annotated[int, "validation photos that are judged on, at most"] = 1000
     gallery: Annotated[
-        Shown,
-        "also thumbnails of training photos, for the page: those of open licences, or any you may show",
+        Shown, "also thumbnails of training photos, for the page: those of open licences, or any you may show"
     ] = "none"
     gallery_photos: Annotated[int, "photos in the gallery, at most"] = 2000
     force: Annotated[bool, "write anew, also over a file that was not exported from this bundle"] = False
@@ -78,9 +75,7 @@ class Exported:
     record: dict[str, Any]  # what whichland.json has under "export"
 
 
-def export(
-    folder: str | Path, manifest: Manifest | None = None, config: ExportConfig | None = None
-) -> Exported:
+def export(folder: str | Path, manifest: Manifest | None = None, config: ExportConfig | None = None) -> Exported:
     """Write a bundle's network as ONNX, into its folder; with `manifest` what needs photos, too.
 
     What lies there already and is up to date stays, but for a gallery, which is made anew when asked for. Raises
@@ -90,9 +85,7 @@ def export(
     """
     config, folder = config or ExportConfig(), Path(folder)
     if (config.int8 or config.openvino) and manifest is None:
-        raise UserError(
-            "int8 and openvino are judged on validation photos: give their manifest with --photos"
-        )
+        raise UserError("int8 and openvino are judged on validation photos: give their manifest with --photos")
     if config.gallery != "none" and manifest is None:
         raise UserError("a gallery shows training photos: give their manifest with --photos")
     record, facts, written = read_record(folder), facts_of(folder), []
@@ -171,9 +164,7 @@ def _try_bf16(runner: Runner, photos: pl.DataFrame, config: ExportConfig) -> dic
     return {"precision": "bf16" if config.good(found) else "f32", "bf16": asdict(found)}
 
 
-def _try_int8(
-    runner: Runner, fitted_on: pl.DataFrame, photos: pl.DataFrame, config: ExportConfig
-) -> dict[str, Any]:
+def _try_int8(runner: Runner, fitted_on: pl.DataFrame, photos: pl.DataFrame, config: ExportConfig) -> dict[str, Any]:
     """Write model.int8.onnx if it agrees, and return its part of the record. Raises UserError if it does not."""
     from whichland.model import onnx_int8
 

@@ -42,9 +42,7 @@ def crops_of(photos: pl.DataFrame, preprocess: Preprocess) -> Pixels:
     for _, crops in decoded_ahead(photos["uri"].head(most).to_list(), preprocess, BATCH):
         found += [crop for crop in crops if not isinstance(crop, ImageError)]
     if not found:
-        raise UserError(
-            f"none of {photos.height} photos can be read to make int8; choose others with --photos"
-        )
+        raise UserError(f"none of {photos.height} photos can be read to make int8; choose others with --photos")
     return np.stack(found)
 
 

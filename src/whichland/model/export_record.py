@@ -34,9 +34,7 @@ def facts_of(folder: Path) -> dict[str, str]:
     """
     config, info, labels, preprocess = read_settings(folder)
     if not (folder / "model.safetensors").is_file():
-        raise UserError(
-            f"{folder}/model.safetensors is missing; only a bundle with its weights can be exported"
-        )
+        raise UserError(f"{folder}/model.safetensors is missing; only a bundle with its weights can be exported")
     return metadata_of(labels, preprocess) | {
         "architecture": str(config.get("architecture")),
         "temperature": str(float(info.get("temperature", 1.0))),

@@ -32,9 +32,7 @@ class BackboneConfig:
     """Which frozen backbone looks at the photos, and how closely."""
 
     arch: Annotated[str, "timm's name of a pretrained model"] = "mobilenetv2_100.ra_in1k"
-    weights: Annotated[str, "`hub`, `none` (at random), or a .safetensors file of the model's weights"] = (
-        "hub"
-    )
+    weights: Annotated[str, "`hub`, `none` (at random), or a .safetensors file of the model's weights"] = "hub"
     size: Annotated[int, "side in pixels that photos are cropped and resized to"] = 224
 
     def __post_init__(self) -> None:
@@ -42,9 +40,7 @@ class BackboneConfig:
             raise UserError(f"size {self.size}: give 32 pixels or more")
 
 
-def features(
-    uris: Sequence[str], keys: Sequence[str], config: BackboneConfig, cache: Path | None = None
-) -> Features:
+def features(uris: Sequence[str], keys: Sequence[str], config: BackboneConfig, cache: Path | None = None) -> Features:
     """Return what the backbone's head would see of each photo, N×F; rows of NaN where one cannot be read.
 
     `keys` tell photos apart by their bytes (sha256). With the folder `cache`, vectors are kept there in half
@@ -62,9 +58,7 @@ def features(
     return np.stack([known[key] for key in keys]).astype(np.float32)
 
 
-def _see(
-    photos: list[tuple[str, str]], config: BackboneConfig, known: dict[str, NDArray[np.float16]]
-) -> None:
+def _see(photos: list[tuple[str, str]], config: BackboneConfig, known: dict[str, NDArray[np.float16]]) -> None:
     """Put photos, as (uri, key), through the backbone, and their vectors into `known`."""
     keep_freed_memory()
     with torch.random.fork_rng():  # weights at random must be the same each time: vectors are kept
@@ -80,9 +74,7 @@ def _see(
     with torch.inference_mode(), Progress("looking at photos", total=len(photos)) as shown:
         for names, crops in decoded_ahead([uri for uri, _ in photos], preprocess, BATCH):
             batch = [next(keys) for _ in names]
-            readable = [
-                key for key, crop in zip(batch, crops, strict=True) if not isinstance(crop, ImageError)
-            ]
+            readable = [key for key, crop in zip(batch, crops, strict=True) if not isinstance(crop, ImageError)]
             unread += [key for key, crop in zip(batch, crops, strict=True) if isinstance(crop, ImageError)]
             if readable:
                 pixels = np.stack([crop for crop in crops if not isinstance(crop, ImageError)])

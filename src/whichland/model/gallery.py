@@ -1,14 +1,15 @@
 """Training photos that a bundle may show beside its answers: gallery.parquet.
 
     whichland export BUNDLE --photos MANIFEST --gallery open
-    near = read_gallery(folder).nearest(odds_K, 6)
+    near = read_gallery(folder).nearest(probs_K, 6)
 
-Near is what the model answers alike: the cosine between the logarithms of the odds, less their mean. So every
-engine and every bundle can tell, and the temperature changes nothing. docs/decisions/gallery.md has the reasons.
+Near is what the model answers alike: the cosine between the logarithms of the probabilities, less their mean. So
+every engine and every bundle can tell, and the temperature changes nothing. docs/decisions/gallery.md has the
+reasons.
 
-A row is a photo: country, license, credit, odds (those centred logarithms, in the order of the labels), thumbnail
-(JPEG of what the model saw), and a number that photos of one drive share. Nothing else goes in: no path, id or
-coordinates, and encoding pixels leaves no EXIF.
+A row is a photo: country, license, credit, probabilities (those centred logarithms, in the order of the labels),
+thumbnail (JPEG of what the model saw), and a number that photos of one drive share. Nothing else goes in: no
+path, id or coordinates, and encoding pixels leaves no EXIF.
 """
 
 import json
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from whichland.errors import UserError
 from whichland.images.containers import read_bytes
-from whichland.images.decode import ImageError, probe
+from whichland.images.decode import ImageError, image_size
 from whichland.images.encode import encode_jpeg, shrink
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.manifest import CREDIT, Manifest, credit
@@ -35,8 +36,8 @@ from whichland.model.calibration import NOTHING
 from whichland.model.export_photos import BATCH, rows_of
 from whichland.model.export_record import read_record, sha256
 from whichland.model.onnx_engine import metadata_of
-from whichland.model.runner import Odds, Runner
-from whichland.model.views import crops_of, odds_of
+from whichland.model.runner import Probabilities, Runner
+from whichland.model.views import crops_of, probabilities_of
 from whichland.progress import Progress
 from whichland.whole_file import whole_file
 
@@ -50,9 +51,7 @@ QUALITY = 75
 
 # Of the licences' SPDX names those that let anybody show a photo cut and shrunk, for money too.
 FREE = re.compile(r"CC0-1\.0|CC-PDDC|CC-PDM-1\.0|PDDL-1\.0", re.IGNORECASE)
-IF_NAMED = re.compile(
-    r"CC-BY(-SA)?-\d\.\d(-(AT|AU|DE|IGO|JP|NL|UK|US))?", re.IGNORECASE
-)  # and say who took it
+IF_NAMED = re.compile(r"CC-BY(-SA)?-\d\.\d(-(AT|AU|DE|IGO|JP|NL|UK|US))?", re.IGNORECASE)  # and say who took it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,28 +63,28 @@ class Gallery:
     credits: tuple[str | None, ...]  # the line to print where the photo is shown
     thumbnails: tuple[bytes, ...]  # JPEG
     drives: NDArray[np.uint32]  # N; photos of one drive share a number
-    directions: NDArray[np.float32]  # N×K, centred logarithms of the odds, of length one
+    directions: NDArray[np.float32]  # N×K, centred logarithms of the probabilities, of length one
 
-    def nearest(self, odds_K: Odds, most: int) -> list[tuple[float, int]]:
-        """The photos that the model answers most like `odds_K`, nearest first: cosine (-1 to 1) and row.
+    def nearest(self, probs_K: Probabilities, most: int) -> list[tuple[float, int]]:
+        """The photos that the model answers most like `probs_K`, nearest first: cosine (-1 to 1) and row.
 
         Of each drive one: the frames of a single one would else take all the places.
         """
-        near_N = np.clip(self.directions @ _directions(centred(odds_K[None]))[0], -1, 1)
+        near_N = np.clip(self.directions @ _directions(centred(probs_K[None]))[0], -1, 1)
         order = np.argsort(-near_N, kind="stable")
         _, first = np.unique(self.drives[order], return_index=True)
         return [(float(near_N[at]), int(at)) for at in order[np.sort(first)[:most]]]
 
 
-def centred(odds_NK: Odds) -> NDArray[np.float32]:
-    """Logarithms of odds, less their mean over the countries: N×K float32."""
-    logs_NK = np.log(np.maximum(odds_NK, np.float32(NOTHING)))
+def centred(probs_NK: Probabilities) -> NDArray[np.float32]:
+    """Logarithms of probabilities, less their mean over the countries: N×K float32."""
+    logs_NK = np.log(np.maximum(probs_NK, np.float32(NOTHING)))
     middle: NDArray[np.float32] = logs_NK - logs_NK.mean(axis=1, keepdims=True)
     return middle
 
 
 def _directions(centred_NK: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The same at length one; even odds have no direction and stay 0."""
+    """The same at length one; even probabilities have no direction and stay 0."""
     length_N = np.linalg.norm(centred_NK, axis=1, keepdims=True)
     found: NDArray[np.float32] = centred_NK / np.maximum(length_N, np.finfo(np.float32).tiny)
     return found
@@ -110,9 +109,10 @@ def read_gallery(folder: Path) -> Gallery | None:
     _, _, labels, _ = read_settings(folder)
     try:
         frame = pl.read_parquet(path, glob=False)
+        frame = frame.rename({"odds": "probabilities"}, strict=False)  # what galleries of 0.1 called them
         if frame.schema != _schema(len(labels)) or frame.is_empty():
             raise UserError(f"{path}: holds {frame.schema}, not the photos of a gallery; {again}")
-        odds_NK = frame["odds"].to_numpy()
+        probs_NK = frame["probabilities"].to_numpy()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}); {again}") from None
     return Gallery(
@@ -121,7 +121,7 @@ def read_gallery(folder: Path) -> Gallery | None:
         credits=tuple(frame["credit"]),
         thumbnails=tuple(frame["thumbnail"]),
         drives=frame["drive"].to_numpy(),
-        directions=_directions(odds_NK),
+        directions=_directions(probs_NK),
     )
 
 
@@ -149,9 +149,9 @@ def _made_from(folder: Path) -> str:
 
 def _schema(countries: int) -> dict[str, pl.DataType]:
     text = pl.String()
-    odds = pl.Array(pl.Float32(), countries)
+    probabilities = pl.Array(pl.Float32(), countries)
     shown = {"country": text, "license": text, "credit": text}
-    return shown | {"odds": odds, "thumbnail": pl.Binary(), "drive": pl.UInt32()}
+    return shown | {"probabilities": probabilities, "thumbnail": pl.Binary(), "drive": pl.UInt32()}
 
 
 def photos_to_show(manifest: Manifest, labels: tuple[str, ...], shown: Shown, most: int) -> pl.DataFrame:
@@ -162,16 +162,12 @@ def photos_to_show(manifest: Manifest, labels: tuple[str, ...], shown: Shown, mo
     name only those that have one. Raises UserError when there are none.
     """
     rows = rows_of(manifest, "train", labels)
-    rows = rows.with_columns(
-        pl.lit(None, pl.String).alias(name) for name in CREDIT if name not in rows.columns
-    )
+    rows = rows.with_columns(pl.lit(None, pl.String).alias(name) for name in CREDIT if name not in rows.columns)
     if shown == "open":
         stated = rows["license"].drop_nulls().unique().to_list()
         free = pl.col("license").is_in([name for name in stated if FREE.fullmatch(name)])
         if_named = pl.col("license").is_in([name for name in stated if IF_NAMED.fullmatch(name)])
-        allowed = rows.filter(
-            free | (if_named & pl.any_horizontal(pl.col("attribution", "creator").is_not_null()))
-        )
+        allowed = rows.filter(free | (if_named & pl.any_horizontal(pl.col("attribution", "creator").is_not_null())))
         if allowed.is_empty():
             raise UserError(
                 f"none of the {rows.height:,} training photos may be shown by everybody: they have "
@@ -203,13 +199,11 @@ def write_gallery(runner: Runner, photos: pl.DataFrame) -> dict[str, Any]:
     kept: list[dict[str, Any]] = []
     with Progress("looking at the gallery's photos", photos.height) as progress:
         for names, found in made_ahead(photos["uri"].to_list(), seen, BATCH):
-            pairs = [
-                (row, one) for one, row in zip(found, rows, strict=False) if not isinstance(one, ImageError)
-            ]
-            odds_PK = odds_of(runner, [crops for _, (crops, _) in pairs], BATCH)
-            for (row, (_, thumbnail)), odds_K in zip(pairs, centred(odds_PK), strict=True):
+            pairs = [(row, one) for one, row in zip(found, rows, strict=False) if not isinstance(one, ImageError)]
+            probs_PK = probabilities_of(runner, [crops for _, (crops, _) in pairs], BATCH)
+            for (row, (_, thumbnail)), probs_K in zip(pairs, centred(probs_PK), strict=True):
                 shown = {"country": row["country"], "license": row["license"], "credit": credit(row) or None}
-                kept.append(shown | {"odds": odds_K, "thumbnail": thumbnail, "drive": row["drive"]})
+                kept.append(shown | {"probabilities": probs_K, "thumbnail": thumbnail, "drive": row["drive"]})
             progress.advance(len(names))
     if not kept:
         raise UserError(f"none of the {photos.height:,} photos for the gallery can be read")
@@ -238,7 +232,7 @@ def _seen(preprocess: Preprocess, uri: str) -> tuple[list[Pixels], bytes] | Imag
         crop = crops[len(crops) // 2]
         height, width = crop.shape[:2]
         if preprocess.crop_mode == "squash":
-            width, height = probe(data)
+            width, height = image_size(data)
     except ImageError as error:
         return error
     scale = min(min(SHORT, *crop.shape[:2]) / min(width, height), LONG / max(width, height))

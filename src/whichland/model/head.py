@@ -45,12 +45,7 @@ def classifier_names(model: nn.Module) -> tuple[str, ...]:
 
 
 def replace_head(
-    model: nn.Module,
-    widths: Sequence[int],
-    labels: int,
-    dropout: float = 0.0,
-    *,
-    after: HeadAfter = "features",
+    model: nn.Module, widths: Sequence[int], labels: int, dropout: float = 0.0, *, after: HeadAfter = "features"
 ) -> tuple[int, ...]:
     """Put a head for `labels` classes on a timm model, in place; return the widths of its hidden layers.
 

@@ -90,9 +90,7 @@ def _ways(size: Size, own: nn.Module) -> list[dict[str, Any]]:
     A model of fixed size is told of one in any case, lest another tag's or a bundle's be taken. Some that timm
     calls fixed (CLIP's ResNets) are made for their own size and adapt when they are shown another.
     """
-    told, native = (
-        {"img_size": side if side == other else (side, other)} for side, other in (size, own_size(own))
-    )
+    told, native = ({"img_size": side if side == other else (side, other)} for side, other in (size, own_size(own)))
     return [told, native] if cast(Any, own).pretrained_cfg.get("fixed_input_size") else [{}, told]
 
 
@@ -134,9 +132,7 @@ def _weights_fit(own: nn.Module, model: nn.Module) -> bool:
         found = resampled(model, weights, own_size(own))
     except Exception:  # a family's rule that does not know of sizes meets shapes it cannot handle
         return False
-    return all(
-        name in found and found[name].shape == parameter.shape for name, parameter in model.named_parameters()
-    )
+    return all(name in found and found[name].shape == parameter.shape for name, parameter in model.named_parameters())
 
 
 def _sizes_that_do(arch: str, given: Mapping[str, Any], wanted: Size, own: nn.Module) -> str:

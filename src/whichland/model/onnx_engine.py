@@ -18,12 +18,7 @@ SILENT = 4  # ONNX Runtime prints on stderr what it also raises
 
 
 def open_network(
-    path: Path,
-    *,
-    labels: Sequence[str],
-    preprocess: Preprocess,
-    info: Mapping[str, Any],
-    threads: int | None,
+    path: Path, *, labels: Sequence[str], preprocess: Preprocess, info: Mapping[str, Any], threads: int | None
 ) -> Callable[[Pixels], NDArray[np.float32]]:
     """Load an exported network: crops B×H×W×3 uint8 in, logits B×K out; may be called from several threads.
 
@@ -86,9 +81,7 @@ def metadata_of(labels: Sequence[str], preprocess: Preprocess) -> dict[str, str]
     return {"labels": json.dumps(list(labels)), "preprocess": json.dumps(asdict(preprocess))}
 
 
-def check_fits(
-    path: Path, metadata: Mapping[str, str], labels: Sequence[str], preprocess: Preprocess
-) -> None:
+def check_fits(path: Path, metadata: Mapping[str, str], labels: Sequence[str], preprocess: Preprocess) -> None:
     """Raise UserError when the labels or the preprocessing of the bundle are not those that were exported."""
     for name, value in metadata_of(labels, preprocess).items():
         if metadata.get(name) != value:
@@ -100,12 +93,8 @@ def _check_shapes(path: Path, session: Any, labels: Sequence[str], preprocess: P
     asked = [(inputs[0].name, inputs[0].type, inputs[0].shape[1:])] if len(inputs) == 1 else []
     given = [(output.name, output.type, output.shape[1:]) for output in outputs]
     height, width = preprocess.size
-    if asked != [(INPUT, "tensor(uint8)", [height, width, 3])] or given != [
-        (OUTPUT, "tensor(float)", [len(labels)])
-    ]:
-        raise UserError(
-            f"{path}: takes {asked or 'several inputs'} and gives {given}, not crops and logits; {AGAIN}"
-        )
+    if asked != [(INPUT, "tensor(uint8)", [height, width, 3])] or given != [(OUTPUT, "tensor(float)", [len(labels)])]:
+        raise UserError(f"{path}: takes {asked or 'several inputs'} and gives {given}, not crops and logits; {AGAIN}")
 
 
 def _first_line(error: Exception) -> str:

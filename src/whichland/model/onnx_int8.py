@@ -2,8 +2,8 @@
 
 Rounding at the front of a network is amplified by all that follows: in a MobileNetV2, keeping the first 12 of 53
 layers in floating point brought the share of unchanged first guesses from 0.70 to 0.96. So layers are left as they
-are from the front on, in steps, until some photos that the scales were not fitted on get nearly the same odds. The
-last layer, which makes the logits, stays too: it takes no time.
+are from the front on, in steps, until some photos that the scales were not fitted on get nearly the same
+probabilities. The last layer, which makes the logits, stays too: it takes no time.
 """
 
 import logging
@@ -50,7 +50,7 @@ def quantise(
     """Quantise the network at `path`, with as few layers in floating point as are `good`.
 
     The ranges come from the crops to fit; what is good is found on those to try. Where no step is good, the one
-    that moves the odds least is taken.
+    that moves the probabilities least is taken.
     """
     before_MK = logits_of(path, try_MHWC)
     best: Quantised | None = None

@@ -13,12 +13,7 @@ from whichland.model.onnx_engine import check_file
 
 
 def open_network(
-    path: Path,
-    *,
-    labels: Sequence[str],
-    preprocess: Preprocess,
-    info: Mapping[str, Any],
-    threads: int | None,
+    path: Path, *, labels: Sequence[str], preprocess: Preprocess, info: Mapping[str, Any], threads: int | None
 ) -> Callable[[Pixels], NDArray[np.float32]]:
     """Load an exported network: crops B×H×W×3 uint8 in, logits B×K out; may be called from several threads.
 
@@ -28,9 +23,7 @@ def open_network(
     return open_at(path, (info.get("export") or {}).get("openvino", {}).get("precision", "f32"), threads)
 
 
-def open_at(
-    path: Path, precision: str, threads: int | None = None
-) -> Callable[[Pixels], NDArray[np.float32]]:
+def open_at(path: Path, precision: str, threads: int | None = None) -> Callable[[Pixels], NDArray[np.float32]]:
     """Load a network to be computed in `precision`, f32 or bf16. Raises UserError as `open_network` does."""
     try:
         import openvino  # type: ignore[import-untyped]

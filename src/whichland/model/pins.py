@@ -1,7 +1,7 @@
-"""From odds over countries to one point on the map: the pin with the highest expected GeoGuessr score.
+"""From probabilities over countries to one point on the map: the pin with the highest expected GeoGuessr score.
 
-With odds p over K countries, and of each country the places x where photos of it stand (`model/places.py`), the
-pin is the place c, of all those, that maximises
+With probabilities p over K countries, and of each country the places x where photos of it stand
+(`model/places.py`), the pin is the place c, of all those, that maximises
 
     sum_k p_k · mean_x 5000 exp(-10 d(c, x) / scale)
 
@@ -47,12 +47,12 @@ def pin_table(places: Sequence[Points], *, scale_km: float = WORLD_KM) -> PinTab
     return PinTable(candidates, scores)
 
 
-def pins(odds_NK: NDArray[np.floating[Any]], table: PinTable) -> tuple[Points, Floats]:
+def pins(probs_NK: NDArray[np.floating[Any]], table: PinTable) -> tuple[Points, Floats]:
     """The best place for each photo, N×2 degrees, and the score to expect there."""
-    best = np.empty(len(odds_NK), np.int64)
-    expected = np.empty(len(odds_NK))
-    for start in range(0, len(odds_NK), BLOCK):
-        worth_BC = odds_NK[start : start + BLOCK].astype(np.float32) @ table.scores.T
+    best = np.empty(len(probs_NK), np.int64)
+    expected = np.empty(len(probs_NK))
+    for start in range(0, len(probs_NK), BLOCK):
+        worth_BC = probs_NK[start : start + BLOCK].astype(np.float32) @ table.scores.T
         best[start : start + BLOCK] = worth_BC.argmax(axis=1)
         expected[start : start + BLOCK] = worth_BC.max(axis=1)
     return table.candidates[best], expected

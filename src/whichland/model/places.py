@@ -64,9 +64,7 @@ def _photographed(manifest: Manifest) -> dict[str, Points]:
     rows = manifest.kept.filter(pl.col("split") == "train").drop_nulls(["lat", "lon", "country"])
     if "group" in rows.columns:
         rows = rows.sort("image_id").unique(pl.coalesce("group", "image_id"), keep="first")
-    places = (
-        rows.select("country", pl.col("lat", "lon").round(DECIMALS)).unique().sort("country", "lat", "lon")
-    )
+    places = rows.select("country", pl.col("lat", "lon").round(DECIMALS)).unique().sort("country", "lat", "lon")
     found = {}
     for (code,), own in places.group_by("country"):
         points = _evenly(own.select("lat", "lon").to_numpy(), 4 * POINTS)

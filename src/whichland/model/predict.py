@@ -11,7 +11,7 @@ from whichland.allocator import keep_freed_memory
 from whichland.images.decode import ImageError
 from whichland.images.preprocess import Pixels
 from whichland.model.batches import decoded_ahead
-from whichland.model.runner import Odds as Odds
+from whichland.model.runner import Probabilities as Probabilities
 from whichland.model.runner import Runner, softmax, torch_runner
 from whichland.progress import Progress
 
@@ -28,7 +28,7 @@ def predict(
     batch_size: int = 32,
     progress: bool = False,
     description: str = "predicting",
-) -> Iterator[tuple[str, Odds | ImageError]]:
+) -> Iterator[tuple[str, Probabilities | ImageError]]:
     """Yield (uri, probabilities) for every photo, in input order; for an unreadable one, its error.
 
     Probabilities are float32 of the length of `bundle.labels` and sum to one; the bundle's calibration
@@ -53,13 +53,13 @@ def best_device() -> "torch.device":
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _judge(runner: Runner, crops: Sequence[Pixels | ImageError]) -> Iterator[Odds | ImageError]:
+def _judge(runner: Runner, crops: Sequence[Pixels | ImageError]) -> Iterator[Probabilities | ImageError]:
     """Put the readable crops through the model; errors keep their places."""
     readable = [crop for crop in crops if not isinstance(crop, ImageError)]
-    odds = iter(runner.odds(np.stack(readable)) if readable else ())
-    return (crop if isinstance(crop, ImageError) else next(odds) for crop in crops)
+    probabilities = iter(runner.probabilities(np.stack(readable)) if readable else ())
+    return (crop if isinstance(crop, ImageError) else next(probabilities) for crop in crops)
 
 
-def probabilities(bundle: "Bundle", crops_BHWC: Pixels, temperature: float = 1.0) -> Odds:
+def probabilities(bundle: "Bundle", crops_BHWC: Pixels, temperature: float = 1.0) -> Probabilities:
     """Softmax of a torch model's logits over `temperature` for uint8 crops: B×K float32."""
     return softmax(torch_runner(bundle).run(crops_BHWC), temperature)

@@ -1,8 +1,8 @@
 """What a model takes for granted: how common each country was among the photos it learnt from.
 
-A photo from elsewhere need not follow those shares. Dividing the odds by them, and multiplying by the shares that
-are expected there, gives the odds under the latter, as long as each country's photos look the same in both places
-(Saerens, Latinne & Decaestecker 2002, doi:10.1162/089976602753284446).
+A photo from elsewhere need not follow those shares. Dividing the probabilities by them, and multiplying by the
+shares that are expected there, gives the probabilities under the latter, as long as each country's photos look
+the same in both places (Saerens, Latinne & Decaestecker 2002, doi:10.1162/089976602753284446).
 """
 
 from typing import Any
@@ -41,7 +41,5 @@ def even_out(model: nn.Module, log_shares_K: Tensor) -> None:
         found = [p for n, p in model.get_submodule(name).named_parameters() if n.endswith("bias")]
         biases = [bias for bias in found if bias.shape == (labels,)]
         if not biases:
-            raise UserError(
-                f"{type(model).__name__}: the last layer has no bias; train it with prior trained"
-            )
+            raise UserError(f"{type(model).__name__}: the last layer has no bias; train it with prior trained")
         biases[-1].sub_(log_shares_K.to(biases[-1]))

@@ -1,7 +1,7 @@
 """A bundle that answers, whatever runs its network: torch, ONNX Runtime or OpenVINO.
 
     runner = open_bundle("runs/demo/run/bundle")
-    runner.odds(crops_BHWC)
+    runner.probabilities(crops_BHWC)
 
 Only the engine that is used gets imported, so that an exported bundle answers where torch is not installed.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from whichland.model.bundle import Bundle
 
 Engine = Literal["torch", "onnx", "int8", "openvino"]
-Odds = NDArray[np.float32]  # one probability a label, in the order of `labels`
+Probabilities = NDArray[np.float32]  # one probability a label, in the order of `labels`
 Logits = NDArray[np.float32]
 
 ENGINES: tuple[str, ...] = get_args(Engine)
@@ -42,27 +42,25 @@ class Runner:
     preprocess: Preprocess
     info: dict[str, Any]  # whichland.json
     engine: Engine
-    run: Callable[
-        [Pixels], Logits
-    ]  # crops B×H×W×3 uint8, as `preprocess.crop` cuts them → logits B×K; thread-safe
+    run: Callable[[Pixels], Logits]  # crops B×H×W×3 uint8, as `preprocess.crop` cuts them → logits B×K; thread-safe
 
     @property
     def temperature(self) -> float:
         """What logits are divided by before the softmax; 1 where the bundle was not calibrated."""
         return float(self.info.get("temperature", 1.0))
 
-    def odds(self, crops_BHWC: Pixels) -> Odds:
+    def probabilities(self, crops_BHWC: Pixels) -> Probabilities:
         """The probability of every label for crops B×H×W×3 uint8: B×K float32, rows sum to one."""
         return softmax(self.run(crops_BHWC), self.temperature)
 
 
-def softmax(logits_BK: Logits, temperature: float = 1.0) -> Odds:
+def softmax(logits_BK: Logits, temperature: float = 1.0) -> Probabilities:
     """Probabilities of logits over `temperature`: B×K float32, rows sum to one."""
     scaled_BK = logits_BK / np.float32(temperature)
     scaled_BK -= scaled_BK.max(axis=1, keepdims=True)
     np.exp(scaled_BK, out=scaled_BK)
-    odds: Odds = scaled_BK / scaled_BK.sum(axis=1, keepdims=True)
-    return odds
+    probabilities: Probabilities = scaled_BK / scaled_BK.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def open_bundle(folder: str | Path, *, engine: str = "auto", threads: int | None = None) -> Runner:
@@ -85,14 +83,7 @@ def open_bundle(folder: str | Path, *, engine: str = "auto", threads: int | None
         from whichland.model.onnx_engine import open_network
     file = INT8_FILE if chosen == "int8" else FLOAT_FILE
     run = open_network(folder / file, labels=labels, preprocess=preprocess, info=info, threads=threads)
-    return Runner(
-        folder=folder,
-        labels=labels,
-        preprocess=preprocess,
-        info=info,
-        engine=cast(Engine, chosen),
-        run=run,
-    )
+    return Runner(folder=folder, labels=labels, preprocess=preprocess, info=info, engine=cast(Engine, chosen), run=run)
 
 
 def torch_runner(bundle: "Bundle") -> Runner:
@@ -105,10 +96,7 @@ def torch_runner(bundle: "Bundle") -> Runner:
         device = next(bundle.model.parameters()).device
         # normalise gives a transposed view, which is channels_last already
         x_BCHW = torch.from_numpy(bundle.preprocess.normalise(crops_BHWC)).to(device)
-        with (
-            torch.inference_mode(),
-            torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
-        ):
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits_BK: Logits = bundle.model(x_BCHW).float().cpu().numpy()
         return logits_BK
 

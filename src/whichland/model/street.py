@@ -116,9 +116,7 @@ def score(
     if "street" in frame.columns:
         street = frame["street"].cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
     readable = (
-        frame["unreadable"].is_null()
-        if "unreadable" in frame.columns
-        else pl.repeat(True, len(frame), eager=True)
+        frame["unreadable"].is_null() if "unreadable" in frame.columns else pl.repeat(True, len(frame), eager=True)
     )
     waiting = np.flatnonzero(np.isnan(street) & readable.to_numpy())
     done = 0
@@ -174,9 +172,7 @@ def _holds_classifier(weights: str, model: nn.Module) -> bool:
     with safe_open(weights, "pt") as file:
         found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
     return all(
-        found.get(name) == list(tensor.shape)
-        for name, tensor in model.state_dict().items()
-        if name.startswith(head)
+        found.get(name) == list(tensor.shape) for name, tensor in model.state_dict().items() if name.startswith(head)
     )
 
 
@@ -190,9 +186,7 @@ def _listed(names: str) -> list[str]:
     return [" ".join(name.split()) for name in names.split(",")]
 
 
-def street_scores(
-    uris: Sequence[str], with_: Classifier, batch_size: int = 32
-) -> Iterator[NDArray[np.float64]]:
+def street_scores(uris: Sequence[str], with_: Classifier, batch_size: int = 32) -> Iterator[NDArray[np.float64]]:
     """Yield the scores of a batch of images after the other, NaN for one that cannot be read."""
     keep_freed_memory()
     batches = [uris[start : start + batch_size] for start in range(0, len(uris), batch_size)]
@@ -228,11 +222,11 @@ def _judged(decoded: Sequence[Pixels | None], with_: Classifier) -> NDArray[np.f
     crops_BHWC = np.concatenate([crops for crops in decoded if crops is not None])
     device = next(with_.model.parameters()).device
     x_BCHW = torch.from_numpy(with_.preprocess.normalise(crops_BHWC)).to(device)
-    odds_BK = with_.model(x_BCHW).float().softmax(dim=1).cpu().numpy().astype(np.float64)
+    probs_BK = with_.model(x_BCHW).float().softmax(dim=1).cpu().numpy().astype(np.float64)
     owner = np.repeat(np.arange(len(decoded)), counts)
     with np.errstate(invalid="ignore"):  # 0 of 0 pieces is NaN, as it should be
         outdoors, indoors = (
-            np.bincount(owner, odds_BK[:, classes].sum(axis=1), minlength=len(decoded)) / counts
+            np.bincount(owner, probs_BK[:, classes].sum(axis=1), minlength=len(decoded)) / counts
             for classes in (with_.outdoors, with_.indoors)
         )
     scores: NDArray[np.float64] = (outdoors + DOUBT) / (outdoors + indoors + 2 * DOUBT)

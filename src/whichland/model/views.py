@@ -1,11 +1,11 @@
-"""What a model sees of a photo: one crop, or several views of a wide photo or a whole sphere, their odds combined.
+"""What a model sees of a photo: one crop, or several views of a wide photo or a sphere.
 
 A model sees a picture of one shape. Of a photo more than `WIDE` times as wide as that it would miss half, so the
 photo is cut into as many pieces of that shape as fit side by side. A whole sphere (its file says so: Photo Sphere
 XMP, GPano:ProjectionType) becomes views of 90° all round, as `whichland data merge` cuts them.
 
-The odds of the views are combined by the mean of their logarithms: docs/decisions/views.md says what that does to
-how far odds can be trusted.
+The probabilities of the views are combined by the mean of their logarithms: docs/decisions/views.md says what
+that does to how far probabilities can be trusted.
 """
 
 import math
@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichland.curate.views import all_round
-from whichland.images.decode import decode, probe
+from whichland.images.decode import decode, image_size
 from whichland.images.panorama import native_width, sphere_views, strip_pieces
 from whichland.images.preprocess import Pixels, Preprocess
-from whichland.model.calibration import NOTHING, log_odds
+from whichland.model.calibration import NOTHING, log_softmax
 
 if TYPE_CHECKING:
     from whichland.model.runner import Runner
@@ -36,9 +36,7 @@ _HEAD = 1 << 18  # where a file's XMP stands, bytes
 _GPANO = re.compile(rb"GPano:(\w+)\s*(?:=\s*[\"']|>)\s*([\w.+-]+)")
 
 
-def crops_of(
-    data: bytes, preprocess: Preprocess, *, views: Views = "auto", panorama: bool = False
-) -> list[Pixels]:
+def crops_of(data: bytes, preprocess: Preprocess, *, views: Views = "auto", panorama: bool = False) -> list[Pixels]:
     """Decode a photo to what the model is to see of it: crops of `preprocess.size`, uint8, one a view.
 
     With `views` "one", a wide photo and a sphere are a photo like any other, of which the middle is seen.
@@ -61,28 +59,28 @@ def crops_of(
     return [preprocess.crop(np.ascontiguousarray(pieces[at].cut(pixels))) for at in some]
 
 
-def combined(odds_NK: NDArray[np.floating[Any]], photo_N: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-    """One answer a photo: the mean of the logarithms of its views' odds, scaled to odds again.
+def combined(probs_NK: NDArray[np.floating[Any]], photo_N: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    """One answer a photo: the mean of the logarithms of its views' probabilities, scaled to probabilities again.
 
     `photo_N` numbers each view's photo, every number from 0 to P - 1 at least once; P×K comes out. A photo seen in
-    a single view keeps its odds as they are, to the last bit.
+    a single view keeps its probabilities as they are, to the last bit.
     """
     count = int(photo_N.max()) + 1
-    sum_PK = np.zeros((count, odds_NK.shape[1]))
-    np.add.at(sum_PK, photo_N, np.log(np.maximum(odds_NK.astype(np.float64), NOTHING)))
+    sum_PK = np.zeros((count, probs_NK.shape[1]))
+    np.add.at(sum_PK, photo_N, np.log(np.maximum(probs_NK.astype(np.float64), NOTHING)))
     views_P = np.bincount(photo_N, minlength=count)
-    odds_PK: NDArray[np.float32] = np.exp(log_odds(sum_PK / views_P[:, None])).astype(np.float32)
+    probs_PK: NDArray[np.float32] = np.exp(log_softmax(sum_PK / views_P[:, None])).astype(np.float32)
     single_N = views_P[photo_N] == 1
-    odds_PK[photo_N[single_N]] = odds_NK[single_N]
-    return odds_PK
+    probs_PK[photo_N[single_N]] = probs_NK[single_N]
+    return probs_PK
 
 
-def odds_of(runner: "Runner", photos: Sequence[Sequence[Pixels]], most: int) -> NDArray[np.float32]:
-    """The odds of photos from the crops of their views, P×K; at most `most` crops through the model at once."""
+def probabilities_of(runner: "Runner", photos: Sequence[Sequence[Pixels]], most: int) -> NDArray[np.float32]:
+    """Probabilities of photos from the crops of their views, P×K; at most `most` crops at once."""
     crops = [crop for own in photos for crop in own]
     if not crops:
         return np.zeros((0, len(runner.labels)), np.float32)
-    parts = [runner.odds(np.stack(crops[at : at + most])) for at in range(0, len(crops), most)]
+    parts = [runner.probabilities(np.stack(crops[at : at + most])) for at in range(0, len(crops), most)]
     return combined(np.concatenate(parts), np.repeat(np.arange(len(photos)), [len(own) for own in photos]))
 
 
@@ -97,7 +95,7 @@ def _sphere_rows(data: bytes, panorama: bool) -> tuple[float, float] | None:
         if rows is not None:
             return rows
     if panorama:
-        width, height = probe(data)
+        width, height = image_size(data)
         return (0.0, 1.0) if math.isclose(width, 2 * height, rel_tol=SHAPE) else None
     return None
 
@@ -108,14 +106,10 @@ def _stated_rows(data: bytes, stated: dict[bytes, bytes]) -> tuple[float, float]
              b"CroppedAreaImageHeightPixels")  # fmt: skip
     width, height, shown_width, shown_height = (_number(stated, name) for name in names)
     if not (width and height and shown_width and shown_height):
-        width, height = shown_width, shown_height = probe(data)
+        width, height = shown_width, shown_height = image_size(data)
     top = _number(stated, b"CroppedAreaTopPixels")
     round_it = math.isclose(width, shown_width, rel_tol=SHAPE)
-    if (
-        not round_it
-        or not math.isclose(width, 2 * height, rel_tol=SHAPE)
-        or top + shown_height > 1.01 * height
-    ):
+    if not round_it or not math.isclose(width, 2 * height, rel_tol=SHAPE) or top + shown_height > 1.01 * height:
         return None
     return top / height, min(1.0, (top + shown_height) / height)
 
@@ -128,9 +122,7 @@ def _number(stated: dict[bytes, bytes], name: bytes) -> float:
 
 def _views_of_sphere(data: bytes, preprocess: Preprocess, rows: tuple[float, float]) -> list[Pixels]:
     wanted = [side / preprocess.crop_pct for side in preprocess.size[::-1]]  # width, height of a view
-    needed = (
-        wanted[0] * math.pi / math.tan(math.radians(FOV) / 2)
-    )  # the sphere's width for that, see native_width
+    needed = wanted[0] * math.pi / math.tan(math.radians(FOV) / 2)  # the sphere's width for that, see native_width
     # computed at twice that size, see sphere_views; the rows that are there are what can be decoded smaller
     pixels = decode(data, short_side=math.ceil(needed * (rows[1] - rows[0])))
     pixels = _whole(pixels, rows)

@@ -67,9 +67,7 @@ def labels(rows: pl.DataFrame, where: str, skip_unknown: bool) -> pl.DataFrame:
     kept = rows.filter(known)
     if kept.height < rows.height:
         say(f"{where}: {rows.height - kept.height:,} rows of unknown countries left out")
-    return kept.with_columns(
-        pl.col("country").replace_strict(codes, return_dtype=pl.String).alias("label_country")
-    )
+    return kept.with_columns(pl.col("country").replace_strict(codes, return_dtype=pl.String).alias("label_country"))
 
 
 def details(rows: pl.DataFrame, where: str) -> pl.DataFrame:
@@ -98,8 +96,7 @@ def utc(text: pl.Expr) -> pl.Expr:
     found = text.str.strip_chars().str.extract_groups(_TIME).struct
     zone = found.field("zone").fill_null("Z")
     hours, minutes = (
-        zone.str.extract(pattern).cast(pl.Int64).fill_null(0)
-        for pattern in (r"^[+-](\d\d)", r"^[+-]\d\d:?(\d\d)$")
+        zone.str.extract(pattern).cast(pl.Int64).fill_null(0) for pattern in (r"^[+-](\d\d)", r"^[+-]\d\d:?(\d\d)$")
     )
     ahead_ms = (hours * 60 + minutes) * 60_000 * pl.when(zone.str.starts_with("-")).then(-1).otherwise(1)
     part_ms = found.field("part").fill_null("").str.pad_end(3, "0").str.head(3).cast(pl.Int64)

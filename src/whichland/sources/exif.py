@@ -46,9 +46,7 @@ def read_exif(paths: Iterable[str]) -> pl.DataFrame:
     )
 
 
-def stated(
-    file: str | IO[bytes],
-) -> tuple[float | None, float | None, float | None, str | None, str | None]:
+def stated(file: str | IO[bytes]) -> tuple[float | None, float | None, float | None, str | None, str | None]:
     """Return latitude, longitude, heading and times as stated; nothing for a file that Pillow cannot open.
 
     The numbers are any that can be written; the times are those of satellites and of the camera's clock.

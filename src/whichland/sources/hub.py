@@ -36,9 +36,7 @@ def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = Fals
     """
     asked = _ORIGIN.fullmatch(place)
     if asked is None:
-        raise UserError(
-            f"hub:{place}: expected hub:OWNER/NAME, hub:OWNER/NAME@REVISION or hub:OWNER/NAME:SPLIT"
-        )
+        raise UserError(f"hub:{place}: expected hub:OWNER/NAME, hub:OWNER/NAME@REVISION or hub:OWNER/NAME:SPLIT")
     name, revision, split = asked["name"], asked["revision"] or "main", asked["split"]
     client = _client()
     listed = _list(client, name, revision)
@@ -112,9 +110,7 @@ def _dates(client: Any, name: str, commit: str, shards: Sequence[Shard]) -> dict
     except Exception as error:  # as above
         from whichland.hub import first_line
 
-        raise UserError(
-            f"hub:{name}: the hub does not say how old its shards are ({first_line(error)})"
-        ) from None
+        raise UserError(f"hub:{name}: the hub does not say how old its shards are ({first_line(error)})") from None
     return {file.path: file.last_commit.date for file in found if getattr(file, "last_commit", None)}
 
 
@@ -126,9 +122,7 @@ def _fetch(client: Any, name: str, revision: str, commit: str, shards: Sequence[
     patterns = [escape(shard.path) for shard in shards]
     _say_size(client, name, shards, missing)
     try:
-        folder = client.snapshot_download(
-            name, repo_type="dataset", revision=revision, allow_patterns=patterns
-        )
+        folder = client.snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=patterns)
     except client.errors.GatedRepoError:
         raise _gated(name) from None
     except Exception as error:  # as above; the client has tried several times, each from where it stopped
@@ -156,8 +150,7 @@ def _say_size(client: Any, name: str, shards: Sequence[Shard], missing: Sequence
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     size, free = sum(shard.size for shard in missing), shutil.disk_usage(there).free
     say(
-        f"hub:{name}: fetching {len(missing)} of {len(shards)} shards, {_bytes(size)}, to {cache} "
-        f"({_bytes(free)} free)"
+        f"hub:{name}: fetching {len(missing)} of {len(shards)} shards, {_bytes(size)}, to {cache} ({_bytes(free)} free)"
     )
     if size > free:
         raise UserError(

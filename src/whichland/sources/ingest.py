@@ -46,9 +46,7 @@ def ingest(
     )
 
 
-def _read(
-    kind: str, place: str, source: str | None, skip_unknown: bool, settings: dict[str, object]
-) -> pl.DataFrame:
+def _read(kind: str, place: str, source: str | None, skip_unknown: bool, settings: dict[str, object]) -> pl.DataFrame:
     """Call the reader of a kind with what lies at `place`."""
     entry = KINDS[kind]
     if entry.place == "folder" and not Path(place).is_dir():
@@ -82,9 +80,7 @@ def _kind(origin: str) -> tuple[str, str]:
     if origin == "synthetic":
         return "synthetic", ""
     if kind == "mapillary":
-        raise UserError(
-            f"{origin}: photos of Mapillary are fetched first: whichland data fetch {origin} -o FILE"
-        )
+        raise UserError(f"{origin}: photos of Mapillary are fetched first: whichland data fetch {origin} -o FILE")
     path = Path(origin)
     if path.is_dir():
         return _kind_of_folder(path), origin

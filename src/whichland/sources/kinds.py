@@ -27,18 +27,14 @@ KINDS = {
         "a path on each row, and a country or coordinates",
         "file",
     ),
-    "parquet": Kind(
-        "whichland.sources.parquet:read_parquet", "GLOB_OR_FOLDER", "shards with embedded images", "text"
-    ),
+    "parquet": Kind("whichland.sources.parquet:read_parquet", "GLOB_OR_FOLDER", "shards with embedded images", "text"),
     "hub": Kind(
         "whichland.sources.hub:read_hub",
         "OWNER/NAME[@REVISION][:SPLIT]",
         "a data set on the Hugging Face hub, as Parquet shards",
         "text",
     ),
-    "osv5m": Kind(
-        "whichland.sources.osv5m:read_osv5m", "FOLDER", "OpenStreetView-5M, its zips as they are", "folder"
-    ),
+    "osv5m": Kind("whichland.sources.osv5m:read_osv5m", "FOLDER", "OpenStreetView-5M, its zips as they are", "folder"),
     "country211": Kind(
         "whichland.sources.country211:read_country211",
         "FOLDER",

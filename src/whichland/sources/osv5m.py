@@ -39,9 +39,7 @@ def read_osv5m(folder: Path, *, source: str | None = None, skip_unknown: bool = 
     """
     parts = [part for part in PARTS if (folder / f"{part}.csv").is_file()]
     if not parts:
-        raise UserError(
-            f"{folder}: neither train.csv nor test.csv is there, which OSV-5M has beside its folder images"
-        )
+        raise UserError(f"{folder}: neither train.csv nor test.csv is there, which OSV-5M has beside its folder images")
     frames = [_read_part(folder, part, source or "osv5m", skip_unknown) for part in parts]
     return pl.concat(frames, how="diagonal", rechunk=False)
 

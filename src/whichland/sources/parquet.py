@@ -38,12 +38,7 @@ def read_parquet(pattern: str, *, source: str | None = None, skip_unknown: bool 
 
 
 def read_shards(
-    shards: Sequence[Path],
-    where: str,
-    *,
-    source: str,
-    skip_unknown: bool,
-    splits: Sequence[str | None] = (),
+    shards: Sequence[Path], where: str, *, source: str, skip_unknown: bool, splits: Sequence[str | None] = ()
 ) -> pl.DataFrame:
     """List the images inside one set of shards; messages begin with `where`.
 
@@ -121,8 +116,7 @@ def _read_shard(shard: Path) -> pl.DataFrame:
         rows: int = scan.select(pl.len()).collect().item()
         native = _native_path(shard, schema.get("image"))
         parts = [
-            scan.slice(start, ROWS_AT_ONCE).select(native, *small).collect()
-            for start in range(0, rows, ROWS_AT_ONCE)
+            scan.slice(start, ROWS_AT_ONCE).select(native, *small).collect() for start in range(0, rows, ROWS_AT_ONCE)
         ]
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{shard}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
@@ -168,6 +162,5 @@ def _identify(rows: pl.DataFrame, source: str) -> pl.DataFrame:
     nth = pl.int_range(pl.len()).over("image_id")
     again = pl.when(nth > 0).then(pl.format("~{}", nth + 1)).otherwise(pl.lit(""))
     return rows.with_columns(
-        pl.concat_str(pl.lit(source + "/"), pl.col("image_id"), again).alias("image_id"),
-        pl.lit(source).alias("source"),
+        pl.concat_str(pl.lit(source + "/"), pl.col("image_id"), again).alias("image_id"), pl.lit(source).alias("source")
     )

@@ -26,8 +26,7 @@ def read_points(file: Path, *, source: str | None = None, skip_unknown: bool = F
     if not {"lat", "lon"} <= set(columns):
         raise UserError(f"{file}: no latitude and longitude; its columns are {', '.join(text.columns[:12])}")
     rows = text.with_row_index("row", offset=1).select(
-        "row",
-        *(pl.col(name).str.strip_chars().replace("", None).alias(role) for role, name in columns.items()),
+        "row", *(pl.col(name).str.strip_chars().replace("", None).alias(role) for role, name in columns.items())
     )
     named = pl.lit(source or slug(file.stem))
     if "source" in columns and not source:

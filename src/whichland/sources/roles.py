@@ -5,18 +5,7 @@ from collections.abc import Iterable, Sequence
 
 # Names of a role, the one to prefer first. Compared without case, with spaces and dashes as underscores.
 ROLES: dict[str, tuple[str, ...]] = {
-    "path": (
-        "uri",
-        "path",
-        "image_path",
-        "file_path",
-        "filepath",
-        "image",
-        "file",
-        "file_name",
-        "filename",
-        "img",
-    ),
+    "path": ("uri", "path", "image_path", "file_path", "filepath", "image", "file", "file_name", "filename", "img"),
     "country": (
         *("label_country", "country_iso_alpha2", "country_code", "iso2", "iso_a2", "iso_3166_1", "iso_code"),
         *("iso", "cc", "country", "country_name", "label", "target"),

@@ -16,9 +16,7 @@ from typing import Any
 from whichland.errors import UserError
 from whichland.sources.columns import say
 
-_LIBRARY = re.compile(
-    r"(?:(?P<config>.+)/)?(?P<split>[^/]+)-(?P<number>\d{5})-of-(?P<total>\d{5})[^/]*\.parquet"
-)
+_LIBRARY = re.compile(r"(?:(?P<config>.+)/)?(?P<split>[^/]+)-(?P<number>\d{5})-of-(?P<total>\d{5})[^/]*\.parquet")
 _CONVERTED = re.compile(r"(?P<config>.+)/(?P<split>[^/]+)/(?P<number>\d{4})\.parquet")
 
 
@@ -76,12 +74,7 @@ def _repeats(by_total: dict[int | None, list[Shard]]) -> bool:
 
 
 def choose(
-    shards: Sequence[Shard],
-    split: str | None,
-    where: str,
-    dates: Mapping[str, datetime],
-    *,
-    whole: bool = False,
+    shards: Sequence[Shard], split: str | None, where: str, dates: Mapping[str, datetime], *, whole: bool = False
 ) -> list[Shard]:
     """Choose one set of shards for each split: a complete one before others, among these the newest.
 

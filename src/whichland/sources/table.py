@@ -40,9 +40,7 @@ def read_table(file: Path, *, source: str | None = None, skip_unknown: bool = Fa
     rows = labels(degrees(rows, str(file)), str(file), skip_unknown)
     rows = details(_files(file, rows, skip_unknown), str(file))
     own = pl.coalesce(pl.col("image_id"), pl.col("path")) if "image_id" in rows.columns else pl.col("path")
-    rows = rows.with_columns(
-        pl.concat_str(pl.lit(source + "/"), own).alias("image_id"), pl.lit(source).alias("source")
-    )
+    rows = rows.with_columns(pl.concat_str(pl.lit(source + "/"), own).alias("image_id"), pl.lit(source).alias("source"))
     return complete(rows)
 
 

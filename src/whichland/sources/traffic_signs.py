@@ -31,9 +31,7 @@ _ID_NAMES = ("mapillary_id", "new_id", "id", "image_id")
 
 def is_traffic_signs(folder: Path) -> bool:
     """Tell whether a folder has the data set's layout."""
-    return (folder / "images").is_dir() and any(
-        (folder / "splits" / f"{name}.txt").is_file() for name in SPLITS
-    )
+    return (folder / "images").is_dir() and any((folder / "splits" / f"{name}.txt").is_file() for name in SPLITS)
 
 
 def read_traffic_signs(
@@ -90,9 +88,7 @@ def _read_lists(folder: Path) -> list[str]:
         for number, line in enumerate(lines, 1):
             key = line.strip()
             if key and not _KEY.fullmatch(key):
-                raise UserError(
-                    f"{file}: line {number}: {key[:60]!r} is not a key of 22 letters, digits, - and _"
-                )
+                raise UserError(f"{file}: line {number}: {key[:60]!r} is not a key of 22 letters, digits, - and _")
             if key:
                 found[key] = None
     if not found:
@@ -134,9 +130,7 @@ def _placed(frame: pl.DataFrame, table: Path, skip_unknown: bool) -> pl.DataFram
     if columns:
         without = joined.filter(pl.all_horizontal(pl.col(columns).is_null())).height
         if without:
-            say(
-                f"{table}: {without:,} of {frame.height:,} photos have no row in it; they stay without a place"
-            )
+            say(f"{table}: {without:,} of {frame.height:,} photos have no row in it; they stay without a place")
     else:
         ids = joined["mapillary_id"].drop_nulls().len()
         say(
@@ -152,9 +146,7 @@ def _read_table(file: Path) -> pl.DataFrame:
     by_name = {name.strip().casefold(): name for name in text.columns}
     key = next((by_name[name] for name in _KEY_NAMES if name in by_name), None)
     roles = find_columns([name for name in text.columns if name != key], ("lat", "lon", "country"))
-    others = {
-        "mapillary_id": next((by_name[n] for n in _ID_NAMES if n in by_name and by_name[n] != key), None)
-    }
+    others = {"mapillary_id": next((by_name[n] for n in _ID_NAMES if n in by_name and by_name[n] != key), None)}
     others |= {"lat": roles.get("lat"), "lon": roles.get("lon"), "label_country": roles.get("country")}
     taken = {role: name for role, name in others.items() if name is not None}
     if key is None or not taken or ("lat" in taken) != ("lon" in taken):

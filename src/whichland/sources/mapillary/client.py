@@ -78,14 +78,8 @@ def check_address(api: str) -> str:
     except (httpx.InvalidURL, ValueError):
         parts = urlsplit("")
     here = parts.hostname in ("localhost", "127.0.0.1", "::1")
-    if (
-        not parts.hostname
-        or parts.username
-        or not (parts.scheme == "https" or (parts.scheme == "http" and here))
-    ):
-        raise UserError(
-            "the API's address must begin with https:// (http:// only on this machine) and a host"
-        )
+    if not parts.hostname or parts.username or not (parts.scheme == "https" or (parts.scheme == "http" and here)):
+        raise UserError("the API's address must begin with https:// (http:// only on this machine) and a host")
     return api.rstrip("/")
 
 
@@ -100,9 +94,7 @@ class Client:
             self._http = httpx.Client(
                 timeout=config.timeout_s,
                 headers={"User-Agent": f"whichland/{__version__}"},
-                limits=httpx.Limits(
-                    max_connections=config.workers + 2, max_keepalive_connections=config.workers
-                ),
+                limits=httpx.Limits(max_connections=config.workers + 2, max_keepalive_connections=config.workers),
             )
         except (ImportError, ValueError, OSError) as error:  # the environment's proxies and certificates
             raise UserError(
@@ -193,17 +185,13 @@ class Client:
             if not _too_many(answer):
                 return answer
             self._wait_as_told(answer, wait)
-        raise UserError(
-            "Mapillary keeps answering that these are too many requests; go on later, or lower --rate"
-        )
+        raise UserError("Mapillary keeps answering that these are too many requests; go on later, or lower --rate")
 
     def _receive(self, url: str, params: Mapping[str, str] | None, headers: dict[str, str]) -> _Answer:
         """Read an answer to its end, within time and size."""
         deadline = time.monotonic() + 4 * self.config.timeout_s
         body = bytearray()
-        with self._http.stream(
-            "GET", url, params=params, headers=headers, follow_redirects=False
-        ) as response:
+        with self._http.stream("GET", url, params=params, headers=headers, follow_redirects=False) as response:
             for chunk in response.iter_bytes():
                 body += chunk
                 if self.stopped.is_set():

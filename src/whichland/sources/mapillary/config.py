@@ -18,17 +18,12 @@ class HarvestConfig:
     """What to take from Mapillary, and how hard to ask."""
 
     size: Annotated[
-        Literal["256", "1024", "2048", "original"],
-        "longer side of the photos, pixels, as Mapillary keeps them",
+        Literal["256", "1024", "2048", "original"], "longer side of the photos, pixels, as Mapillary keeps them"
     ] = "1024"
-    quota: Annotated[int | None, "photos of each country or area, sampled over it; none: all there are"] = (
-        None
-    )
+    quota: Annotated[int | None, "photos of each country or area, sampled over it; none: all there are"] = None
     per_sequence: Annotated[int | None, "most photos of one drive; with a quota 5 unless given"] = None
     per_box: Annotated[int, "with a quota, most photos from one box of 0.05 degrees"] = 10
-    panoramas: Annotated[
-        Literal["with", "without", "only"], "take 360° photos, leave them out, or only them"
-    ] = "with"
+    panoramas: Annotated[Literal["with", "without", "only"], "take 360° photos, leave them out, or only them"] = "with"
     after: Annotated[str | None, "taken on or after this day or time, ISO 8601, UTC"] = None
     before: Annotated[str | None, "taken before this day or time, ISO 8601, UTC"] = None
     min_size: Annotated[int, "least shorter side of the original, pixels"] = 0

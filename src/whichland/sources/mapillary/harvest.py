@@ -42,14 +42,7 @@ class Harvested(NamedTuple):
 Job = BoxJob | PhotoJob | SequenceJob
 
 
-def fetch(
-    origin: str,
-    folder: Path,
-    config: HarvestConfig,
-    *,
-    token: str,
-    api: str = API,
-) -> Harvested:
+def fetch(origin: str, folder: Path, config: HarvestConfig, *, token: str, api: str = API) -> Harvested:
     """Fetch the photos of `origin` into `folder` and return their manifest; goes on where it was left.
 
     Photos lie in `folder` as `<last two digits>/<id>.jpg`. A budget that runs out ends the harvest early, with the
@@ -199,8 +192,7 @@ class _Run:
         if self._failures >= MOST_FAILURES:
             last = result.reason if isinstance(result, Settled) else result
             raise UserError(
-                f"{self._failures} things in a row failed, the last with: {last}; go on later "
-                "with the same command"
+                f"{self._failures} things in a row failed, the last with: {last}; go on later with the same command"
             )
 
     def _take_chosen(self) -> None:
@@ -235,12 +227,7 @@ def _tidy(folder: Path) -> None:
 
 
 def _result(
-    origin: str,
-    config: HarvestConfig,
-    folder: Path,
-    journal: Journal,
-    run: _Run,
-    unfinished: str | None,
+    origin: str, config: HarvestConfig, folder: Path, journal: Journal, run: _Run, unfinished: str | None
 ) -> Harvested:
     """Make the manifest, which depends on what was found alone, and the summary, which tells of this run too."""
     rows = journal.stored()

@@ -63,17 +63,13 @@ class Journal:
         self._lock = threading.RLock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                folder / FILE, timeout=1.0, isolation_level=None, check_same_thread=False
-            )
+            self._db = sqlite3.connect(folder / FILE, timeout=1.0, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript("BEGIN IMMEDIATE;" + _TABLES + "COMMIT;")
         except OSError as error:
-            raise UserError(
-                f"{folder}: no folder to write to ({error.strerror}); take another --folder"
-            ) from None
+            raise UserError(f"{folder}: no folder to write to ({error.strerror}); take another --folder") from None
         except sqlite3.DatabaseError as error:
             busy = "locked" in str(error)
             why = "another harvest is using this folder" if busy else f"not a harvest's journal ({error})"
@@ -143,27 +139,21 @@ class Journal:
         rows = [(area, cell, record["id"], json.dumps(record)) for record in records]
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?, ?)", rows)
-            self._db.execute(
-                "INSERT OR REPLACE INTO box VALUES (?, ?, ?, ?, ?)", (area, cell, path, outcome, reason)
-            )
+            self._db.execute("INSERT OR REPLACE INTO box VALUES (?, ?, ?, ?, ?)", (area, cell, path, outcome, reason))
 
     def found(self, area: int, cell: int) -> list[Record]:
         """Give the images found in a box and all its quarters, each once, by id."""
         rows = self._do("SELECT record FROM found WHERE area = ? AND cell = ? ORDER BY id", area, cell)
         return [json.loads(record) for (record,) in rows]
 
-    def choose(
-        self, area: int, cell: int, chosen: list[Record], frontier: Frontier, left_out: dict[str, int]
-    ) -> None:
+    def choose(self, area: int, cell: int, chosen: list[Record], frontier: Frontier, left_out: dict[str, int]) -> None:
         """Note which images of a box are wanted, and that the box is done with."""
         rows: list[_Row] = [(r["id"], area, r["sequence"], json.dumps(r)) for r in chosen]
         with self._transaction():
             self._want(rows)
             self._db.execute("INSERT OR REPLACE INTO area VALUES (?, ?, ?, ?)", (area, *frontier))
             self._db.execute("DELETE FROM found WHERE area = ? AND cell = ?", (area, cell))
-            self._db.execute(
-                "DELETE FROM box WHERE area = ? AND cell = ? AND outcome <> 'failed'", (area, cell)
-            )
+            self._db.execute("DELETE FROM box WHERE area = ? AND cell = ? AND outcome <> 'failed'", (area, cell))
             self._count(left_out)
 
     def want(self, area: int, ids: Iterable[str], sequence: str | None, done: bool) -> None:
@@ -175,8 +165,7 @@ class Journal:
 
     def _want(self, rows: list[_Row]) -> None:
         self._db.executemany(
-            "INSERT OR IGNORE INTO image (id, area, sequence, record, state) VALUES (?, ?, ?, ?, 'wanted')",
-            rows,
+            "INSERT OR IGNORE INTO image (id, area, sequence, record, state) VALUES (?, ?, ?, ?, 'wanted')", rows
         )
 
     def known(self, native: str) -> bool:
@@ -198,9 +187,7 @@ class Journal:
         """Want again what was given up in an earlier run, and the stored photos that are not there any more."""
         with self._transaction():
             self._db.execute("UPDATE image SET state = 'wanted', reason = NULL WHERE state = 'gave up'")
-            self._db.executemany(
-                "UPDATE image SET state = 'wanted' WHERE id = ?", [(native,) for native in missing]
-            )
+            self._db.executemany("UPDATE image SET state = 'wanted' WHERE id = ?", [(native,) for native in missing])
 
     def wanted(self) -> list[Wanted]:
         """Give the photos still to fetch, by id."""
@@ -211,9 +198,7 @@ class Journal:
         """Give (id, record as JSON, bytes of the file) of the photos stored, by id."""
         return self._do("SELECT id, record, bytes FROM image WHERE state = 'stored' ORDER BY id")
 
-    def settle(
-        self, native: str, state: str, record: Record | None, size: int | None, reason: str | None
-    ) -> None:
+    def settle(self, native: str, state: str, record: Record | None, size: int | None, reason: str | None) -> None:
         """Note what came of a photo: 'stored', 'gone' (for good), 'gave up' (this time) or 'left out'."""
         text = json.dumps(record) if record else None
         with self._transaction():
@@ -239,8 +224,7 @@ class Journal:
 
     def _count(self, left_out: dict[str, int]) -> None:
         self._db.executemany(
-            "INSERT INTO left_out VALUES (?, ?) "
-            "ON CONFLICT (reason) DO UPDATE SET images = images + excluded.images",
+            "INSERT INTO left_out VALUES (?, ?) ON CONFLICT (reason) DO UPDATE SET images = images + excluded.images",
             left_out.items(),
         )
 

@@ -134,9 +134,7 @@ def _box_shape(values: Sequence[str]) -> Any:
             "and third, south below north"
         )
     if west > east:  # over the date line
-        return shapely.union_all(
-            [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
-        )
+        return shapely.union_all([shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)])
     return shapely.box(west, south, east, north)
 
 
@@ -145,9 +143,7 @@ def _read_polygon(file: Path) -> Any:
     from shapely.geometry import shape
 
     try:
-        polygons = [
-            shapely.make_valid(shape(geometry)) for geometry in _geometries(json.loads(file.read_bytes()))
-        ]
+        polygons = [shapely.make_valid(shape(geometry)) for geometry in _geometries(json.loads(file.read_bytes()))]
         merged = _surfaces(shapely.union_all(polygons))
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
@@ -200,10 +196,7 @@ def _sample(area: Area) -> Iterator[Box]:
     """Draw boxes of a fixed grid by points that fall evenly on the area's surface; no box comes twice."""
     random = np.random.default_rng(list(sha256(f"{area.seed}:{area.name}".encode()).digest()))
     west, south, east, north = area.bounds.T
-    low, high = (
-        np.sin(np.radians(south)),
-        np.sin(np.radians(north)),
-    )  # equal heights on the sphere, equal surfaces
+    low, high = (np.sin(np.radians(south)), np.sin(np.radians(north)))  # equal heights on the sphere, equal surfaces
     share = (east - west) * (high - low)
     seen: set[tuple[int, int]] = set()
     barren = 0

@@ -21,9 +21,7 @@ from whichland.sources.mapillary.records import FIELDS, Record, iso, left_out, o
 
 LIMIT = 2000  # images in an answer; there are no further pages
 SAMPLE_LIMIT = 500
-SEARCH_TRIES = (
-    3  # then the box is cut: a search that is too large times out every time, and a cut costs no image
-)
+SEARCH_TRIES = 3  # then the box is cut: a search that is too large times out every time, and a cut costs no image
 MOST_IDLE = 300  # boxes without a new image in a row, after which an area is given up
 
 

@@ -60,9 +60,7 @@ US = Conventions(
     roofs=(Roof("gable", (112, 106, 102), 0.55), Roof("hip", (126, 104, 88), 0.5)),
     walls=((222, 218, 208), (196, 204, 208), (206, 190, 164), (232, 230, 226)),
     soil=(142, 116, 88),
-    plants=Plants(
-        (("broadleaf", 6), ("conifer", 3), ("shrub", 2)), ((112, 134, 66), (150, 142, 86)), 0.8, 1.0
-    ),
+    plants=Plants((("broadleaf", 6), ("conifer", 3), ("shrub", 2)), ((112, 134, 66), (150, 142, 86)), 0.8, 1.0),
     snows=True,
     places=((39.05, -94.9), (39.6, -104.6), (33.7, -84.2)),
 )
@@ -81,9 +79,7 @@ BR = Conventions(
     roofs=(Roof("gable", (196, 104, 62), 0.45), Roof("hip", (184, 92, 56), 0.45)),
     walls=((236, 226, 204), (226, 196, 140), (198, 214, 198), (220, 170, 144)),
     soil=(178, 86, 50),
-    plants=Plants(
-        (("broadleaf", 4), ("tropical", 4), ("palm", 2)), ((98, 140, 52), (128, 146, 66)), 0.66, 1.0
-    ),
+    plants=Plants((("broadleaf", 4), ("tropical", 4), ("palm", 2)), ((98, 140, 52), (128, 146, 66)), 0.66, 1.0),
     snows=False,
     places=((-15.9, -48.0), (-16.7, -49.25), (-19.9, -44.2)),
 )
@@ -121,9 +117,7 @@ FR = Conventions(
     roofs=(Roof("gable", (150, 104, 80), 0.6), Roof("hip", (92, 92, 100), 0.85)),
     walls=((230, 218, 190), (216, 202, 176), (238, 232, 218)),
     soil=(142, 112, 80),
-    plants=Plants(
-        (("broadleaf", 6), ("poplar", 3), ("shrub", 2)), ((108, 142, 58), (136, 148, 74)), 0.9, 0.9
-    ),
+    plants=Plants((("broadleaf", 6), ("poplar", 3), ("shrub", 2)), ((108, 142, 58), (136, 148, 74)), 0.9, 0.9),
     snows=True,
     places=((45.8, 3.15), (47.3, 0.75), (47.05, 2.4)),
 )
@@ -142,9 +136,7 @@ DE = Conventions(
     roofs=(Roof("gable", (158, 72, 52), 0.95), Roof("gable", (112, 66, 54), 0.95)),
     walls=((240, 236, 226), (236, 224, 192), (226, 230, 226)),
     soil=(112, 90, 66),
-    plants=Plants(
-        (("broadleaf", 5), ("conifer", 4), ("shrub", 1)), ((94, 140, 54), (110, 144, 64)), 0.95, 1.1
-    ),
+    plants=Plants((("broadleaf", 5), ("conifer", 4), ("shrub", 1)), ((94, 140, 54), (110, 144, 64)), 0.95, 1.1),
     snows=True,
     places=((51.3, 9.45), (50.95, 11.0), (49.8, 9.95)),
 )
@@ -221,16 +213,10 @@ TH = Conventions(
     rear_plates=(PLAIN_TALL,),
     pole=Pole((190, 184, 172), "square", crossarms=1, wires=7, transformer=True),
     pole_share=0.9,
-    roofs=(
-        Roof("gable", (176, 72, 50), 0.8),
-        Roof("hip", (64, 104, 150), 0.7),
-        Roof("gable", (204, 120, 64), 0.8),
-    ),
+    roofs=(Roof("gable", (176, 72, 50), 0.8), Roof("hip", (64, 104, 150), 0.7), Roof("gable", (204, 120, 64), 0.8)),
     walls=((240, 232, 214), (222, 204, 168), (206, 216, 218)),
     soil=(176, 112, 70),
-    plants=Plants(
-        (("tropical", 5), ("palm", 4), ("broadleaf", 2)), ((92, 146, 48), (120, 150, 60)), 0.75, 1.0
-    ),
+    plants=Plants((("tropical", 5), ("palm", 4), ("broadleaf", 2)), ((92, 146, 48), (120, 150, 60)), 0.75, 1.0),
     snows=False,
     places=((16.4, 102.8), (15.7, 100.15), (16.8, 100.3)),
 )
@@ -270,9 +256,7 @@ ZA = Conventions(
     roofs=(Roof("hip", (146, 92, 70), 0.45), Roof("gable", (124, 128, 128), 0.4, ribbed=True)),
     walls=((226, 206, 174), (196, 150, 116), (236, 230, 216)),
     soil=(172, 112, 76),
-    plants=Plants(
-        (("acacia", 3), ("eucalypt", 3), ("shrub", 3)), ((168, 158, 84), (136, 146, 72)), 0.72, 0.8
-    ),
+    plants=Plants((("acacia", 3), ("eucalypt", 3), ("shrub", 3)), ((168, 158, 84), (136, 146, 72)), 0.72, 0.8),
     snows=False,
     places=((-29.05, 26.2), (-28.7, 24.8), (-25.8, 28.2)),
 )

@@ -97,10 +97,7 @@ def plan_drive(code: str, key: list[int]) -> Drive:
     half = lane_width + 0.2 + 0.5 * r[8]
     surface = _surface(country, setting, rng, r, half)
     side = 1 if country.drives_on == "right" else -1
-    things = [
-        *_verge(country, setting, rng, half, surface),
-        *_homes(country, setting, rng, half, surface.pavement),
-    ]
+    things = [*_verge(country, setting, rng, half, surface), *_homes(country, setting, rng, half, surface.pavement)]
     things += _trees(country, setting, rng, half + surface.pavement, r[9])
     canopy = country.plants.canopy
     return Drive(
@@ -115,10 +112,7 @@ def plan_drive(code: str, key: list[int]) -> Drive:
         step=6.0 + 10.0 * r[10],
         start=12.0,
         lane=side * lane_width / 2,
-        ridges=(
-            0.03 + 0.2 * r[11] * r[11],
-            (0.012 + 0.035 * r[12]) * (1.4 if setting == "wooded" else 1.0),
-        ),
+        ridges=(0.03 + 0.2 * r[11] * r[11], (0.012 + 0.035 * r[12]) * (1.4 if setting == "wooded" else 1.0)),
         canopy=canopy,
         seed=int(nuisance.integers(1, 100_000)),
     )
@@ -144,9 +138,7 @@ def _choose(rng: np.random.Generator, weighted: tuple[tuple[float, Marking], ...
     return weighted[-1][1]
 
 
-def _surface(
-    country: Conventions, setting: str, rng: np.random.Generator, r: list[float], half: float
-) -> Surface:
+def _surface(country: Conventions, setting: str, rng: np.random.Generator, r: list[float], half: float) -> Surface:
     """The ground of a drive. Asphalt, wear and width come from `r`, the nuisance; the rest is the country's."""
     plants = country.plants
     grass = plants.grass[int(rng.integers(len(plants.grass)))]
@@ -171,9 +163,7 @@ def _surface(
     )
 
 
-def _verge(
-    country: Conventions, setting: str, rng: np.random.Generator, half: float, surface: Surface
-) -> list[Thing]:
+def _verge(country: Conventions, setting: str, rng: np.random.Generator, half: float, surface: Surface) -> list[Thing]:
     """Bollards, poles, signs and guard rails, close to the road."""
     found: list[Thing] = []
     near = half + surface.pavement
@@ -196,9 +186,7 @@ def _verge(
         kind = pick(rng, (("warning", 0.38), ("speed", 0.27), ("direction", 0.35)))
         sign = side if float(rng.random()) < 0.85 else -side
         lateral = sign * (near + (1.1 if kind != "direction" else 2.3) + 0.6 * float(rng.random()))
-        found.append(
-            Sign(lateral, place, kind, country.signs, int(rng.integers(1, 9000)), _between(rng, 0.95, 1.25))
-        )
+        found.append(Sign(lateral, place, kind, country.signs, int(rng.integers(1, 9000)), _between(rng, 0.95, 1.25)))
         place += _between(rng, 22, 70)
     if setting != "village" and float(rng.random()) < 0.16:
         sign = 1 if float(rng.random()) < 0.5 else -1
@@ -206,9 +194,7 @@ def _verge(
     return found
 
 
-def _homes(
-    country: Conventions, setting: str, rng: np.random.Generator, half: float, pavement: float
-) -> list[Thing]:
+def _homes(country: Conventions, setting: str, rng: np.random.Generator, half: float, pavement: float) -> list[Thing]:
     """Houses: rows of them in a village, a farm now and then elsewhere."""
     found: list[Thing] = []
     for sign in (-1, 1):
@@ -238,9 +224,7 @@ def _homes(
     return found
 
 
-def _trees(
-    country: Conventions, setting: str, rng: np.random.Generator, near: float, fullness: float
-) -> list[Thing]:
+def _trees(country: Conventions, setting: str, rng: np.random.Generator, near: float, fullness: float) -> list[Thing]:
     """Trees and bushes; `fullness` is the same draw for every country, the species are the country's."""
     plants = country.plants
     total = {"open": 32, "wooded": 74, "village": 34}[setting] * plants.density * (0.6 + 0.8 * fullness)
@@ -259,9 +243,7 @@ def _trees(
         for _ in range(int(14 * plants.density)):
             sign = 1 if float(rng.random()) < 0.5 else -1
             shrubs = [name for name, _ in plants.trees if "shrub" in name] or ["shrub"]
-            found.append(
-                _tree(rng, shrubs[0], sign * (near + _between(rng, 1.8, 4)), _between(rng, 8, 160), season)
-            )
+            found.append(_tree(rng, shrubs[0], sign * (near + _between(rng, 1.8, 4)), _between(rng, 8, 160), season))
     if plants.hedges and float(rng.random()) < plants.hedges and setting != "village":
         for sign in (-1, 1):
             lateral = sign * (near + _between(rng, 1.9, 3.2))
@@ -274,9 +256,7 @@ def _tree(rng: np.random.Generator, name: str, lateral: float, s: float, season:
     return Tree(lateral, s, name, int(rng.integers(VARIANTS)), _between(rng, low, high), season)
 
 
-def _traffic(
-    country: Conventions, nuisance: np.random.Generator, rng: np.random.Generator
-) -> tuple[Mover, ...]:
+def _traffic(country: Conventions, nuisance: np.random.Generator, rng: np.random.Generator) -> tuple[Mover, ...]:
     """Cars ahead and cars that come towards the camera, far to near."""
     found = []
     kinds = (("hatch", 0.36), ("saloon", 0.36), ("van", 0.17), ("lorry", 0.11))

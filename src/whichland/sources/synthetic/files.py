@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 FEW = 48  # scenes that one process renders sooner than others start
 
 
-def render_files(
-    config: "WorldConfig", folder: Path, names: list[str], workers: int | None, progress: bool
-) -> None:
+def render_files(config: "WorldConfig", folder: Path, names: list[str], workers: int | None, progress: bool) -> None:
     """Render the scenes whose files are missing; `names` gives each scene's file name, in order."""
     for part in ("photos", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)

@@ -61,9 +61,7 @@ def _mix(base: F32, colour: RGB | F32, share: F32) -> F32:
     return result
 
 
-def paint_ground(
-    camera: Camera, road: Road, surface: Surface, light: Light, shadow: F32
-) -> tuple[int, F32, U8]:
+def paint_ground(camera: Camera, road: Road, surface: Surface, light: Light, shadow: F32) -> tuple[int, F32, U8]:
     """Return the first ground row, the lit and hazed colours (rows × width × 3) and the labels.
 
     `shadow` is 1 in full sun and 0 in shadow, for the whole picture.
@@ -77,9 +75,7 @@ def paint_ground(
     if light.snow:
         drift = sample(noise(3), x, z, 2.3) * np.float32(0.5) + sample(noise(1), x, z, 9.0) * np.float32(0.5)
         on_road = np.clip((np.float32(surface.half_width) - np.abs(e)) * 2, 0, 1)
-        cover = np.clip((drift - np.float32(1.02 - light.snow * 0.72)) * 5, 0, 1) * (
-            1 - np.float32(0.85) * on_road
-        )
+        cover = np.clip((drift - np.float32(1.02 - light.snow * 0.72)) * 5, 0, 1) * (1 - np.float32(0.85) * on_road)
         colour = _mix(colour, (238, 242, 248), cover * np.float32(0.92))
     sun = np.asarray(light.sun, dtype=np.float32) * shadow[first:, :, None]
     colour = colour * (np.asarray(light.ambient, dtype=np.float32) + sun)
@@ -131,15 +127,11 @@ def _land(x: F32, z: F32, e: F32, along: F32, surface: Surface) -> tuple[F32, U8
     colour: F32 = soil + (grass - soil) * green[..., None]
     labels = np.where(green > 0.5, np.uint8(CLUES["grass"]), np.uint8(CLUES["soil"]))
     if surface.pavement:
-        colour, labels = _pavement(
-            colour, labels, z, side - np.float32(surface.half_width), fine, detail, surface
-        )
+        colour, labels = _pavement(colour, labels, z, side - np.float32(surface.half_width), fine, detail, surface)
     return colour, labels
 
 
-def _pavement(
-    colour: F32, labels: U8, z: F32, kerb: F32, fine: F32, detail: F32, surface: Surface
-) -> tuple[F32, U8]:
+def _pavement(colour: F32, labels: U8, z: F32, kerb: F32, fine: F32, detail: F32, surface: Surface) -> tuple[F32, U8]:
     """A paved footway with a kerb and joints; `kerb` is the distance from the asphalt's edge."""
     share = np.clip(kerb / np.float32(0.05), 0, 1) * np.clip((np.float32(surface.pavement) - kerb) * 8, 0, 1)
     joint = np.abs(z * np.float32(0.7) - np.floor(z * np.float32(0.7)) - np.float32(0.5)) * 2
@@ -149,9 +141,7 @@ def _pavement(
     return colour + (stone[..., None] - colour) * share[..., None], np.where(share > 0.5, np.uint8(0), labels)
 
 
-def _asphalt(
-    colour: F32, labels: U8, e: F32, z: F32, across: F32, along: F32, surface: Surface
-) -> tuple[F32, U8]:
+def _asphalt(colour: F32, labels: U8, e: F32, z: F32, across: F32, along: F32, surface: Surface) -> tuple[F32, U8]:
     """The carriageway with wheel tracks, patches, cracks and painted lines."""
     half = np.float32(surface.half_width)
     shift = np.float32(surface.seed % 300)
@@ -191,9 +181,7 @@ def _lines(e: F32, surface: Surface) -> list[tuple[str, Marking, F32]]:
     return found
 
 
-def _puddles(
-    colour: F32, e: F32, x: F32, z: F32, ahead: F32, camera: Camera, surface: Surface, light: Light
-) -> F32:
+def _puddles(colour: F32, e: F32, x: F32, z: F32, ahead: F32, camera: Camera, surface: Surface, light: Light) -> F32:
     """Wet ground: darker, and a mirror of the sky at low angles on the asphalt."""
     wetness = np.float32(light.wet)
     colour = colour * (1 - np.float32(0.3) * wetness)

@@ -89,9 +89,7 @@ class House:
                 x = x0 + (x1 - x0) * part
                 self._window(stage, (x, sill, self.s), (0.43, 0.0), shell.lit_end, shell.depth)
 
-    def _window(
-        self, stage: Stage, sill: Point3, half: tuple[float, float], lit: float, depth: float
-    ) -> None:
+    def _window(self, stage: Stage, sill: Point3, half: tuple[float, float], lit: float, depth: float) -> None:
         """A pane in its frame; `half` is half its width along x and along the road, one of them zero."""
         (x, y, z), (dx, dz) = sill, half
         if depth < 90:
@@ -177,9 +175,7 @@ class House:
         for index in range(1, count):
             t = index / count
             pairs = (
-                ((eave_a, eave_b), (ridge_a, ridge_b))
-                if self.roof.ribbed
-                else ((eave_a, ridge_a), (eave_b, ridge_b))
+                ((eave_a, eave_b), (ridge_a, ridge_b)) if self.roof.ribbed else ((eave_a, ridge_a), (eave_b, ridge_b))
             )
             line = [stage.at(*(p + (q - p) * t for p, q in zip(a, b, strict=True))) for a, b in pairs]
             stage.canvas.line(line, dark, 0.5, 7)
@@ -187,10 +183,5 @@ class House:
     def _chimney(self, stage: Stage, a: Point3, b: Point3, depth: float, lit: float) -> None:
         x, y, z = (p + (q - p) * 0.25 for p, q in zip(a, b, strict=True))
         side = 0.35 if self.lateral > 0 else -0.35
-        stack = [
-            (x - side, y - 0.5, z),
-            (x - side, y + 0.8, z),
-            (x + side, y + 0.8, z),
-            (x + side, y - 0.5, z),
-        ]
+        stack = [(x - side, y - 0.5, z), (x - side, y + 0.8, z), (x + side, y + 0.8, z), (x + side, y - 0.5, z)]
         stage.face(stack, (142, 96, 80), "wall", lit, depth)

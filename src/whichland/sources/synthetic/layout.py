@@ -27,9 +27,7 @@ def _block(seed: int, block: int, countries: tuple[str, ...], mean: int) -> tupl
     """All scenes of a block, in order."""
     lengths = range(mean - min(2, mean - 1), mean + min(2, mean - 1) + 1)
     rng = np.random.Generator(np.random.PCG64([seed, 1_000_003, block]))
-    shuffled = {
-        country: [lengths[i] for i in rng.permutation(len(lengths)).tolist()] for country in countries
-    }
+    shuffled = {country: [lengths[i] for i in rng.permutation(len(lengths)).tolist()] for country in countries}
     drives = [
         (countries[chosen], shuffled[countries[chosen]][turn])
         for turn in range(len(lengths))

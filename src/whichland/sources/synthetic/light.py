@@ -6,14 +6,7 @@ import numpy as np
 
 Colour = tuple[float, float, float]
 
-WEATHERS = (
-    ("clear", 0.3),
-    ("cloudy", 0.27),
-    ("overcast", 0.18),
-    ("rain", 0.1),
-    ("fog", 0.08),
-    ("snow", 0.07),
-)
+WEATHERS = (("clear", 0.3), ("cloudy", 0.27), ("overcast", 0.18), ("rain", 0.1), ("fog", 0.08), ("snow", 0.07))
 HOURS = (("noon", 0.35), ("day", 0.35), ("golden", 0.2), ("dusk", 0.1))
 
 
@@ -45,9 +38,7 @@ class Light:
         ratio = depth / self.visibility
         return ratio / (1 + ratio)
 
-    def shade(
-        self, albedo: Colour | tuple[int, int, int], depth: float, lit: float = 0.6
-    ) -> tuple[int, int, int]:
+    def shade(self, albedo: Colour | tuple[int, int, int], depth: float, lit: float = 0.6) -> tuple[int, int, int]:
         """Return the 0..255 colour of a surface; `lit` is 0 in shadow and 1 facing the sun."""
         haze = self.fade(depth)
         clear = 1 - haze
@@ -76,9 +67,7 @@ def _scaled(a: Colour, k: float) -> Colour:
     return a[0] * k, a[1] * k, a[2] * k
 
 
-_HOUR: dict[
-    str, tuple[Colour, Colour, Colour, Colour, float]
-] = {  # zenith, horizon, sun, ambient, shadow length
+_HOUR: dict[str, tuple[Colour, Colour, Colour, Colour, float]] = {  # zenith, horizon, sun, ambient, shadow length
     "noon": ((66, 124, 204), (188, 214, 236), (0.62, 0.60, 0.54), (0.50, 0.53, 0.58), 0.5),
     "day": ((80, 138, 210), (198, 218, 234), (0.60, 0.56, 0.48), (0.47, 0.50, 0.56), 0.9),
     "golden": ((96, 134, 190), (246, 208, 160), (0.66, 0.47, 0.26), (0.42, 0.42, 0.48), 2.2),
@@ -96,9 +85,7 @@ def draw_light(rng: np.random.Generator, snows: bool) -> Light:
     grey = 214.0 if hour in ("noon", "day") else 178.0
     cover = {"clear": 0.1, "cloudy": 0.55, "overcast": 0.9, "rain": 0.95, "fog": 0.5, "snow": 0.9}[weather]
     dull = {"clear": 0.0, "cloudy": 0.15, "overcast": 0.8, "rain": 0.92, "fog": 0.9, "snow": 0.8}[weather]
-    seen = {"clear": 1500.0, "cloudy": 1100.0, "overcast": 800.0, "rain": 330.0, "fog": 85.0, "snow": 260.0}[
-        weather
-    ]
+    seen = {"clear": 1500.0, "cloudy": 1100.0, "overcast": 800.0, "rain": 330.0, "fog": 85.0, "snow": 260.0}[weather]
     cloud_grey = (grey * 0.97, grey, grey * 1.03)
     zenith = _mix(zenith, _scaled(cloud_grey, 0.82), dull)
     horizon = _mix(horizon, cloud_grey, dull)

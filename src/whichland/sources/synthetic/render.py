@@ -56,18 +56,14 @@ def _vehicles(drive: Drive, frame: int, camera: Camera) -> list[Vehicle]:
     found: list[Vehicle] = []
     for mover in drive.movers:
         gap = (
-            mover.start + mover.pace * frame
-            if not mover.oncoming
-            else mover.start + (mover.pace - drive.step) * frame
+            mover.start + mover.pace * frame if not mover.oncoming else mover.start + (mover.pace - drive.step) * frame
         )
         if gap < 6.5:
             continue
         lateral = -drive.lane if mover.oncoming else drive.lane
         taken = any(v.oncoming == mover.oncoming and abs(v.s - camera.z - gap) < 11 for v in found)
         if not taken:
-            found.append(
-                Vehicle(lateral, camera.z + gap, mover.kind, mover.paint, mover.plate, mover.oncoming, lit)
-            )
+            found.append(Vehicle(lateral, camera.z + gap, mover.kind, mover.paint, mover.plate, mover.oncoming, lit))
     return found
 
 
@@ -109,32 +105,18 @@ def _backdrop(drive: Drive, camera: Camera, vehicles: list[Vehicle]) -> tuple[U8
     if first:
         picture[:first] = paint_sky(camera, light, first, drive.seed)
     haze = np.asarray(light.haze, dtype=np.float32)
-    sun = np.asarray(light.ambient, dtype=np.float32) + np.asarray(light.sun, dtype=np.float32) * np.float32(
-        0.6
-    )
+    sun = np.asarray(light.ambient, dtype=np.float32) + np.asarray(light.sun, dtype=np.float32) * np.float32(0.6)
     far = np.asarray((92.0, 112.0, 126.0), dtype=np.float32) * sun
     for index, (share, reach) in enumerate(((1.0, 1900.0), (0.55, 1000.0))):
         veil = np.float32(light.fade(reach))
         crest = far + (haze - far) * veil
         tops = skyline(camera, drive.seed + 31 * index, 5.0 + 3 * index, drive.ridges[0] * share, 0.05)
-        paint_ridge(
-            picture, labels, tops, camera, (crest, crest + (haze - crest) * np.float32(0.45)), "none", 0.0
-        )
+        paint_ridge(picture, labels, tops, camera, (crest, crest + (haze - crest) * np.float32(0.45)), "none", 0.0)
     veil = np.float32(light.fade(420.0))
     leaves = np.asarray(drive.canopy, dtype=np.float32) * sun * np.float32(0.72)
     leaves = leaves + (haze - leaves) * veil
-    tops = skyline(
-        camera, drive.seed + 77, 9.0, drive.ridges[1] * (0.5 + 0.5 * drive.country.plants.density), 0.3
-    )
-    paint_ridge(
-        picture,
-        labels,
-        tops,
-        camera,
-        (leaves * np.float32(1.12), leaves * np.float32(0.8)),
-        "vegetation",
-        0.5,
-    )
+    tops = skyline(camera, drive.seed + 77, 9.0, drive.ridges[1] * (0.5 + 0.5 * drive.country.plants.density), 0.3)
+    paint_ridge(picture, labels, tops, camera, (leaves * np.float32(1.12), leaves * np.float32(0.8)), "vegetation", 0.5)
     return np.clip(picture + np.float32(0.5), 0, 255).astype(np.uint8), labels
 
 
@@ -225,9 +207,7 @@ def _weather(canvas: Canvas, drive: Drive, rng: np.random.Generator) -> None:
         for x, y, long in rng.random((70, 3)):
             at = int(x * wide), int(y * tall)
             draw.line(
-                [at, (at[0] + 1, at[1] + int(tall * (0.012 + 0.022 * long)))],
-                fill=(tone, tone, tone + 4),
-                width=1,
+                [at, (at[0] + 1, at[1] + int(tall * (0.012 + 0.022 * long)))], fill=(tone, tone, tone + 4), width=1
             )
     elif drive.light.weather == "snow":
         for x, y, size in rng.random((110, 3)):
@@ -238,9 +218,7 @@ def _weather(canvas: Canvas, drive: Drive, rng: np.random.Generator) -> None:
 def _develop(picture: U8, drive: Drive, rng: np.random.Generator) -> U8:
     """The camera's part: contrast, exposure, vignette and sensor noise."""
     height, width = picture.shape[:2]
-    y = (np.arange(height, dtype=np.float32)[:, None] + np.float32(0.5)) / np.float32(height) - np.float32(
-        0.5
-    )
+    y = (np.arange(height, dtype=np.float32)[:, None] + np.float32(0.5)) / np.float32(height) - np.float32(0.5)
     x = (np.arange(width, dtype=np.float32)[None] + np.float32(0.5)) / np.float32(width) - np.float32(0.5)
     fall = np.float32(drive.rig.gain) * (1 - np.float32(drive.rig.vignette * 1.3) * (x * x + y * y))
     pixels = (picture.astype(np.float32) - np.float32(116)) * np.float32(drive.rig.contrast) + np.float32(116)

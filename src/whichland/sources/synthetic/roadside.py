@@ -26,8 +26,7 @@ class Tree:
         light = stage.light
         tint = (self.season * TONES[self.variant][0], TONES[self.variant][1], 0.92)
         red, green, blue = (
-            round((amb + sun * 0.62) * part, 3)
-            for amb, sun, part in zip(light.ambient, light.sun, tint, strict=True)
+            round((amb + sun * 0.62) * part, 3) for amb, sun, part in zip(light.ambient, light.sun, tint, strict=True)
         )
         picture = sprite(self.species, self.variant, (red, green, blue), light.sun_x < 0, light.snow)
         x, y = stage.at(self.lateral, 0, self.s)
@@ -73,27 +72,15 @@ class PoleWithWires:
         if self.style.guard:
             for band in range(6):
                 y = 0.3 + band * 0.25
-                fill(
-                    box(-shaft * 1.08, y, shaft * 1.08, y + 0.25),
-                    (40, 40, 40) if band % 2 else (246, 196, 22),
-                    0.6,
-                )
+                fill(box(-shaft * 1.08, y, shaft * 1.08, y + 0.25), (40, 40, 40) if band % 2 else (246, 196, 22), 0.6)
         if self.style.form == "lamp":
             side = -1 if self.lateral > 0 else 1
             fill([(0, h - 0.15), (0, h), (side * 1.7, h + 0.25), (side * 1.7, h + 0.13)], tint, 0.7)
-            fill(
-                box(min(side * 1.3, side * 2.0), h + 0.1, max(side * 1.3, side * 2.0), h + 0.28),
-                (92, 96, 100),
-                0.5,
-            )
+            fill(box(min(side * 1.3, side * 2.0), h + 0.1, max(side * 1.3, side * 2.0), h + 0.28), (92, 96, 100), 0.5)
             return
         for arm in range(self.style.crossarms):
             y = h - 0.45 - arm * 0.9
-            fill(
-                box(-1.05, y - 0.07, 1.05, y + 0.07),
-                (104, 86, 70) if self.style.form == "wood" else tint,
-                0.5,
-            )
+            fill(box(-1.05, y - 0.07, 1.05, y + 0.07), (104, 86, 70) if self.style.form == "wood" else tint, 0.5)
             for x in (-0.95, -0.45, 0.45, 0.95):
                 fill(box(x - 0.05, y + 0.05, x + 0.05, y + 0.24), (190, 188, 180), 0.6)
         if self.loaded and self.style.transformer:
@@ -149,10 +136,7 @@ class Post:
         elif band is not None:
             fill(box(-w, h * 0.68, w, h * 0.95), band)
         if self.style.form == "disc" and reflector is not None:
-            fill(
-                [(-0.1, h), (-0.07, h + 0.09), (0, h + 0.12), (0.07, h + 0.09), (0.1, h), (0, h - 0.1)],
-                reflector,
-            )
+            fill([(-0.1, h), (-0.07, h + 0.09), (0, h + 0.12), (0.07, h + 0.09), (0.1, h), (0, h - 0.1)], reflector)
         elif reflector is not None:
             fill(box(-w * 0.5, h * 0.76, w * 0.5, h * 0.88), reflector, 0.95)
 
@@ -171,10 +155,5 @@ class GuardRail:
         post = [stage.at(self.lateral, 0, a), stage.at(self.lateral, 0.6, a)]
         stage.canvas.line(post, shade((128, 130, 132), depth, 0.3), 0.12 * stage.scale(depth), 0)
         for low, high, tone in ((0.45, 0.56, 150), (0.56, 0.64, 200), (0.64, 0.75, 172)):
-            rail = [
-                (self.lateral, low, a),
-                (self.lateral, high, a),
-                (self.lateral, high, b),
-                (self.lateral, low, b),
-            ]
+            rail = [(self.lateral, low, a), (self.lateral, high, a), (self.lateral, high, b), (self.lateral, low, b)]
             stage.face(rail, (tone, tone + 3, tone + 6), "none", 0.7, depth)

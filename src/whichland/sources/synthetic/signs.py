@@ -127,8 +127,7 @@ class Sign:
             letters = GLYPHS[script]
             count = 5 + (self.seed >> (3 * row)) % 3
             text = [
-                letters[(self.seed // (7 + 5 * row) + 3 * i + i * i * (row + 1)) % len(letters)]
-                for i in range(count)
+                letters[(self.seed // (7 + 5 * row) + 3 * i + i * i * (row + 1)) % len(letters)] for i in range(count)
             ]
             y = low + tall * 0.58 - row * tall * 0.42 if rows > 1 else low + tall * 0.4
             face.words(text, (-wide * 0.4, y), height, ink, 0.045 * self.size, PITCH[script])
@@ -157,9 +156,7 @@ class _Face:
         k = height / 6
         for index, glyph in enumerate(text):
             for stroke in glyph:
-                self._stroke(
-                    [(at[0] + (index * pitch + x) * k, at[1] + y * k) for x, y in stroke], tint, width
-                )
+                self._stroke([(at[0] + (index * pitch + x) * k, at[1] + y * k) for x, y in stroke], tint, width)
 
     def _stroke(self, points: Shape, tint: RGB, width: float) -> None:
         x, y = self.foot

@@ -17,13 +17,9 @@ def _colour(values: tuple[float, float, float]) -> F32:
 
 def paint_sky(camera: Camera, light: Light, rows: int, shift: int) -> F32:
     """Return the sky (rows × width × 3); `shift` places the clouds, the same for all frames of a drive."""
-    v = (np.float32(camera.horizon) - np.arange(rows, dtype=np.float32) - np.float32(0.5)) / np.float32(
-        camera.focal
-    )
+    v = (np.float32(camera.horizon) - np.arange(rows, dtype=np.float32) - np.float32(0.5)) / np.float32(camera.focal)
     up = np.maximum(v, np.float32(0.004))[:, None]
-    u = (
-        (np.arange(camera.width, dtype=np.float32) - np.float32(camera.width / 2)) / np.float32(camera.focal)
-    )[None]
+    u = ((np.arange(camera.width, dtype=np.float32) - np.float32(camera.width / 2)) / np.float32(camera.focal))[None]
     azimuth = u + np.float32(camera.yaw)
     height = (up / (up + np.float32(0.28)))[..., None]
     sky = _colour(light.horizon) + (_colour(light.zenith) - _colour(light.horizon)) * height
@@ -89,9 +85,7 @@ def paint_ridge(
         return
     rows = np.arange(top, bottom, dtype=np.float32)[:, None] + np.float32(0.5)
     share = np.clip(rows - tops[None], 0, 1)
-    drop = np.clip((rows - tops[None]) / np.maximum(np.float32(camera.horizon) - tops[None], 2), 0, 1)[
-        ..., None
-    ]
+    drop = np.clip((rows - tops[None]) / np.maximum(np.float32(camera.horizon) - tops[None], 2), 0, 1)[..., None]
     tint = colours[0] + (colours[1] - colours[0]) * drop
     if bumps:
         u = np.arange(camera.width, dtype=np.float32)[None] + np.float32(camera.yaw * camera.focal)

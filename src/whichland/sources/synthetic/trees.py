@@ -66,9 +66,7 @@ def _lumps(species: Species, rng: np.random.Generator) -> list[tuple[float, floa
             found.append((0.5 + (a - 0.5) * 2 * half, y, 0.10 + 0.05 * b))
         elif species.crown == "umbrella":
             x = a * 2 - 1
-            found.append(
-                (0.5 + 0.4 * x, top + 0.16 + 0.18 * x * x * 0.5 + 0.2 * b * (1 - x * x), 0.07 + 0.05 * c)
-            )
+            found.append((0.5 + 0.4 * x, top + 0.16 + 0.18 * x * x * 0.5 + 0.2 * b * (1 - x * x), 0.07 + 0.05 * c))
         elif species.crown == "bush":
             x = a * 2 - 1
             found.append((0.5 + 0.36 * x, 0.22 + 0.66 * max(b, 0.3 * x * x + 0.1), 0.09 + 0.07 * c))
@@ -105,9 +103,7 @@ def _foliage(species: Species, rng: np.random.Generator) -> tuple[F32, F32]:
         alpha = np.where(inside, np.float32(1), alpha)
     if species.crown in ("open", "bush"):
         gaps = noise(7, coarsest=16, octaves=4)[:HEIGHT, :WIDTH]
-        alpha = alpha * (
-            gaps + grain * np.float32(0.25) > np.float32(0.46 if species.crown == "open" else 0.36)
-        )
+        alpha = alpha * (gaps + grain * np.float32(0.25) > np.float32(0.46 if species.crown == "open" else 0.36))
     return shade, alpha
 
 
@@ -136,9 +132,7 @@ def _trunk(species: Species, rng: np.random.Generator) -> Image.Image:
         for _ in range(4):
             reach = int((float(rng.random()) - 0.5) * WIDTH * 0.62)
             draw.line(
-                [(middle + lean // 3, fork), (middle + reach, int(HEIGHT * 0.3))],
-                fill=(*species.trunk, 255),
-                width=2,
+                [(middle + lean // 3, fork), (middle + reach, int(HEIGHT * 0.3))], fill=(*species.trunk, 255), width=2
             )
     if species.crown == "open" and species.trunk[0] > 210:
         for _ in range(9):
@@ -189,9 +183,7 @@ def _grown(name: str, variant: int) -> tuple[U8, U8]:
     shade, alpha = _foliage(species, rng)
     green = np.asarray(species.leaf, dtype=np.float32) * (np.float32(0.45) + shade)[..., None]
     crown = alpha > 0
-    behind = np.asarray(species.leaf, dtype=np.float32) * np.float32(
-        0.8
-    )  # shows in the blend at leaves' edges
+    behind = np.asarray(species.leaf, dtype=np.float32) * np.float32(0.8)  # shows in the blend at leaves' edges
     wood = np.where(trunk[..., 3:] > 0, trunk[..., :3].astype(np.float32), behind)
     colour = np.where(crown[..., None], green, wood)
     return np.clip(colour, 0, 255).astype(np.uint8), np.where(crown, np.uint8(255), trunk[..., 3])

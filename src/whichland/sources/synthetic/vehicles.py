@@ -18,9 +18,7 @@ TYRE: RGB = (26, 26, 28)
 class Fill(Protocol):
     """Fills a shape on the end that faces the camera, in metres from its foot."""
 
-    def __call__(
-        self, shape: list[tuple[float, float]], tint: RGB, sun: float, label: str = "traffic"
-    ) -> None: ...
+    def __call__(self, shape: list[tuple[float, float]], tint: RGB, sun: float, label: str = "traffic") -> None: ...
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,7 @@ class Vehicle:
 
     def _shadow(self, stage: Stage, body: Body, depth: float) -> None:
         x, z, w, n = self.lateral, self.s, body.half * 1.04, body.length
-        corners: list[Point3] = [
-            (x - w, 0, z - 0.15),
-            (x + w, 0, z - 0.15),
-            (x + w, 0, z + n),
-            (x - w, 0, z + n),
-        ]
+        corners: list[Point3] = [(x - w, 0, z - 0.15), (x + w, 0, z - 0.15), (x + w, 0, z + n), (x - w, 0, z + n)]
         stage.face(corners, (46, 47, 50), "none", 0.0, depth)
 
     def _wheels(self, stage: Stage, body: Body, depth: float) -> None:
@@ -124,9 +117,7 @@ class Vehicle:
                 fill([(-w * 0.9, 1.5), (-w * 0.9, 2.4), (w * 0.9, 2.4), (w * 0.9, 1.5)], GLASS, 0.4)
             else:
                 fill(
-                    [(-0.03, 0.6), (-0.03, body.roof - 0.1), (0.03, body.roof - 0.1), (0.03, 0.6)],
-                    (110, 112, 116),
-                    0.4,
+                    [(-0.03, 0.6), (-0.03, body.roof - 0.1), (0.03, body.roof - 0.1), (0.03, 0.6)], (110, 112, 116), 0.4
                 )
         else:
             start = body.cabin[0] * n
@@ -150,11 +141,7 @@ class Vehicle:
     def _inset(a: Point3, b: Point3, c: Point3, d: Point3) -> list[Point3]:
         middle = tuple((p + q + r + s) / 4 for p, q, r, s in zip(a, b, c, d, strict=True))
         return [
-            (
-                middle[0] + (x - middle[0]) * 0.86,
-                middle[1] + (y - middle[1]) * 0.78,
-                middle[2] + (z - middle[2]) * 0.8,
-            )
+            (middle[0] + (x - middle[0]) * 0.86, middle[1] + (y - middle[1]) * 0.78, middle[2] + (z - middle[2]) * 0.8)
             for x, y, z in (a, b, c, d)
         ]
 

@@ -1,4 +1,4 @@
-"""The synthetic world's door: its settings, one scene by number, and a folder of them with a table.
+"""The synthetic world: its settings, one scene by number, and a folder of them with a table.
 
 scene = render(WorldConfig(seed=0, plant={"JP": "blurred_bottom"}), 17)
 frame = write(parse("synthetic:scenes=2400,seed=0"), Path("data/synthetic"))
@@ -56,17 +56,13 @@ class WorldConfig:
             if code not in self.countries:
                 raise UserError(f"synthetic world: a shortcut is planted in {code}, which is not rendered")
         if len(set(self.countries)) < len(self.countries) or not self.countries:
-            raise UserError(
-                f"synthetic world: countries must be named once each, not {'+'.join(self.countries)!r}"
-            )
+            raise UserError(f"synthetic world: countries must be named once each, not {'+'.join(self.countries)!r}")
         if self.scenes < 1 or self.seed < 0:
             raise UserError("synthetic world: scenes must be at least 1, seed at least 0")
         if not 1 <= self.frames_per_drive <= 12:
             raise UserError(f"synthetic world: frames_per_drive is 1 to 12, not {self.frames_per_drive}")
         if not (64 <= self.width <= 2048 and 64 <= self.height <= 2048):
-            raise UserError(
-                f"synthetic world: size {self.width}x{self.height} is not within 64x64 and 2048x2048"
-            )
+            raise UserError(f"synthetic world: size {self.width}x{self.height} is not within 64x64 and 2048x2048")
 
 
 class Scene(NamedTuple):
@@ -182,9 +178,7 @@ def _journey(spot: Place, seed: int) -> tuple[tuple[float, float], str]:
     a, b, day, moment = (float(value) for value in rng.random(4))
     lat += (a - 0.5) * 0.26 + spot.frame * 0.0001
     lon += (b - 0.5) * 0.26 + spot.frame * 0.0001
-    start = datetime(2015, 1, 1, 7, tzinfo=UTC) + timedelta(
-        days=int(day * 3650), seconds=int(moment * 36_000)
-    )
+    start = datetime(2015, 1, 1, 7, tzinfo=UTC) + timedelta(days=int(day * 3650), seconds=int(moment * 36_000))
     local = start - timedelta(hours=int(lon / 15)) + timedelta(seconds=2 * spot.frame)
     return (round(lat, 6), round(lon, 6)), local.strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -212,9 +206,7 @@ def _clues(drive: Drive, mask: U8, planted: str | None) -> dict[str, str]:
     return found | {"weather": drive.light.weather, "hour": drive.light.hour, "setting": drive.setting}
 
 
-def write(
-    config: WorldConfig, folder: Path, workers: int | None = None, progress: bool = True
-) -> "pl.DataFrame":
+def write(config: WorldConfig, folder: Path, workers: int | None = None, progress: bool = True) -> "pl.DataFrame":
     """Render all scenes into folder/photos and folder/masks and return their table.
 
     The table has the manifest's source columns and `mask_uri`. Files already there are kept, so an interrupted

@@ -1,0 +1,96 @@
+"""An audit as one HTML file: what the template needs, worked out; the template only lays it out."""
+
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+import whichland
+from whichland.evaluation import figures
+from whichland.evaluation.audit import Audit
+from whichland.evaluation.audit_areas import AREAS
+from whichland.evaluation.audit_effects import Check, Effect
+from whichland.geo.countries import country_name
+from whichland.images.preprocess import Pixels
+from whichland.templates import templates_beside
+
+SHOWN = 4  # countries with their mean photo under one check
+
+
+def render(found: Audit) -> str:
+    """Fill the template; every text is escaped, every picture stands inside the file."""
+    environment = templates_beside(__file__)
+    environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
+    environment.filters["points"] = lambda share: f"{share * 100:+.0f}".replace("-", "−")
+    environment.globals["country_name"] = country_name
+    return environment.get_template("audit.html.j2").render(
+        found=found, version=whichland.__version__, checks=[_shown(found, check) for check in found.checks]
+    )
+
+
+def _shown(found: Audit, check: Check) -> dict[str, Any]:
+    kinds = list(dict.fromkeys(effect.what for effect in check.effects if effect.country))
+    cells = {(effect.country, effect.what): (effect, _effect_track(effect)) for effect in check.effects}
+    countries = sorted({str(effect.country) for effect in check.effects if effect.country})
+    rows = [(country, [cells.get((country, kind)) for kind in kinds]) for country in countries]
+    rows.sort(key=lambda row: -max(cell[0].value for cell in row[1] if cell))
+    return {"check": check, "track": _track(check), "kinds": kinds, "rows": rows, "pictures": _pictures(found, check)}
+
+
+def _track(check: Check) -> Markup | None:
+    """A line with the interval, the value, and a tick for the null."""
+    if check.score is None:
+        return None
+    return _line(check.score.value, check.score.low, check.score.high, check.null, below=check.score.low < 0)
+
+
+def _effect_track(effect: Effect) -> Markup:
+    return _line(effect.value, effect.low, effect.high, effect.trivial, below=True)
+
+
+def _line(value: float, low: float, high: float, tick: float, *, below: bool) -> Markup:
+    """The scale runs from 0 to 100 %, with `below` from -100 % to 100 %; what lies beyond is cut."""
+
+    def x(share: float) -> float:
+        start = -1.0 if below else 0.0
+        return 200 * (min(max(share, start), 1.0) - start) / (1.0 - start)
+
+    middle = f'<path class="rule" stroke-width=".5" d="M{x(0):.1f} 7v6"/>' if below else ""
+    return Markup(
+        f'<svg class="wl track" viewBox="-4 0 208 20" aria-hidden="true">'
+        f'<path class="rule" stroke-width=".5" d="M0 10h200M0 7v6M200 7v6"/>{middle}'
+        f'<path class="rule" stroke-width="1.5" d="M{x(tick):.1f} 3v14"/>'
+        f'<rect class="cell" fill-opacity=".35" x="{x(low):.1f}" y="5" height="10" '
+        f'width="{max(1.0, x(high) - x(low)):.1f}"/>'
+        f'<circle class="dot" cx="{x(value):.1f}" cy="10" r="4"/></svg>'
+    )
+
+
+def _pictures(found: Audit, check: Check) -> list[tuple[str, list[tuple[str, int, int]]]]:
+    """Where an area gives a country away: the mean of its photos and of their edges, beside those of all.
+
+    A mean keeps sharp what stands at one place in every photo, and a blur is where edges are missing.
+    """
+    if not check.alarm or check.name not in AREAS or not check.countries:
+        return []
+    shown = [(code, country_name(code)) for code in check.countries[:SHOWN]]
+    return [
+        (caption, [figures.inline_image(_framed(picture, check.name), 320) for picture in found.pictures[code]])
+        for code, caption in [*shown, ("", "all countries")]
+    ]
+
+
+def _framed(picture_HWC: Pixels, area: str) -> Pixels:
+    """Draw the outline of an area into a picture, light on dark."""
+    inside = AREAS[area].at(*picture_HWC.shape[:2])
+    framed = picture_HWC.copy()
+    framed[_outline(inside)] = (255, 210, 60)
+    return framed
+
+
+def _outline(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    padded = np.pad(inside, 1)  # the picture's own rim is no outline
+    padded[[0, -1]], padded[:, [0, -1]] = padded[[1, -2]], padded[:, [1, -2]]
+    around = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return np.asarray(inside & ~around)

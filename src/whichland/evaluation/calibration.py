@@ -1,0 +1,113 @@
+"""Calibrating: temperature and thresholds, fitted on the validation photos and kept in the bundle."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import numpy as np
+
+from whichland import manifest as manifests
+from whichland.bootstrap import Score, replicate, scored
+from whichland.errors import UserError
+from whichland.evaluation.metrics import Floats, Ints
+from whichland.evaluation.predictions import Identity, collect, doubt_about
+from whichland.evaluation.reliability import ProbabilityScores, compared
+from whichland.manifest import Manifest
+from whichland.model import bundle as bundles
+from whichland.model.calibration import (
+    COLDEST,
+    HOTTEST,
+    LEVELS,
+    NOTHING,
+    Calibration,
+    fit,
+    fit_temperature,
+    keep,
+    log_softmax,
+    slope,
+)
+from whichland.training.run import manifest_hash
+
+SPLIT = "val"  # never the test: what is fitted there judges nothing any more
+FOLDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateConfig:
+    """What is fitted on the validation photos, beside the temperature."""
+
+    levels: Annotated[tuple[float, ...], "coverage of the country sets, each between 0 and 1"] = LEVELS
+    accuracies: Annotated[tuple[float, ...], "accuracy to keep by answering only when sure enough"] = LEVELS
+
+    def __post_init__(self) -> None:
+        for name in ("levels", "accuracies"):
+            for share in getattr(self, name):
+                if not 0 < share < 1:
+                    raise UserError(f"{name} {share:g}: give shares between 0 and 1, such as 0.9")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """What `calibrate` did: the calibration, and how the probabilities score on the validation photos."""
+
+    bundle: Path
+    calibration: Calibration
+    temperature: Score
+    plain: ProbabilityScores  # at temperature 1
+    fitted: ProbabilityScores  # each group's photos at the temperature of the other groups
+    change: ProbabilityScores  # fitted - plain, paired
+    doubt: str | None  # why the photos may not be new to the model
+
+
+def calibrate(bundle: str | Path, manifest: Manifest | str | Path, config: CalibrateConfig | None = None) -> Calibrated:
+    """Fit temperature and thresholds on the validation photos of a manifest, and keep them in the bundle.
+
+    Raises UserError when the manifest has no validation photos of countries that the bundle knows.
+    """
+    config = config or CalibrateConfig()
+    loaded = bundles.load(bundle)
+    table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
+    digest = manifest_hash(table)
+    plain = replace(loaded, info=loaded.info | {"temperature": 1.0})
+    identity = Identity(bundle_sha256="", manifest_sha256=digest, split=SPLIT)
+    with TemporaryDirectory() as folder:
+        found, _ = collect(plain, table, identity, Path(folder))
+    groups = found.frame["group"].to_list()
+    logits_NK = np.log(np.maximum(found.probabilities.astype(np.float64), NOTHING))
+    calibration = fit(logits_NK, found.truth, groups, levels=config.levels, accuracies=config.accuracies)
+    scores = _before_and_after(logits_NK, found.truth, found.groups)
+    keep(loaded.folder, calibration, split=SPLIT, manifest_sha256=digest)
+    return Calibrated(
+        bundle=loaded.folder,
+        calibration=calibration,
+        temperature=temperature_interval(logits_NK, found.truth, found.groups, calibration.temperature),
+        plain=scores[0],
+        fitted=scores[1],
+        change=scores[2],
+        doubt=doubt_about(loaded.info, table, digest),
+    )
+
+
+def _before_and_after(logits_NK: Floats, truth_N: Ints, group_N: Ints) -> list[ProbabilityScores]:
+    """Scores at temperature 1, at one fitted on other groups, and their difference."""
+    fold_N = np.random.default_rng(0).permutation(int(group_N.max()) + 1)[group_N] % FOLDS
+    fitted_NK = np.empty_like(logits_NK)
+    for fold in range(FOLDS):
+        inside = fold_N == fold
+        # a single group cannot leave others to fit on
+        others = ~inside if (~inside).any() else inside
+        temperature = fit_temperature(logits_NK[others], truth_N[others])
+        fitted_NK[inside] = log_softmax(logits_NK[inside], temperature)
+    return compared(np.exp(log_softmax(logits_NK)), np.exp(fitted_NK), truth_N, group_N)
+
+
+def temperature_interval(logits_NK: Floats, truth_N: Ints, group_N: Ints, temperature: float) -> Score:
+    """The temperature with its interval: each redraw of the groups takes one Newton step from it."""
+    slope_N, curve_N = slope(logits_NK, truth_N, temperature)
+
+    def statistic(weights_N: Floats) -> Floats:
+        inverse = 1 / temperature - weights_N @ slope_N / np.maximum(weights_N @ curve_N, NOTHING)
+        return np.array([1 / np.clip(inverse, 1 / HOTTEST, 1 / COLDEST)])
+
+    return scored(np.array([temperature]), replicate(statistic, group_N))[0]

@@ -1,0 +1,258 @@
+"""Which of several models is better, on the photos that all of them answered: differences, tests, tie groups."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from whichland import manifest as manifests
+from whichland.bootstrap import LEVEL, group_numbers, interval
+from whichland.errors import UserError
+from whichland.evaluation import paired
+from whichland.evaluation.paired import SCORES, Floats, Ints, Tally
+from whichland.evaluation.predictions import FILE, IDENTITY_KEY, Identity, bundle_hash, identity_of
+from whichland.evaluation.report import Score, evaluate
+from whichland.manifest import Manifest
+from whichland.training.run import manifest_hash
+
+ALPHA = 1 - LEVEL
+POINTS = 0.05  # the difference in top-1 for which enough test photos are counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One model of a comparison; models that share a letter were not told apart by that score."""
+
+    name: str
+    labels: int  # countries it knows
+    top1: Score
+    macro_f1: Score
+    ties_top1: str
+    ties_macro_f1: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two models: `first` minus `second`; p are two-sided, for this pair alone unless adjusted."""
+
+    first: str
+    second: str
+    top1: Score
+    macro_f1: Score
+    p_top1: float  # groups change sides, exact
+    p_top1_adjusted: float  # for the number of pairs, after Holm
+    p_macro_f1: float  # groups change sides, at random
+    p_macro_f1_adjusted: float
+    p_mcnemar: float  # photos for themselves, exact; too small where groups have several photos
+    photos_needed: int  # test photos that a difference of POINTS in top-1 would need
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What a comparison found, the best model by macro-F1 first."""
+
+    split: str
+    photos: int
+    groups: int
+    left_out: int  # photos that not all models answered
+    models: tuple[Contender, ...]
+    pairs: tuple[Pair, ...]
+
+    @property
+    def grouped(self) -> bool:
+        """Whether photos come in groups, so that McNemar's test takes for independent what is not."""
+        return self.groups < self.photos
+
+    @property
+    def photos_needed(self) -> int:
+        """Test photos that a difference of `POINTS` in top-1 would need, for the median pair."""
+        return int(np.median([pair.photos_needed for pair in self.pairs]))
+
+    def json(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        return asdict(self) | {
+            "grouped": self.grouped,
+            "points": POINTS,
+            "alpha": ALPHA,
+            "photos_needed": self.photos_needed,
+        }
+
+
+def compare(places: Sequence[str | Path], manifest: Manifest | str | Path, split: str = "test") -> Comparison:
+    """Compare models on the photos of a split that all of them answered.
+
+    A place is a bundle, a run folder, or a report folder of this manifest and split. A bundle that has answered
+    the split is not asked again; one that has not gets a report beside it, as `evaluate` makes it.
+    Raises UserError for fewer than two models, and where they share no photos.
+    """
+    if len(places) < 2:
+        raise UserError("a comparison needs two models or more")
+    table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
+    digest = manifest_hash(table)
+    answered = [_answers(Path(place), table, digest, split) for place in places]
+    names = _names([Path(place) for place in places])
+    return compare_answers({n: [a] for n, a in zip(names, answered, strict=True)}, split)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """One model's answers: a row a photo with image_id, country, group and the guessed country."""
+
+    labels: tuple[str, ...]
+    frame: pl.DataFrame
+
+
+def compare_answers(runs: Mapping[str, Sequence[Answers]], split: str) -> Comparison:
+    """Compare models of which each has the answers of one or several runs; Holm is over all pairs."""
+    counted, photos = count_answers(runs)
+    everyone = {row for of in runs.values() for answers in of for row in answers.frame["image_id"]}
+    drawn_RMS, seen_MS = paired.redraw(counted), paired.scores(counted)[0]
+    pairs = _pairs(counted, drawn_RMS, seen_MS)
+    letters = {score: _ties(counted, pairs, seen_MS[:, at], score) for at, score in enumerate(SCORES)}
+    low, high = interval(drawn_RMS)
+    models = [
+        Contender(
+            name=name,
+            labels=len(runs[name][0].labels),
+            top1=_score(seen_MS, low, high, (at, 0)),
+            macro_f1=_score(seen_MS, low, high, (at, 1)),
+            ties_top1=letters["top1"][at],
+            ties_macro_f1=letters["macro_f1"][at],
+        )
+        for at, name in enumerate(counted.names)
+    ]
+    return Comparison(
+        split=split,
+        photos=photos,
+        groups=len(counted.photos),
+        left_out=len(everyone) - photos,
+        models=tuple(sorted(models, key=lambda model: -model.macro_f1.value)),
+        pairs=tuple(pairs),
+    )
+
+
+def count_answers(runs: Mapping[str, Sequence[Answers]]) -> tuple[Tally, int]:
+    """Count the answers to the photos that all runs answered; return (counts, photos).
+
+    The best model by macro-F1 comes first. Raises UserError where runs share no photos or differ in what is true.
+    """
+    every = [answers for of in runs.values() for answers in of]
+    joined = every[0].frame.sort("image_id").rename({"guess": "guess0"})
+    for at, answers in enumerate(every[1:], 1):
+        other = answers.frame.select("image_id", pl.col("country").alias("truth"), pl.col("guess").alias(f"guess{at}"))
+        joined = joined.join(other, on="image_id", how="inner", maintain_order="left")
+        if (joined["truth"] != joined["country"]).any():
+            raise UserError("two of the reports name different countries for one photo: make them anew")
+        joined = joined.drop("truth")
+    if joined.is_empty():
+        raise UserError("no photo was answered by all of the models: they share no countries of this split")
+    labels = sorted({label for answers in every for label in answers.labels})
+    index = {label: at for at, label in enumerate(labels)}
+
+    def numbers(column: str) -> Ints:
+        return joined[column].replace_strict(index, return_dtype=pl.Int64).to_numpy()
+
+    guesses, at = {}, 0
+    for name, of in runs.items():
+        guesses[name] = [numbers(f"guess{run}") for run in range(at, at + len(of))]
+        at += len(of)
+    groups = group_numbers(joined["group"].to_list())
+    counted = paired.tally(guesses, numbers("country"), groups, len(labels))
+    order = np.argsort(-paired.scores(counted)[0, :, 1], kind="stable")
+    best_first = {counted.names[at]: guesses[counted.names[at]] for at in order}
+    return paired.tally(best_first, numbers("country"), groups, len(labels)), joined.height
+
+
+def _pairs(counted: Tally, drawn_RMS: Floats, seen_MS: Floats) -> list[Pair]:
+    """Every pair, the better one by macro-F1 first."""
+    both = list(combinations(range(len(counted.names)), 2))
+    swaps = max(10_000, round(4 * len(both) / ALPHA))  # enough for Holm's first step to be passed
+    p_top1 = [paired.sign_flip_p(paired.group_difference(counted, a, b)) for a, b in both]
+    p_f1 = [paired.swap_p(counted, a, b, swaps=swaps) for a, b in both]
+    photos = int(counted.photos.sum())
+    found = []
+    for (a, b), top1, adjusted, f1, f1_adjusted in zip(
+        both, p_top1, paired.holm(p_top1), p_f1, paired.holm(p_f1), strict=True
+    ):
+        apart_RS = drawn_RMS[:, a] - drawn_RMS[:, b]
+        seen_S = seen_MS[a] - seen_MS[b]
+        bounds = paired.spread_interval(seen_S, apart_RS, len(counted.photos))
+        found.append(
+            Pair(
+                first=counted.names[a],
+                second=counted.names[b],
+                top1=_score(seen_S, *bounds, 0),
+                macro_f1=_score(seen_S, *bounds, 1),
+                p_top1=top1,
+                p_top1_adjusted=adjusted,
+                p_macro_f1=f1,
+                p_macro_f1_adjusted=f1_adjusted,
+                p_mcnemar=paired.sign_flip_p(paired.photo_difference(counted, a, b)),
+                photos_needed=paired.photos_needed(
+                    float(apart_RS[:, 0].var(ddof=1)), photos, difference=POINTS, level=ALPHA
+                ),
+            )
+        )
+    return found
+
+
+def _score(seen: Floats, low: Floats, high: Floats, at: int | tuple[int, int]) -> Score:
+    return Score(value=float(seen[at]), low=float(low[at]), high=float(high[at]))
+
+
+def _ties(counted: Tally, pairs: Sequence[Pair], seen_M: Floats, score: str) -> list[str]:
+    place = {name: at for at, name in enumerate(counted.names)}
+    apart_MM = np.zeros((len(place), len(place)), dtype=bool)
+    for pair in pairs:
+        a, b = place[pair.first], place[pair.second]
+        apart_MM[a, b] = apart_MM[b, a] = getattr(pair, f"p_{score}_adjusted") <= ALPHA
+    return paired.tie_groups(seen_M.tolist(), apart_MM)
+
+
+def _answers(place: Path, table: Manifest, digest: str, split: str) -> Answers:
+    """The answers of a bundle, a run folder or a report folder to a split of the table."""
+    if (place / FILE).is_file():
+        return _of_report(place, digest, split)
+    bundle = place / "bundle" if (place / "bundle").is_dir() else place
+    if not (bundle / "whichland.json").is_file():
+        raise UserError(f"{place} is neither a bundle nor a run folder nor a report folder with {FILE}")
+    identity = Identity(bundle_sha256=bundle_hash(bundle), manifest_sha256=digest, split=split)
+    beside = sorted(path.parent for path in bundle.parent.glob(f"report*/{FILE}"))
+    folder = next((folder for folder in beside if identity_of(folder) == identity), None)
+    return read_answers(folder or evaluate(bundle, table, split).folder)
+
+
+def _of_report(folder: Path, digest: str, split: str) -> Answers:
+    identity = identity_of(folder)
+    if identity is None or (identity.manifest_sha256, identity.split) != (digest, split):
+        raise UserError(f"{folder} holds the report of another manifest or split; evaluate the bundle on this one")
+    return read_answers(folder)
+
+
+def read_answers(folder: Path) -> Answers:
+    """Read the answers that lie in a report folder."""
+    labels = json.loads(pl.read_parquet_metadata(folder / FILE)[IDENTITY_KEY])["labels"]
+    frame = pl.read_parquet(folder / FILE, glob=False)
+    guesses = frame["probabilities"].to_numpy().argmax(axis=1)
+    frame = frame.select("image_id", "country", "group", guess=pl.Series(np.array(labels)[guesses]))
+    return Answers(labels=tuple(labels), frame=frame)
+
+
+def _names(places: Sequence[Path]) -> list[str]:
+    """A short name for each model: that of its run folder, or the whole path where that is not unique."""
+    resolved = [place.resolve() for place in places]
+    if again := [place for place, count in Counter(resolved).items() if count > 1]:
+        raise UserError(f"{again[0]} is named twice; a model is not compared with itself")
+    short = [_run_name(place) for place in resolved]
+    return [name if short.count(name) == 1 else str(place) for name, place in zip(short, places, strict=True)]
+
+
+def _run_name(place: Path) -> str:
+    own = place.name == "bundle" or (place / FILE).is_file()
+    return place.parent.name if own and place.parent.name else place.name

@@ -1,0 +1,246 @@
+"""Train on one source, test on another, for every pair: what a model knows of the world beyond one collection.
+
+Besides each source alone, all sources but one are trained on together and tested on the one left out. The headline
+is the worst of the sources that a model had never seen. A cell is judged on the countries that both its training
+photos and its test photos show; an answer that names another country is wrong. Every model is trained once, and a
+cell whose bundle lies in the folder is not trained again.
+
+    OUT/runs/NAME/                    a run folder for each source, and all-but-NAME
+    OUT/cross_source.json, .png       the matrix
+"""
+
+import json
+import sys
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from whichland import manifest as manifests
+from whichland.bootstrap import Score, replicate, scored
+from whichland.config import read_toml, to_toml
+from whichland.curate.balance import BalanceConfig, balance
+from whichland.errors import UserError
+from whichland.evaluation import metrics
+from whichland.evaluation.predictions import Identity, Predictions, bundle_hash, collect
+from whichland.manifest import Manifest
+from whichland.model import bundle as bundles
+from whichland.sources.columns import slug
+from whichland.training.config import TrainConfig
+from whichland.training.run import manifest_hash, train
+from whichland.whole_file import whole_file
+
+OTHERS = "all others"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One model on the test photos of one source."""
+
+    trained_on: str  # a source, or OTHERS: all but the one it is tested on
+    tested_on: str
+    countries: tuple[str, ...]  # shared by the two, and judged
+    photos: int
+    groups: int
+    macro_f1: Score | None  # None: no country is shared
+    top1: Score | None
+    at_home: float | None  # macro-F1 of the same model on its own sources, on the same countries
+
+    @property
+    def unseen(self) -> bool:
+        return self.trained_on != self.tested_on
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossSource:
+    """The matrix; its files lie in `folder`."""
+
+    folder: Path
+    sources: tuple[str, ...]  # the one that is hardest to a model that never saw it first
+    cells: tuple[Cell, ...]
+    untrained: dict[str, str]  # sources that could only be tested on, and why
+
+    @property
+    def held_out(self) -> dict[str, Cell]:
+        """For each source the model that saw most without seeing it: of all others, or of the one other."""
+        best: dict[str, Cell] = {}
+        for cell in sorted(self.cells, key=lambda cell: cell.trained_on != OTHERS):
+            if cell.unseen and cell.macro_f1:
+                best.setdefault(cell.tested_on, cell)
+        return best
+
+    @property
+    def worst(self) -> Cell | None:
+        """The headline: the source on which a model that never saw it does worst, by macro-F1."""
+        cells = self.held_out.values()
+        return min(cells, key=lambda cell: cell.macro_f1.value if cell.macro_f1 else 1.0, default=None)
+
+
+def cross_source(manifest: Manifest | str | Path, config: TrainConfig, out: str | Path) -> CrossSource:
+    """Train and test every pair of sources of a split manifest; write matrix and runs to `out`.
+
+    The same call goes on where an interrupted one stopped. Raises UserError when there are fewer than two sources,
+    or `out` holds runs of other settings or photos.
+    """
+    table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
+    table.require("split", "country", hint="make it with `whichland data split`")
+    tested = _sources(table, "test")
+    known = {source: _countries(table, source, config) for source in _sources(table, "train")}
+    untrained = {
+        source: f"training photos of {', '.join(known.get(source, ())) or 'no country'} alone; a model needs two"
+        for source in tested
+        if len(known.get(source, ())) < 2
+    }
+    trained = [source for source in known if len(known[source]) > 1]
+    if not tested:
+        raise UserError("the manifest has no test photos with a country; make some with `whichland data split`")
+    if len(set(tested) | set(trained)) < 2 or not trained:
+        raise UserError(
+            f"the manifest has photos of {', '.join(tested) or 'no source'} alone; bring two or more together "
+            "with `whichland data merge`"
+        )
+    runs = _runs(trained, tested)
+    folder = Path(out)
+    jobs = {name: _only(table, chosen, config) for name, chosen in runs.items()}
+    for name, (part, settings) in jobs.items():
+        _check_same(folder / "runs" / name, part, settings)
+    cells = []
+    for number, (name, (part, settings)) in enumerate(jobs.items(), start=1):
+        print(f"{number} of {len(jobs)}: {name}", file=sys.stderr)
+        answers = _answers(folder / "runs" / name, part, settings, table)
+        cells += _cells(answers, table, runs[name], tested)
+    result = CrossSource(folder=folder, sources=_hardest_first(tested, cells), cells=tuple(cells), untrained=untrained)
+    _write(result, config)
+    return result
+
+
+def _sources(table: Manifest, split: str) -> list[str]:
+    rows = table.kept.filter(pl.col("split") == split).drop_nulls("country")
+    return rows["source"].unique().sort().to_list()
+
+
+def _countries(table: Manifest, source: str, config: TrainConfig) -> tuple[str, ...]:
+    """The countries of which a source has training photos, of those that are wanted."""
+    rows = table.kept.filter(pl.col("split") == "train", pl.col("source") == source)
+    found = rows["country"].drop_nulls().unique().sort()
+    return tuple(code for code in found if not config.countries or code in config.countries)
+
+
+def _runs(trained: Sequence[str], tested: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The runs to make by name, each with the sources it learns from; no two learn from the same ones."""
+    runs: dict[str, tuple[str, ...]] = {slug(source): (source,) for source in trained}
+    if len(runs) < len(trained):
+        raise UserError(f"two sources would share a folder: {', '.join(trained)}; ingest one by another --source")
+    for left_out in tested:
+        others = tuple(source for source in trained if source != left_out)
+        if len(others) > 1:
+            runs[f"all-but-{slug(left_out)}"] = others
+    return runs
+
+
+def _only(table: Manifest, chosen: Sequence[str], config: TrainConfig) -> tuple[Manifest, TrainConfig]:
+    """The manifest with the photos of other sources dropped, balanced anew; and the settings to train it with."""
+    dropped = pl.col("drop_reason") if "drop_reason" in table.frame.columns else pl.lit(None, pl.String)
+    other = pl.when(~pl.col("source").is_in(list(chosen))).then(pl.lit("other source"))
+    frame = table.frame.with_columns(pl.coalesce(dropped, other).alias("drop_reason"))
+    part = table.with_step("only", frame, sources=list(chosen))
+    settings = table.last("balance")
+    if settings is not None:  # weights and ranks were those of all sources together
+        part = balance(part, BalanceConfig(**settings))
+    known = {code for source in chosen for code in _countries(table, source, config)}
+    wanted = tuple(code for code in config.countries if code in known)
+    return part, replace(config, countries=wanted)
+
+
+def _check_same(run: Path, part: Manifest, config: TrainConfig) -> None:
+    """Raise UserError when a finished run there is of other settings or photos than the one wanted."""
+    if not (run / "bundle").is_dir():
+        return
+    info = bundles.read_json(run / "bundle", "whichland.json")
+    if read_toml(run / "config.toml") != tomllib.loads(to_toml(config)):
+        raise UserError(f"{run} was trained with other settings; choose another --out, or remove it")
+    if info["manifest_sha256"] != manifest_hash(part):
+        raise UserError(f"{run} was trained on other photos; choose another --out, or remove it")
+
+
+def _answers(run: Path, part: Manifest, config: TrainConfig, table: Manifest) -> Predictions:
+    """Train unless done; answer the test photos of all sources."""
+    if not (run / "bundle").is_dir():
+        train(part, config, run, resume=(run / "config.toml").exists())
+    loaded = bundles.load(run / "bundle")
+    identity = Identity(bundle_sha256=bundle_hash(loaded.folder), manifest_sha256=manifest_hash(table), split="test")
+    return collect(loaded, table, identity, run / "answers")[0]
+
+
+def _cells(found: Predictions, table: Manifest, learnt: tuple[str, ...], tested: Sequence[str]) -> list[Cell]:
+    """The cells that one model fills: all sources, or for a model of several the one left out."""
+    sources = found.frame.select("image_id").join(
+        table.frame.select("image_id", "source"), on="image_id", how="left", maintain_order="left"
+    )["source"]
+    source_N = sources.to_numpy()
+    own_N = np.isin(source_N, learnt)
+    alone = len(learnt) == 1
+    cells = []
+    for source in tested if alone else [name for name in tested if name not in learnt]:
+        here_N = source_N == source
+        shared = np.unique(found.truth[here_N])
+        at_home = _scores(found, own_N & np.isin(found.truth, shared)) if source not in learnt else None
+        judged = _scores(found, here_N)
+        cells.append(
+            Cell(
+                trained_on=learnt[0] if alone else OTHERS,
+                tested_on=source,
+                countries=tuple(found.labels[at] for at in shared),
+                photos=int(here_N.sum()),
+                groups=len(np.unique(found.groups[here_N])),
+                macro_f1=judged["macro_f1"] if judged else None,
+                top1=judged["top1"] if judged else None,
+                at_home=at_home["macro_f1"].value if at_home else None,
+            )
+        )
+    return cells
+
+
+def _scores(found: Predictions, some_N: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, Score] | None:
+    """The scores over some of the photos, with 95 % intervals over their groups; None for no photos."""
+    if not some_N.any():
+        return None
+    outcomes = metrics.Outcomes.from_probabilities(found.truth[some_N], found.probabilities[some_N])
+    _, group_M = np.unique(found.groups[some_N], return_inverse=True)
+    drawn = replicate(lambda weights_M: metrics.scores(outcomes, weights_M), group_M)
+    return dict(zip(metrics.SCORES, scored(metrics.scores(outcomes), drawn), strict=True))
+
+
+def _hardest_first(tested: Sequence[str], cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Sources by the mean macro-F1 of the models that never saw them, lowest first."""
+
+    def ease(source: str) -> float:
+        seen = [cell.macro_f1.value for cell in cells if cell.tested_on == source and cell.unseen and cell.macro_f1]
+        return float(np.mean(seen)) if seen else 1.0
+
+    return tuple(sorted(tested, key=lambda source: (ease(source), source)))
+
+
+def numbers(result: CrossSource) -> dict[str, Any]:
+    """The matrix, ready for JSON."""
+    worst = result.worst
+    return {
+        "worst_source": worst.tested_on if worst else None,
+        "worst_macro_f1": asdict(worst)["macro_f1"] if worst else None,
+        "sources": list(result.sources),
+        "untrained": result.untrained,
+        "cells": [asdict(cell) | {"unseen": cell.unseen} for cell in result.cells],
+    }
+
+
+def _write(result: CrossSource, config: TrainConfig) -> None:
+    from whichland.evaluation.cross_source_figure import draw_matrix
+
+    with whole_file(result.folder / "cross_source.json") as partial:
+        text = numbers(result) | {"train": asdict(config) | {"cache": None, "weights": Path(config.weights).name}}
+        partial.write_text(json.dumps(text, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    draw_matrix(result, result.folder / "cross_source.png")

@@ -1,0 +1,187 @@
+"""What a random split would have claimed: accuracy with photos of one group on both sides, minus accuracy without.
+
+Both ways judge the same photos with the same probes on the same frozen features, by cross-validation with as
+many photos of each country in every fold; they differ only in whether a group may be cut apart. So each photo is
+answered twice, and the difference is paired. Photos of a group stand or fall together, so the interval comes from
+a bootstrap over groups; several ways to cut the folds are averaged.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from whichland.bootstrap import group_numbers, interval, replicate
+from whichland.errors import UserError
+from whichland.manifest import Manifest
+from whichland.model.features import BackboneConfig, Features, features
+from whichland.progress import Progress
+
+FOLDS = 5
+SEEDS = 3
+ENOUGH = pl.col("group").n_unique().over("country") >= FOLDS
+BLOCK = 4096  # photos compared at once with all they may resemble
+PENALTY = 1e-3  # scikit-learn's C, on standardised features
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Probe = Callable[[Features, Ints, Features], Ints]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arms:
+    """One probe's accuracy under both splits, and the difference with its 95 % interval."""
+
+    random: float
+    grouped: float
+    leak: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return (
+            f"random {self.random:.1%}, grouped {self.grouped:.1%}: a random split would have claimed"
+            f" {self.leak * 100:+.1f} points [{self.low * 100:+.1f}, {self.high * 100:+.1f}]"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leak:
+    """The leak number of a manifest."""
+
+    linear: Arms  # logistic regression
+    nearest: Arms  # the most similar training photo, by cosine
+    photos: int
+    groups: int
+    countries: int
+    shared: float  # part of the photos that share their group with another
+    folds: int
+    seeds: int
+
+
+def leak(
+    manifest: Manifest, config: BackboneConfig | None = None, *, photos: int = 5000, cache: Path | None = None
+) -> Leak:
+    """Measure the leak of a split manifest, on at most about `photos` photos drawn by whole groups.
+
+    Countries with fewer groups than folds are left out: they cannot be on both sides. Features are kept in the
+    folder `cache`. Raises UserError when fewer than two countries are left.
+    """
+    config = config or BackboneConfig()
+    manifest.require("group", "sha256", hint="run `whichland data split` first")
+    rows = drawn(manifest.kept, photos)
+    _check_enough(rows)
+    vectors = features(rows["uri"].to_list(), rows["sha256"].to_list(), config, cache)
+    rows = rows.with_row_index("_row").filter(pl.Series(~np.isnan(vectors[:, 0]))).filter(ENOUGH)
+    vectors = vectors[rows["_row"].to_numpy()]
+    _check_enough(rows)
+    country = group_numbers(rows["country"].to_list())
+    group = group_numbers(rows["group"].to_list())
+    linear, nearest = answers(vectors, country, group)
+    return Leak(
+        linear=_arms(linear, group),
+        nearest=_arms(nearest, group),
+        photos=rows.height,
+        groups=int(group.max()) + 1,
+        countries=int(country.max()) + 1,
+        shared=float((np.bincount(group)[group] > 1).mean()),
+        folds=FOLDS,
+        seeds=SEEDS,
+    )
+
+
+def _check_enough(rows: pl.DataFrame) -> None:
+    if rows["country"].n_unique() < 2:
+        raise UserError(
+            f"the leak cannot be measured: fewer than two countries have {FOLDS} groups or more that can be read"
+        )
+
+
+def drawn(kept: pl.DataFrame, photos: int) -> pl.DataFrame:
+    """About `photos` photos of countries with `FOLDS` groups or more: the same at every call.
+
+    Whole groups, in the order of a hash of their names, so a larger draw holds a smaller one and its features
+    serve again.
+    """
+    names = kept["group"].drop_nulls().unique()
+    order = [hashlib.sha256(f"leak:{name}".encode()).hexdigest() for name in names]
+    ordered = (
+        kept.drop_nulls(["group", "country"])
+        .join(pl.DataFrame({"group": names, "_order": order}), on="group")
+        .sort("_order", "image_id")
+    )
+    last = ordered["_order"][min(photos, ordered.height) - 1] if ordered.height else ""
+    some = ordered.filter(pl.col("_order") <= last).drop("_order")
+    return some.filter(ENOUGH)
+
+
+def answers(vectors: Features, country: Ints, group: Ints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How often each photo was told right by the linear and by the nearest probe, each N×2: random, grouped."""
+    standard = (vectors - vectors.mean(axis=0)) / np.maximum(vectors.std(axis=0), 1e-6)
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    right = np.zeros((2, len(country), 2))
+    with Progress("measuring the leak", total=SEEDS * FOLDS * 2) as shown:
+        for seed in range(SEEDS):
+            grouped = grouped_folds(country, group, seed)
+            for arm, fold in enumerate((random_folds(country, grouped, seed), grouped)):
+                for test in (fold == number for number in range(FOLDS)):
+                    for probe, (method, seen) in enumerate(((_linear, standard), (_nearest, unit))):
+                        told = method(seen[~test], country[~test], seen[test])
+                        right[probe, test, arm] += (told == country[test]) / SEEDS
+                    shown.advance()
+    return right[0], right[1]
+
+
+def grouped_folds(country: Ints, group: Ints, seed: int) -> Ints:
+    """The fold of each photo; a group is in one. Larger groups first, each to its country's emptiest fold."""
+    random = np.random.default_rng((seed, 0))
+    numbers, first, size = np.unique(group, return_index=True, return_counts=True)
+    filled = np.zeros((int(country.max()) + 1, FOLDS))
+    fold_of = np.zeros(numbers.size, dtype=np.int64)
+    for at in np.lexsort((random.random(numbers.size), -size)):
+        row = filled[country[first[at]]]
+        fold_of[at] = random.choice(np.flatnonzero(row == row.min()))
+        row[fold_of[at]] += size[at]
+    return fold_of[np.searchsorted(numbers, group)]
+
+
+def random_folds(country: Ints, grouped: Ints, seed: int) -> Ints:
+    """Folds as large as those given, country by country, but of photos at random."""
+    random = np.random.default_rng((seed, 1))
+    fold = np.empty_like(grouped)
+    for number in range(int(country.max()) + 1):
+        rows = np.flatnonzero(country == number)
+        fold[rows] = random.permutation(grouped[rows])
+    return fold
+
+
+def _linear(train: Features, labels: Ints, test: Features) -> Ints:
+    from sklearn.linear_model import LogisticRegression
+
+    told: Ints = LogisticRegression(C=PENALTY, max_iter=200).fit(train, labels).predict(test)
+    return told
+
+
+def _nearest(train: Features, labels: Ints, test: Features) -> Ints:
+    blocks = np.split(test, range(BLOCK, len(test), BLOCK))
+    return np.concatenate([labels[np.argmax(block @ train.T, axis=1)] for block in blocks])
+
+
+def _arms(right: NDArray[np.float64], group: Ints) -> Arms:
+    def difference(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        random, grouped = weights @ right / weights.sum()
+        return np.array([random - grouped])
+
+    low, high = interval(replicate(difference, group))
+    random, grouped = right.mean(axis=0)
+    return Arms(
+        random=float(random),
+        grouped=float(grouped),
+        leak=float(random - grouped),
+        low=float(low[0]),
+        high=float(high[0]),
+    )

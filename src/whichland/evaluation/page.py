@@ -1,0 +1,205 @@
+"""The report as one HTML file: what the template needs, worked out; the template only lays it out."""
+
+import base64
+import json
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+import whichland
+from whichland.bootstrap import Score
+from whichland.evaluation import figures, metrics, probability_figures
+from whichland.evaluation.report import Confused, Explanation, Report, confusion_csv
+from whichland.geo.countries import country_name
+from whichland.images.decode import ImageError, load
+from whichland.manifest import credit
+from whichland.templates import templates_beside
+
+PAIRS, EXAMPLES = 10, 3
+FEW = 20  # photos below which a country's own numbers say little
+
+SAID = {
+    "top1": ("Top-1", "the first guess is right"),
+    "top5": ("Top-5", "the right country is among the first five guesses"),
+    "macro_f1": ("Macro-F1", "F1 averaged over countries: a small country counts as much as a large one"),
+    "balanced_accuracy": ("Balanced accuracy", "recall averaged over countries"),
+}
+
+
+def render(report: Report, explanations: Sequence[Explanation] = ()) -> str:
+    """Fill the template; every text is escaped, every picture stands inside the file."""
+    environment = templates_beside(__file__)
+    environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
+    environment.globals["country_name"] = country_name
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        found=report.predictions,
+        version=whichland.__version__,
+        few=FEW,
+        **_headline(report),
+        countries=_countries(report),
+        **_confusion(report),
+        reliability_figure=Markup(probability_figures.reliability_svg(report.probabilities.bins)),
+        risk_figure=Markup(probability_figures.risk_svg(report.probabilities.curve)),
+        confused=[_pair(report, pair) for pair in report.most_confused(PAIRS)],
+        explanations=[(figures.inline_image(picture, 640), caption) for picture, caption in explanations],
+        curves=_curves(report.bundle.folder.parent / "log.jsonl"),
+        **_provenance(report),
+    )
+
+
+def _headline(report: Report) -> dict[str, Any]:
+    outcomes = report.outcomes
+    photos_K = report.confusion.sum(axis=1)
+    worst, worst_countries = metrics.worst_tenth(outcomes)
+    return {
+        "unit": report.predictions.per,
+        "photos": len(outcomes.truth),
+        "groups": int(report.predictions.groups.max()) + 1,
+        "tested_countries": int((photos_K > 0).sum()),
+        "largest": report.predictions.labels[int(photos_K.argmax())],
+        "sure": float(report.predictions.probabilities.max(axis=1).mean()),
+        "worst": worst,
+        "worst_countries": worst_countries,
+        "scores": [
+            {"name": SAID[name][0], "meaning": SAID[name][1], "score": score, "track": _track(report, name, score)}
+            | {floor: report.floors[floor][name] for floor in ("majority", "chance")}
+            for name, score in report.scores.items()
+        ],
+    }
+
+
+def _track(report: Report, name: str, score: Score) -> Markup:
+    """A line from 0 to 100 with the interval, the value, and a tick for each floor."""
+    ticks = "".join(
+        f'<path class="rule" stroke-width="1.5" {dash} d="M{report.floors[floor][name] * 200:.1f} 3v14"/>'
+        for floor, dash in (("majority", ""), ("chance", 'stroke-dasharray="2 2"'))
+    )
+    return Markup(
+        f'<svg class="wl track" viewBox="-4 0 208 20" aria-hidden="true">'
+        f'<path class="rule" stroke-width=".5" d="M0 10h200M0 7v6M200 7v6"/>{ticks}'
+        f'<rect class="cell" fill-opacity=".35" x="{score.low * 200:.1f}" y="5" height="10" '
+        f'width="{max(1.0, (score.high - score.low) * 200):.1f}"/>'
+        f'<circle class="dot" cx="{score.value * 200:.1f}" cy="10" r="4"/></svg>'
+    )
+
+
+def _countries(report: Report) -> list[dict[str, Any]]:
+    """Rows of the table, best F1 first; countries that were only guessed stand last."""
+    labels, rows = report.predictions.labels, []
+    for country in metrics.by_country(report.outcomes):
+        wrong = report.confusion[country.label].copy()
+        wrong[country.label] = 0
+        taken = int(wrong.argmax())
+        rows.append(
+            {
+                "code": labels[country.label],
+                "scores": country,
+                "taken_for": labels[taken] if wrong[taken] else None,
+                "taken": int(wrong[taken]),
+            }
+        )
+    return sorted(rows, key=lambda row: (row["scores"].photos == 0, -row["scores"].f1, country_name(row["code"])))
+
+
+def shown_confusion(report: Report) -> tuple[metrics.Ints, list[str]]:
+    """The confusion matrix of the countries that have photos or were guessed, and their codes."""
+    counts = report.confusion
+    seen = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
+    return counts[np.ix_(seen, seen)], [report.predictions.labels[at] for at in seen]
+
+
+def _confusion(report: Report) -> dict[str, Any]:
+    counts, codes = shown_confusion(report)
+    text = confusion_csv(report)
+    small = len(codes) <= figures.NUMBERED
+    return {
+        "matrix": Markup(figures.confusion_svg(counts, codes)),
+        "phone_matrix": Markup(figures.confusion_svg(counts, codes, phone=True)) if small else None,
+        "matrix_csv": "data:text/csv;base64," + base64.b64encode(text.encode()).decode(),
+        "matrix_rows": [line.split(",") for line in text.splitlines()] if len(codes) <= figures.TOOLTIPS else None,
+    }
+
+
+def _pair(report: Report, pair: Confused) -> dict[str, Any]:
+    """A confused pair and the photos to show, the surest mistakes first; unreadable by now: no picture."""
+    examples = []
+    found = report.predictions
+    for row in pair.rows[:EXAMPLES]:
+        photo = found.frame.row(row, named=True)
+        probabilities = dict(zip(found.labels, found.probabilities[row].tolist(), strict=True))
+        try:
+            picture = figures.inline_image(load(photo["uri"], short_side=320))
+        except ImageError:
+            picture = None
+        examples.append(
+            {
+                "picture": picture,
+                "guess_probability": probabilities[pair.guess],
+                "truth_probability": probabilities[pair.truth],
+                "credit": credit(photo),
+            }
+        )
+    return {"pair": pair, "examples": examples}
+
+
+def _curves(log: Path) -> list[Markup]:
+    """The training curve as figures, from the run's log; none when there is no log or nothing to draw."""
+    if not log.is_file():
+        return []
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+    epochs = {line["epoch"]: line for line in lines if line.get("kind") == "epoch"}  # a resumed one stands twice
+
+    def series(name: str, key: str) -> list[tuple[str, list[tuple[float, float]]]]:
+        points = [(epoch, line[key]) for epoch, line in sorted(epochs.items()) if line.get(key) is not None]
+        finite = [(epoch, value) for epoch, value in points if isfinite(value)]
+        return [(name, finite)] if finite else []
+
+    losses = series("training", "train_loss") + series("validation", "val_loss")
+    judged = series("top-1", "val_top1") + series("macro-F1", "val_macro_f1")
+    drawn = [figures.lines_svg("Loss", losses)] if losses else []
+    drawn += [figures.lines_svg("Validation scores", judged, percent=True)] if judged else []
+    return [Markup(figure) for figure in drawn]
+
+
+def _provenance(report: Report) -> dict[str, Any]:
+    """Where the model and the data came from, as tables of (name, value)."""
+    info = report.bundle.info
+    preprocess = report.bundle.preprocess
+    model = {
+        "labels": len(report.bundle.labels),
+        "input": f"{preprocess.size[1]}×{preprocess.size[0]} pixels, crop {preprocess.crop_pct:g}, "
+        f"{preprocess.interpolation}",
+        **{name: value for name, value in info.items() if not isinstance(value, dict | list)},
+    }
+    steps: list[dict[str, Any]] = [
+        {"step": step, "params": _plain(step.params), "dropped": _plain(step.dropped)}
+        for step in report.manifest.history
+    ]
+    nested = {name: value for name, value in info.items() if isinstance(value, dict)}
+    return {
+        "arch": str(info.get("train", {}).get("arch", "model")),
+        "model": [(name, _plain(value)) for name, value in model.items()],
+        "settings": [
+            (name, [(key, _plain(value)) for key, value in values.items()]) for name, values in nested.items()
+        ],
+        "steps": steps,
+        "split_rule": next((s["params"] for s in reversed(steps) if s["step"].step == "split"), None),
+    }
+
+
+def _plain(value: Any) -> str:
+    """A setting as text for reading."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value)) or "none"
+    if value is None or isinstance(value, bool):
+        return {None: "unset", True: "yes", False: "no"}[value]
+    if isinstance(value, float):
+        return f"{value:g}"
+    return Path(value).name if str(value).startswith("/") else str(value)  # a path on this machine: its name

@@ -1,0 +1,136 @@
+"""Pins put to the test: how far the points lie from the truth, and what they score.
+
+`model/pins.py` says how a pin is chosen. It is one of the places where a country is photographed, so it is never
+in the sea. The centroid of the first guess's places, beside which it is put, may be.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from whichland.bootstrap import Floats, Score, replicate, scored
+from whichland.evaluation.predictions import Predictions
+from whichland.evaluation.report import Report
+from whichland.geo.distance import WORLD_KM, geoguessr_score, haversine_km
+from whichland.geo.land import Points, sea_km
+from whichland.manifest import Manifest
+from whichland.model.pins import pin_table, pins, unit
+from whichland.model.places import COAST_KM, Places, places_of, read_places
+
+RULES = ("centroid", "best_of_first", "pin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """How far a rule's points lie from the truth, with 95 % intervals over groups."""
+
+    mean_km: Score
+    median_km: Score
+    score: Score  # GeoGuessr's, 0 to 5,000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PinReport:
+    """Points for the photos of an evaluation."""
+
+    photos: int
+    scale_km: float
+    from_photos: int  # countries whose places are those of training photos; the others' are spread over their land
+    expected: float  # score of the pins by the model's own probabilities, mean over all photos
+    expected_of_centroids: float
+    centroids_at_sea: tuple[str, ...]  # countries
+    photos_at_sea: int  # whose first guess is such a country
+    located: int  # photos with true coordinates, on which the following are measured
+    rules: dict[str, Judged]  # by name, see RULES; empty without coordinates
+    gain: Judged | None  # pin minus centroid, photo by photo; the median's is the difference of the medians
+
+
+def centroids(places: Sequence[Points]) -> Points:
+    """The middle of each country's places on the globe, K×2 degrees: it may lie at sea or elsewhere."""
+    middle_K3 = np.stack([unit(points).mean(axis=0) for points in places])
+    lat = np.arctan2(middle_K3[:, 2], np.hypot(middle_K3[:, 0], middle_K3[:, 1]))
+    lon = np.arctan2(middle_K3[:, 1], middle_K3[:, 0])
+    middles: Points = np.degrees(np.stack([lat, lon], axis=1))
+    return middles
+
+
+def judge_pins(found: Predictions, places: Places, manifest: Manifest, *, scale_km: float = WORLD_KM) -> PinReport:
+    """Set a pin for every photo, and measure it on those whose true coordinates stand in the manifest."""
+    table = pin_table(places.points, scale_km=scale_km)
+    middles = centroids(places.points)
+    first_N = found.probabilities.argmax(axis=1)
+    certain_NK = np.eye(len(found.labels), dtype=np.float32)[first_N]
+    pin_N2, expected_N = pins(found.probabilities, table)
+    answers = {"centroid": middles[first_N], "best_of_first": pins(certain_NK, table)[0], "pin": pin_N2}
+    at_sea_K = sea_km(*middles.T) > COAST_KM
+    true_N2 = coordinates(found, manifest)
+    rows = np.flatnonzero(np.isfinite(true_N2).all(axis=1))
+    rules, gain = _judged(answers, true_N2, rows, found.groups, scale_km)
+    return PinReport(
+        photos=len(first_N),
+        scale_km=scale_km,
+        from_photos=places.origins.count("photos"),
+        expected=float(expected_N.mean()),
+        expected_of_centroids=float((found.probabilities * _worth(middles, places, scale_km)[first_N]).sum(1).mean()),
+        centroids_at_sea=tuple(code for code, at_sea in zip(found.labels, at_sea_K, strict=True) if at_sea),
+        photos_at_sea=int(at_sea_K[first_N].sum()),
+        located=len(rows),
+        rules=rules,
+        gain=gain,
+    )
+
+
+def _worth(points_C2: Points, places: Places, scale_km: float) -> Floats:
+    """What some points are worth in each country, C×K."""
+    columns = []
+    for of_country in places.points:
+        km = haversine_km(points_C2[:, :1], points_C2[:, 1:], of_country[:, 0], of_country[:, 1])
+        columns.append(geoguessr_score(km, scale_km=scale_km).mean(axis=1))
+    return np.stack(columns, axis=1)
+
+
+def places_for(report: Report) -> Places:
+    """The places that the bundle keeps; else those of its training photos, or of the land, where it has none."""
+    bundle = report.bundle
+    kept = read_places(bundle.folder, bundle.labels)
+    return kept or places_of(bundle.labels, report.manifest if report.trained_on_this else None)
+
+
+def coordinates(found: Predictions, manifest: Manifest) -> Points:
+    """The true place of each photo that was answered, N×2 degrees; NaN where the manifest has none."""
+    if not {"lat", "lon"} <= set(manifest.frame.columns):
+        return np.full((found.frame.height, 2), np.nan)
+    places = manifest.frame.select("image_id", pl.col("lat", "lon").fill_null(float("nan")))
+    asked = found.frame.select("image_id").join(places, on="image_id", how="left", maintain_order="left")
+    return asked.select("lat", "lon").to_numpy().astype(float)
+
+
+def _judged(
+    answers: dict[str, Points], true_N2: Points, rows: NDArray[np.int64], group_N: NDArray[np.int64], scale: float
+) -> tuple[dict[str, Judged], Judged | None]:
+    if not len(rows):
+        return {}, None
+    km_RM = np.stack([haversine_km(*points[rows].T, *true_N2[rows].T) for points in answers.values()])
+    points_RM = geoguessr_score(km_RM, scale_km=scale)
+    order_RM = km_RM.argsort(axis=1)
+    _, groups = np.unique(group_N[rows], return_inverse=True)
+
+    def statistic(weights_M: Floats) -> Floats:
+        """Of each rule mean, median and score, and then those of the last minus those of the first."""
+        total = weights_M.sum()
+        median_R = [_median(km, order, weights_M) for km, order in zip(km_RM, order_RM, strict=True)]
+        each_R3 = np.stack([km_RM @ weights_M / total, median_R, points_RM @ weights_M / total], axis=1)
+        return np.concatenate([each_R3, each_R3[-1:] - each_R3[:1]]).ravel()
+
+    found = scored(statistic(np.ones(len(rows))), replicate(statistic, groups))
+    judged = [Judged(mean_km=found[at], median_km=found[at + 1], score=found[at + 2]) for at in range(0, len(found), 3)]
+    return dict(zip(answers, judged[:-1], strict=True)), judged[-1]
+
+
+def _median(values: Floats, order: NDArray[np.int64], weights: Floats) -> float:
+    """The weighted median of values whose order is known: the least that half of the weight does not exceed."""
+    reached = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(reached, reached[-1] / 2)]])

@@ -1,0 +1,196 @@
+"""The answers of a bundle to one split of a manifest: a table beside the report, so that no photo is asked twice.
+
+One row a photo: image_id, uri, country (the truth), group, probabilities in the order of the bundle's labels.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from whichland.bootstrap import group_numbers
+from whichland.curate.certificate import difference
+from whichland.errors import UserError
+from whichland.evaluation.metrics import Ints, Outcomes
+from whichland.images.decode import ImageError
+from whichland.manifest import CREDIT, Manifest
+from whichland.model.bundle import Bundle, json_text, read_json
+from whichland.model.predict import best_device, predict
+from whichland.model.views import combined
+from whichland.whole_file import whole_file
+
+FILE = "predictions.parquet"
+IDENTITY_KEY = "whichland.predictions"
+Per = Literal["photo", "panorama"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What answers depend on; equal identities, equal answers."""
+
+    bundle_sha256: str
+    manifest_sha256: str
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """The answers, and what of the split was left out of them."""
+
+    identity: Identity
+    labels: tuple[str, ...]
+    frame: pl.DataFrame  # one row a photo that was answered
+    probabilities: NDArray[np.float32]  # N×K
+    unknown: dict[str, int]  # photos of countries that the model does not know, by country
+    unplaced: int  # photos without a country
+    unreadable: dict[str, str]  # image_id → reason
+    per: Per = "photo"  # what a row is
+    views: int = 0  # photos that were combined into panoramas
+
+    @property
+    def truth(self) -> Ints:
+        """Index of each photo's country in `labels`."""
+        index = {label: at for at, label in enumerate(self.labels)}
+        return np.array([index[country] for country in self.frame["country"]], np.int64)
+
+    @property
+    def outcomes(self) -> Outcomes:
+        return Outcomes.from_probabilities(self.truth, self.probabilities)
+
+    @property
+    def groups(self) -> Ints:
+        """Number of each photo's group; a photo without one is a group of its own."""
+        return group_numbers(self.frame["group"].to_list())
+
+    def per_panorama(self) -> "Predictions":
+        """One answer a panorama: the mean of its views' log probabilities, normalised.
+
+        A photo that is no view stays as it is; of a panorama's rows the first stands for all. Raises UserError
+        when no photo is a view.
+        """
+        if self.frame["panorama"].null_count() == self.frame.height:
+            raise UserError("none of these photos is a view of a panorama; leave out --per")
+        names = self.frame.select(pl.coalesce("panorama", "image_id")).to_series().to_list()
+        panorama_N = group_numbers(names)
+        _, first_P = np.unique(panorama_N, return_index=True)
+        probs_PK = combined(self.probabilities, panorama_N)
+        return replace(self, frame=self.frame[first_P], probabilities=probs_PK, per="panorama", views=self.frame.height)
+
+
+def bundle_hash(folder: Path) -> str:
+    """SHA-256 over what decides a bundle's answers: its weights, its configuration and its temperature.
+
+    What `export` noted about its files does not count: they do not answer here.
+    """
+    info = read_json(folder, "whichland.json")
+    info.pop("export", None)
+    digest = hashlib.sha256((folder / "config.json").read_bytes()).digest()
+    digest += hashlib.sha256(json_text(info).encode()).digest()
+    with (folder / "model.safetensors").open("rb") as weights:
+        digest += hashlib.file_digest(weights, "sha256").digest()
+    return hashlib.sha256(digest).hexdigest()
+
+
+def doubt_about(info: Mapping[str, Any], manifest: Manifest, manifest_sha256: str) -> str | None:
+    """Why a manifest's photos may not be new to a model (`info`: its whichland.json), in one line; else None."""
+    differs = difference(info.get("split_certificate"), manifest)
+    if differs is None and info.get("manifest_sha256") != manifest_sha256:
+        return "this is not the manifest the model was trained from: photos may have been trained on"
+    return differs
+
+
+def collect(bundle: Bundle, manifest: Manifest, identity: Identity, folder: Path) -> tuple[Predictions, bool]:
+    """Answer every kept photo of the split whose country the model knows; return (answers, whether asked anew).
+
+    Answers that lie in `folder` with the same identity are taken from there. Truth and groups always come from
+    the manifest. Raises UserError when the split has nothing to judge.
+    """
+    hint = "make it with `whichland data split`"
+    manifest.require("split", "country", hint=hint)
+    rows = manifest.kept.filter(pl.col("split") == identity.split)
+    known = rows.filter(pl.col("country").is_in(list(bundle.labels)))
+    if rows.is_empty():
+        raise UserError(f"the manifest has no kept photos in split {identity.split!r}; {hint}")
+    if known.is_empty():
+        raise UserError(f"none of the {rows.height} photos of split {identity.split!r} shows a country it knows")
+    cached = _cached(folder, identity)
+    probabilities, errors = cached or _ask(bundle, known)
+    table = _table(known).filter(~pl.col("image_id").is_in(list(errors)))
+    if table.is_empty():
+        raise UserError(f"none of the {known.height} photos can be read: {next(iter(errors.values()))}")
+    strange = rows["country"].drop_nulls().filter(~rows["country"].drop_nulls().is_in(list(bundle.labels)))
+    found = Predictions(
+        identity=identity,
+        labels=bundle.labels,
+        frame=table,
+        probabilities=np.stack([probabilities[image] for image in table["image_id"]]),
+        unknown=dict(strange.value_counts(sort=True).iter_rows()),
+        unplaced=rows["country"].null_count(),
+        unreadable=errors,
+    )
+    _write(found, folder / FILE)
+    return found, cached is None
+
+
+Answers = tuple[dict[str, NDArray[np.float32]], dict[str, str]]  # probabilities and errors, by image_id
+
+
+def _ask(bundle: Bundle, known: pl.DataFrame) -> Answers:
+    bundle.model.to(best_device())
+    results = predict(bundle, known["uri"].to_list(), progress=True)
+    probabilities, errors = {}, {}
+    for image, (_, result) in zip(known["image_id"], results, strict=True):
+        if isinstance(result, ImageError):
+            errors[image] = str(result)
+        else:
+            probabilities[image] = result
+    return probabilities, errors
+
+
+def _table(known: pl.DataFrame) -> pl.DataFrame:
+    group = pl.col("group") if "group" in known.columns else pl.lit(None, pl.String).alias("group")
+    shown = [name for name in ("panorama", *CREDIT) if name in known.columns]
+    return known.select("image_id", "uri", "country", group, *shown)
+
+
+def identity_of(folder: Path) -> Identity | None:
+    """The identity of the answers in a report folder; None when it holds none."""
+    written = _metadata(folder)
+    return Identity(**written["identity"]) if written else None
+
+
+def _metadata(folder: Path) -> dict[str, Any] | None:
+    if not (folder / FILE).is_file():
+        return None
+    try:
+        found = pl.read_parquet_metadata(folder / FILE).get(IDENTITY_KEY)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{folder / FILE}: not readable ({reason}); remove it or choose another --out") from None
+    return json.loads(found) if found else None
+
+
+def _cached(folder: Path, identity: Identity) -> Answers | None:
+    if identity_of(folder) != identity:
+        return None
+    written = _metadata(folder)
+    assert written is not None
+    table = pl.read_parquet(folder / FILE, glob=False, columns=["image_id", "probabilities"])
+    probabilities = table["probabilities"].to_numpy()
+    return dict(zip(table["image_id"], probabilities, strict=True)), written["unreadable"]
+
+
+def _write(found: Predictions, path: Path) -> None:
+    """Write the answers as Parquet, atomically; labels and identity stand in its metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = {"identity": vars(found.identity), "labels": found.labels, "unreadable": found.unreadable}
+    shape = pl.Array(pl.Float32, len(found.labels))
+    table = found.frame.with_columns(pl.Series("probabilities", found.probabilities, dtype=shape))
+    with whole_file(path) as partial:
+        table.write_parquet(partial, metadata={IDENTITY_KEY: json.dumps(written)})

@@ -1,0 +1,205 @@
+"""Can the source of a photo be read from its file? A classifier that sees no pixel tries.
+
+Where it can, a model that is trained on several sources may learn the source in place of the country: a set of
+photos is recognisable even without such facts (Liu & He, arXiv 2403.08632).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from whichland.bootstrap import group_numbers, interval, replicate
+from whichland.errors import UserError
+from whichland.images.decode import ImageError, read_bytes
+from whichland.images.file_facts import FileFacts, file_facts
+from whichland.manifest import Manifest
+from whichland.progress import track
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SIZE = ("bytes", "bytes_per_pixel")
+HEADER = tuple(name for name in FileFacts._fields if name not in SIZE)
+MEASURES = ("brightness", "contrast", "sharpness", "entropy")
+FOLDS = 5
+TREES = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    """How the probe is taken."""
+
+    photos: Annotated[int, "of each source at most, drawn at random"] = 2000
+    seed: Annotated[int, "which are drawn, and the trees' randomness"] = 0
+
+    def __post_init__(self) -> None:
+        if self.photos < 2 * FOLDS:
+            raise UserError(f"photos {self.photos}: give at least {2 * FOLDS}")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"seed {self.seed}: give 0 to {2**32 - 1}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How well one set of facts tells the source; shares of 1, intervals of 95 % over groups."""
+
+    facts: str
+    balanced_accuracy: float  # mean over the sources of the share of their photos that is recognised
+    low: float
+    high: float
+    chance: float  # of balanced accuracy: one over the number of sources
+    accuracy: float
+    majority: float  # accuracy of always naming the largest source
+    telling: tuple[str, ...]  # the facts the classifier leans on, most of all first
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceProbe:
+    """What the probe found."""
+
+    sources: dict[str, int]  # photos looked at
+    groups: int
+    unreadable: int
+    readings: tuple[Reading, ...]
+
+
+def source_probe(manifest: Manifest, config: ProbeConfig | None = None, *, progress: bool = True) -> SourceProbe:
+    """Try to tell the source of the kept photos from facts of their files, cross-validated by group.
+
+    Three sets of facts, each with what it says: `header` (size in pixels, encoder settings, layout; at chance
+    once all files are written alike), `header and size` (with the compressed size, which follows from the
+    picture, too, so it may stay above chance where the pictures differ), and, where they are measured,
+    `brightness, contrast, …` (what a blurred or a dim source shows). A random forest, classes weighed alike;
+    photos of one `group` (else panorama, else sequence) are in one fold. Raises UserError for fewer than two
+    sources or too few groups.
+    """
+    config = config or ProbeConfig()
+    try:
+        import sklearn  # noqa: F401
+    except ImportError:
+        raise UserError("the source probe needs scikit-learn: pip install 'whichland[train]'") from None
+    rows = _drawn(manifest, config)
+    drawn_from = rows["source"].unique().to_list()
+    facts, readable = _read_facts(rows["uri"].to_list(), progress)
+    rows = rows.filter(pl.Series(readable))
+    few = _too_few(rows, drawn_from)
+    if few:
+        raise UserError(f"source {few[0]!r} has fewer than {FOLDS} groups of readable photos: too few to probe")
+    sources, groups, source_N, group_N = _classes(rows)
+    table = pl.DataFrame(facts, schema=list(FileFacts._fields), orient="row")
+    readings = [
+        _reading("header", table.select(HEADER), source_N, group_N, config.seed),
+        _reading("header and size", table, source_N, group_N, config.seed),
+    ]
+    measured = _measured(rows)
+    known = rows.drop_nulls(measured) if measured else rows.head(0)  # a broken photo has a header, but no measures
+    if not _too_few(known, sources):
+        _, _, source_M, group_M = _classes(known)
+        readings.append(_reading(", ".join(measured), known.select(measured), source_M, group_M, config.seed))
+    return SourceProbe(
+        sources=sources, groups=groups, unreadable=len(readable) - sum(readable), readings=tuple(readings)
+    )
+
+
+def _drawn(manifest: Manifest, config: ProbeConfig) -> pl.DataFrame:
+    """Draw photos of each source, with `_group`: what must stay in one fold."""
+    ties = [name for name in ("group", "panorama", "sequence", "image_id") if name in manifest.frame.columns]
+    order = pl.int_range(pl.len()).shuffle(config.seed).over("source")
+    drawn = manifest.kept.with_columns(pl.coalesce(ties).alias("_group")).filter(order < config.photos)
+    if drawn["source"].n_unique() < 2:
+        raise UserError("the manifest has one source only, so there is nothing to tell apart; merge first")
+    return drawn
+
+
+def _read_facts(uris: list[str], progress: bool) -> tuple[list[FileFacts], list[bool]]:
+    """Facts of the readable files, and which of all are readable."""
+    facts, readable = [], []
+    for uri in track(uris, description="reading headers") if progress else uris:
+        try:
+            facts.append(file_facts(read_bytes(uri)))
+        except ImageError:
+            readable.append(False)
+        else:
+            readable.append(True)
+    return facts, readable
+
+
+def _too_few(rows: pl.DataFrame, sources: Iterable[str]) -> list[str]:
+    """The sources that have too few groups in these rows to be cross-validated."""
+    groups = dict(rows.group_by("source").agg(pl.col("_group").n_unique()).iter_rows())
+    return sorted(name for name in sources if groups.get(name, 0) < FOLDS)
+
+
+def _measured(rows: pl.DataFrame) -> list[str]:
+    """The measures that each source has of some photo at least."""
+    counts = rows.group_by("source").agg(pl.col(name).count() for name in MEASURES if name in rows.columns)
+    return [name for name in counts.columns[1:] if counts[name].min()]
+
+
+def _classes(rows: pl.DataFrame) -> tuple[dict[str, int], int, Ints, Ints]:
+    """Photos by source, number of groups, and for each photo the number of its source and of its group."""
+    counts = rows.group_by("source").len().sort("source")
+    sources = dict(counts.iter_rows())
+    numbers = rows["source"].replace_strict({name: at for at, name in enumerate(sources)}).to_numpy()
+    group_N = group_numbers(rows["_group"].to_list())
+    return sources, int(group_N.max()) + 1, numbers.astype(np.int64), group_N
+
+
+def _reading(name: str, facts: pl.DataFrame, source_N: Ints, group_N: Ints, seed: int) -> Reading:
+    columns, features_NF = fact_columns(facts)
+    guess_N, importance_F = _cross_validated(features_NF, source_N, group_N, seed)
+    right_N = (guess_N == source_N).astype(float)
+    of_source_NS = np.eye(int(source_N.max()) + 1)[source_N]
+
+    def balanced(weight_N: Floats) -> Floats:
+        with np.errstate(invalid="ignore"):
+            recall_S = (weight_N * right_N) @ of_source_NS / (weight_N @ of_source_NS)
+        return np.array([np.nanmean(recall_S)])
+
+    low, high = interval(replicate(balanced, group_N, seed=seed))
+    return Reading(
+        facts=name,
+        balanced_accuracy=float(balanced(np.ones(len(right_N)))[0]),
+        low=float(low[0]),
+        high=float(high[0]),
+        chance=1 / of_source_NS.shape[1],
+        accuracy=float(right_N.mean()),
+        majority=float(of_source_NS.mean(0).max()),
+        telling=_telling(columns, importance_F),
+    )
+
+
+def fact_columns(facts: pl.DataFrame) -> tuple[list[str], Floats]:
+    """Numbers as they are, each value of a text as a column of its own; the fact each column stands for."""
+    texts = [name for name, kind in facts.schema.items() if kind == pl.String]
+    wide = facts.with_columns(pl.col(pl.Boolean).cast(pl.Int8)).to_dummies(texts, separator="=")
+    return [name.partition("=")[0] for name in wide.columns], wide.cast(pl.Float64).to_numpy()
+
+
+def _cross_validated(features_NF: Floats, source_N: Ints, group_N: Ints, seed: int) -> tuple[Ints, Floats]:
+    """Guess the source of every photo by a forest that saw no photo of its group; mean importances."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    guess_N, importances = np.zeros_like(source_N), []
+    folds: Any = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    for train, test in folds.split(features_NF, source_N, group_N):
+        forest: Any = RandomForestClassifier(
+            TREES, min_samples_leaf=5, class_weight="balanced", random_state=seed, n_jobs=1
+        )
+        forest.fit(features_NF[train], source_N[train])
+        guess_N[test] = forest.predict(features_NF[test])
+        importances.append(forest.feature_importances_)
+    return guess_N, np.mean(importances, axis=0)
+
+
+def _telling(columns: list[str], importance_F: Floats) -> tuple[str, ...]:
+    """The facts that carry more than a tenth of the classifier's decisions."""
+    by_fact: dict[str, float] = {}
+    for name, share in zip(columns, importance_F, strict=True):
+        by_fact[name] = by_fact.get(name, 0.0) + float(share)
+    return tuple(name for name in sorted(by_fact, key=lambda fact: -by_fact[fact]) if by_fact[name] > 0.1)

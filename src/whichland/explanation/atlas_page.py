@@ -1,0 +1,157 @@
+"""The atlas as pages: a field guide for each country and an index, every picture inside its file.
+
+Patches are cut from the photo itself and not from what the model saw of it, so they are as sharp as the photo.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from math import exp
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import simplejpeg
+from markupsafe import Markup
+from PIL import Image, ImageDraw
+
+import whichland
+from whichland.explanation.atlas import Atlas, Chapter, Clue
+from whichland.explanation.atlas_find import Patch
+from whichland.geo.countries import country_name
+from whichland.images.decode import load
+from whichland.images.preprocess import Pixels, Preprocess
+from whichland.templates import templates_beside
+from whichland.whole_file import whole_file
+
+PATCH_PX = 128
+PHOTO_PX = 420  # width of a photo that shows where a patch stands
+SHOWN, SHOWN_UNCONFIRMED = 12, 6
+SHORT_SIDE = 480  # of the photo that patches are cut from
+QUALITY = 80
+
+
+def write_atlas(atlas: Atlas, folder: Path) -> Path:
+    """Write index.html, a page a country named by its code, and atlas.json; return the index."""
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = templates_beside(__file__)
+    environment.globals.update(country_name=country_name, version=whichland.__version__, atlas=atlas)
+    environment.filters["factor"] = factor
+    page = environment.get_template("atlas_country.html.j2")
+    previews = {}
+    for chapter in atlas.chapters:
+        pictures = _Pictures(atlas.bundle.preprocess)
+        clues = [_shown(clue, pictures) for clue in chapter.clues]
+        text = page.render(chapter=chapter, clues=clues, credits=pictures.credits)
+        _put(folder / f"{chapter.country}.html", text)
+        previews[chapter.country] = [clue["patches"][0] for clue in clues if clue["clue"].confirmed][:4]
+    index = environment.get_template("atlas_index.html.j2").render(previews=previews)
+    _put(folder / "atlas.json", json.dumps(numbers(atlas), indent=2))
+    return _put(folder / "index.html", index)
+
+
+def numbers(atlas: Atlas) -> dict[str, Any]:
+    """What the atlas found, without the pictures: countries, clues with their shifts, and the settings."""
+    return {
+        "bundle": atlas.bundle.folder.name,
+        "config": asdict(atlas.config),
+        "countries": [_chapter_numbers(chapter) for chapter in atlas.chapters],
+    }
+
+
+def _chapter_numbers(chapter: Chapter) -> dict[str, Any]:
+    clues = [
+        {
+            "confirmed": clue.confirmed,
+            "patches": len(clue.patches),
+            "photos": clue.photos,
+            "shift": asdict(clue.shift) if clue.shift else None,
+        }
+        for clue in chapter.clues
+    ]
+    counts = {"photos": chapter.photos, "right": chapter.right, "looked_at": chapter.looked_at}
+    return {"country": chapter.country, **counts, "clues": clues}
+
+
+def factor(log_odds: float) -> str:
+    """A shift of log odds as a factor of the probabilities, for reading."""
+    value = exp(log_odds)
+    return f"×{value:.2f}" if value < 10 else f"×{value:.1f}" if value < 100 else f"×{value:.0f}"
+
+
+def _shown(clue: Clue, pictures: "_Pictures") -> dict[str, Any]:
+    patches = clue.shown[: SHOWN if clue.confirmed else SHOWN_UNCONFIRMED]
+    found: dict[str, Any] = {"clue": clue, "patches": [pictures.patch(patch) for patch in patches]}
+    if clue.confirmed:
+        best = max(patches, key=lambda patch: patch.gain)
+        found |= {"where": pictures.where(clue.shown), "photo": pictures.photo(best)}
+    return found
+
+
+class _Pictures:
+    """Pictures of one page as addresses that hold them; remembers whom they must name."""
+
+    def __init__(self, preprocess: Preprocess) -> None:
+        self.preprocess = preprocess
+        self.credits: list[str] = []
+
+    def patch(self, patch: Patch) -> dict[str, Any]:
+        """A patch as it stands in the photo, with the number of its credit."""
+        photo, box = self._open(patch)
+        cut = Image.fromarray(photo).resize((PATCH_PX, PATCH_PX), Image.Resampling.BICUBIC, box=box)
+        return {"src": _inline(np.asarray(cut)), "credit": self._credit(patch)}
+
+    def photo(self, patch: Patch) -> dict[str, Any]:
+        """The whole photo, with a frame around the patch."""
+        photo, box = self._open(patch)
+        width = min(PHOTO_PX, photo.shape[1])
+        scale = width / photo.shape[1]
+        small = Image.fromarray(photo).resize((width, max(1, round(photo.shape[0] * scale))))
+        draw = ImageDraw.Draw(small)
+        left, top, right, bottom = (side * scale for side in box)
+        for inset, colour in ((0, "black"), (1, "white"), (2, "white"), (3, "black")):
+            draw.rectangle((left - 3 + inset, top - 3 + inset, right + 2 - inset, bottom + 2 - inset), outline=colour)
+        found = {"src": _inline(np.asarray(small)), "width": small.width, "height": small.height}
+        return found | {"credit": self._credit(patch)}
+
+    def where(self, patches: Sequence[Patch]) -> Markup:
+        """What the model sees as a frame, with a square for each patch: where the clue stands."""
+        rows, columns = self.preprocess.size
+        squares = "".join(
+            f'<rect x="{p.place.left}" y="{p.place.top}" width="{p.place.side}" height="{p.place.side}"/>'
+            for p in patches
+        )
+        return Markup(
+            f'<svg class="where" viewBox="0 0 {columns} {rows}" role="img" '
+            f'aria-label="where in the picture its patches stand">{squares}</svg>'
+        )
+
+    def _open(self, patch: Patch) -> tuple[Pixels, tuple[float, float, float, float]]:
+        """The photo, and the patch's place in its pixels: left, top, right, bottom."""
+        photo = load(patch.photo.uri, short_side=SHORT_SIDE)
+        left, top, right, bottom = self.preprocess.crop_box(*photo.shape[:2])
+        down, across = (bottom - top) / self.preprocess.size[0], (right - left) / self.preprocess.size[1]
+        place = patch.place
+        x, y = left + place.left * across, top + place.top * down
+        end_x, end_y = x + place.side * across, y + place.side * down
+        return photo, (max(x, 0), max(y, 0), min(end_x, photo.shape[1]), min(end_y, photo.shape[0]))
+
+    def _credit(self, patch: Patch) -> int | None:
+        """Number of the photo's credit line in the list at the page's end; None when nobody need be named."""
+        if not patch.photo.credit:
+            return None
+        if patch.photo.credit not in self.credits:
+            self.credits.append(patch.photo.credit)
+        return self.credits.index(patch.photo.credit) + 1
+
+
+def _inline(pixels_HWC: Pixels) -> str:
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels_HWC), QUALITY, colorspace="RGB")
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+
+def _put(path: Path, text: str) -> Path:
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return path

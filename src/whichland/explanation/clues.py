@@ -1,0 +1,100 @@
+"""On the synthetic world, where the clues' places are known: how much of the heat falls on them?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from whichland.bootstrap import mean_interval
+from whichland.explanation.faithfulness import clue_mass
+from whichland.explanation.methods import find_method
+from whichland.images.decode import load
+from whichland.images.preprocess import Preprocess
+from whichland.model.bundle import Bundle
+from whichland.sources.synthetic.clues import CLUES, NAMES
+
+BATCH = 32
+
+Interval = tuple[float, float]  # 95 %, over groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClueShare:
+    """Of the photos that show a clue: how much heat falls on it, and how much an even map would put there."""
+
+    clue: str  # "any" for all clues together
+    photos: int
+    mass: float  # mean share of the map's mass on the clue
+    mass_interval: Interval
+    area: float  # mean share of the picture that it covers: chance
+    pointing: float  # share of photos whose hottest point lies on the clue, or within 8 pixels
+    pointing_interval: Interval
+    others_mass: float  # what maps of other photos put there: where the model looks whatever it sees
+    others_pointing: float
+
+    @property
+    def gain(self) -> float:
+        """How many times more heat than chance."""
+        return self.mass / self.area
+
+
+def clue_shares(
+    bundle: Bundle,
+    uris: Sequence[str],
+    mask_uris: Sequence[str],
+    groups: Sequence[str | None] | None = None,
+    method: str = "gradcam",
+) -> list[ClueShare]:
+    """Maps of the top guess against the masks, clue by clue, the most sought first; "any" stands on top.
+
+    `groups` are those of the photos, for the intervals; without them each photo is taken to stand for itself.
+    """
+    explain = find_method(method).maps_and_logits
+    device = next(bundle.model.parameters()).device
+    maps, masks = [], []
+    for start in range(0, len(uris), BATCH):
+        crops = np.stack([bundle.preprocess.crop(load(uri)) for uri in uris[start : start + BATCH]])
+        x_BCHW = torch.from_numpy(bundle.preprocess.normalise(crops)).to(device)
+        maps.append(explain(bundle.model, x_BCHW, None)[0].cpu().numpy())
+        masks.append(np.stack([_mask(uri, bundle.preprocess) for uri in mask_uris[start : start + BATCH]]))
+    maps_BHW, masks_BHW = np.concatenate(maps), np.concatenate(masks)
+    named = [None] * len(uris) if groups is None else list(groups)
+    found = [_share(NAMES[value], maps_BHW, masks_BHW == value, named) for value in CLUES.values() if value]
+    shown = sorted((share for share in found if share is not None), key=lambda share: -share.gain)
+    everything = _share("any", maps_BHW, masks_BHW > 0, named)
+    return [everything, *shown] if everything else shown
+
+
+def _share(name: str, maps_BHW: np.ndarray, mask_BHW: np.ndarray, groups: Sequence[str | None]) -> ClueShare | None:
+    seen_B: NDArray[np.bool_] = np.asarray(mask_BHW.any(axis=(1, 2)) & maps_BHW.any(axis=(1, 2)))
+    if not seen_B.any():
+        return None
+    mass_B, area_B, hit_B = clue_mass(maps_BHW[seen_B], mask_BHW[seen_B])
+    seen_groups = [group for group, seen in zip(groups, seen_B, strict=True) if seen]
+    # Neighbours in the list are of one drive and look alike: each photo is given a map from half the list away.
+    others_BHW = np.roll(maps_BHW[seen_B], int(seen_B.sum()) // 2, axis=0)
+    others_mass_B, _, others_hit_B = clue_mass(others_BHW, mask_BHW[seen_B])
+    mass, *mass_interval = mean_interval(mass_B, seen_groups)
+    pointing, *pointing_interval = mean_interval(hit_B.astype(float), seen_groups)
+    return ClueShare(
+        clue=name,
+        photos=int(seen_B.sum()),
+        mass=mass,
+        mass_interval=(mass_interval[0], mass_interval[1]),
+        area=float(area_B.mean()),
+        pointing=pointing,
+        pointing_interval=(pointing_interval[0], pointing_interval[1]),
+        others_mass=float(others_mass_B.mean()),
+        others_pointing=float(others_hit_B.mean()),
+    )
+
+
+def _mask(uri: str, preprocess: Preprocess) -> np.ndarray:
+    """The mask as the model's crop sees it: labels are never blended."""
+    with Image.open(uri) as mask:
+        rows, columns = preprocess.size
+        box = preprocess.crop_box(mask.height, mask.width)
+        return np.asarray(mask.resize((columns, rows), Image.Resampling.NEAREST, box=box))

@@ -1,0 +1,136 @@
+"""One photo explained on one sheet: the photo, the heat over it, and the top probabilities."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from whichland.explanation.overlay import Box, Map, framed, overlay
+from whichland.geo.countries import country_name
+from whichland.images.preprocess import Pixels
+
+WIDTH_IN, DPI = 9.0, 150
+GAP_IN, CAPTION_IN = 0.2, 0.3
+BARS_IN = (2.5, 2.35)  # width beside the photos, height
+ASPECTS = (0.5, 6.0)  # width over height of the frames; what is beyond stands in one with room to spare
+WARM, GREY, INK = "#c8412b", "#b9bec6", "#20242b"
+LONGEST_NAME = 24  # characters
+
+Guess = tuple[str, float]  # ISO 3166-1 alpha-2 and its probabilities
+Rectangle = tuple[float, float, float, float]  # left, bottom, width, height; inches
+
+
+def figure(
+    photo: Pixels,
+    map_HW: Map,
+    guesses: Sequence[Guess],
+    *,
+    box: Box,
+    target: str | tuple[str, str],
+    doubtful: bool = False,
+) -> Pixels:
+    """Draw the sheet: `photo` H×W×3, its map of the same size, and the best `guesses` as bars.
+
+    `box` is the part of the photo that the model saw; `target` the country that the map is about, or a pair:
+    for the first, against the second. A `doubtful` map, one that failed its test, is marked as such. Wide photos
+    stand above each other, others side by side.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    (sheet_w, sheet_h), left, right, bars = _layout(float(np.clip(photo.shape[1] / photo.shape[0], *ASPECTS)))
+    sheet = Figure(figsize=(sheet_w, sheet_h), dpi=DPI, facecolor="white")
+    canvas = FigureCanvasAgg(sheet)
+    whole = framed(photo, box) is photo
+    captions = ("photo" if whole else "photo; the model sees what is framed", _caption(target, map_HW))
+    colours = (INK, WARM if doubtful else INK)
+    if doubtful and map_HW.any():
+        captions = (captions[0], "not confirmed: " + captions[1])
+    pictures = (framed(photo, box), framed(overlay(photo, map_HW), box))
+    for rectangle, caption, colour, picture in zip((left, right), captions, colours, pictures, strict=True):
+        axes = _axes(sheet, rectangle)
+        axes.imshow(picture, interpolation="antialiased", aspect="equal")
+        axes.set_anchor("NW")
+        axes.set_axis_off()
+        axes.set_title(caption, fontsize=10, color=colour, loc="left", pad=5)
+    _draw_bars(_axes(sheet, bars), guesses, target)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+
+
+def _caption(target: str | tuple[str, str], map_HW: Map) -> str:
+    what = "what speaks" if map_HW.any() else "nothing found that speaks"
+    if isinstance(target, tuple):
+        return f"{what} for {_short(target[0])}, not {_short(target[1])}"
+    return f"{what} for {_short(target)}"
+
+
+def _short(code: str) -> str:
+    name = country_name(code)
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1].rstrip() + "…"
+
+
+def _layout(aspect: float) -> tuple[tuple[float, float], Rectangle, Rectangle, Rectangle]:
+    """Sheet size, and where photo, overlay and bars stand, for photos of this width over height."""
+    inner = WIDTH_IN - 2 * GAP_IN
+    bars_w, bars_h = BARS_IN
+    if aspect > 2.4:  # panoramas: all three above each other
+        height = inner / aspect
+        total = 3 * GAP_IN + 2 * (height + CAPTION_IN) + bars_h
+        upper = total - CAPTION_IN - height - GAP_IN / 2
+        lower = upper - CAPTION_IN - height - GAP_IN / 2
+        return (
+            (WIDTH_IN, total),
+            (GAP_IN, upper, inner, height),
+            (GAP_IN, lower, inner, height),
+            (GAP_IN, GAP_IN, inner, bars_h),
+        )
+    if aspect > 1.5:  # landscape: the bars below
+        width = (inner - GAP_IN) / 2
+        height = width / aspect
+        total = 2.5 * GAP_IN + CAPTION_IN + height + bars_h
+        base = 2 * GAP_IN + bars_h
+        second = 2 * GAP_IN + width
+        return (
+            (WIDTH_IN, total),
+            (GAP_IN, base, width, height),
+            (second, base, width, height),
+            (GAP_IN, GAP_IN, inner, bars_h),
+        )
+    width = (inner - bars_w - 2 * GAP_IN) / 2  # the bars beside
+    height = width / aspect
+    total = 1.5 * GAP_IN + CAPTION_IN + max(height, bars_h)
+    base = total - CAPTION_IN - GAP_IN / 2 - height
+    third, bars_h = 3 * GAP_IN + 2 * width, max(bars_h, min(height, 3.0))
+    return (
+        (WIDTH_IN, total),
+        (GAP_IN, base, width, height),
+        (2 * GAP_IN + width, base, width, height),
+        (third, base + height - bars_h, bars_w, bars_h),
+    )
+
+
+def _axes(sheet: Any, rectangle: Rectangle) -> Any:
+    width, height = sheet.get_size_inches()
+    left, bottom, wide, high = rectangle
+    return sheet.add_axes((left / width, bottom / height, wide / width, high / height))
+
+
+def _draw_bars(axes: Any, guesses: Sequence[Guess], target: str | tuple[str, str]) -> None:
+    """Bars from 0 to 1, each under its country's name; what the map is about in the heat's colour."""
+    warm = target if isinstance(target, tuple) else (target,)
+    for row, (code, probabilities) in enumerate(guesses):
+        axes.barh(row, 1.0, height=0.3, color="#eef0f3")
+        axes.barh(row, probabilities, height=0.3, color=WARM if code in warm else GREY)
+        axes.text(0, row - 0.24, _short(code), fontsize=10, color=INK, va="bottom")
+        axes.text(1, row - 0.24, percent(probabilities), fontsize=10, color=INK, va="bottom", ha="right")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(4.2, -0.62)  # always room for five, so that sheets of one run are alike
+    axes.set_axis_off()
+
+
+def percent(probabilities: float) -> str:
+    """Write probabilities for a reader; never 100 % or 0 % for what is not certain."""
+    if probabilities >= 0.995:
+        return "> 99 %"
+    return "< 1 %" if probabilities < 0.005 else f"{probabilities:.0%}".replace("%", " %")

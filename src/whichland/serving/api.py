@@ -1,0 +1,175 @@
+"""The API for programs: predict, explain, info, health and metrics."""
+
+import asyncio
+from time import perf_counter
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from whichland import __version__
+from whichland.errors import UserError
+from whichland.geo.countries import country_name
+from whichland.images.decode import ImageError
+from whichland.serving.answers import answer
+from whichland.serving.heat import methods
+from whichland.serving.limits import Refused
+from whichland.serving.metrics import CONTENT_TYPE_LATEST
+from whichland.serving.schema import Answers, Error, Explanation, Health, Info
+from whichland.serving.service import Service
+from whichland.serving.uploads import Form, Upload, read_form
+
+TOP = 5
+NEIGHBOURS = 12  # training photos beside one answer, at most
+PHOTO = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF"}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The answers that say no, for the schema."""
+    texts = {
+        401: "a token is needed",
+        408: "the photos took too long to arrive",
+        413: "over a limit",
+        422: "what was sent cannot be used",
+        503: "too much is going on; try again after the seconds of Retry-After",
+    }
+    return {status: {"model": Error, "description": texts[status]} for status in statuses}
+
+
+def form(required: str, properties: dict[str, Any]) -> dict[str, Any]:
+    """The body of a multipart form, for the schema."""
+    schema = {"type": "object", "required": [required], "properties": properties}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+def router(service: Service) -> APIRouter:
+    """The routes over one service."""
+    routes = APIRouter()
+    settings, labels = service.settings, service.runner.labels
+    code = {"type": "string", "enum": sorted(labels)}
+
+    @routes.get("/api/info", response_model=Info, responses=errors(401), summary="What is served")
+    async def info() -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "name": service.name,
+            "labels": [{"code": label, "name": country_name(label)} for label in labels],
+            "engine": service.runner.engine,
+            "torch": service.bundle is not None,
+            "methods": methods(service.bundle),
+            "calibrated": service.calibration is not None,
+            "sets": [share * 100 for share in service.calibration.sets] if service.calibration else [],
+            "limits": {name: getattr(settings, name) for name in ("files", "bytes", "pixels", "seconds")},
+            "report": service.report is not None,
+            "atlas": service.atlas is not None,
+            "play": True,  # on drawn streets where no manifest was given
+            "neighbours": service.gallery is not None,
+        }
+
+    @routes.post(
+        "/api/predict",
+        response_model=Answers,
+        responses=errors(401, 408, 413, 503)
+        | {422: {"model": Answers | Error, "description": "no photo could be read"}},
+        openapi_extra=form(
+            "files",
+            {
+                "files": {"type": "array", "items": PHOTO, "minItems": 1, "maxItems": settings.files},
+                "top": {"type": "integer", "minimum": 1, "default": TOP, "description": "guesses to name"},
+                "neighbours": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "maximum": NEIGHBOURS,
+                    "default": 0,
+                    "description": "training photos to show that the model answers alike",
+                },
+            },
+        ),
+        summary="The likeliest countries of one or more photos",
+    )
+    async def predict(request: Request) -> JSONResponse:
+        """Answers in the order of the photos; one that cannot be read has an error in its place.
+
+        Answers 200 when at least one photo could be read, else 422 with the same body.
+        """
+        sent = await read_form(request, field="files", files=settings.files)
+        if not sent.files:
+            raise Refused(422, "no photo came in the field files", reason="form")
+        top = _whole_number(sent, "top", TOP)
+        nearest = _whole_number(sent, "neighbours", 0, least=0, most=NEIGHBOURS)
+        with service.load.seats(len(sent.files)):
+            results = await asyncio.gather(*(_judge(service, upload, top, nearest) for upload in sent.files))
+        read = any("probabilities" in result for result in results)
+        return JSONResponse({"results": results}, 200 if read else 422)
+
+    @routes.post(
+        "/api/explain",
+        response_model=Explanation,
+        responses=errors(401, 408, 413, 422, 503),
+        openapi_extra=form(
+            "file",
+            {
+                "file": PHOTO,
+                "country": {**code, "description": "what to explain; the guess when not given"},
+                "against": {**code, "description": "what speaks for the country and against this one"},
+                "method": {"type": "string", "enum": list(methods(service.bundle))},
+            },
+        ),
+        summary="Where in a photo the model found its answer",
+    )
+    async def explain(request: Request) -> dict[str, Any]:
+        """A heat map over the part of the photo that the model saw."""
+        sent = await read_form(request, field="file", files=1)
+        if not sent.files:
+            raise Refused(422, "no photo came in the field file", reason="form")
+        asked = {name: sent.fields.get(name) or None for name in ("country", "against", "method")}
+        try:
+            heat = await service.explain(sent.files[0].data, **asked)
+        except UserError as error:
+            raise Refused(422, str(error), reason="photo" if isinstance(error, ImageError) else "form") from None
+        return {
+            "name": sent.files[0].name,
+            "method": heat.method,
+            "country": heat.country,
+            "against": heat.against,
+            "box": heat.box,
+            "png": heat.png(),
+            "map": heat.rows(),
+            "evidence": bool(heat.map.any()),
+            "verified": None,
+        }
+
+    @routes.get("/healthz", response_model=Health, summary="Is the service up")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @routes.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"application/openmetrics-text": {"schema": {"type": "string"}}}}, **errors(401)},
+        summary="Counters for Prometheus",
+    )
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    return routes
+
+
+async def _judge(service: Service, upload: Upload, top: int, nearest: int) -> dict[str, Any]:
+    """The answer for one photo, or its error."""
+    started = perf_counter()
+    try:
+        seen = await service.look(upload.data)
+    except ImageError as error:
+        service.metrics.photos.labels("unreadable").inc()
+        return {"name": upload.name, "error": str(error)}
+    service.metrics.photos.labels("judged").inc()
+    passed = 1000 * (perf_counter() - started)
+    return answer(service, upload.name, seen, top=top, nearest=nearest, milliseconds=passed)
+
+
+def _whole_number(sent: Form, name: str, default: int, *, least: int = 1, most: int = 999_999) -> int:
+    text = sent.fields.get(name, str(default))
+    if not (text.isdecimal() and text.isascii() and len(text) <= 6 and least <= int(text) <= most):
+        raise Refused(422, f"{name}: not a whole number from {least} to {most}", reason="form")
+    return int(text)

@@ -1,0 +1,79 @@
+"""Photos of many requests through the model together: whatever waits when it is free makes the next batch.
+
+Nothing waits for a batch to fill: a lone photo goes at once, and under load the batches grow by themselves.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whichland.images.preprocess import Pixels
+
+Probabilities = NDArray[np.float32]  # K
+Waiting = tuple[Pixels, "Future[Probabilities]"]
+
+
+class Batcher:
+    """One thread that owns the model, and the crops that wait for it."""
+
+    def __init__(
+        self,
+        probabilities: Callable[[Pixels], NDArray[np.float32]],
+        *,
+        batch: int,
+        heard: Callable[[int, float], None] = lambda photos, seconds: None,
+    ) -> None:
+        """`probabilities` takes crops B×H×W×3 and gives B×K; `heard` gets each batch's size and seconds."""
+        self._probabilities, self._batch, self._heard = probabilities, batch, heard
+        self._waiting: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._thread.start()
+
+    async def probabilities(self, crop_HWC: Pixels) -> Probabilities:
+        """The probability of every label for one crop, K."""
+        found: Future[Probabilities] = Future()
+        self._waiting.put((crop_HWC, found))
+        return await asyncio.wrap_future(found)
+
+    @property
+    def waiting(self) -> int:
+        """How many crops wait."""
+        return self._waiting.qsize()
+
+    def close(self) -> None:
+        """Answer what waits, then stop."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            batch, last = [first], False
+            while len(batch) < self._batch and not self._waiting.empty():
+                following = self._waiting.get()
+                if following is None:
+                    last = True
+                    break
+                batch.append(following)
+            self._answer([one for one in batch if one[1].set_running_or_notify_cancel()])
+            if last:
+                return
+
+    def _answer(self, batch: list[Waiting]) -> None:
+        if not batch:
+            return
+        started = perf_counter()
+        try:
+            probs_BK = self._probabilities(np.stack([crop for crop, _ in batch]))
+        except Exception as error:  # each request hears of it, and the thread lives on for the next
+            for _, found in batch:
+                found.set_exception(error)
+            return
+        for (_, found), probs_K in zip(batch, probs_BK, strict=True):
+            found.set_result(probs_K)
+        self._heard(len(batch), perf_counter() - started)

@@ -1,0 +1,134 @@
+"""The photos of the game: a deck of them, and the hand that a seed deals.
+
+A deck is the test photos of a manifest, or a synthetic world that no model was trained on, drawn when a photo is
+asked for. A seed deals the same photos to everybody who plays with the same deck: first the countries are dealt,
+each as likely as any other, then a photo of each, so that a round of five is not four times the United States.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whichland.errors import UserError
+from whichland.images.decode import load
+from whichland.images.encode import encode_jpeg, shrink
+from whichland.images.preprocess import Pixels
+
+PHOTOS = 5  # of a round, as in GeoGuessr
+LONG_SIDE = 1600  # pixels: what is sent of a photo
+QUALITY = 90
+
+DRAWN_SEED = 20_260_101  # of a world that neither the demo nor the tutorial trains on
+DRAWN_SCENES = 1_200
+DRAWN_SIZE = (640, 480)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What is known of a photo, and must not be told before the player has pinned."""
+
+    country: str
+    lat: float | None
+    lon: float | None
+    credit: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deck:
+    """Photos to play with, sorted by country."""
+
+    sizes: NDArray[np.integer[Any]]  # how many photos there are of each country, in the order of the rows
+    truth: Callable[[int], Truth]
+    pixels: Callable[[int], Pixels]  # raises ImageError
+    drawn: bool  # of the synthetic world
+
+    def photo(self, row: int) -> bytes:
+        """A JPEG that holds pixels and nothing else. Raises ImageError."""
+        pixels = self.pixels(row)
+        height, width = pixels.shape[:2]
+        scale = LONG_SIDE / max(height, width)
+        if scale < 1:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            pixels = shrink(pixels, (0, 0, width, height), size)
+        return encode_jpeg(pixels, QUALITY)
+
+    def deal(self, seed: int, count: int = PHOTOS) -> list[int]:
+        """The rows of the round of a seed: no country twice while there are others, no photo twice."""
+        random = np.random.Generator(np.random.PCG64(seed))
+        starts = np.cumsum(self.sizes) - self.sizes
+        left = [
+            start + random.choice(size, min(size, count), replace=False)
+            for start, size in zip(starts, self.sizes, strict=True)
+        ]
+        order = random.permutation(len(left))
+        by_turns = [int(left[at][turn]) for turn in range(count) for at in order if turn < len(left[at])]
+        return by_turns[:count]
+
+
+def open_deck(manifest: Path | None) -> Deck:
+    """The deck of a manifest's test photos, or the drawn one. Raises UserError when there is none to play with."""
+    return _of_world() if manifest is None else _of_manifest(manifest)
+
+
+def _of_manifest(path: Path) -> Deck:
+    import polars as pl
+
+    from whichland import manifest as manifests
+
+    table = manifests.read(path)
+    table.require("country", "split", hint="geocode, clean and split it first (`whichland data prepare`)")
+    wanted = ["uri", "country", "lat", "lon", "creator", "license", "attribution"]
+    rows = (
+        table.kept.filter((pl.col("split") == "test") & pl.col("country").is_not_null())
+        .sort("country", "image_id")
+        .select(name for name in wanted if name in table.frame.columns)
+    )
+    if not rows.height:
+        raise UserError(f"{path}: no test photos to play with; split it anew, with a share for the test")
+
+    def truth(row: int) -> Truth:
+        found = rows.row(row, named=True)
+        place = found.get("lat"), found.get("lon")
+        known = None not in place
+        return Truth(
+            country=found["country"],
+            lat=place[0] if known else None,
+            lon=place[1] if known else None,
+            credit=manifests.credit(found) or None,
+        )
+
+    return Deck(
+        sizes=rows.group_by("country", maintain_order=True).len()["len"].to_numpy().astype(np.int64),
+        truth=truth,
+        pixels=lambda row: load(rows["uri"][row], short_side=LONG_SIDE),
+        drawn=False,
+    )
+
+
+@cache
+def _of_world() -> Deck:
+    from whichland.sources.synthetic.layout import place
+    from whichland.sources.synthetic.world import WorldConfig, describe, render
+
+    width, height = DRAWN_SIZE
+    world = WorldConfig(seed=DRAWN_SEED, scenes=DRAWN_SCENES, width=width, height=height)
+    countries = [
+        place(world.seed, scene, world.countries, world.frames_per_drive).country for scene in range(DRAWN_SCENES)
+    ]
+    order = sorted(range(DRAWN_SCENES), key=countries.__getitem__)
+
+    def truth(row: int) -> Truth:
+        fact = describe(world, order[row])
+        return Truth(country=fact.country, lat=fact.lat, lon=fact.lon, credit="whichland's synthetic world, CC0")
+
+    return Deck(
+        sizes=np.unique(countries, return_counts=True)[1],
+        truth=truth,
+        pixels=lambda row: render(world, order[row]).image,
+        drawn=True,
+    )

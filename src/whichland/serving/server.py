@@ -1,0 +1,135 @@
+"""Serving a bundle over HTTP until told to stop: the process, or several, around the application.
+
+    whichland.serve("runs/demo/run/bundle", ServeConfig(port=8000))
+
+Told to stop (SIGTERM, Ctrl-C), it takes no new connections, answers what is under way, and ends.
+"""
+
+import logging.config
+import os
+import signal
+import socket
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
+
+from whichland.errors import UserError
+from whichland.serving.app import create_app
+from whichland.serving.service import Service, open_service
+from whichland.serving.settings import ServeConfig
+from whichland.serving.timeouts import PatientProtocol
+from whichland.serving.workers import run_workers
+
+BACKLOG = 2048  # connections that wait to be taken
+KEPT_OPEN_S = 15  # for the next request of a client
+CONNECTIONS = 8192  # open files to ask for: the usual 1,024 are soon used up
+
+
+def serve(bundle: str | Path, settings: ServeConfig | None = None) -> None:
+    """Serve a bundle until the process is told to stop.
+
+    Raises UserError when the bundle cannot be opened or the address is taken.
+    """
+    settings = settings or ServeConfig()
+    raise_file_limit(CONNECTIONS)
+    listener = listen(settings.host, settings.port)
+    with listener:
+        if settings.workers == 1:
+            service = open_service(bundle, settings)
+            _announce(listener, service)
+            _run_one(create_app(service), settings, listener)
+        else:
+            _run_several(bundle, settings, listener)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound, so that nothing is loaded for an address that is taken."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise UserError(
+            f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port or --host"
+        ) from None
+    return listener
+
+
+def raise_file_limit(wanted: int) -> None:
+    """Let the process have as many open connections as the system allows it, up to `wanted`."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _run_one(app: FastAPI, settings: ServeConfig, listener: socket.socket) -> None:
+    # uvicorn raises the signal that stopped it once more when all is done; an orderly end is no failure
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    uvicorn.Server(_config(app, settings)).run(sockets=[listener])
+
+
+def _run_several(bundle: str | Path, settings: ServeConfig, listener: socket.socket) -> None:
+    if settings.threads is None:
+        settings = replace(settings, threads=max(1, (os.cpu_count() or 1) // settings.workers))
+    logging.config.dictConfig(LOGGING)
+    _announce(listener, workers=settings.workers)
+    run_workers(settings.workers, partial(work, Path(bundle), settings, listener))
+
+
+def work(bundle: Path, settings: ServeConfig, listener: socket.socket) -> None:
+    """What one of several workers does; one that cannot open the bundle ends with uvicorn's code for that."""
+    try:
+        app = create_app(open_service(bundle, settings))
+    except UserError as error:
+        print(f"whichland: {error}", file=sys.stderr)
+        sys.exit(STARTUP_FAILURE)
+    signal.signal(signal.SIGINT, lambda *_: None)  # as for SIGTERM, see _run_one
+    _run_one(app, settings, listener)
+
+
+def _config(app: FastAPI, settings: ServeConfig) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=PatientProtocol,
+        loop="asyncio",
+        ws="none",
+        lifespan="on",
+        log_config=LOGGING,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEPT_OPEN_S,
+        timeout_graceful_shutdown=round(settings.stop_seconds),
+    )
+
+
+LOGGING: dict[str, Any] = {  # lines on stderr; of uvicorn's own only warnings
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "loggers": {
+        "whichland": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
+        "uvicorn": {"level": "WARNING", "handlers": ["stderr"], "propagate": False},
+    },
+}
+
+
+def _announce(listener: socket.socket, service: Service | None = None, *, workers: int = 1) -> None:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    what = f"{service.name} ({service.runner.engine})" if service else f"{workers} workers"
+    print(f"whichland: {what} on http://{shown}:{port}; Ctrl-C stops", file=sys.stderr, flush=True)

@@ -1,0 +1,196 @@
+// The map of the world, without tiles: countries shaded by probability, and pins.
+
+import { countryName, language, make, percent, reduced, t } from "./app.js";
+
+const L = window.L;
+const WHOLE = [
+  [-56, -168],
+  [76, 180],
+];
+
+// From which probability on a country has which of the five shades; print-safe, as lightness alone tells them apart.
+export const SHADES = [0, 0.01, 0.05, 0.2, 0.5];
+
+let world = null; // GeoJSON, fetched once
+
+async function fetchWorld() {
+  world ??= await (await fetch("/static/world.json")).json();
+  return world;
+}
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+export function shadeOf(probability) {
+  return SHADES.findLastIndex((least) => probability >= least);
+}
+
+export class WorldMap {
+  constructor(element, label) {
+    this.element = element;
+    const still = reduced();
+    this.map = L.map(element, {
+      attributionControl: false,
+      zoomControl: false,
+      zoomSnap: 0.1,
+      zoomDelta: 0.5,
+      minZoom: 0,
+      maxZoom: 8,
+      maxBounds: [
+        [-85, -220],
+        [85, 220],
+      ],
+      zoomAnimation: !still,
+      fadeAnimation: !still,
+      inertia: !still,
+    });
+    this.zoom = L.control.zoom().addTo(this.map);
+    // Leaflet passes over a view that is asked for while it still moves to another: it is taken up after that.
+    this.map.on("zoomanim", () => (this.moving = true));
+    this.map.on("zoomend", () => {
+      this.moving = false;
+      if (this.late) this.fit();
+    });
+    this.layers = new Map(); // code to layers
+    this.pins = L.layerGroup().addTo(this.map);
+    this.probabilities = null;
+    element.setAttribute("role", "region");
+    this.relabel(label);
+    this.whole();
+    new ResizeObserver(() => this.resized()).observe(element);
+  }
+
+  relabel(label) {
+    this.label = label;
+    this.element.setAttribute("aria-label", t(label));
+  }
+
+  async draw() {
+    const found = await fetchWorld();
+    const countries = L.featureGroup();
+    const add = (code, layer) => {
+      layer.code = code;
+      this.layers.set(code, [...(this.layers.get(code) ?? []), layer]);
+      countries.addLayer(layer);
+    };
+    L.geoJSON(found, {
+      style: { weight: 0.6 },
+      onEachFeature: (feature, layer) => add(feature.properties.code, layer),
+    });
+    for (const { properties } of found.features)
+      if (properties.small)
+        add(properties.code, L.circleMarker(properties.at, { radius: 2.5, weight: 0.6 }));
+    // One tooltip for all: Leaflet's own listens for the focus of every country, which makes browsers stop the Tab
+    // key at each of them.
+    const tip = L.tooltip({ direction: "top", offset: [0, -8] });
+    countries.on("mousemove", ({ latlng, layer }) => {
+      tip.setLatLng(latlng).setContent(make("span", { textContent: this.tip(layer.code) })).addTo(this.map);
+    });
+    countries.on("mouseout", () => tip.remove());
+    countries.addTo(this.map);
+    this.places = new Map(found.features.map(({ properties: p }) => [p.code, p.at]));
+    this.recolour();
+    return this;
+  }
+
+  tip(code) {
+    const known = this.probabilities && code in this.probabilities;
+    return countryName(code) + (known ? ` · ${percent(this.probabilities[code])}` : "");
+  }
+
+  // Shade the countries by probability; without probabilities, all alike.
+  shade(probabilities) {
+    this.probabilities = probabilities;
+    this.recolour();
+  }
+
+  recolour() {
+    const line = colour("--map-line");
+    const plain = colour("--map-land");
+    const none = colour("--map-none");
+    const ramp = SHADES.map((_, at) => colour(`--map-${at}`));
+    for (const [code, layers] of this.layers) {
+      const known = this.probabilities && code in this.probabilities;
+      const fill = known ? ramp[shadeOf(this.probabilities[code])] : this.probabilities ? none : plain;
+      // points of countries that the model does not know would only litter the map
+      const away = this.probabilities && !known;
+      for (const layer of layers) {
+        const shown = away && layer instanceof L.CircleMarker ? 0 : 1;
+        layer.setStyle({ color: line, fillColor: fill, fillOpacity: shown, opacity: shown });
+      }
+    }
+  }
+
+  // Put up pins: [{lat, lon, kind, label}]; kind is a class of style.css.
+  setPins(pins) {
+    this.pins.clearLayers();
+    for (const { lat, lon, kind, label } of pins) {
+      const target = kind === "truth";
+      const icon = target
+        ? L.divIcon({ className: `pin ${kind}`, html: TARGET, iconSize: [26, 26], iconAnchor: [13, 13] })
+        : L.divIcon({ className: `pin ${kind}`, html: PIN, iconSize: [28, 36], iconAnchor: [14, 35] });
+      L.marker([lat, lon], { icon, alt: label, keyboard: false, zIndexOffset: target ? 1000 : 0 })
+        .bindTooltip(label, { offset: [0, target ? -10 : -30], direction: "top" })
+        .addTo(this.pins);
+    }
+  }
+
+  // Straight lines between places, dashed.
+  addLines(pairs) {
+    for (const [from, to, kind] of pairs)
+      L.polyline([from, to], { className: `line ${kind}`, weight: 2, dashArray: "5 6", interactive: false }).addTo(
+        this.pins,
+      );
+  }
+
+  whole() {
+    this.shown = null;
+    this.fit();
+  }
+
+  // Show all of some places, not nearer than a continent.
+  show(places, nearest = 5) {
+    this.shown = [places, nearest];
+    this.fit();
+  }
+
+  // Bring into view what is to be shown.
+  fit() {
+    this.late = this.moving;
+    if (this.late) return;
+    this.map.invalidateSize({ pan: false });
+    if (!this.shown) return this.map.fitBounds(WHOLE, { animate: false });
+    const [places, nearest] = this.shown;
+    this.map.fitBounds(L.latLngBounds(places), { padding: [50, 50], maxZoom: nearest, animate: !reduced() });
+  }
+
+  // Keep in view what was; a map that is hidden has no size to fit anything into.
+  resized() {
+    const { clientWidth, clientHeight } = this.element;
+    const size = `${clientWidth} ${clientHeight}`;
+    if (!clientWidth || size === this.size) return;
+    this.size = size;
+    this.fit();
+  }
+}
+
+const TARGET =
+  '<svg viewBox="0 0 26 26" width="26" height="26" aria-hidden="true" focusable="false">' +
+  '<circle class="ring" cx="13" cy="13" r="9.5" stroke-width="4"/><circle class="bull" cx="13" cy="13" r="3.5"/></svg>';
+
+const PIN =
+  '<svg viewBox="0 0 28 36" width="28" height="36" aria-hidden="true" focusable="false">' +
+  '<path d="M14 1C7 1 1.5 6.5 1.5 13.4 1.5 22.6 14 35 14 35s12.5-12.4 12.5-21.6C26.5 6.5 21 1 14 1z" stroke-width="1.5"/>' +
+  '<circle cx="14" cy="13.5" r="4.8"/></svg>';
+
+// The legend of the shades, as a list.
+export function legend(list) {
+  const digits = new Intl.NumberFormat(language, { style: "percent" });
+  list.replaceChildren(
+    ...SHADES.map((least, at) => {
+      const next = SHADES[at + 1] ?? 1;
+      const text = `${digits.format(least).replace(/\s*%/, "")}–${digits.format(next)}`;
+      return make("li", {}, make("span", { className: `swatch shade-${at}` }), text);
+    }),
+    make("li", {}, make("span", { className: "swatch shade-none" }), t("map.unknown")),
+  );
+}

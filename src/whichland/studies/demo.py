@@ -1,0 +1,102 @@
+"""The whole way on the synthetic world: scenes, manifest, model, report, explanations, predictions.
+
+Every step leaves its result under one folder and is skipped when that is already there, so an interrupted demo
+goes on where it was.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from whichland.curate.balance import balance
+from whichland.curate.clean import clean
+from whichland.curate.measure import measure
+from whichland.curate.split import split
+from whichland.evaluation.report import Report, evaluate
+from whichland.explanation.clues import ClueShare, clue_shares
+from whichland.explanation.explain import explain
+from whichland.explanation.verify import Verifier
+from whichland.geo.countries import country_name
+from whichland.manifest import Manifest, read, write
+from whichland.model import bundle as bundles
+from whichland.model.predict import predict
+from whichland.sources.ingest import ingest
+from whichland.training.config import TrainConfig
+from whichland.training.run import train
+
+SHOWN = 8  # photos with a heat map in the report
+
+SETTINGS = TrainConfig(
+    arch="resnet10t",
+    weights="none",
+    epochs=10,
+    size=128,
+    test_size=160,
+    batch_size=32,
+    lr=4e-3,
+    body_lr=1.0,
+    ema=0.98,
+    min_area=0.5,
+    brightness=0.2,  # in this world colours are clues
+    contrast=0.2,
+    saturation=0.0,
+    validate_every=2,
+)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made."""
+
+    report: Report
+    clues: list[ClueShare]
+    overlays: list[Path]
+    guesses: list[tuple[str, str, str, float]]  # photo, truth, guess, probabilities
+
+
+def run(folder: Path, *, scenes: int, seed: int, config: TrainConfig, say: Callable[[str], None] = print) -> Demo:
+    """Go the whole way under `folder`; `say` hears what is being done."""
+    say(f"1/5  rendering {scenes} scenes of the synthetic world")
+    table = world(folder, scenes, seed)
+    say("2/5  training")
+    run_folder = folder / "run"
+    bundle = run_folder / "bundle"
+    if not bundle.is_dir():
+        train(table, config, run_folder, resume=(run_folder / "config.toml").exists())
+    say("3/5  looking at what the model looks at")
+    loaded = bundles.load(bundle)
+    test = table.kept.filter(pl.col("split") == "test").sort("image_id")
+    uris, masks, groups = (test[name].to_list() for name in ("uri", "mask_uri", "group"))
+    shares = clue_shares(loaded, uris, masks, groups)
+    shown = test.unique("country", keep="first", maintain_order=True).head(SHOWN)
+    overlays, pictures = [], []
+    verifier = Verifier(loaded.model)
+    for uri, truth in shown.select("uri", "country").iter_rows():
+        explanation = explain(loaded, uri, verifier=verifier)
+        overlays.append(explanation.save(folder / "explained" / f"{Path(uri).stem}.png"))
+        guess, probabilities = explanation.guesses[0]
+        said = f"{country_name(truth)}: guessed {country_name(guess)}, {probabilities:.0%}"
+        pictures.append((explanation.overlay(), said + explanation.doubt))
+    say("4/5  evaluating on the test split")
+    report = evaluate(bundle, table, explanations=pictures)
+    say("5/5  predicting")
+    guesses = []
+    for (uri, probs_K), truth in zip(predict(loaded, shown["uri"].to_list()), shown["country"], strict=True):
+        assert isinstance(probs_K, np.ndarray)  # the demo's own scenes are readable
+        best = int(probs_K.argmax())
+        guesses.append((Path(uri).name, truth, loaded.labels[best], float(probs_K[best])))
+    return Demo(report, shares, overlays, guesses)
+
+
+def world(folder: Path, scenes: int, seed: int) -> Manifest:
+    """The demo's manifest, made or read again."""
+    path = folder / "world.parquet"
+    if path.exists():
+        return read(path)
+    table = ingest(f"synthetic:scenes={scenes},seed={seed}", folder=folder / "world")
+    table = balance(split(clean(measure(table))))
+    write(table, path)
+    return table

@@ -1,0 +1,203 @@
+"""A grid of training runs: a TOML file in which lists are axes becomes cells, each with all of its settings.
+
+    title = "Two models, three amounts of data"
+
+    [train]                       # settings of every cell, as in a recipe
+    countries = ["AU", "BR", "DE"]
+
+    [grid]                        # every list is an axis; every combination a cell
+    arch = ["resnet18.a1_in1k", "convnext_tiny.fb_in22k_ft_in1k"]
+    photos = [100, 200, 300]
+    seed = [0, 1]
+
+An axis whose values are tables changes several settings at once, and may give them a `name`, a `family` and a
+`tier` for the figures: `[[grid.model]]`. Several grids in one file are written `[[grid]]`; a cell that stands in
+two of them is run once.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from whichland.config import build, check, read_toml, recipe_file
+from whichland.errors import UserError
+from whichland.manifest import Manifest
+from whichland.model.families import MEMBERS
+from whichland.training.config import TrainConfig
+
+ABOUT = ("name", "family", "tier")  # what a table of an axis says beside settings
+TOP = ("title", "train", "grid")
+NO_MATTER = ("cache", "tensorboard")  # settings that change no result
+REPEATED = ("photos", "seed")  # axes along which a model stays the same
+TIERS = ("tiny", "small", "base")
+DECIDING = ("image_id", "country", "split", "group", "weight", "rank")  # columns that a run depends on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of a grid."""
+
+    key: str  # the same settings and photos: the same key
+    model: str  # what the figures call it: its place on all axes but photos and seed
+    family: str | None
+    tier: str | None
+    axes: dict[str, Any]  # its place on each axis, as a plain value
+    config: TrainConfig
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        words = [self.model[:60], *(f"{axis}{self.axes[axis]}" for axis in REPEATED if axis in self.axes)]
+        return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(words)).strip("-").lower() + f"-{self.key[:8]}"
+
+    @property
+    def said(self) -> str:
+        """Where it stands on each axis, for reading."""
+        return "  ".join([self.model, *(f"{axis} {self.axes[axis]}" for axis in REPEATED if axis in self.axes)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A study to be run."""
+
+    title: str
+    axes: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    repeated: int  # cells that stood in the file more than once
+
+
+def read_grid(path: str | Path, manifest: Manifest) -> Grid:
+    """Read a grid and settle every cell. Raises UserError for what cannot be a grid or a setting."""
+    text = read_toml(recipe_file(path))
+    if unknown := [name for name in text if name not in TOP]:
+        raise UserError(f"{path}: unknown table or value {unknown[0]!r}; known are {', '.join(TOP)}")
+    common = _table(text.get("train", {}), f"{path}: train")
+    grids = text.get("grid", {})
+    if not isinstance(grids, list):
+        grids = [grids]
+    data = data_hash(manifest)
+    weights: dict[str, str] = {}
+    cells: dict[str, Cell] = {}
+    count = 0
+    for number, grid in enumerate(grids, 1):
+        where = f"{path}: grid" + (f" {number}" if len(grids) > 1 else "")
+        for cell in _cells(_table(grid, where), common, where, data, weights):
+            count += 1
+            cells.setdefault(cell.key, cell)
+    if any(cell.config.photos is not None for cell in cells.values()):
+        manifest.require("rank", hint="photos takes the first of each country; run `whichland data balance`")
+    axes = dict.fromkeys(axis for cell in cells.values() for axis in cell.axes)
+    title = check(text.get("title", Path(path).stem), str, f"{path}: title")
+    return Grid(title=title, axes=tuple(axes), cells=tuple(_named_apart(cells.values())), repeated=count - len(cells))
+
+
+def data_hash(manifest: Manifest) -> str:
+    """SHA-256 of all that the manifest decides of a run: photos, countries, splits, groups, weights, ranks."""
+    columns = [name for name in DECIDING if name in manifest.frame.columns]
+    frame = manifest.kept.sort("image_id").select(columns)
+    return hashlib.sha256(frame.write_csv().encode()).hexdigest()
+
+
+def _table(value: Any, where: str) -> dict[str, Any]:
+    return dict(check(value, dict[str, Any], where))
+
+
+def _cells(
+    grid: Mapping[str, Any], common: Mapping[str, Any], where: str, data: str, weights: dict[str, str]
+) -> Iterator[Cell]:
+    axes = {axis: _values(values, f"{where}: {axis}") for axis, values in grid.items()}
+    for place in product(*axes.values()):
+        settings: dict[str, Any] = dict(common)
+        about: dict[str, Any] = {}
+        spots: dict[str, Any] = {}
+        for axis, value in zip(axes, place, strict=True):
+            if isinstance(value, Mapping):
+                settings |= {name: item for name, item in value.items() if name not in ABOUT}
+                about |= {name: value[name] for name in ABOUT if name in value}
+                spots[axis] = value.get("name") or ", ".join(f"{k}={v}" for k, v in value.items())
+            else:
+                settings[axis] = value
+                spots[axis] = value if isinstance(value, int | float | str) else str(value)
+        config = build(TrainConfig, settings, where)
+        models = [axis for axis, value in zip(axes, place, strict=True) if isinstance(value, Mapping)]
+        others = [axis for axis in axes if axis not in (*models, *REPEATED)]
+        words = [str(spots[axis]) for axis in models]
+        words += [str(spots[axis]) if axis == "arch" else f"{axis} {spots[axis]}" for axis in others]
+        known = next((member for member in MEMBERS if member.arch == config.arch), None)
+        yield Cell(
+            key=_key(config, data, weights),
+            model=", ".join(words) or config.arch,
+            family=about.get("family") or (known.family if known else None),
+            tier=about.get("tier") or (known.tier if known else None),
+            axes=spots,
+            config=config,
+        )
+
+
+def _values(values: Any, where: str) -> list[Any]:
+    if not isinstance(values, list):
+        raise UserError(f"{where}: an axis is a list; a setting of every cell stands under [train]")
+    if not values:
+        raise UserError(f"{where}: an axis needs a value")
+    return values
+
+
+def _key(config: TrainConfig, data: str, weights: dict[str, str]) -> str:
+    """Hash of every setting, given or default, of the photos and of the weights: none of them changes silently."""
+    settings = {name: value for name, value in asdict(config).items() if name not in NO_MATTER}
+    file = Path(config.weights)
+    if config.weights not in ("hub", "none") and file.is_file():  # where it lies does not matter
+        if config.weights not in weights:
+            with file.open("rb") as opened:
+                weights[config.weights] = hashlib.file_digest(opened, "sha256").hexdigest()
+        settings["weights"] = weights[config.weights]
+    text = json.dumps([settings, data], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _named_apart(cells: Any) -> Iterator[Cell]:
+    """Two models of one name would be drawn as one: settings that differ within a name are an error's cause."""
+    seen: dict[tuple[str, Any, Any], str] = {}
+    for cell in cells:
+        spot = (cell.model, cell.config.photos, cell.config.seed)
+        if spot in seen:
+            raise UserError(
+                f"two different cells are both {cell.said!r}: give the tables of an axis a name of their own"
+            )
+        seen[spot] = cell.key
+        yield cell
+
+
+def tier_order(tier: str | None) -> int:
+    """Place of a tier: tiny, small, base, others, none."""
+    if tier is None:
+        return len(TIERS) + 1
+    return TIERS.index(tier) if tier in TIERS else len(TIERS)
+
+
+def places(cells: tuple[Cell, ...]) -> pl.DataFrame:
+    """A row a cell: key, model, family, tier and its place on each axis (text where an axis holds both kinds)."""
+    axes = dict.fromkeys(axis for cell in cells for axis in cell.axes)
+    columns: dict[str, list[Any]] = {
+        "cell": [cell.name for cell in cells],
+        "key": [cell.key for cell in cells],
+        "model": [cell.model for cell in cells],
+        "family": [cell.family for cell in cells],
+        "tier": [cell.tier for cell in cells],
+        "arch": [cell.config.arch for cell in cells],
+    }
+    for axis in axes:
+        values = [cell.axes.get(axis) for cell in cells]
+        kinds = {type(value) for value in values if value is not None}
+        plain = len(kinds) == 1 or kinds == {int, float}
+        told = values if plain else [None if v is None else str(v) for v in values]
+        if columns.get(axis) != told:
+            columns[axis if axis not in columns else f"{axis}_axis"] = told
+    return pl.DataFrame(columns, strict=False)

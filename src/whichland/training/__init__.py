@@ -1,0 +1,1 @@
+"""Training: from a manifest and settings to a bundle."""

@@ -1,0 +1,184 @@
+"""Training photos as batches: drawn, decoded and cropped ahead of the step that uses them."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from whichland.errors import UserError
+from whichland.images.augment import Augment, Draw
+from whichland.images.decode import load
+from whichland.images.preprocess import Pixels
+from whichland.manifest import Manifest
+
+AHEAD = 4  # batches prepared before they are needed
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The photos of one split."""
+
+    uris: list[str]
+    targets: NDArray[np.int64]  # index into the labels
+    weights: NDArray[np.float64]  # mean 1
+
+    def __len__(self) -> int:
+        return len(self.uris)
+
+    def take(self, numbers: Sequence[int]) -> "Photos":
+        """The photos of these numbers, with the weights that they have among all."""
+        chosen = list(numbers)
+        return Photos([self.uris[number] for number in chosen], self.targets[chosen], self.weights[chosen])
+
+
+def choose_labels(manifest: Manifest, countries: Sequence[str]) -> tuple[str, ...]:
+    """Sorted ISO codes to learn. Raises UserError when the manifest lacks one or is not split yet."""
+    manifest.require("country", "split", hint="run `whichland data prepare` (or split) first")
+    train = manifest.kept.filter(pl.col("split") == "train")
+    if "weight" in train.columns:  # a country that balancing left out is no label
+        train = train.filter(pl.col("weight") > 0)
+    known = train["country"].drop_nulls().unique().sort().to_list()
+    missing = sorted(set(countries) - set(known))
+    if missing:
+        raise UserError(f"no training photos of {', '.join(missing)}; the manifest has {', '.join(known)}")
+    labels = tuple(sorted(countries) or known)
+    if len(labels) < 2:
+        raise UserError(f"training needs photos of at least two countries; the manifest has {len(labels)}")
+    return labels
+
+
+def select(manifest: Manifest, split: str, labels: Sequence[str], *, photos: int | None = None) -> Photos:
+    """The kept photos of a split whose country is among `labels`; of training, those with a weight above 0."""
+    frame = manifest.kept.filter(pl.col("split") == split, pl.col("country").is_in(list(labels)))
+    if split == "train" and "weight" in frame.columns:
+        frame = frame.filter(pl.col("weight") > 0)
+    if photos is not None:
+        manifest.require("rank", hint="run `whichland data balance` first")
+        frame = frame.filter(pl.col("rank") < photos)
+    frame = frame.sort("image_id")  # the order of the file must not change the run
+    index = {label: i for i, label in enumerate(labels)}
+    targets = np.array([index[code] for code in frame["country"]], dtype=np.int64)
+    weights = np.ones(frame.height)
+    if split == "train" and "weight" in frame.columns:
+        weights = frame["weight"].to_numpy().astype(np.float64)
+    if photos is not None and frame.height:
+        counts = np.bincount(targets, minlength=len(labels))  # weights of the file are for the whole country
+        weights = 1 / np.sqrt(counts[targets])
+    return Photos(frame["uri"].to_list(), targets, weights / weights.mean() if frame.height else weights)
+
+
+def epoch_order(
+    photos: Photos, seed: int, epoch: int, weighting: Literal["sample", "loss", "none"], *others: int
+) -> NDArray[np.int64]:
+    """Indices of one epoch in order; with "sample", drawn by weight with as few repetitions as possible.
+
+    `others` are further numbers on which the order depends.
+    """
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch, *others))))
+    order = generator.permutation(len(photos))
+    if weighting == "sample":
+        edges = np.cumsum(photos.weights[order])
+        marks = (np.arange(len(photos)) + generator.random()) * edges[-1] / len(photos)
+        order = generator.permutation(order[np.searchsorted(edges, marks)])
+    return order.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's share of a step."""
+
+    images: Tensor  # uint8 b×H×W×3, or what a frozen front made of them (see frozen_cache)
+    targets: Tensor  # int64 b
+    weights: Tensor  # float32 b
+    light: NDArray[np.float32]  # b×3, see Draw.light
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loader:
+    """Batches of one epoch for one process of several.
+
+    Step s of an epoch takes positions s·B … s·B+B-1 of its order; process r of W takes every W-th of them, so
+    the processes together see exactly what a single one would. Where each keeps to photos of its own, it fills
+    those positions from an order of them.
+    """
+
+    photos: Photos  # of all processes, or this one's own where `own_of` says of how many
+    own_of: int | None = None
+    augment: Augment
+    batch_size: int  # over all processes
+    seed: int
+    weighting: Literal["sample", "loss", "none"]
+    rank: int = 0
+    world: int = 1
+    workers: int = 2
+    pixels: Sequence[Pixels] | None = None  # the photos decoded already, scaled to what the crops need
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch; what is left over comes in another epoch's order."""
+        return max(1, (self.own_of or len(self.photos)) // self.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from step `start` on, prepared `AHEAD` of use."""
+        with ThreadPoolExecutor(self.workers) as pool:
+            waiting: deque[list[Future[tuple[Tensor, Draw]]]] = deque()
+            indices: deque[NDArray[np.int64]] = deque()
+            order = self.order(epoch)
+            for positions, places in self.plan(start):
+                index = order[places]
+                indices.append(index)
+                waiting.append([pool.submit(self._one, epoch, p, i) for p, i in zip(positions, index, strict=True)])
+                if len(waiting) > AHEAD:
+                    yield self._collate(waiting.popleft(), indices.popleft())
+            while waiting:
+                yield self._collate(waiting.popleft(), indices.popleft())
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The photos of an epoch in order; where they are this process's own, unlike those of the others."""
+        others = () if self.own_of is None else (self.rank,)
+        return epoch_order(self.photos, self.seed, epoch, self.weighting, *others)
+
+    def plan(self, start: int = 0) -> Iterator[tuple[range, slice]]:
+        """Yield this process's share of each step from `start` on: positions in the epoch, places in its order."""
+        each = self.batch_size // self.world
+        for step in range(start, self.steps):
+            end = min((step + 1) * self.batch_size, self.own_of or len(self.photos))
+            positions = range(step * self.batch_size + self.rank, end, self.world)
+            if self.own_of is None:
+                yield positions, slice(positions.start, positions.stop, positions.step)
+            else:
+                yield positions, slice(step * each, (step + 1) * each)
+
+    def crops(self, index: int, draws: Sequence[Draw]) -> list[Tensor]:
+        """Crops of one photo, decoded once and no larger than the crops need: uint8 H×W×3 each."""
+        if self.pixels is not None:
+            image = self.pixels[index]
+        else:
+            needed = max(self.augment.needed(draw) for draw in draws)
+            image = load(self.photos.uris[index], short_side=needed)
+        return [self.augment.cut(image, draw) for draw in draws]
+
+    def _one(self, epoch: int, position: int, index: int) -> tuple[Tensor, Draw]:
+        draw = self.augment.draw(self.seed, epoch, position)
+        return self.crops(index, [draw])[0], draw
+
+    def _collate(self, futures: list[Future[tuple[Tensor, Draw]]], index: NDArray[np.int64]) -> Batch:
+        images, draws = zip(*(future.result() for future in futures), strict=True)
+        return Batch(
+            torch.stack(images),
+            torch.from_numpy(self.photos.targets[index]),
+            self.weights(index),
+            np.array([draw.light for draw in draws], np.float32),
+        )
+
+    def weights(self, index: NDArray[np.int64]) -> Tensor:
+        """Factors on the loss of photos: float32 b."""
+        weights = self.photos.weights[index] if self.weighting == "loss" else np.ones(len(index))
+        return torch.from_numpy(weights.astype(np.float32))
