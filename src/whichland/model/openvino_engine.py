@@ -1,5 +1,6 @@
 """An exported network run by OpenVINO, in the processor's bf16 where the export found that it agrees."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ def open_network(
 
 def open_at(path: Path, precision: str, threads: int | None = None) -> Callable[[Pixels], NDArray[np.float32]]:
     """Load a network to be computed in `precision`, f32 or bf16. Raises UserError as `open_network` does."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it then reports no use to its maker
     try:
         import openvino  # type: ignore[import-untyped]
     except ImportError:
