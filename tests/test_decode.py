@@ -3,6 +3,7 @@ import csv
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -19,6 +20,8 @@ from PIL import Image, ImageOps
 
 from whichland.images import containers
 from whichland.images.decode import ImageError, decode, decode_luma, image_size, load, read_bytes
+from whichland.images.file_facts import file_facts
+from whichland.images.orientation import jpeg_orientation
 
 BAD_INPUTS = Path(__file__).parent.parent.parent / "shared/data/bad_inputs"
 NOT_SUPPORTED = {"EPS", "DDS", "ICO", "TGA", "SGI", "FLI", "JPEG2000"}
@@ -368,3 +371,45 @@ def test_plain_files(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     with pytest.raises(ImageError, match=r"empty\.jpg: the file is empty"):
         load(str(tmp_path / "empty.jpg"))
+
+
+def tagged(order: bytes, kind: int, value: int) -> bytes:
+    """An APP1 segment whose only tag is the orientation, of one of TIFF's types."""
+    sign = "<" if order == b"II" else ">"
+    cell = struct.pack(sign + {1: "B3x", 3: "Hxx", 4: "I", 6: "b3x", 8: "hxx", 9: "i"}[kind], value)
+    entry = struct.pack(sign + "HHI", 0x0112, kind, 1) + cell
+    tiff = order + struct.pack(sign + "HIH", 42, 8, 1) + entry + bytes(4)
+    body = b"Exif\0\0" + tiff
+    return b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+
+
+@pytest.mark.parametrize("order", [b"II", b"MM"])
+@pytest.mark.parametrize("kind", [1, 3, 4, 6, 8, 9])
+@pytest.mark.parametrize("value", [3, 6, 8])
+def test_the_orientation_may_be_any_whole_number(order: bytes, kind: int, value: int) -> None:
+    """Cameras write SHORT, phones also LONG and BYTE; Pillow turns the picture that has a SHORT."""
+    plain = encode(picture(80, 60), subsampling=0)
+    data = plain[:2] + tagged(order, kind, value) + plain[2:]
+    usual = plain[:2] + tagged(order, 3, value) + plain[2:]
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(usual)))
+    assert image_size(data) == expected.size
+    assert decode(data).shape == (expected.height, expected.width, 3)
+    assert np.abs(decode(data).astype(int) - np.asarray(expected)).max() <= 2
+
+    if kind in (1, 4):
+        png = encode(picture(80, 60), "PNG", exif=tagged(order, kind, value)[10:])
+        assert image_size(png) == expected.size
+
+
+def test_bytes_before_a_marker_do_not_hide_the_orientation() -> None:
+    """T.81, B.1.1.2: fill bytes FF may precede any marker; stray bytes in front of one are skipped by libjpeg."""
+    plain, exif = encode(picture(80, 60)), tagged(b"II", 3, 6)
+    xmp = b"\xff\xe1\x00\x20http://ns.adobe.com/xap/1.0/\0x"
+    assert plain[2:4] == b"\xff\xe0"  # JFIF, 18 bytes
+    for front in (exif, xmp + exif, b"\xff" + exif, b"\xff\xff\xff" + xmp + b"\xff\xff" + exif, b"\0\0" + exif):
+        for at in (2, 20):
+            data = plain[:at] + front + plain[at:]
+            assert image_size(data) == (60, 80)
+            assert decode(data).shape == (80, 60, 3)
+            assert file_facts(data).exif
+    assert jpeg_orientation(plain + exif) == 1  # behind the scan

@@ -206,6 +206,8 @@ def _pillow_orientation(image: Image.Image) -> int:
         value = image.getexif().get(ORIENTATION, 1)
     except _PILLOW_ERRORS:  # broken metadata does not make the pixels unreadable
         return 1
+    if isinstance(value, bytes) and len(value) == 1:  # Pillow's form of a BYTE
+        value = value[0]
     return value if value in range(1, 9) else 1
 
 

@@ -7,9 +7,10 @@ import hashlib
 from typing import NamedTuple
 
 from whichland.images.decode import image_size
+from whichland.images.orientation import APP1, EXIF, SCAN, jpeg_segments
 
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
-_SCAN, _QUANTISATION, _ICC, _EXIF = 0xDA, 0xDB, b"ICC_PROFILE\0", b"Exif\0\0"
+_QUANTISATION, _ICC = 0xDB, b"ICC_PROFILE\0"
 _SAMPLINGS: dict[tuple[float, float], str] = {
     (2, 2): "4:2:0",
     (2, 1): "4:2:2",
@@ -72,27 +73,20 @@ def _with_jpeg_header(facts: FileFacts, data: bytes) -> FileFacts:
     """Walk the segments of a JPEG up to its first scan (ITU-T T.81, annex B)."""
     markers, tables = [], hashlib.sha256()
     progressive, subsampling, exif, icc = False, "", False, False
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
-        body = data[at + 4 : at + 2 + length]
+    header_bytes = 2
+    for marker, at, end in jpeg_segments(data):
+        header_bytes = at - 4 if marker == SCAN else end
         markers.append(f"{marker:02X}")
         if marker == _QUANTISATION:
-            tables.update(body)
+            tables.update(data[at:end])
         elif marker in _FRAMES:
             progressive = marker in (0xC2, 0xC6, 0xCA, 0xCE)
-            subsampling = _subsampling(body)
-        exif |= marker == 0xE1 and body.startswith(_EXIF)
-        icc |= marker == 0xE2 and body.startswith(_ICC)
-        if marker == _SCAN or length < 2:
-            break
-        at += 2 + length
+            subsampling = _subsampling(data[at:end])
+        exif |= marker == APP1 and data.startswith(EXIF, at)
+        icc |= marker == 0xE2 and data.startswith(_ICC, at)
     return facts._replace(
         format="JPEG",
-        header_bytes=at,
+        header_bytes=header_bytes,
         progressive=progressive,
         subsampling=subsampling,
         quantisation=tables.hexdigest()[:8],

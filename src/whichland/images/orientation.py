@@ -1,26 +1,43 @@
 """EXIF orientation: how the camera was held, and turning the pixels upright."""
 
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 ORIENTATION = 0x0112  # the EXIF tag
+WHOLE = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # TIFF's types of whole numbers; phones write several of them
+
+EXIF, APP1, SCAN = b"Exif\0\0", 0xE1, 0xDA
+STANDALONE = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xDA)})  # no length follows: stuffing, TEM, fill, RST, SOI, EOI
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield each marker of a JPEG up to its first scan, with where its content begins and ends, copying nothing.
+
+    As libjpeg does, anything before a marker is skipped: ITU-T T.81 (B.1.1.2) allows fill bytes FF there, and files
+    in the wild have other bytes, too.
+    """
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker in STANDALONE:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if length < 2:
+            return
+        yield marker, at + 4, min(at + 2 + length, len(data))
+        if marker == SCAN:
+            return
+        at += 2 + length
 
 
 def jpeg_orientation(data: bytes) -> int:
-    """Read the EXIF orientation, 1 to 8, of a JPEG; 1 when there is none or it is broken.
-
-    Walks the marker segments up to the first scan without copying them.
-    """
-    at, end = 2, len(data)
-    while at + 4 <= end and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
-            return _exif_orientation(data, at + 10, min(end, at + 2 + length))
-        if marker == 0xDA or length < 2:
-            break
-        at += 2 + length
+    """Read the EXIF orientation, 1 to 8, of a JPEG; 1 when there is none or it is broken."""
+    for marker, start, end in jpeg_segments(data):
+        if marker == APP1 and data[start : start + 6] == EXIF:
+            return _exif_orientation(data, start + 6, end)
     return 1
 
 
@@ -34,9 +51,10 @@ def _exif_orientation(data: bytes, start: int, end: int) -> int:
         return 1
     (count,) = struct.unpack_from(order + "H", data, directory)
     for entry in range(directory + 2, min(directory + 2 + 12 * count, end - 11), 12):
-        tag, kind, _, value = struct.unpack_from(order + "HHIH", data, entry)
+        tag, kind = struct.unpack_from(order + "HH", data, entry)
         if tag == ORIENTATION:
-            return value if kind == 3 and 1 <= value <= 8 else 1
+            value = struct.unpack_from(order + WHOLE[kind], data, entry + 8)[0] if kind in WHOLE else 1
+            return value if 1 <= value <= 8 else 1
     return 1
 
 
