@@ -1,10 +1,12 @@
 """Make src/whichland/geo/countries.csv: every ISO 3166-1 country with its names, region and driving side.
 
     npm pack @rapideditor/country-coder && tar xzf rapideditor-country-coder-*.tgz
+    pip install babel==2.19.0
     python scripts/countries.py package/src/data/borders.json
 
-Codes, names, UN M49 regions and driving sides are country-coder's (ISC licence, see
-src/whichland/geo/countries.LICENSE); everyday names and other spellings are the tables below.
+Codes, names, UN M49 regions and driving sides are country-coder's (ISC licence), names in a country's own languages
+those of CLDR, which babel brings along (Unicode licence; both in src/whichland/geo/countries.LICENSE). Everyday and
+official names and other spellings are the tables below: as the UN, the World Bank, Natural Earth and FIFA write them.
 """
 
 import csv
@@ -12,6 +14,9 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from babel import Locale, UnknownLocaleError
+from babel.languages import get_official_languages
 
 OUT = Path(__file__).parent.parent / "src/whichland/geo/countries.csv"
 
@@ -45,24 +50,28 @@ NAMES = {
 # Other spellings in English: former, official, ISO's own inverted ones and what data sets write.
 ALIASES = {
     "AE": "UAE; Emirates",
+    "AL": "Shqipëria",
+    "AM": "Hayastan",
     "AX": "Aland; Åland",
     "BA": "Bosnia; Bosnia-Herzegovina; Bosnia and Herz.",
     "BL": "St Barths; St Barts",
     "BN": "Brunei Darussalam",
     "BO": "Plurinational State of Bolivia",
     "BQ": "Bonaire, Sint Eustatius and Saba; Bonaire; Bonaire, Saint Eustatius and Saba",
+    "BT": "Druk Yul",
     "BY": "Byelorussia",
     "CC": "Cocos Islands; Keeling Islands",
-    "CD": "DR Congo; DRC; Congo (Kinshasa); Congo-Kinshasa; Congo DR; Congo, The Democratic Republic of the; "
-    "Dem. Rep. Congo; Congo, Dem. Rep.; Zaire",
-    "CF": "CAR",
+    "CD": "DR Congo; DRC; Congo (DRC); Congo (Kinshasa); Congo-Kinshasa; Congo DR; "
+    "Congo, The Democratic Republic of the; Dem. Rep. Congo; Congo, Dem. Rep.; Zaire",
     "CG": "Congo; Congo (Brazzaville); Congo-Brazzaville; Congo, Rep.",
     "CI": "Ivory Coast; Cote dIvoire; Republic of Côte d'Ivoire",
-    "CN": "PRC; Mainland China",
-    "CV": "Cabo Verde",
-    "CZ": "Czech Republic",
-    "DE": "Federal Republic of Germany",
+    "CN": "PRC; Mainland China; China PR; People's Republic of China; Zhongguo",
+    "CV": "Cabo Verde; Republic of Cabo Verde; Cape Verde Islands",
+    "CY": "N. Cyprus; Northern Cyprus",
+    "CZ": "Czech Republic; Česká republika",
+    "DE": "Federal Republic of Germany; Bundesrepublik Deutschland",
     "DO": "Dominican Rep.",
+    "EG": "Misr",
     "EH": "Sahrawi Arab Democratic Republic",
     "ES": "Canary Islands; Canaries; Ceuta; Melilla",
     "FK": "Falklands; Falkland Islands (Malvinas); Falkland Islands (Islas Malvinas)",
@@ -71,65 +80,124 @@ ALIASES = {
     "FR": "Metropolitan France; Clipperton Island",
     "GB": "UK; Great Britain; Britain; England; Scotland; Wales; Northern Ireland; "
     "United Kingdom of Great Britain and Northern Ireland",
+    "GE": "Sakartvelo",
     "GF": "French Guyana",
     "GG": "Sark; Alderney; Bailiwick of Guernsey",
-    "GR": "Hellas; Hellenic Republic; EL",
-    "GS": "South Georgia; South Georgia and South Sandwich Islands",
-    "HK": "Hong Kong SAR; Hong Kong SAR China; Hong Kong S.A.R.",
+    "GR": "Hellas; Hellenic Republic; EL; Ellada; Ελλάς",
+    "GS": "South Georgia; South Georgia and the Islands; South Georgia and South Sandwich Islands",
+    "HK": "Hong Kong, China; China, Hong Kong SAR; 香港; Hong Kong SAR; Hong Kong SAR China; Hong Kong S.A.R.",
     "HM": "Heard and McDonald Islands",
     "IE": "Eire; Irish Republic",
+    "IN": "Bharat",
     "IO": "Diego Garcia; Chagos; Chagos Archipelago",
-    "IR": "Islamic Republic of Iran; Iran (Islamic Republic of); Persia",
+    "IR": "Islamic Republic of Iran; Iran (Islamic Republic of); Persia; IR Iran",
     "JE": "Bailiwick of Jersey",
+    "JP": "Nippon; Nihon",
     "KG": "Kyrgyz Republic; Kirghizia",
     "KH": "Kampuchea",
     "KN": "St Kitts; Saint Christopher and Nevis",
     "KP": "DPRK; Democratic People's Republic of Korea; Korea (Democratic People's Republic of); "
-    "Korea North; Korea, Dem. People's Rep.",
-    "KR": "Korea; ROK; Republic of Korea; Korea South",
+    "Korea North; Korea, Dem. People's Rep.; Korea DPR; North Korea (DPRK); 조선",
+    "KR": "Korea; ROK; Republic of Korea; Korea South; 한국; Hanguk",
     "LA": "Lao; Lao PDR; Lao People's Democratic Republic",
     "LY": "Libyan Arab Jamahiriya",
     "MD": "Republic of Moldova; Moldavia",
+    "ME": "Црна Гора",
     "MF": "St Martin (French part); Collectivity of Saint Martin",
     "MK": "Macedonia; FYROM; FYR Macedonia; Republic of Macedonia; Republic of North Macedonia; "
     "The Former Yugoslav Republic of Macedonia",
     "MM": "Burma; Myanmar (Burma)",
-    "MO": "Macao; Macau SAR; Macao SAR; Macao SAR China; Macau S.A.R.",
+    "MN": "Монгол Улс",
+    "MO": "Macao; Macau, China; China, Macao SAR; 澳門; 澳门; Macau SAR; Macao SAR; Macao SAR China; Macau S.A.R.",
     "MP": "Northern Marianas; Saipan",
     "MV": "Maldive Islands",
     "NL": "Holland; Netherlands (Kingdom of the)",
+    "NZ": "Aotearoa New Zealand",
     "PF": "Tahiti",
     "PG": "Papua",
     "PM": "Saint-Pierre-et-Miquelon",
     "PN": "Pitcairn",
-    "PS": "West Bank; Gaza; Gaza Strip; West Bank and Gaza; State of Palestine; Palestinian Territory; "
+    "PS": "فلسطين; West Bank; Gaza; Gaza Strip; West Bank and Gaza; State of Palestine; Palestinian Territory; "
     "Palestinian Territories; Occupied Palestinian Territory",
     "RE": "La Réunion; Reunion Island",
-    "RU": "Russian Federation",
+    "RS": "Republic of Serbia",
+    "RU": "Russian Federation; Российская Федерация; Rossiya",
     "SH": "Saint Helena; Ascension Island; Ascension; Tristan da Cunha",
     "SJ": "Svalbard; Jan Mayen; Svalbard and Jan Mayen Islands",
+    "SK": "Slovak Republic; Slovenská republika",
     "ST": "Sao Tome",
     "SX": "Saint Maarten; St Maarten; Sint Maarten (Dutch part)",
     "SY": "Syrian Arab Republic",
     "SZ": "Swaziland; eSwatini",
     "TC": "Turks and Caicos",
     "TF": "French Southern and Antarctic Lands; French Southern and Antarctic Territories",
+    "TH": "ประเทศไทย",
     "TL": "East Timor; Democratic Republic of Timor-Leste",
-    "TR": "Türkiye; Turkiye; Republic of Türkiye",
+    "TR": "Türkiye; Turkiye; Republic of Türkiye; Republic of Turkey",
     "TT": "Trinidad",
-    "TW": "Republic of China; Taiwan, Province of China; Chinese Taipei; Formosa",
+    "TW": "China, Taiwan Province of China; 台湾; Republic of China; Taiwan, Province of China; "
+    "Chinese Taipei; Formosa",
     "TZ": "United Republic of Tanzania; Zanzibar",
     "UM": "US Minor Outlying Islands",
     "US": "USA; United States of America; America; The States",
     "VA": "Vatican; Holy See; Vatican City State; Holy See (Vatican City State)",
     "VC": "Saint Vincent",
-    "VE": "Bolivarian Republic of Venezuela; Venezuela (Bolivarian Republic of)",
+    "VE": "Venezuela, RB; Bolivarian Republic of Venezuela; Venezuela (Bolivarian Republic of)",
     "VG": "Virgin Islands (British); UK Virgin Islands",
     "VI": "US Virgin Islands; Virgin Islands (U.S.); Virgin Islands; American Virgin Islands",
     "VN": "Viet Nam; Socialist Republic of Vietnam",
+    "WF": "Wallis and Futuna Islands",
     "WS": "Western Samoa",
-    "XK": "Republic of Kosovo",
+    "XK": "Republic of Kosovo; Kosova",
     "ZW": "Rhodesia",
+}
+
+# Official names, as the UN has them, by what stands before or after the name: `*` is the name in `NAMES` or above.
+OFFICIAL = {
+    "Republic of *": "AL AM AO AZ BJ BW BY BI BG CM TD CL CO CR HR CY DJ EC SV GQ EE FI GA GM GH GT GN GW HT HN IN "
+    "ID IQ IE KZ KE KI KR LV LB LR LT MG MW ML MT MH MU MD MZ MM NA NR NI NE MK PW PA PY PE PH PL PT RS RW SM SN SC SL "
+    "SG SI ZA SS SR TJ TT TN TR UG UZ VU YE ZM ZW IS BZ SD UA GE HU MV BA AT CU FJ GY",
+    "Kingdom of *": "BE BH BT KH DK SZ LS MA NL NO SA ES SE TH TO",
+    "Islamic Republic of *": "AF IR MR PK",
+    "State of *": "ER IL KW LY PS QA",
+    "Commonwealth of *": "AU BS DM",
+    "Democratic Republic of *": "ST TL",
+    "Democratic Socialist Republic of *": "LK",
+    "Democratic People's Republic of *": "KP",
+    "People's Republic of *": "CN BD",
+    "People's Democratic Republic of *": "DZ",
+    "Socialist Republic of *": "VN",
+    "Federal Republic of *": "DE NG SO",
+    "Federal Democratic Republic of *": "ET NP",
+    "Federative Republic of *": "BR",
+    "Oriental Republic of *": "UY",
+    "Co-operative Republic of *": "GY",
+    "Arab Republic of *": "EG",
+    "Union of *": "MM",
+    "Republic of the Union of *": "MM",
+    "Union of the *": "KM",
+    "Independent State of *": "PG WS",
+    "Principality of *": "AD LI MC",
+    "Grand Duchy of *": "LU",
+    "Sultanate of *": "OM",
+    "Nation of *": "BN",
+    "Hashemite Kingdom of *": "JO",
+    "*, Federal Rep.": "SO",
+}
+ADJECTIVES = {
+    "AR": "Argentine Republic",
+    "CH": "Swiss Confederation",
+    "DZ": "Algerian Republic",
+    "FR": "French Republic",
+    "GB": "United Kingdom of Great Britain",
+    "IT": "Italian Republic",
+    "LB": "Lebanese Republic",
+    "MX": "United Mexican States",
+    "PT": "Portuguese Republic",
+    "TG": "Togolese Republic",
+    "TN": "Tunisian Republic",
+    "GA": "Gabonese Republic",
+    "UZ": "Uzbekiston",
 }
 
 # M49 regions of countries that country-coder keeps in parts, and those of them that drive on the left.
@@ -185,8 +253,22 @@ def aliases(code: str, p: dict[str, Any]) -> list[str]:
     # country-coder's short aliases are number-plate and former codes, which would pass for something else
     spelled = [p["nameEn"], *(alias for alias in p.get("aliases", []) if len(alias) > 3 and "-" not in alias)]
     spelled += [part for part, owner in RESERVED.items() if owner == code]
+    name = NAMES.get(code, p["nameEn"])
     spelled += [alias for alias in ALIASES.get(code, "").split("; ") if alias]
-    return list(dict.fromkeys(alias for alias in spelled if alias != NAMES.get(code, p["nameEn"])))
+    spelled += [form.replace("*", name) for form, codes in OFFICIAL.items() if code in codes.split()]
+    spelled += [ADJECTIVES[code]] if code in ADJECTIVES else []
+    return list(dict.fromkeys(alias for alias in [*spelled, *own_names(code)] if alias != name))
+
+
+def own_names(code: str) -> list[str]:
+    """Name a country in its official languages."""
+    names = []
+    for language in sorted(get_official_languages(code, de_facto=True)):
+        try:
+            names.append(Locale.parse(language).territories.get(code))
+        except UnknownLocaleError:  # a language that CLDR has no names in
+            continue
+    return [name for name in names if name]
 
 
 def main() -> None:

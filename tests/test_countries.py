@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whichland.errors import UserError
-from whichland.geo.countries import COUNTRIES, country_name, find_country, nearest_names, region_order
+from whichland.geo.countries import ALSO_WORDS, COUNTRIES, country_name, find_country, nearest_names, region_order
 
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
 CODES = sorted(COUNTRIES)
@@ -83,8 +83,10 @@ def test_usual_spellings(code: str) -> None:
 
 def test_every_name_and_alias_leads_to_its_own_country() -> None:
     for country in COUNTRIES.values():
-        for text in (country.code, country.alpha3, country.name, *country.aliases):
+        for text in (country.code, country.name, *country.aliases):
             assert find_country(text) == country.code, text
+        assert find_country(country.alpha3, among_codes=True) == country.code
+        assert find_country(country.alpha3) == (None if country.alpha3 in ALSO_WORDS else country.code)
 
 
 def test_namibia_is_never_missing() -> None:
@@ -109,9 +111,59 @@ def test_any_text_has_an_answer(text: str) -> None:
     assert len(nearest_names(text)) <= 3
 
 
-@pytest.mark.parametrize("text", ["", " ", "Germny", "train", "images", "Atlantis", "FX1", "ZZ", "the", "___"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "Germny", "train", "images", "Atlantis", "FX1", "ZZ", "the", "___"),
+        # what stands where nothing is known, and other words that have the letters of a code
+        *("N/A", "n/a", "N.A.", "#N/A", "A-Z", "P.S.", "a/c", "I.D.", "T-V", "No", "It", "Me", "and", "car", "CAR"),
+        *("DJI", "PAN", "MAR", "CAN", "can", "png", "IoT", "EU", "U.N.", "S.A.", "e.g.", "St.", "N.", "usb", "el"),
+        *(
+            "England, UK",
+            "Korea, North, South",
+            "Georgia (US)",
+            "Paris (France)",
+            "Ireland/Scotland",
+            "S. Georgia Is. x",
+        ),
+    ],
+)
 def test_what_is_no_country(text: str) -> None:
     assert find_country(text) is None
+
+
+# As the lists of others have them: World Bank, Natural Earth's NAME, UN, FIFA, two names of one country, own languages.
+ELSEWHERE = {
+    "World Bank": "KR Korea, Rep.; KP Korea, Dem. People's Rep.; EG Egypt, Arab Rep.; YE Yemen, Rep.; "
+    "VE Venezuela, RB; FM Micronesia, Fed. Sts.; CD Congo, Dem. Rep.; SK Slovak Republic; SO Somalia, Fed. Rep.; "
+    "PR Puerto Rico (US); MF St. Martin (French part); SX Sint Maarten (Dutch part); "
+    "VI Virgin Islands (U.S.); HK Hong Kong SAR, China",
+    "Natural Earth": "CF Central African Rep.; GQ Eq. Guinea; EH W. Sahara; SS S. Sudan; BA Bosnia and Herz.; "
+    "TF Fr. S. Antarctic Lands; PF Fr. Polynesia; MP N. Mariana Is.; VI U.S. Virgin Is.; "
+    "AG Antigua and Barb.; VC St. Vin. and Gren.; TC Turks and Caicos Is.; PM St. Pierre and Miquelon; "
+    "WF Wallis and Futuna Is.; GS S. Geo. and the Is.; IO Br. Indian Ocean Ter.; "
+    "HM Heard I. and McDonald Is.; KP N. Korea; MH Marshall Is.",
+    "UN": "BO Bolivia (Plurinational State of); VE Venezuela (Bolivarian Republic of); "
+    "NL Netherlands (Kingdom of the); HK China, Hong Kong SAR; CH Swiss Confederation; "
+    "MX United Mexican States; AU Commonwealth of Australia; LK Democratic Socialist Republic of Sri Lanka; "
+    "JO Hashemite Kingdom of Jordan; ZA Republic of South Africa",
+    "FIFA": "KR Korea Republic; KP Korea DPR; CN China PR; CD Congo DR; IR IR Iran; HK Hong Kong, China; "
+    "NZ Aotearoa New Zealand; IE Republic of Ireland; TW Chinese Taipei; CV Cape Verde Islands; "
+    "KG Kyrgyz Republic",
+    "two": "TR Turkey (Türkiye); MK Macedonia (FYROM); CD Congo (DRC); CG Congo (Congo-Brazzaville); "
+    "US United States (USA); CI Ivory Coast / Côte d'Ivoire; GL Greenland (Denmark); RE Réunion (France); "
+    "BM Bermuda (UK); SZ Eswatini (Swaziland)",
+    "own": "DE Deutschland; JP 日本; KR 대한민국; GR Ελλάδα; TH ประเทศไทย; "
+    "GE საქართველო; AM Հայաստան; IN भारत; EG مصر; IL ישראל; "
+    "ET ኢትዮጵያ; CH Suisse; BE Belgien; FI Suomi; HU Magyarország; "
+    "KH កម្ពុជា; MV ދިވެހި ރާއްޖެ; NZ Aotearoa; UZ Oʻzbekiston",
+}
+
+
+@pytest.mark.parametrize("publisher", ELSEWHERE)
+def test_spellings_of_others(publisher: str) -> None:
+    wanted = dict(reversed(entry.strip().split(" ", 1)) for entry in ELSEWHERE[publisher].split(";"))
+    assert {name: find_country(name) for name in wanted} == wanted
 
 
 def test_nearest_names() -> None:

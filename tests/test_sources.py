@@ -68,6 +68,15 @@ def test_unknown_folders_are_named_together(tmp_path: Path, capsys: pytest.Captu
     assert "2 photos left out" in capsys.readouterr().err
 
 
+def test_words_that_look_like_codes_count_among_codes_alone(tmp_path: Path) -> None:
+    put(tmp_path / "names", "France/a.jpg", "Norway/b.jpg", "DJI/c.jpg", "my/d.jpg")
+    with pytest.raises(UserError, match=r"'DJI' \(did you mean Djibouti\?\); 'my' \(did you mean Malaysia\?\)"):
+        ingest(str(tmp_path / "names"))
+    assert ingest(str(tmp_path / "names"), skip_unknown=True).frame["country"].to_list() == ["FR", "NO"]
+    put(tmp_path / "codes", "FRA/a.jpg", "CAN/b.jpg", "NOR/c.jpg")
+    assert ingest(str(tmp_path / "codes")).frame["country"].to_list() == ["CA", "FR", "NO"]
+
+
 def test_flat_folder_has_no_countries_and_may_not_be_mixed(tmp_path: Path) -> None:
     put(tmp_path / "flat", "a.jpg", "b.jpg")
     assert ingest(str(tmp_path / "flat")).frame["country"].to_list() == [None, None]

@@ -48,26 +48,51 @@ class _Countries(Mapping[str, Country]):
 COUNTRIES: Mapping[str, Country] = _Countries()
 
 
-def find_country(text: str) -> str | None:
-    """Give the alpha-2 code for a code (alpha-2 or alpha-3) or any usual English spelling, or None.
+def find_country(text: str, *, among_codes: bool = False) -> str | None:
+    """Give the alpha-2 code for a code or any usual spelling of a country's name, or None.
 
-    Case, accents, punctuation, underscores, "the", "and" and "&" do not matter, nor does the order around a
-    comma or bracket ("Korea, Republic of").
+    Codes are two letters of one case, or three capitals; some of three, such as CAN, are words as well and count only
+    `among_codes`, where case does not matter. Names may be in English or in a language of the country. Case, accents,
+    punctuation, underscores, "the", "and" and "&" do not matter in them, nor does the order ("Korea, Republic of").
+    A word may be cut short at a full stop ("S. Sudan"), and a second name stand in brackets ("Turkey (Türkiye)").
     """
-    spelled, by_code = text.strip(), _codes()
-    if spelled.upper() in by_code:
-        return by_code[spelled.upper()]
-    names = _names()
-    found = names.get(_key(spelled))
-    if found is None:
-        last, *first = re.split(r"[,(]", spelled, maxsplit=1)
-        found = names.get(_key(" ".join([*first, last])))
-    return found
+    text = text.strip()
+    code = _codes().get(text.upper())
+    as_written = (text.isupper() and text not in ALSO_WORDS) or (len(text) == 2 and text.islower())
+    if code and (among_codes or as_written):
+        return code
+    return _short_names().get(text) or _named(text) or _cut_short(text) or _in_brackets(text)
+
+
+def _named(text: str) -> str | None:
+    """Look a name up as it is written, then with its words in any order."""
+    return _names().get(_key(text)) or _names().get(_any_order(text))
+
+
+def _cut_short(text: str) -> str | None:
+    """Look up a name of which words end in a full stop that stands for their rest; None where several fit."""
+    dotted = re.findall(r"([^\W\d_]+)(\.?)", _plain(text))
+    if len(dotted) < 2 or not any(dot for _, dot in dotted) or max(len(word) for word, _ in dotted) < 3:
+        return None
+    words = [(_WORDS.get(word, word), dot) for word, dot in dotted]
+    parts = [re.escape(word) + (r"\S*" if dot else "") for word, dot in words if word]
+    pattern = re.compile(" ".join(parts))
+    found = {code for name, code in _spaced_names() if pattern.fullmatch(name)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _in_brackets(text: str) -> str | None:
+    """Look up two names of one country, or a territory and, in brackets, whose it is."""
+    both = re.fullmatch(r"([^()/]+)[(/]([^()/]+)\)?", text)
+    if both is None:
+        return None
+    first, second = (find_country(part) for part in both.groups())
+    return first if first and (first == second or first in TERRITORIES.get(second or "", ())) else None
 
 
 def nearest_names(text: str, n: int = 3) -> list[str]:
     """List the names of up to `n` countries that `text` may have meant, the nearest first."""
-    names = {key: code for key, code in _names().items() if len(key) > 3}  # every short word is near some code
+    names = {key: code for key, code in _names().items() if len(key) > 3 and " " not in key}
     keys = difflib.get_close_matches(_key(text), names, n=3 * n, cutoff=0.65)
     return list(dict.fromkeys(COUNTRIES[names[key]].name for key in keys))[:n]
 
@@ -109,21 +134,78 @@ def _codes() -> dict[str, str]:
 
 
 @cache
-def _names() -> dict[str, str]:
-    """Map the normalised form of every spelling to its code."""
-    spellings = {_key(alias): c.code for c in COUNTRIES.values() for alias in c.aliases}
-    own = {_key(c.name): c.code for c in COUNTRIES.values()}  # a country's own name wins over another's alias
-    codes = {_key(code): country for code, country in _codes().items() if _key(code)}  # for "U.S." and "U.S.A."
-    return codes | spellings | own
+def _short_names() -> dict[str, str]:
+    """Map names of at most three letters, which would pass for words in another case: UK, DRC, U.S.A."""
+    short = {alias: c.code for c in COUNTRIES.values() for alias in c.aliases if len(alias) <= 3 and alias.isascii()}
+    stopped = {".".join(name) + ".": code for name, code in (short | {"US": "US"}).items() if len(name) > 1}
+    lower = {name.lower(): short[name] for name in ("UK", "USA", "UAE", "DRC")}
+    return short | stopped | lower
 
+
+@cache
+def _names() -> dict[str, str]:
+    """Map the normalised forms of every spelling to its code; a country's own name wins over another's alias."""
+    found: dict[str, str] = {}
+    for form in (_any_order, _key):
+        aliases = {
+            form(alias): c.code for c in COUNTRIES.values() for alias in c.aliases if alias not in _short_names()
+        }
+        found |= aliases | {form(c.name): c.code for c in COUNTRIES.values()}
+    return {name: code for name, code in found.items() if name}
+
+
+@cache
+def _spaced_names() -> list[tuple[str, str]]:
+    return [(" ".join(_words(name)), c.code) for c in COUNTRIES.values() for name in (c.name, *c.aliases)]
+
+
+# Codes of three letters that folders and cells as often hold as a word, a month, a maker or a file format.
+ALSO_WORDS = frozenset(
+    (
+        *("AND", "ARE", "ARM", "BEN", "CAN", "COD", "COM", "DJI", "DOM", "GEO", "GUM", "GUY", "IOT", "JAM", "LIE"),
+        *("MAC", "MAR", "PAN", "PNG", "SSD", "SUR", "TON", "VAT"),
+    )
+)
+
+# Territories that tables write with, in brackets, the country they belong to.
+TERRITORIES = {
+    "AU": ("CC", "CX", "HM", "NF"),
+    "CN": ("HK", "MO"),
+    "DK": ("FO", "GL"),
+    "FI": ("AX",),
+    "FR": ("BL", "GF", "GP", "MF", "MQ", "NC", "PF", "PM", "RE", "TF", "WF", "YT"),
+    "GB": ("AI", "BM", "FK", "GG", "GI", "GS", "IM", "IO", "JE", "KY", "MS", "PN", "SH", "TC", "VG"),
+    "NL": ("AW", "BQ", "CW", "SX"),
+    "NO": ("BV", "SJ"),
+    "NZ": ("CK", "NU", "TK"),
+    "US": ("AS", "GU", "MP", "PR", "UM", "VI"),
+}
 
 # Words written in several ways, as the normalised form has them; None: the word does not count.
-_WORDS = {"the": None, "and": None, "saint": "st", "sainte": "st", "rep": "republic", "dem": "democratic"}
+_WORDS = {
+    **{"the": None, "and": None, "saint": "st", "sainte": "st", "rep": "republic", "dem": "democratic"},
+    **{"fed": "federal", "federated": "federal", "sts": "states", "is": "islands", "isl": "islands"},
+}
+
+
+def _plain(text: str) -> str:
+    """Take away case, accents, apostrophes and the joints of CamelCase."""
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
+    text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
+    return re.sub(r"['’‘ʼʻ`]", "", text)
+
+
+def _words(text: str) -> list[str]:
+    words = re.findall(r"[^\W_]+", _plain(text))
+    return [known for word in words if (known := _WORDS.get(word, word))]
 
 
 def _key(text: str) -> str:
     """Normalise a spelling: no case, accents, punctuation, spaces; "SouthKorea" equals "south_korea"."""
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
-    text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
-    words = re.findall(r"[^\W_]+", re.sub(r"['’ʼ`]", "", text))
-    return "".join(_WORDS.get(word, word) or "" for word in words)
+    return "".join(_words(text))
+
+
+def _any_order(text: str) -> str:
+    """Normalise a spelling of several words whatever their order; one word has no such form."""
+    words = [word for word in _words(text) if word != "of"]
+    return " ".join(sorted(words)) if len(words) > 1 else ""

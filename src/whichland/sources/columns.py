@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.geo.countries import find_country, nearest_names
+from whichland.geo.countries import country_name, find_country, nearest_names
 from whichland.manifest import SCHEMA
 
 SOURCE_COLUMNS = tuple(column for column in SCHEMA if column.writer == "sources")
@@ -34,11 +34,18 @@ def complete(frame: pl.DataFrame, extra: Sequence[str] = ()) -> pl.DataFrame:
 def country_codes(names: Iterable[str], *, where: str, skip_unknown: bool) -> dict[str, str]:
     """Map country names or codes to alpha-2 codes.
 
-    Raises UserError naming all that are unknown with the nearest guesses; with `skip_unknown` they are missing
-    from the result instead.
+    Where at least half of the names are codes, those that are words as well (CAN, my) count as codes. Raises
+    UserError naming all that are unknown with the nearest guesses; with `skip_unknown` they are missing from the
+    result instead.
     """
     wanted = list(dict.fromkeys(names))
-    found = {name: code for name in wanted if (code := find_country(name)) is not None}
+    coded = sum(_is_code(name) for name in wanted)
+    among_codes = coded > 0 and 2 * coded >= len(wanted)
+    found = {
+        name: code
+        for name in wanted
+        if (code := find_country(name, among_codes=among_codes)) and (among_codes or len(name) != 2 or name.isupper())
+    }
     unknown = [name for name in wanted if name not in found]
     if unknown and not skip_unknown:
         guesses = "; ".join(_guess(name) for name in unknown[:20])
@@ -47,8 +54,13 @@ def country_codes(names: Iterable[str], *, where: str, skip_unknown: bool) -> di
     return found
 
 
+def _is_code(name: str) -> bool:
+    return name.isascii() and name.isalpha() and len(name) in (2, 3) and find_country(name) is not None
+
+
 def _guess(name: str) -> str:
-    nearest = nearest_names(name)
+    code = find_country(name, among_codes=True)
+    nearest = [country_name(code)] if code else nearest_names(name)
     return f"{name!r} (did you mean {' or '.join(nearest)}?)" if nearest else repr(name)
 
 
