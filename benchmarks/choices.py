@@ -21,11 +21,11 @@ from whichland.bootstrap import interval, replicate
 from whichland.evaluation.metrics import Outcomes, scores
 from whichland.model import bundle as bundles
 
-BASE = "--countries AU,JP,US,BR,DE --photos 100 --freeze front2 --epochs 4 --validate-every 4 --prior trained"
+BASE = "--countries AU,JP,US,BR,DE --photos 100 --freeze front2 --epochs 4 --prior trained --set validate_every=4"
 SIZES = "--size 256 --test-size 320"
 VARIANTS = {
     "base": SIZES,
-    "flip": f"{SIZES} --flip",
+    "flip": f"{SIZES} --set flip=true",
     "392 px": "--size 392 --test-size 448",
     "448 px": "--size 448 --test-size 448",
     "256 px as judged": "--size 256 --test-size 256",

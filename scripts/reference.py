@@ -138,16 +138,19 @@ def config_page() -> str:
         "# Settings",
         "",
         "Each table is one class. A setting is a field in Python, a key in TOML, and a flag on the command "
-        "line (`head_first` is `--head-first`; a list is written with commas).",
+        "line (`head_first` is `--head-first`; a list is written with commas). A name with a dot, such as "
+        "`optimisation.lr`, is the key `lr` of the table `[optimisation]` in TOML, and still the field `lr` in Python. "
+        "What has no flag is given in TOML, or by `--set optimisation.ema=0.99`.",
     ]
     for place in CONFIGS:
         module, _, name = place.partition(":")
         config = getattr(import_module(module), name)
         lines += ["", f"## {name}", "", f"`{module}`: {_cell(cleandoc(config.__doc__))}", ""]
-        lines += ["| setting | type | default | |", "|---|---|---|---|"]
+        lines += ["| setting | type | default | flag | |", "|---|---|---|---|---|"]
         for setting in settings(config):
             kind, default = _kind(setting.kind), _default(setting)
-            lines.append(f"| `{setting.name}` | {kind} | {default} | {_cell(setting.help)} |")
+            flag = "yes" if setting.flag else "no"
+            lines.append(f"| `{setting.path}` | {kind} | {default} | {flag} | {_cell(setting.help)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -51,7 +51,7 @@ def test_missing_tensors_are_listed_and_refused_unless_accepted(weights: Path, t
     state = {name: t for name, t in tiny().state_dict().items() if not name.startswith("layer4.")}
     lost = [name for name in tiny().state_dict() if name.startswith("layer4.") and "num_batches" not in name]
     save_file(state, weights)
-    with pytest.raises(UserError, match=r"layer4\.0\.conv1\.weight.*--partial") as raised:
+    with pytest.raises(UserError, match=r"layer4\.0\.conv1\.weight.*--set model\.partial=true") as raised:
         create("test_resnet", 3, weights=str(weights))
     assert f"{len(lost)} backbone tensors" in str(raised.value)
     made = create("test_resnet", 3, weights=str(weights), partial=True)
@@ -216,7 +216,7 @@ def test_a_head_may_follow_the_pretrained_classifier(weights: Path) -> None:
 def test_a_head_cannot_follow_a_classifier_that_is_not_there(weights: Path) -> None:
     state = {name: t for name, t in tiny().state_dict().items() if not name.startswith("fc.")}
     save_file(state, weights)
-    with pytest.raises(UserError, match=r"holds no classifier.*--head-after features"):
+    with pytest.raises(UserError, match=r"holds no classifier.*--set model\.head_after=features"):
         create("test_resnet", 3, weights=str(weights), head_after="logits")
     assert create("test_resnet", 3, weights=str(weights)).head == ()
     narrow = {"embed_dim": 12, "num_heads": 1, "depth": 2}
@@ -243,7 +243,7 @@ def test_real_weights_are_complete() -> None:
 @needs_shared
 def test_real_partial_weights_are_refused_and_can_be_accepted() -> None:
     file = str(SHARED / "tf_efficientnet_b0_partial.safetensors")
-    with pytest.raises(UserError, match=r"conv_head\.weight.*--partial"):
+    with pytest.raises(UserError, match=r"conv_head\.weight.*--set model\.partial=true"):
         create("tf_efficientnet_b0", 3, weights=file)
     report = create("tf_efficientnet_b0", 3, weights=file, partial=True).report
     assert report is not None

@@ -5,10 +5,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+from annotated_types import Interval
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whichland.config import build, read_toml, recipe_file, settings, to_toml
+from whichland.config import (
+    ABOVE_0,
+    AT_LEAST_0,
+    BETWEEN_0_AND_1,
+    SHARE,
+    TOML_ONLY,
+    Config,
+    build,
+    differences,
+    read_settings,
+    read_toml,
+    recipe_file,
+    settings,
+    to_toml,
+)
 from whichland.errors import UserError
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -27,6 +42,33 @@ class Recipe:
     countries: Annotated[tuple[str, ...], "codes"] = ()
     size: Annotated[int | None, "pixels"] = None
     extra: Annotated[dict[str, Any], "more"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photos(Config):
+    """A group."""
+
+    group = "photos"
+
+    size: Annotated[int, "pixels", Interval(ge=32, le=512)] = 64
+    shares: Annotated[tuple[float, ...], "of what", BETWEEN_0_AND_1] = (0.5,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed(Config):
+    """Another."""
+
+    group = "speed"
+
+    rate: Annotated[float, "step", ABOVE_0] = 1.0
+    decay: Annotated[float | None, "by layer", SHARE, TOML_ONLY] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouped(Photos, Speed):
+    """Two groups, and a setting of no group."""
+
+    seed: Annotated[int, "which", AT_LEAST_0] = 0
 
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -135,3 +177,60 @@ def test_a_recipe_is_found_by_its_name_and_a_file_wins(tmp_path: Path, monkeypat
     assert recipe_file("elsewhere/default.toml") == Path("elsewhere/default.toml")  # which reading then refuses
     with pytest.raises(UserError, match="dafault: no such file, and no recipe of that name; near: default"):
         recipe_file("dafault")
+
+
+def test_groups_are_tables_and_attributes_are_not(tmp_path: Path) -> None:
+    made = Grouped(size=128, rate=2.0, decay=0.5)
+    text = to_toml(made)
+    assert text == "seed = 0\n\n[photos]\nsize = 128\nshares = [0.5]\n\n[speed]\nrate = 2.0\ndecay = 0.5\n"
+    (tmp_path / "a.toml").write_text(text)
+    assert build(Grouped, read_toml(tmp_path / "a.toml"), "a.toml") == made
+    assert [(s.path, s.flag) for s in settings(Grouped)][-2:] == [("speed.rate", True), ("speed.decay", False)]
+    assert made.part(Photos) == Photos(size=128)
+    assert differences(Grouped(), made) == ["photos.size = 128", "speed.rate = 2.0", "speed.decay = 0.5"]
+
+
+def test_a_file_without_tables_is_read_and_where_its_settings_belong_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("rate = 2.0\nseed = 1\nsize = 128\n")
+    assert build(Grouped, read_settings(Grouped, file), "a") == Grouped(size=128, rate=2.0, seed=1)
+    message = capsys.readouterr().err
+    assert message.startswith(f"{file}: settings without a table are read for the last time in this version; ")
+    assert message.endswith("write [photos] size; [speed] rate\n")
+    file.write_text("seed = 1\n[photos]\nsize = 128\n")
+    read_settings(Grouped, file)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"speed": {"size": 64}}, r"a\.toml: size is not a setting of \[speed\]: write it under \[photos\]"),
+        ({"speed": {"pace": 1}}, r"a\.toml: unknown setting 'pace'"),
+        ({"rate": 2.0, "speed": {"rate": 1.0}}, r"a\.toml: rate is given twice"),
+        ({"fast": {"rate": 2.0}}, r"a\.toml: unknown setting 'fast'"),
+        ({"speed": 3}, r"a\.toml: unknown setting 'speed'"),
+    ],
+)
+def test_a_wrong_table_is_one_line(values: dict[str, object], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        build(Grouped, values, "a.toml")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"size": 31}, "size 31: give 32 to 512"),
+        ({"size": 513}, "size 513: give 32 to 512"),
+        ({"shares": (0.5, 1.0)}, "shares 0.5,1.0: give a share between 0 and 1"),
+        ({"rate": 0.0}, "rate 0.0: give a number above 0"),
+        ({"rate": float("nan")}, "rate nan: give a number above 0"),
+        ({"decay": 1.5}, "decay 1.5: give a share from 0 to 1"),
+        ({"seed": -1}, "seed -1: give 0 or more"),
+    ],
+)
+def test_a_value_out_of_bounds_is_named_with_what_would_do(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        Grouped(**values)

@@ -121,11 +121,12 @@ def test_models_are_trained_on_their_sources_alone_and_once(made: tuple[Manifest
 def test_two_sources_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = make_manifest(tmp_path, {"Plain": COUNTRIES, "pair": ("FR", "JP")})
     path = write(table, tmp_path / "m.parquet")
-    settings = [
-        *("--arch", "test_resnet", "--weights", "none", "--epochs", "1", "--size", "32", "--test-size", "32"),
-        *("--batch-size", "16", "--precision", "fp32"),
-    ]
-    arguments = ["cross-source", str(path), *settings, "--out", str(tmp_path / "out")]
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(
+        '[data]\nsize = 32\ntest_size = 32\n[model]\narch = "test_resnet"\nweights = "none"\n'
+        '[optimisation]\nepochs = 1\nbatch_size = 16\n[run]\nprecision = "fp32"\n'
+    )
+    arguments = ["cross-source", str(path), "--recipe", str(recipe), "--out", str(tmp_path / "out")]
     root()(arguments, prog_name="whichland", standalone_mode=False)
     out = capsys.readouterr().out.splitlines()
     assert len([line for line in out if line.startswith(("Plain", "pair"))]) == 4

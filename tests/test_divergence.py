@@ -14,7 +14,9 @@ from whichland.training.run import train
 def test_a_loss_that_is_no_number_ends_training_in_one_line(tmp_path: Path) -> None:
     settings = {"arch": "test_resnet", "weights": "none", "size": 64, "test_size": 64, "batch_size": 8}
     wild = TrainConfig(**settings, lr=1e30, epochs=9, precision="fp32")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"epoch 1, step \d: the loss is nan .* a lower --lr .* --clip 1") as raised:
+    with pytest.raises(
+        UserError, match=r"epoch 1, step \d: the loss is nan .* a lower --lr .* --set optimisation\.clip=1"
+    ) as raised:
         train(tinted(tmp_path), wild, tmp_path / "run")
     assert "\n" not in str(raised.value)
     *before, last = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]

@@ -1,5 +1,9 @@
 """A configuration class as flags of a command: every kind of field, recipes, and what wins over what."""
 
+import contextlib
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,6 +12,8 @@ import pytest
 import typer
 
 from whichland.cli.flags import flags
+from whichland.cli.main import Command
+from whichland.config import TOML_ONLY, Config
 from whichland.errors import UserError
 
 
@@ -116,3 +122,96 @@ def test_help_shows_defaults_and_choices(capsys: pytest.CaptureFixture[str]) -> 
     assert "--model-args NAME=VALUE,… more" in shown
     assert "{}" not in shown
     assert "--config" not in shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed(Config):
+    """A group."""
+
+    group = "speed"
+
+    rate: Annotated[float, "step"] = 1.0
+    decay: Annotated[float | None, "by layer", TOML_ONLY] = None
+    mirror: Annotated[bool, "left is right", TOML_ONLY] = False
+    kinds: Annotated[tuple[str, ...], "which", TOML_ONLY] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouped(Speed):
+    """A group, and a setting of none."""
+
+    seed: Annotated[int, "which"] = 0
+
+
+given: list[Grouped] = []
+
+
+@flags(Grouped, variables="TEST_")
+def all_flags(config: Grouped) -> None:
+    """Do something."""
+    given.append(config)
+
+
+@flags(Grouped, recipe=True, every=False)
+def no_flags(config: Grouped) -> None:
+    """Do something."""
+    given.append(config)
+
+
+def run_grouped(function: Any, *arguments: str) -> Grouped:
+    given.clear()
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(cls=Command)(function)
+    typer.main.get_command(app).main(list(arguments), standalone_mode=False)
+    return given[0]
+
+
+def test_set_gives_any_setting_by_its_name_with_or_without_its_table() -> None:
+    words = ("--rate", "2", "--set", "speed.decay=0.5", "--set", "mirror=true", "--set", "kinds=a,b")
+    assert run_grouped(all_flags, *words) == Grouped(rate=2.0, decay=0.5, mirror=True, kinds=("a", "b"))
+    assert run_grouped(no_flags, "--set", "seed=3", "--set", "rate=2") == Grouped(seed=3, rate=2.0)
+
+
+def test_a_file_gives_settings_and_set_wins(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("seed = 4\n[speed]\ndecay = 0.5\nrate = 3.0\n")
+    assert run_grouped(all_flags, "--settings", str(file), "--rate", "2") == Grouped(seed=4, decay=0.5, rate=2.0)
+    assert run_grouped(no_flags, "--recipe", str(file), "--set", "rate=2") == Grouped(seed=4, decay=0.5, rate=2.0)
+
+
+def test_a_setting_without_a_flag_is_still_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_DECAY", "0.25")
+    monkeypatch.setenv("TEST_SEED", "7")
+    assert run_grouped(all_flags) == Grouped(decay=0.25, seed=7)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "says"),
+    [
+        (all_flags, ["--decay", "0.5"], "--decay is no flag here: give --set speed.decay=VALUE"),
+        (no_flags, ["--rate=2"], "--rate is no flag here: give --set speed.rate=VALUE"),
+        (all_flags, ["--set", "decay"], "--set decay: write NAME=VALUE"),
+        (all_flags, ["--set", "pace=1"], "--set pace=1: unknown setting; known are seed, speed.rate"),
+        (all_flags, ["--set", "decay=much"], "flags: decay: expected float, not 'much'"),
+    ],
+)
+def test_what_set_cannot_mean_is_one_line(function: Any, arguments: list[str], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        run_grouped(function, *arguments)
+
+
+def test_help_has_a_heading_for_each_group(capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(IndexError):
+        run_grouped(all_flags, "--help")
+    shown = capsys.readouterr().out
+    assert "\nSpeed:\n  --rate <float>" in shown
+    assert shown.index("Options:") < shown.index("--seed") < shown.index("Speed:")
+    assert "--decay" not in shown
+
+
+def test_the_help_of_train_fits_two_screens() -> None:
+    environment = {**os.environ, "COLUMNS": "100"}
+    command = [sys.executable, "-m", "whichland", "train", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.splitlines()
+    assert len(shown) <= 100
+    assert max(map(len, shown)) <= 100

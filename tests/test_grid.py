@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from whichland.config import build, read_toml
+from whichland.config import build
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 from whichland.model.families import SIXTEEN
@@ -119,17 +119,23 @@ def test_photos_need_ranks(tmp_path: Path) -> None:
         read(tmp_path, TWO, Manifest(manifest().frame.drop("rank")))
 
 
-def test_the_full_grid_is_the_recipes_of_the_write_up() -> None:
+def test_the_full_grid_is_that_of_the_write_up() -> None:
     cells = read_grid(RECIPES / "seed000.toml", manifest()).cells
     assert len(cells) == 48
-    recipes = {
-        (member.family, member.tier, photos): build(
-            TrainConfig, read_toml(RECIPES / f"dashcam-{member.family.lower()}-{member.tier}-{photos}.toml"), "recipe"
-        )
-        for member in SIXTEEN
-        for photos in (100, 200, 300)
-    }
-    assert {(cell.family, cell.tier, cell.config.photos): cell.config for cell in cells} == recipes
+    wanted = {(m.family, m.tier, m.arch, photos) for m in SIXTEEN for photos in (100, 200, 300)}
+    assert {(cell.family, cell.tier, cell.config.arch, cell.config.photos) for cell in cells} == wanted
+    assert {(c.config.size, c.config.epochs, c.config.freeze) for c in cells} == {(224, 101.0, "backbone:1,none")}
+
+
+def test_settings_of_every_cell_may_be_in_tables_or_for_now_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grouped = '[train.model]\nweights = "none"\n[train.run]\nworkers = 1\n[grid]\nseed = [0, 1]\n'
+    old = '[train]\nweights = "none"\nworkers = 1\n[grid]\nseed = [0, 1]\n'
+    cells = read(tmp_path, grouped).cells
+    assert capsys.readouterr().err == ""
+    assert read(tmp_path, old).cells == cells
+    assert "write [model] weights; [run] workers" in capsys.readouterr().err
 
 
 def test_the_grid_for_two_cores_is_one() -> None:

@@ -21,6 +21,9 @@ from whichland.training.fit import Fit
 from whichland.training.lr_finder import find_lr, suggest, sweep_rates
 from whichland.training.run import prepare, train
 
+SMALL = ("arch=test_resnet", "weights=none", "size=64", "test_size=64", "batch_size=8", "precision=fp32")
+SET = [word for setting in SMALL for word in ("--set", setting)]
+
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -164,8 +167,7 @@ def test_the_command_prints_a_rate_that_train_takes(
     from whichland.cli.main import root
 
     monkeypatch.chdir(tmp_path)
-    flags = ["--arch", "test_resnet", "--weights", "none", "--size", "64", "--test-size", "64"]
-    flags += ["--batch-size", "8", "--precision", "fp32", "--out", "a/lr.png", "--steps", "40"]
+    flags = [*SET, "--out", "a/lr.png", "--steps", "40"]
     root()(["lr-find", str(manifest), *flags], prog_name="whichland", standalone_mode=False)
     said = capsys.readouterr()
     assert 1e-5 < float(said.out) < 1
@@ -180,8 +182,7 @@ def test_the_command_prints_a_rate_that_train_takes(
 def test_two_processes_sweep_as_one(manifest: Path, tmp_path: Path) -> None:
     fit = prepare(manifest, config(), None).fit
     one = sweep_rates(fit, steps=20)
-    flags = ["--arch", "test_resnet", "--weights", "none", "--size", "64", "--test-size", "64"]
-    flags += ["--batch-size", "8", "--precision", "fp32", "--steps", "20", "--json"]
+    flags = [*SET, "--steps", "20", "--json"]
     two = ["-m", "whichland", "lr-find", str(manifest), *flags, "--out", str(tmp_path / "lr.png")]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *two]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}

@@ -1,4 +1,4 @@
-"""Settings of training that cannot be meant are told; sizes may be one side or two, in TOML and as a flag."""
+"""Settings of training that cannot be meant are refused; sizes may be one side or two, in TOML and as a flag."""
 
 from pathlib import Path
 
@@ -15,26 +15,27 @@ from whichland.training.config import TrainConfig, height_width
     [
         ({"freeze": "fornt"}, "'fornt' is not one of none, backbone, front"),
         ({"size": (224, 224, 3)}, "give one side in pixels, or height and width"),
-        ({"size": 0}, "size 0: give one side"),
+        ({"size": 0}, "size 0: give 1 or more"),
         ({"test_size": (0, 10)}, "test_size"),
         ({"epochs": 0.0}, "epochs 0.0: give a number above 0"),
         ({"accumulate": 0}, "accumulate 0: give 1 or more"),
         ({"smoothing": 1.5}, "smoothing 1.5: give a share from 0 to 1"),
-        ({"layer_decay": 1.2}, "layer_decay 1.2: give a share"),
+        ({"layer_decay": 1.2}, "layer_decay 1.2: give a share above 0, at most 1"),
         ({"mixup": -0.1}, "mixup -0.1: give 0 or more"),
-        ({"lr": 1e-4, "lr_end": 1e-3}, "lr_end 0.001: give a rate above 0 and no higher than lr"),
+        ({"lr": 1e-4, "lr_end": 1e-3}, "lr_end 0.001: give a rate no higher than lr"),
+        ({"lr_end": 0.0}, "lr_end 0.0: give a number above 0"),
         ({"schedule": "exponential"}, "give lr_end"),
         ({"balance": "class", "weighting": "none"}, "balance class acts through weighting"),
         ({"workers": 0}, "workers 0: give 1 or more"),
         ({"photos": 0}, "photos 0: give 1 or more"),
         ({"brightness": -0.1}, "brightness -0.1: give a share"),
-        ({"head": (512, 0)}, "head 512,0: a layer has a width of 1 or more"),
+        ({"head": (512, 0)}, "head 512,0: give 1 or more"),
         ({"countries": ("FR", "FR")}, "countries FR,FR: name each once"),
-        ({"seed": -1}, "seed -1: give a number from 0 to 2147483647"),
+        ({"seed": -1}, "seed -1: give 0 to 2,147,483,647"),
         ({"smoothing": 0.0, "smoothing_by": "distance"}, "smoothing_by distance says who gets the share"),
     ],
 )
-def test_what_cannot_be_meant_is_told(settings: dict[str, object], said: str) -> None:
+def test_what_cannot_be_meant_is_refused(settings: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=said):
         TrainConfig(**settings)  # type: ignore[arg-type]
 

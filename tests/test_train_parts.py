@@ -125,7 +125,7 @@ def test_rates_fall_by_a_factor_a_layer_towards_the_input(arch: str) -> None:
 def test_an_architecture_without_layers_is_told() -> None:
     model = create("test_resnet", 3, weights="none").model
     model.group_matcher = None
-    with pytest.raises(UserError, match="train it without --layer-decay"):
+    with pytest.raises(UserError, match="train it without layer_decay"):
         parameter_groups(model, 1.0, 0.5, 0.05, layer_decay=0.5)
 
 

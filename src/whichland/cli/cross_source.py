@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from whichland.evaluation.cross_source import CrossSource
 
 
-@flags(TrainConfig, recipe=True)
+@flags(TrainConfig, recipe=True, every=False)
 def cross_source(
     manifest: Annotated[Path, typer.Argument(help="Split manifest with photos of two sources or more.")],
     config: TrainConfig,
@@ -29,8 +29,8 @@ def cross_source(
 ) -> None:
     """Train on A and test on B for every pair of sources, and on all but one; the worst source is the headline.
 
-    Takes all settings of `whichland train`. Judged are the countries that both sources show. The same command
-    again goes on where it stopped: a model whose bundle is there is not trained again.
+    Give the settings of training as a recipe or a run's config.toml, and by --set. A pair is judged on the countries
+    that both sources show. The same command resumes: a model whose bundle is there is not trained again.
     """
     from whichland.evaluation.cross_source import cross_source as run
     from whichland.evaluation.cross_source import numbers

@@ -1,7 +1,8 @@
 """Turn a configuration class into command-line flags, so that a setting is written once."""
 
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from types import UnionType
@@ -9,65 +10,121 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
-from whichland.config import Setting, build, read_toml, recipe_file, settings
+from whichland.config import Setting, build, flat, read_settings, read_toml, recipe_file, settings
 from whichland.errors import UserError
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any setting by its name, such as optimisation.layer_decay=0.8; may be given again.",
+    ),
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="FILE|NAME",
+        help="TOML file of settings, one that comes with whichland, or a cell of a grid, such as "
+        "seed000:vit-small-300; a flag given beside it wins.",
+    ),
+]
+SettingsFile = Annotated[
+    str | None, typer.Option("--settings", metavar="FILE", help="TOML file of settings; a flag given beside it wins.")
+]
 
 
 def flags(
-    config: type, *, recipe: bool = False, variables: str | None = None
+    config: type, *, recipe: bool = False, every: bool = True, variables: str | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command a flag for every field of `config`; it receives the filled object as `config`.
+    """Give a command a flag for every field of `config` that has one; it receives the filled object as `config`.
 
     A tuple is written with commas (`--head 512,256`), a dict as repeated `name=value`, a size that is a number or
-    a tuple as `224` or `662x1536`. With `recipe`, a flag `--recipe FILE.toml` supplies the values that no flag
-    gives. With `variables`, a prefix, so does the environment: a flag `--port` may be PREFIX_PORT there.
+    a tuple as `224` or `662x1536`. With `recipe`, a flag `--recipe` supplies the values that no flag gives; where a
+    setting has no flag, so does `--settings`; in both cases `--set NAME=VALUE` gives any setting. Without `every`
+    there are only those two. With `variables`, a prefix, the environment may give settings as well: PREFIX_PORT.
     """
+    known = {setting.name: setting for setting in settings(config)}
+    typed = [setting for setting in known.values() if setting.flag and every]
+    without = {_flag(setting): setting.path for setting in known.values() if setting not in typed}
+    file = Recipe if recipe else SettingsFile
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "config"]
-        fields = settings(config)
 
         def run(**values: Any) -> None:
-            given = {s.name: _parse(s, values.pop(s.name)) for s in fields if values[s.name] is not None}
-            for setting in fields:
-                values.pop(setting.name, None)
-            path = values.pop("recipe", None) if recipe else None
+            given = {}
+            for setting in known.values():
+                value = values.pop(setting.name, None) if setting in typed else _variable(setting, variables)
+                if value is not None:
+                    given[setting.name] = parse(setting, value, _flag(setting))
+            given |= _set(config, values.pop("set_", None) or ())
+            path = values.pop("settings_file", None)
+            base = _from_file(config, path) if path else {}
             if values.get("resume") and (values["out"] / "config.toml").is_file():
                 path = values["out"] / "config.toml"  # a resumed run keeps its own settings
-            base = read_toml(recipe_file(path)) if path else {}
+                base = flat(config, read_toml(path), str(path))
             command(config=build(config, base | given, str(path or "flags")), **values)
 
-        extra = [_recipe_parameter()] if recipe else []
-        parameters = [*own, *extra, *(_parameter(field, variables) for field in fields)]
+        extra = [_parameter("settings_file", file), _parameter("set_", Set)] if recipe or without else []
+        parameters = [*own, *extra, *(_parameter(s.name, _option(s, variables)) for s in typed)]
         run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         )
         run.__annotations__ = {p.name: p.annotation for p in parameters}
         run.__name__, run.__doc__ = command.__name__, command.__doc__
+        run.without_flag = without  # type: ignore[attr-defined]
         return run
 
     return decorate
 
 
-def _recipe_parameter() -> inspect.Parameter:
-    option = typer.Option(
-        "--recipe",
-        help="TOML file of settings, or the name of one that comes with whichland; a flag given beside it wins.",
-    )
-    return inspect.Parameter(
-        "recipe", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, option]
-    )
+def _from_file(config: type, name: str) -> dict[str, Any]:
+    """The settings of a file, of a recipe by its name, or of a cell of a grid."""
+    if ":" in name and not Path(name).is_file():
+        from whichland.studies.grid import cell_settings
+
+        return cell_settings(*name.rsplit(":", 1))
+    return read_settings(config, recipe_file(name))
 
 
-def _parameter(setting: Setting, variables: str | None = None) -> inspect.Parameter:
-    """One flag; its default is None so that `recipe` and the class's own default stay underneath."""
+def _set(config: type, texts: Sequence[str]) -> dict[str, Any]:
+    """Read `--set NAME=VALUE`, the name with or without its table. Raises UserError for unknown names."""
+    by_name = {name: setting for setting in settings(config) for name in (setting.name, setting.path)}
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text}: write NAME=VALUE, such as --set seed=1")
+        if name.strip() not in by_name:
+            raise UserError(f"--set {text}: unknown setting; known are {', '.join(s.path for s in settings(config))}")
+        setting = by_name[name.strip()]
+        found[setting.name] = parse(setting, value.strip(), f"--set {setting.path}")
+    return found
+
+
+def _flag(setting: Setting) -> str:
+    return "--" + setting.name.replace("_", "-")
+
+
+def _variable(setting: Setting, prefix: str | None) -> str | None:
+    return os.environ.get(prefix + setting.name.upper()) if prefix else None
+
+
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    """A parameter that is None when not given, so that the file and the class's own default stay underneath."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _option(setting: Setting, variables: str | None) -> Any:
+    """The annotation that makes one flag, under the heading of its group."""
     kind = _inner(setting.kind)
     shown = "" if setting.default in (None, MISSING, (), {}, "") else f" [default: {_show(setting.default)}]"
-    name = "--" + setting.name.replace("_", "-")
-    names, metavar = [name], None
+    name, metavar = _flag(setting), None
     cli_kind: type = str
     if kind is bool:
-        names, cli_kind = [f"{name}/--no-{name[2:]}"], bool
+        name, cli_kind = f"{name}/--no-{name[2:]}", bool
     elif _is_size(setting.kind):
         metavar = "N|HxW"
     elif kind in (int, float):
@@ -79,18 +136,14 @@ def _parameter(setting: Setting, variables: str | None = None) -> inspect.Parame
     elif get_origin(kind) is dict or kind is dict:
         metavar = "NAME=VALUE,…"
     option = typer.Option(
-        *names,
+        name,
         help=setting.help + shown,
         metavar=metavar,
         show_default=False,
         envvar=variables and variables + setting.name.upper(),
+        rich_help_panel=setting.group and setting.group.capitalize(),
     )
-    return inspect.Parameter(
-        setting.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[Union[cli_kind, None], option],  # noqa: UP007 (built at run time)
-    )
+    return Annotated[Union[cli_kind, None], option]  # noqa: UP007 (built at run time)
 
 
 def _inner(kind: Any) -> Any:
@@ -111,29 +164,31 @@ def _show(default: Any) -> str:
     return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
-def _parse(setting: Setting, value: Any) -> Any:
-    """Turn the text of a tuple, dict or Literal flag into its value."""
+def parse(setting: Setting, value: Any, where: str) -> Any:
+    """Turn the text of a flag, of --set or of a variable into the setting's value; `where` is named in errors."""
     kind = _inner(setting.kind)
+    if not isinstance(value, str):
+        return value
     if _is_size(setting.kind):
-        sides = str(value).lower().replace("×", "x").split("x")
+        sides = value.lower().replace("×", "x").split("x")
         if not all(side.strip().isdecimal() for side in sides):
-            raise UserError(f"--{setting.name.replace('_', '-')}: {value!r} is no size such as 224 or 662x1536")
+            raise UserError(f"{where}: {value!r} is no size such as 224 or 662x1536")
         return int(sides[0]) if len(sides) == 1 else tuple(int(side) for side in sides)
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         try:
-            return tuple(item(part.strip()) for part in str(value).split(",") if part.strip())
+            return tuple(item(part.strip()) for part in value.split(",") if part.strip())
         except ValueError:
-            raise UserError(f"--{setting.name.replace('_', '-')}: {value!r} is not a list of {item.__name__}") from None
+            raise UserError(f"{where}: {value!r} is not a list of {item.__name__}") from None
     if get_origin(kind) is dict:
-        pairs = [part.partition("=") for part in str(value).split(",") if part]
+        pairs = [part.partition("=") for part in value.split(",") if part]
         return {name.strip(): _plain(text.strip()) for name, _, text in pairs}
     if get_origin(kind) is Literal:
         choices = {str(choice): choice for choice in get_args(kind)}
         if value not in choices:
-            raise UserError(f"--{setting.name.replace('_', '-')}: {value!r} is not one of {', '.join(choices)}")
+            raise UserError(f"{where}: {value!r} is not one of {', '.join(choices)}")
         return choices[value]
-    return value
+    return value if kind is str else _plain(value)
 
 
 def _plain(text: str) -> Any:

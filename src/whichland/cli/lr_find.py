@@ -16,7 +16,7 @@ require_extra("train", "torch")
 from whichland.training.config import TrainConfig  # noqa: E402
 
 
-@flags(TrainConfig, recipe=True)
+@flags(TrainConfig, recipe=True, every=False)
 def lr_find(
     manifest: Annotated[Path, typer.Argument(help="Manifest with splits, from `whichland data prepare`.")],
     config: TrainConfig,
@@ -30,8 +30,8 @@ def lr_find(
 ) -> None:
     """Suggest a learning rate: train a copy for a few steps at rising rates and see where the loss falls.
 
-    Takes all settings of `whichland train`, and starts where it would start. Prints the suggestion for --lr, or
-    one line that says why there is none, and draws the losses. Works under torchrun as well.
+    Give the settings of training as a recipe or a run's config.toml, and by --set. Prints the suggestion for --lr,
+    or one line that says why there is none, and draws the losses. Works under torchrun as well.
     """
     from whichland.training.lr_finder import check_sweep, sweep_rates
     from whichland.training.run import prepare

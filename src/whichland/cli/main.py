@@ -14,6 +14,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from whichland.errors import UserError
 
+WIDTH = 100  # of --help, at most
+
 
 class Entry(NamedTuple):
     """Where a command lives, and its line in --help, which must not import it."""
@@ -86,11 +88,35 @@ class DataGroup(LazyGroup):
     table = DATA_COMMANDS
 
 
+class Command(TyperCommand):
+    """A command whose --help lists options under the headings of their groups."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for flag in (arg.partition("=")[0] for arg in args):
+            if setting := getattr(self.callback, "without_flag", {}).get(flag):
+                raise UserError(
+                    f"{flag} is no flag here: give --set {setting}=VALUE, or write it in a file of settings"
+                )
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            if record := parameter.get_help_record(ctx):
+                sections.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
 def load(name: str, entry: Entry) -> Any:
     """Import a command's function and turn it into a command. Raises UserError when its extra is missing."""
     command = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     function = getattr(import_module(entry.module), entry.function)
-    command.command(name, help=getdoc(function) or entry.help)(function)
+    settings = {"max_content_width": WIDTH}
+    command.command(name, cls=Command, help=getdoc(function) or entry.help, context_settings=settings)(function)
     return typer.main.get_command(command)
 
 

@@ -11,7 +11,6 @@ cell whose bundle lies in the folder is not trained again.
 
 import json
 import sys
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ import polars as pl
 
 from whichland import manifest as manifests
 from whichland.bootstrap import Score, replicate, scored
-from whichland.config import read_toml, to_toml
+from whichland.config import build, read_toml
 from whichland.curate.balance import BalanceConfig, balance
 from whichland.errors import UserError
 from whichland.evaluation import metrics
@@ -161,7 +160,7 @@ def _check_same(run: Path, part: Manifest, config: TrainConfig) -> None:
     if not (run / "bundle").is_dir():
         return
     info = bundles.read_json(run / "bundle", "whichland.json")
-    if read_toml(run / "config.toml") != tomllib.loads(to_toml(config)):
+    if build(TrainConfig, read_toml(run / "config.toml"), str(run)) != config:
         raise UserError(f"{run} was trained with other settings; choose another --out, or remove it")
     if info["manifest_sha256"] != manifest_hash(part):
         raise UserError(f"{run} was trained on other photos; choose another --out, or remove it")

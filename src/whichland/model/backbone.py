@@ -78,7 +78,7 @@ def create(
     if size:
         loaded.pretrained_cfg["input_size"] = (3, *as_size(size))
     if head_after == "logits" and loaded.report and not loaded.report.classifier:
-        raise UserError(f"{weights} holds no classifier for the head to follow; use --head-after features")
+        raise UserError(f"{weights} holds no classifier for the head to follow; use --set model.head_after=features")
     widths = replace_head(loaded.model, head, labels, dropout, after=head_after)
     return replace(loaded, head=widths)
 
@@ -100,7 +100,7 @@ def pretrained(
     check_known(arch)
     for name in ("num_classes", "in_chans"):
         if name in (model_args or {}):
-            raise UserError(f"--model-args {name} cannot be chosen: it follows from the photos")
+            raise UserError(f"model_args {name} cannot be chosen: it follows from the photos")
     if size:
         arguments |= _told_of_size(arch, size, arguments)
     model = _create(arch, weights == "hub", arguments)
@@ -154,7 +154,7 @@ def load_weights(model: nn.Module, file: str | Path, *, partial: bool = False, s
     if report.missing and not partial:
         raise UserError(
             f"{file}: {len(report.missing)} backbone tensors would start at random ({report}); "
-            "choose the matching --arch, or accept it with --partial"
+            "choose the matching --arch, or accept it with --set model.partial=true"
         )
     model.load_state_dict(usable, strict=False)
     return report

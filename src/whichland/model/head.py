@@ -59,14 +59,14 @@ def replace_head(
     if len(classifier_names(model)) > 1:
         if widths or after == "logits":
             raise UserError(
-                "this architecture has several classifiers side by side; train it without --head and --head-after"
+                "this architecture has several classifiers side by side; train it without --head and model.head_after"
             )
         model.reset_classifier(labels)  # type: ignore[operator]
         return ()
     if after == "logits":
         if not isinstance(classifier, nn.Linear):
             raise UserError(
-                "this architecture has no linear classifier for a head to follow; use --head-after features"
+                "this architecture has no linear classifier for a head to follow; use --set model.head_after=features"
             )
         widths = (classifier.out_features, *widths)
     model.reset_classifier(labels)  # type: ignore[operator]

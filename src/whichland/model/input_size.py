@@ -56,7 +56,7 @@ def check_size(arch: str, size: int | Size, model_args: Mapping[str, Any]) -> No
     if _runs(model, made_for) and not _runs(model, wanted):
         raise UserError(
             f"{arch} made for {_text(made_for)} pixels takes no images of {_text(wanted)}; "
-            "predict at the same size, or try --model-args dynamic_img_size=true"
+            "predict at the same size, or try --set model.model_args=dynamic_img_size=true"
         )
 
 

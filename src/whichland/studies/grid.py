@@ -2,7 +2,7 @@
 
     title = "Two models, three amounts of data"
 
-    [train]                       # settings of every cell, as in a recipe
+    [train.data]                  # settings of every cell, as in a recipe
     countries = ["AU", "BR", "DE"]
 
     [grid]                        # every list is an axis; every combination a cell
@@ -12,21 +12,23 @@
 
 An axis whose values are tables changes several settings at once, and may give them a `name`, a `family` and a
 `tier` for the figures: `[[grid.model]]`. Several grids in one file are written `[[grid]]`; a cell that stands in
-two of them is run once.
+two of them is run once. `whichland train --recipe GRID:CELL` trains one cell alone; a cell is named after its model,
+photos and seed, such as convnext-tiny-300.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from whichland.config import build, check, read_toml, recipe_file
+from whichland.config import build, check, flat, read_toml, recipe_file, warn_of_flat
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 from whichland.model.families import MEMBERS
@@ -44,7 +46,7 @@ DECIDING = ("image_id", "country", "split", "group", "weight", "rank")  # column
 class Cell:
     """One run of a grid."""
 
-    key: str  # the same settings and photos: the same key
+    key: str = ""  # the same settings and photos: the same key
     model: str  # what the figures call it: its place on all axes but photos and seed
     family: str | None
     tier: str | None
@@ -55,7 +57,12 @@ class Cell:
     def name(self) -> str:
         """Name of its folder."""
         words = [self.model[:60], *(f"{axis}{self.axes[axis]}" for axis in REPEATED if axis in self.axes)]
-        return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(words)).strip("-").lower() + f"-{self.key[:8]}"
+        return _slug(words) + f"-{self.key[:8]}"
+
+    @property
+    def short_name(self) -> str:
+        """What `--recipe GRID:NAME` calls it, such as vit-small-300."""
+        return _slug([self.model, *(str(self.axes[axis]) for axis in REPEATED if axis in self.axes)])
 
     @property
     def said(self) -> str:
@@ -75,27 +82,48 @@ class Grid:
 
 def read_grid(path: str | Path, manifest: Manifest) -> Grid:
     """Read a grid and settle every cell. Raises UserError for what cannot be a grid or a setting."""
+    title, planned = _planned(path)
+    data = data_hash(manifest)
+    weights: dict[str, str] = {}
+    cells: dict[str, Cell] = {}
+    for cell in planned:
+        key = _key(cell.config, data, weights)
+        cells.setdefault(key, replace(cell, key=key))
+    if any(cell.config.photos is not None for cell in cells.values()):
+        manifest.require("rank", hint="photos takes the first of each country; run `whichland data balance`")
+    axes = dict.fromkeys(axis for cell in cells.values() for axis in cell.axes)
+    repeated = len(planned) - len(cells)
+    return Grid(title=title, axes=tuple(axes), cells=tuple(_named_apart(cells.values())), repeated=repeated)
+
+
+def cell_settings(grid: str, name: str) -> dict[str, Any]:
+    """The settings of one cell of a grid, as a recipe names it. Raises UserError when there is none of that name."""
+    cells = {cell.short_name: cell for cell in _planned(grid)[1]}
+    if name not in cells:
+        near = get_close_matches(name, cells, n=3, cutoff=0.3) or list(cells)[:3]
+        raise UserError(f"{grid}:{name}: the grid has no such cell; near: {', '.join(near)}")
+    return asdict(cells[name].config)
+
+
+def _planned(path: str | Path) -> tuple[str, list[Cell]]:
+    """The title and all cells of a grid, without their keys: those depend on the photos, too."""
     text = read_toml(recipe_file(path))
     if unknown := [name for name in text if name not in TOP]:
         raise UserError(f"{path}: unknown table or value {unknown[0]!r}; known are {', '.join(TOP)}")
     common = _table(text.get("train", {}), f"{path}: train")
+    warn_of_flat(TrainConfig, common, f"{path}: train")
     grids = text.get("grid", {})
     if not isinstance(grids, list):
         grids = [grids]
-    data = data_hash(manifest)
-    weights: dict[str, str] = {}
-    cells: dict[str, Cell] = {}
-    count = 0
+    cells: list[Cell] = []
     for number, grid in enumerate(grids, 1):
         where = f"{path}: grid" + (f" {number}" if len(grids) > 1 else "")
-        for cell in _cells(_table(grid, where), common, where, data, weights):
-            count += 1
-            cells.setdefault(cell.key, cell)
-    if any(cell.config.photos is not None for cell in cells.values()):
-        manifest.require("rank", hint="photos takes the first of each country; run `whichland data balance`")
-    axes = dict.fromkeys(axis for cell in cells.values() for axis in cell.axes)
-    title = check(text.get("title", Path(path).stem), str, f"{path}: title")
-    return Grid(title=title, axes=tuple(axes), cells=tuple(_named_apart(cells.values())), repeated=count - len(cells))
+        cells += _cells(_table(grid, where), flat(TrainConfig, common, f"{path}: train"), where)
+    return check(text.get("title", Path(path).stem), str, f"{path}: title"), cells
+
+
+def _slug(words: list[str]) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(words)).strip("-").lower()
 
 
 def data_hash(manifest: Manifest) -> str:
@@ -109,9 +137,7 @@ def _table(value: Any, where: str) -> dict[str, Any]:
     return dict(check(value, dict[str, Any], where))
 
 
-def _cells(
-    grid: Mapping[str, Any], common: Mapping[str, Any], where: str, data: str, weights: dict[str, str]
-) -> Iterator[Cell]:
+def _cells(grid: Mapping[str, Any], common: Mapping[str, Any], where: str) -> Iterator[Cell]:
     axes = {axis: _values(values, f"{where}: {axis}") for axis, values in grid.items()}
     for place in product(*axes.values()):
         settings: dict[str, Any] = dict(common)
@@ -119,7 +145,8 @@ def _cells(
         spots: dict[str, Any] = {}
         for axis, value in zip(axes, place, strict=True):
             if isinstance(value, Mapping):
-                settings |= {name: item for name, item in value.items() if name not in ABOUT}
+                given = {name: item for name, item in value.items() if name not in ABOUT}
+                settings |= flat(TrainConfig, given, f"{where}: {axis}")
                 about |= {name: value[name] for name in ABOUT if name in value}
                 spots[axis] = value.get("name") or ", ".join(f"{k}={v}" for k, v in value.items())
             else:
@@ -132,7 +159,6 @@ def _cells(
         words += [str(spots[axis]) if axis == "arch" else f"{axis} {spots[axis]}" for axis in others]
         known = next((member for member in MEMBERS if member.arch == config.arch), None)
         yield Cell(
-            key=_key(config, data, weights),
             model=", ".join(words) or config.arch,
             family=about.get("family") or (known.family if known else None),
             tier=about.get("tier") or (known.tier if known else None),

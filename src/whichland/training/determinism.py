@@ -25,7 +25,7 @@ def deterministic(wanted: bool) -> Iterator[None]:
         if "deterministic" not in str(error):
             raise
         reason = str(error).split(". ")[0]
-        raise UserError(f"{reason}; train without --deterministic, or another architecture") from None
+        raise UserError(f"{reason}; train without run.deterministic, or another architecture") from None
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]

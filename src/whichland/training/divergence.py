@@ -10,5 +10,5 @@ def check_loss(loss: float, where: str, *, rate: float) -> None:
     if not isfinite(loss):
         raise UserError(
             f"{where}: the loss is {loss} at a learning rate of {rate:.1e}; train anew "
-            "with a lower --lr (`whichland lr-find` suggests one) or --clip 1, in another --out"
+            "with a lower --lr (`whichland lr-find` suggests one) or --set optimisation.clip=1, in another --out"
         )

@@ -6,7 +6,6 @@ runs/NAME/{config.toml, log.jsonl, index.html, curve.png, checkpoint/last.pt, bu
 import hashlib
 import sys
 import time
-import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 import whichland
 from whichland.allocator import keep_freed_memory
-from whichland.config import read_toml, to_toml
+from whichland.config import build, differences, read_toml, to_toml
 from whichland.curate.certificate import certificate_of
 from whichland.errors import UserError
 from whichland.images.augment import Augment
@@ -216,14 +215,12 @@ def _accelerator(precision: str) -> Accelerator:
 
 def _check_folder(out: Path, config: TrainConfig, resume: bool) -> None:
     """Check that the run folder is free, or that the one to resume was started with the same settings."""
-    text, file = to_toml(config), out / "config.toml"
+    file = out / "config.toml"
     if (out / "bundle").exists():
         raise UserError(f"{out} is a finished run; choose another --out")
     if file.exists() and not resume:
         raise UserError(f"{out} holds an unfinished run: add --resume to go on, or choose another --out")
-    if file.exists() and read_toml(file) != tomllib.loads(text):  # 12 epochs are 12.0
-        old = set(file.read_text(encoding="utf-8").splitlines())
-        changed = [line for line in text.splitlines() if line not in old]
+    if file.exists() and (changed := differences(build(TrainConfig, read_toml(file), str(file)), config)):
         raise UserError(f"{out} was started with other settings; resume without: {', '.join(changed)}")
 
 

@@ -74,7 +74,7 @@ def _layers(model: nn.Module) -> dict[str, int]:
     """The layer of every parameter, from 0 at the input, as timm's model counts them."""
     matcher = getattr(model, "group_matcher", None)
     if matcher is None:
-        raise UserError("this architecture does not tell timm its layers; train it without --layer-decay")
+        raise UserError("this architecture does not tell timm its layers; train it without layer_decay")
     return cast(dict[str, int], group_parameters(model, matcher(coarse=False), reverse=True))
 
 
