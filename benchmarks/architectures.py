@@ -18,13 +18,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import timm
 import torch
 from torch import nn
 
 from whichland.allocator import keep_freed_memory
 from whichland.errors import UserError
 from whichland.model import bundle
-from whichland.model.backbone import Backbone, create, timm
+from whichland.model.backbone import Backbone, create
 from whichland.model.families import SIXTEEN, matching
 from whichland.model.freezing import freeze, train_mode
 from whichland.model.input_size import Size

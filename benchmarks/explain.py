@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import timm
 import torch
 
 from whichland import manifest as manifests
@@ -37,7 +38,6 @@ from whichland.explanation.methods import METHODS
 from whichland.explanation.verify import Verdict, Verifier
 from whichland.images.decode import ImageError
 from whichland.model import bundle as bundles
-from whichland.model.backbone import timm
 from whichland.progress import track
 
 PEERS = ("resnet18", "resnet50", "vit_tiny_patch16_224", "vit_small_patch16_224", "deit_tiny_patch16_224")

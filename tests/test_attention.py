@@ -1,13 +1,13 @@
 """Explanations from attention: computed by hand beside them, on models that were made with fused attention."""
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
 from whichland.errors import UserError
 from whichland.explanation import attention
 from whichland.explanation.attention import attention_gradients, rollout, rollout_and_logits
-from whichland.model.backbone import timm
 
 SIZE = (64, 48)
 

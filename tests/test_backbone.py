@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save, save_file
 from torch import nn
@@ -14,7 +15,7 @@ from torch import nn
 from misbehaving_hub import serve
 from saved_bundle import save_bundle
 from whichland.errors import UserError
-from whichland.model.backbone import create, load_weights, timm
+from whichland.model.backbone import create, load_weights
 from whichland.model.bundle import load
 from whichland.model.freezing import freeze
 from whichland.model.head import classifier_name, classifier_names, features_before_head, get_head

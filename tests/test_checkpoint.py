@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 
 from tinted import tinted
 from whichland.errors import UserError
-from whichland.model.backbone import timm
 from whichland.model.freezing import train_mode
 from whichland.training.checkpoint import Pace
 from whichland.training.config import TrainConfig

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -18,7 +19,7 @@ from tinted import tinted
 from two_processes import VIT, config
 from whichland.config import to_toml
 from whichland.model import bundle
-from whichland.model.backbone import create, timm
+from whichland.model.backbone import create
 from whichland.training.config import TrainConfig
 from whichland.training.run import train
 from whichland.training.sharding import blocks

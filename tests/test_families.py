@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -12,7 +13,7 @@ from saved_bundle import LABELS, save_bundle
 from whichland.errors import UserError
 from whichland.model import bundle as bundles
 from whichland.model import families
-from whichland.model.backbone import create, timm
+from whichland.model.backbone import create
 from whichland.model.families import MEMBERS, NEWER, SIXTEEN, Member, facts, images_per_second, matching
 from whichland.model.freezing import freeze, train_mode
 from whichland.model.head import get_head

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
@@ -19,7 +20,6 @@ from torch.nn.functional import cross_entropy
 from tinted import tinted
 from whichland.config import to_toml
 from whichland.model import bundle
-from whichland.model.backbone import timm
 from whichland.model.freezing import train_mode
 from whichland.training.config import TrainConfig
 from whichland.training.run import prepare, train

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import timm
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from whichland.manifest import Manifest, write
-from whichland.model.backbone import timm
 from whichland.model.freezing import train_mode
 from whichland.training.config import TrainConfig
 from whichland.training.frozen_cache import Form, times_before

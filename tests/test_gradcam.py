@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,7 +10,6 @@ from torch.nn import functional
 from whichland.explanation.activations import activations
 from whichland.explanation.faithfulness import clue_mass
 from whichland.explanation.gradcam import gradcam, gradcam_and_logits, gradcam_plus_plus, layercam
-from whichland.model.backbone import timm
 from whichland.model.head import replace_head
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -10,7 +11,7 @@ from torch import nn
 from saved_bundle import LABELS, save_bundle
 from whichland.errors import UserError
 from whichland.model import bundle as bundles
-from whichland.model.backbone import create, timm
+from whichland.model.backbone import create
 from whichland.model.input_size import check_size, fit_size
 
 # Narrow versions of the families whose positions or windows are laid out for one size.

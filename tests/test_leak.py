@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 
@@ -18,7 +19,6 @@ from whichland.errors import UserError
 from whichland.evaluation.leak import FOLDS, _arms, answers, drawn, grouped_folds, leak, random_folds
 from whichland.manifest import Manifest, write
 from whichland.model import features as seen
-from whichland.model.backbone import timm
 from whichland.model.features import BackboneConfig, features
 
 TINY = BackboneConfig(arch="test_resnet", weights="none", size=64)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +12,6 @@ from whichland.errors import UserError
 from whichland.explanation.gallery import gallery
 from whichland.explanation.maximise import Goal, MaximiseConfig, maximise
 from whichland.images.preprocess import Preprocess
-from whichland.model.backbone import timm
 
 PLAIN = Preprocess(size=(32, 48), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 SHORT = MaximiseConfig(steps=40)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -16,7 +17,6 @@ from whichland.curate.clean import CleanConfig, clean
 from whichland.errors import UserError
 from whichland.manifest import Manifest, read, write
 from whichland.model import street
-from whichland.model.backbone import timm
 from whichland.model.street import INDOORS, OUTDOORS, ScoreConfig, class_names, classifier, pieces, score
 
 ARCH = "test_resnet"

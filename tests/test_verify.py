@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +11,6 @@ from whichland.explanation.faithfulness import insertion_and_deletion, moved_at_
 from whichland.explanation.randomised import rank_correlation, shuffled, ssim
 from whichland.explanation.smoothing import gaussian_blur
 from whichland.explanation.verify import Verdict, Verifier
-from whichland.model.backbone import timm
 
 
 class LooksAtACorner(nn.Module):

@@ -1,6 +1,8 @@
-"""Keep freed memory in the process, so that large tensors do not fault in every page anew at each step."""
+"""Keep freed memory in the process, so that large tensors do not fault in every page anew at each step.
 
-import ctypes
+It changes the whole process, so the command line and the service call it, and no function of the library does.
+"""
+
 import sys
 
 # glibc's malloc.h
@@ -15,6 +17,8 @@ def keep_freed_memory() -> None:
     """
     if not sys.platform.startswith("linux"):
         return
+    import ctypes
+
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_MMAP_MAX, 0)

@@ -7,7 +7,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from whichland.allocator import keep_freed_memory
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.inputs import is_address
 from whichland.images.decode import ImageError, read_bytes
@@ -50,9 +49,7 @@ def answers(
     """Yield the answers to `photos` in order, in lists of the batch size.
 
     `addresses` says whether any is to be fetched from the web; of the first `thumbnails` a small picture is kept.
-    The process keeps the memory it frees from then on (see `allocator`).
     """
-    keep_freed_memory()
     pictured = frozenset(photos[:thumbnails])
     with ExitStack() as open_things:
         fetcher = _fetcher(config, open_things) if addresses else None

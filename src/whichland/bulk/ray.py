@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from whichland.allocator import keep_freed_memory
 from whichland.bulk.answers import answers
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.inputs import is_address
@@ -72,7 +73,8 @@ def _one_by_one(shard: Shard, address: str, gpu: bool) -> list[Row]:
 
 
 def rows_of_shard(shard: Shard) -> list[Row]:
-    """Answer a shard; the unit of work of a Ray task."""
+    """Answer a shard; the unit of work of a Ray task, in a worker's process."""
+    keep_freed_memory()
     runner, rows = _opened(shard.bundle, shard.config)
     with chdir(shard.folder):
         found = answers(

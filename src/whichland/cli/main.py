@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from whichland.allocator import keep_freed_memory
 from whichland.errors import UserError
 
 WIDTH = 100  # of --help, at most
@@ -155,6 +156,7 @@ def require_extra(extra: str, module: str) -> None:
 
 def main() -> None:
     """Run the command line; what the user can mend ends in one line on stderr and exit code 2."""
+    keep_freed_memory()
     try:
         root()(prog_name="whichland")
     except UserError as error:

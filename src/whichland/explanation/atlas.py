@@ -14,7 +14,6 @@ import numpy as np
 import polars as pl
 import torch
 
-from whichland.allocator import keep_freed_memory
 from whichland.errors import UserError
 from whichland.explanation.atlas_config import AtlasConfig
 from whichland.explanation.atlas_find import Patch, Photo, candidates, clusters, core
@@ -84,7 +83,6 @@ def atlas(bundle: Bundle, manifest: Manifest, config: AtlasConfig) -> Atlas:
     the model does not know.
     """
     asked = _asked(config.countries, bundle.labels)
-    keep_freed_memory()
     bundle.model.to(best_device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     photos = _judged(bundle, _rows(manifest, bundle, config.split))
     random = np.random.default_rng(config.seed)

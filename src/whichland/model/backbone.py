@@ -7,19 +7,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
-from whichland.torchvision_ops import declare_missing_ops
+import timm
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
-declare_missing_ops()
-
-import timm as timm  # noqa: E402
-from safetensors import SafetensorError  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-
-from whichland.errors import UserError  # noqa: E402
-from whichland.hub import check_reachable, first_line  # noqa: E402
-from whichland.model.head import HeadAfter, classifier_name, replace_head  # noqa: E402
-from whichland.model.input_size import Size, as_size, fit_size, own_size, resampled  # noqa: E402
+from whichland.errors import UserError
+from whichland.hub import check_reachable, first_line
+from whichland.model.head import HeadAfter, classifier_name, replace_head
+from whichland.model.input_size import Size, as_size, fit_size, own_size, resampled
 
 WEIGHTS = "model.safetensors"  # the hub's name for them
 

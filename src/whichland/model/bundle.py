@@ -82,10 +82,10 @@ def save(
 
 def load(folder: str | Path) -> Bundle:
     """Load a bundle for prediction. Raises UserError when the folder is no bundle or a file of it is damaged."""
+    import timm
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from whichland.model.backbone import timm
     from whichland.model.head import replace_head
 
     folder = Path(folder)

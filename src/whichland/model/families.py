@@ -7,11 +7,12 @@ from fnmatch import fnmatchcase
 from statistics import median
 from typing import Any, Literal, cast
 
+import timm
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from whichland.model.backbone import check_known, timm
+from whichland.model.backbone import check_known
 from whichland.model.input_size import Size, meta_model, own_size
 from whichland.model.predict import best_device
 

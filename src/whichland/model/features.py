@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from whichland.allocator import keep_freed_memory
 from whichland.errors import UserError
 from whichland.images.decode import ImageError
 from whichland.images.preprocess import Preprocess
@@ -60,7 +59,6 @@ def features(uris: Sequence[str], keys: Sequence[str], config: BackboneConfig, c
 
 def _see(photos: list[tuple[str, str]], config: BackboneConfig, known: dict[str, NDArray[np.float16]]) -> None:
     """Put photos, as (uri, key), through the backbone, and their vectors into `known`."""
-    keep_freed_memory()
     with torch.random.fork_rng():  # weights at random must be the same each time: vectors are kept
         torch.manual_seed(0)
         made = backbone.create(config.arch, 2, weights=config.weights, size=config.size)

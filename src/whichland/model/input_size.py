@@ -7,15 +7,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
-from whichland.torchvision_ops import declare_missing_ops
+import timm
+import torch
+from torch import Tensor, nn
 
-declare_missing_ops()
-
-import timm as timm  # noqa: E402
-import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-
-from whichland.errors import UserError  # noqa: E402
+from whichland.errors import UserError
 
 Size = tuple[int, int]  # height, width in pixels
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from whichland.allocator import keep_freed_memory
 from whichland.images.decode import ImageError
 from whichland.images.preprocess import Pixels
 from whichland.model.batches import decoded_ahead
@@ -34,9 +33,7 @@ def predict(
     Probabilities are float32 of the length of `bundle.labels` and sum to one; the bundle's calibration
     temperature is applied. A torch model runs where its parameters are: fp32 on a CPU, bf16 autocast on a GPU.
     `uris` may be endless: no more than a few batches are taken from it before their results are asked for.
-    The process keeps the memory it frees from then on (see `allocator`).
     """
-    keep_freed_memory()
     runner = bundle if isinstance(bundle, Runner) else torch_runner(bundle)
     total = len(uris) if isinstance(uris, Sized) else None
     batches = decoded_ahead(map(str, uris), runner.preprocess, batch_size)

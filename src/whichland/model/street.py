@@ -22,18 +22,17 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 import polars as pl
+import timm
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import nn
 
-from whichland.allocator import keep_freed_memory
 from whichland.errors import UserError
 from whichland.images.decode import ImageError, load
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.manifest import Manifest
 from whichland.model import backbone
-from whichland.model.backbone import timm
 from whichland.model.head import classifier_name
 from whichland.model.predict import best_device
 from whichland.progress import Progress
@@ -188,7 +187,6 @@ def _listed(names: str) -> list[str]:
 
 def street_scores(uris: Sequence[str], with_: Classifier, batch_size: int = 32) -> Iterator[NDArray[np.float64]]:
     """Yield the scores of a batch of images after the other, NaN for one that cannot be read."""
-    keep_freed_memory()
     batches = [uris[start : start + batch_size] for start in range(0, len(uris), batch_size)]
     with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
         ahead = [pool.submit(pieces, uri, with_.preprocess) for uri in batches[0]]

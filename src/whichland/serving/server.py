@@ -19,6 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 
+from whichland.allocator import keep_freed_memory
 from whichland.errors import UserError
 from whichland.serving.app import create_app
 from whichland.serving.service import Service, open_service
@@ -75,6 +76,7 @@ def raise_file_limit(wanted: int) -> None:
 
 
 def _run_one(app: FastAPI, settings: ServeConfig, listener: socket.socket) -> None:
+    keep_freed_memory()
     # uvicorn raises the signal that stopped it once more when all is done; an orderly end is no failure
     signal.signal(signal.SIGTERM, lambda *_: None)
     uvicorn.Server(_config(app, settings)).run(sockets=[listener])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from whichland.allocator import keep_freed_memory
 from whichland.bootstrap import interval
 from whichland.config import build
 from whichland.errors import UserError
@@ -86,6 +87,7 @@ def run_alone(folder: str, threads: int | None = None) -> None:
             stream.flush()
             os.dup2(output.fileno(), stream.fileno())
     (place / FAILED).unlink(missing_ok=True)
+    keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
     try:

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import whichland
-from whichland.allocator import keep_freed_memory
 from whichland.config import build, differences, read_toml, to_toml
 from whichland.curate.certificate import certificate_of
 from whichland.errors import UserError
@@ -126,7 +125,6 @@ def prepare(
     """
     if config.tensorboard:
         require_tensorboard()
-    keep_freed_memory()
     accelerator = _accelerator(config.precision)
     table = manifest if isinstance(manifest, Manifest) else read(manifest)
     labels = choose_labels(table, config.countries)
