@@ -77,7 +77,7 @@ def test_a_list_holds_paths_and_addresses(tmp_path: Path, monkeypatch: pytest.Mo
     found = find_photos([str(path)])
     assert list(found) == wanted
     assert found.addresses
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\n".join(lines).encode())))
     assert list(find_photos(["-", "http://example.org/?q=*"])) == [*wanted, "http://example.org/?q=*"]
     path.write_text("a.jpg\n")
     assert not find_photos([str(path)]).addresses
@@ -142,3 +142,34 @@ def test_a_name_that_is_not_unicode_stays_what_it_is(tmp_path: Path) -> None:
         file.write(b"x")
     (found,) = find_photos([str(tmp_path)])
     assert os.fsencode(found) == odd
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_list_may_come_from_any_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, end: str
+) -> None:
+    """PowerShell writes UTF-16, a spreadsheet Windows-1252."""
+    names = [str(tmp_path / name) for name in ("café.jpg", "b.jpg")]
+    for name in names:
+        save(photo(1), Path(name))
+    data = (end.join(names) + end).encode(encoding)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert list(find_photos(["-"])) == names
+    (tmp_path / "list.txt").write_bytes(data)
+    assert list(find_photos([str(tmp_path / "list.txt")])) == names
+
+
+def test_a_list_of_names_that_are_not_unicode_names_them(tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
+    with open(odd, "wb") as file:
+        file.write(b"x")
+    (tmp_path / "list.txt").write_bytes(odd + b"\n")
+    assert list(map(os.fsencode, find_photos([str(tmp_path / "list.txt")]))) == [odd]
+
+
+def test_what_systems_put_beside_photos_is_not_predicted(tmp_path: Path) -> None:
+    for name in ("a.jpg", "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "#recycle/b.jpg", "$RECYCLE.BIN/c.jpg", ".t/d.jpg"):
+        save(photo(1), tmp_path / name)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert list(find_photos([str(tmp_path)])) == [str(tmp_path / "a.jpg")]

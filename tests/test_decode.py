@@ -413,3 +413,49 @@ def test_bytes_before_a_marker_do_not_hide_the_orientation() -> None:
             assert decode(data).shape == (80, 60, 3)
             assert file_facts(data).exif
     assert jpeg_orientation(plain + exif) == 1  # behind the scan
+
+
+def test_a_shard_of_one_row_group_is_decoded_a_few_times_not_once_for_every_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = 1000
+    images = [bytes([row % 256]) * 50 for row in range(rows)]
+    pl.DataFrame({"image": images}).write_parquet(tmp_path / "one.parquet", row_group_size=rows)
+    asked: list[tuple[int, int]] = []
+    read = containers._read_block
+
+    def counted(shard: str, start: int, count: int) -> list[bytes | None]:
+        asked.append((start, count))
+        return read(shard, start, count)
+
+    monkeypatch.setattr(containers, "_read_block", counted)
+    blocks = containers._Blocks()
+    assert [blocks.read(str(tmp_path / "one.parquet"), row) for row in range(rows)] == images
+    assert len(asked) < 10
+    asked.clear()
+    blocks = containers._Blocks()  # rows in no order are not read along with a thousand others
+    for row in (500, 20, 900, 300):
+        assert blocks.read(str(tmp_path / "one.parquet"), row) == images[row]
+    assert [count for _, count in asked] == [16] * 4
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 9, 98])
+def test_a_broken_member_of_a_zip_is_one_unreadable_photo(tmp_path: Path, method: int) -> None:
+    """9 is Deflate64 and 98 PPMd, which Windows and WinZip write and Python does not read."""
+    path = tmp_path / "a.zip"
+    stored = method if method in (8, 12, 14) else 8
+    with zipfile.ZipFile(path, "w", stored) as archive:
+        archive.writestr("good.jpg", encode(np.zeros((64, 64, 3), np.uint8)), zipfile.ZIP_STORED)
+        archive.writestr("bad.jpg", np.random.default_rng(0).bytes(20_000))
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo("bad.jpg").header_offset
+    if stored == method:
+        data[start + 60 : start + 300] = bytes(240)
+    else:
+        directory = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 4)
+        data[start + 8 : start + 10] = data[directory + 10 : directory + 12] = method.to_bytes(2, "little")
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.zip#bad\.jpg: cannot be unpacked"):
+        read_bytes(f"{path}#bad.jpg")
+    assert load(f"{path}#good.jpg").shape == (64, 64, 3)

@@ -17,7 +17,8 @@ from typing import overload
 
 from whichland.errors import UserError
 from whichland.images.containers import list_archive
-from whichland.images.formats import PHOTO_SUFFIXES
+from whichland.images.formats import PHOTO_SUFFIXES, passed_over
+from whichland.sources.text import WESTERN, decode_text
 
 CONTAINERS = frozenset((".zip", ".parquet"))
 SCHEMES = ("http://", "https://")
@@ -105,7 +106,9 @@ def _parts_of(thing: str) -> list[Part]:
     if is_address(thing):
         return [(Names([thing]), "")]
     if thing == "-":
-        return [_listed(sys.stdin, "standard input")]
+        if sys.stdin is None:
+            raise UserError("standard input is closed: give a file with the list, or the photos themselves")
+        return [_listed(sys.stdin.buffer.read(), "standard input")]
     if path.is_dir():
         return [_of_folder(thing)]
     if path.is_file():
@@ -124,13 +127,18 @@ def _of_file(thing: str) -> Part:
     if ending == ".parquet":
         return _of_parquet(thing)
     if ending == ".txt":
-        with open(thing, encoding="utf-8-sig", errors="surrogateescape") as lines:
-            return _listed(lines, thing)
+        return _listed(Path(thing).read_bytes(), thing)
     return Names([thing]), ""
 
 
-def _listed(lines: Iterable[str], where: str) -> Part:
+def _listed(data: bytes, where: str) -> Part:
     """A path or an address on each line; empty ones and those that begin with # are passed over."""
+    text, encoding = decode_text(data)
+    if encoding == WESTERN:  # the names of files may be so too, or be UTF-8 on the disk and not in the list
+        raw = os.fsdecode(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")).split("\n")
+        lines = [one if Path(one.strip()).exists() else other for one, other in zip(raw, text.split("\n"), strict=True)]
+    else:
+        lines = text.split("\n")
     stripped = (line.strip() for line in lines)
     names = Names(line for line in stripped if line and not line.startswith("#"))
     if not names:
@@ -148,15 +156,16 @@ def _of_folder(folder: str) -> Part:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    """Photos below a folder in the order of their paths; what begins with a dot is passed over."""
+    """Photos below a folder in the order of their paths; what is not the user's own is left out."""
     try:
         with os.scandir(folder) as found:
-            entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+            kinds = [(entry, entry.is_dir(follow_symlinks=False)) for entry in found if not passed_over(entry.name)]
+            # a pipe would be waited for
+            readable = [pair for pair in kinds if pair[1] or pair[0].is_file() or pair[0].is_symlink()]
+            entries = [(entry.name, is_folder) for entry, is_folder in readable]
     except OSError as error:
         raise UserError(f"{folder}: cannot be listed ({error.strerror})") from None
     for name, is_folder in sorted(entries, key=lambda entry: entry[0] + "/" * entry[1]):
-        if name.startswith("."):
-            continue
         path = os.path.join(folder, name)  # noqa: PTH118 (a path is shown as it was given)
         if is_folder:
             yield from _walk(path)
@@ -193,7 +202,7 @@ def _of_archive(path: str) -> Names:
 
 def _is_photo(member: PurePosixPath) -> bool:
     """Whether it is called like a photo; macOS puts a second, hidden `._` file beside each in its archives."""
-    hidden = any(part.startswith(".") for part in member.parts)
+    hidden = any(passed_over(part) for part in member.parts)
     return member.suffix.lower() in PHOTO_SUFFIXES and not hidden
 
 

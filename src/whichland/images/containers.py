@@ -6,9 +6,11 @@ imported cannot read shards (its thread pool does not survive a fork): start wor
 "forkserver".
 """
 
+import lzma
 import os
 import re
 import stat
+import struct
 import threading
 import zipfile
 import zlib
@@ -22,7 +24,9 @@ MAX_BYTES = 200_000_000  # of one encoded image
 
 _INSIDE = re.compile(r"(.+?\.(parquet|zip))#(.+)", re.IGNORECASE | re.DOTALL)
 
-BLOCK_ROWS = 16  # rows read together from a shard
+BLOCK_ROWS = 16  # rows read together from a shard; of one that is read in order, up to `MOST_BLOCK_ROWS`
+MOST_BLOCK_ROWS = 4096
+GROWING_BYTES = 64_000_000  # a block of more is followed by one of as many rows, not twice as many
 KEPT_BLOCKS_BYTES = 128_000_000
 KEPT_ARCHIVES = 16
 
@@ -98,24 +102,28 @@ def _read_file(path: str) -> bytes:
 
 
 class _Blocks:
-    """Blocks of rows of shards, least recently used out first."""
+    """Blocks of rows of shards, least recently used out first.
+
+    To read one row, the whole row group that holds it has to be decoded, and most libraries write one row group a
+    shard. So blocks grow while a shard is read in order, and stay small where it is not.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, int, int], list[bytes | None]] = OrderedDict()
+        # by shard, its time of change, the number of rows of a block, and the block's number among those of that size
+        self._kept: OrderedDict[tuple[str, int, int, int], list[bytes | None]] = OrderedDict()
         self._bytes = 0
+        self._last: dict[str, tuple[int, int]] = {}  # of each shard, the end of the block read last, and its rows
 
     def read(self, shard: str, row: int) -> bytes:
         changed = Path(shard).stat().st_mtime_ns
-        key = (shard, changed, row // BLOCK_ROWS)
         with self._lock:
-            block = self._kept.get(key)
-            if block is not None:
-                self._kept.move_to_end(key)
+            key, block = self._find(shard, changed, row)
+        rows = key[2]
         if block is None:
-            block = _read_block(shard, key[2] * BLOCK_ROWS)
+            block = _read_block(shard, key[3] * rows, rows)
             self._keep(key, block)
-        at = row % BLOCK_ROWS
+        at = row % rows
         if at >= len(block):
             raise ImageError(f"{shard}#{row}: the shard has no such row")
         data = block[at]
@@ -124,8 +132,25 @@ class _Blocks:
         _check_size(f"{shard}#{row}", len(data))
         return data
 
-    def _keep(self, key: tuple[str, int, int], block: list[bytes | None]) -> None:
+    def _find(self, shard: str, changed: int, row: int) -> tuple[tuple[str, int, int, int], list[bytes | None] | None]:
+        """Return the block that holds a row, or the key of the one to read."""
+        rows = BLOCK_ROWS
+        while rows <= MOST_BLOCK_ROWS:
+            key = (shard, changed, rows, row // rows)
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return key, self._kept[key]
+            rows *= 2
+        end, rows = self._last.get(shard, (-1, BLOCK_ROWS))
+        if not end <= row < end + rows:
+            rows = BLOCK_ROWS
+        return (shard, changed, rows, row // rows), None
+
+    def _keep(self, key: tuple[str, int, int, int], block: list[bytes | None]) -> None:
         with self._lock:
+            shard, _, rows, number = key
+            grown = rows if _size(block) > GROWING_BYTES else min(2 * rows, MOST_BLOCK_ROWS)
+            self._last[shard] = ((number + 1) * rows, grown)
             if key not in self._kept:
                 self._kept[key] = block
                 self._bytes += _size(block)
@@ -154,7 +179,7 @@ def _bytes_column(shard: str, changed: int) -> bool:
     raise ImageError(f"{shard}: no column `image` of struct{{bytes, path}}")
 
 
-def _read_block(shard: str, start: int) -> list[bytes | None]:
+def _read_block(shard: str, start: int, rows: int) -> list[bytes | None]:
     if _forked:
         raise RuntimeError('Parquet rows cannot be read in a forked process; start workers with "spawn"')
     import polars as pl
@@ -163,10 +188,17 @@ def _read_block(shard: str, start: int) -> list[bytes | None]:
     if _bytes_column(shard, Path(shard).stat().st_mtime_ns):
         image = image.struct.field("bytes")
     try:
-        block = pl.scan_parquet(shard, glob=False).slice(start, BLOCK_ROWS).select(image.alias("bytes")).collect()
+        block = pl.scan_parquet(shard, glob=False).slice(start, rows).select(image.alias("bytes")).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ImageError(f"{shard}: cannot be read ({str(error).splitlines()[0]})") from None
     return block["bytes"].to_list()
+
+
+# What Python's decompressors raise on broken members and on those of other methods.
+_BROKEN_MEMBER = (
+    *(zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError, MemoryError),
+    *(zlib.error, lzma.LZMAError, struct.error),
+)
 
 
 class _Archives:
@@ -186,7 +218,7 @@ class _Archives:
         try:
             with archive.open(info) as file:
                 return file.read(MAX_BYTES + 1)
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, zlib.error) as error:
+        except _BROKEN_MEMBER as error:
             raise ImageError(f"{path}#{member}: cannot be unpacked ({error})") from None
 
     def _get(self, path: str) -> zipfile.ZipFile:

@@ -10,6 +10,20 @@ PHOTO_SUFFIXES = frozenset(
     )
 )
 
+# Folders in which systems keep thumbnails and what was thrown away: of Synology, QNAP, Windows, macOS and Linux.
+SYSTEM_FOLDERS = frozenset(
+    (
+        *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "@sharebin", "lost+found"),
+        *("$recycle.bin", "recycler", "recycled", "system volume information", "__macosx"),
+    )
+)
+
+
+def passed_over(name: str) -> bool:
+    """Tell whether a file or folder is not the user's own: hidden by a dot, or put there by a system."""
+    return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS
+
+
 # Beginnings of what is often found under a photo's name, and what to say of it.
 _CONVERT = "is not supported; convert to JPEG or PNG"
 _NOT_A_PHOTO: tuple[tuple[bytes, str], ...] = (
