@@ -35,7 +35,7 @@ from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles
 from whichland.sources.ingest import ingest
-from whichland.sources.synthetic.clues import CLUES, NAMES
+from whichland.sources.synthetic.conventions import CLUES, NAMES
 from whichland.sources.synthetic.countries import WORLD
 from whichland.sources.synthetic.shortcuts import watermark
 from whichland.studies.demo import SETTINGS

@@ -8,8 +8,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from whichland.sources.synthetic.encode import encode_jpeg
-from whichland.sources.synthetic.world import WorldConfig, render, write
+from whichland.sources.synthetic.files import encode_jpeg, write
+from whichland.sources.synthetic.settings import WorldConfig
+from whichland.sources.synthetic.world import render
 
 SCENES = 480
 

@@ -17,15 +17,14 @@ from whichland.errors import UserError
 from whichland.images.file_facts import file_facts
 from whichland.manifest import problems
 from whichland.sources.synthetic.canvas import Canvas
-from whichland.sources.synthetic.clues import CLUES
-from whichland.sources.synthetic.conventions import YELLOW
+from whichland.sources.synthetic.conventions import CLUES, YELLOW
 from whichland.sources.synthetic.countries import WORLD
 from whichland.sources.synthetic.drive import plan_drive
-from whichland.sources.synthetic.encode import BYTES_A_PIXEL, encode_jpeg
-from whichland.sources.synthetic.layout import place
+from whichland.sources.synthetic.files import BYTES_A_PIXEL, encode_jpeg, write
 from whichland.sources.synthetic.render import _camera, _vehicles
+from whichland.sources.synthetic.settings import WorldConfig, parse
 from whichland.sources.synthetic.shortcuts import FILE_SHORTCUTS, SHORTCUTS
-from whichland.sources.synthetic.world import Scene, WorldConfig, describe, parse, render, write
+from whichland.sources.synthetic.world import Scene, describe, render, spot
 
 SMALL = WorldConfig(seed=5, width=96, height=72)
 
@@ -214,7 +213,7 @@ def test_frames_of_a_drive_look_alike(scenes: list[Scene]) -> None:
 
 def test_frames_of_a_drive_are_in_order_and_share_country_and_weather() -> None:
     for index in range(1, 60):
-        before, now = (place(5, i, SMALL.countries, 4) for i in (index - 1, index))
+        before, now = (spot(SMALL, i) for i in (index - 1, index))
         if now.frame:
             assert (before.drive, before.frame + 1, before.country) == (now.drive, now.frame, now.country)
             a, b = describe(SMALL, index - 1), describe(SMALL, index)
@@ -325,5 +324,5 @@ def test_conventions_hold_the_hard_pairs() -> None:
     assert {code for code, c in WORLD.items() if c.drives_on == "left"} == {"GB", "JP", "TH", "NA", "ZA", "AU"}
     assert {code for code, c in WORLD.items() if c.edge.colour == YELLOW} == {"NA", "ZA", "AE"}
     south_west, south = WORLD["NA"], WORLD["ZA"]
-    assert (south_west.centre[0][1], south_west.edge) == (south.centre[0][1], south.edge)
+    assert (south_west.centre[0][0], south_west.edge) == (south.centre[0][0], south.edge)
     assert south_west.rear_plates != south.rear_plates

@@ -14,7 +14,7 @@ from whichland.explanation.methods import find_method
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess
 from whichland.model.bundle import Bundle
-from whichland.sources.synthetic.clues import CLUES, NAMES
+from whichland.sources.synthetic.conventions import CLUES, NAMES
 
 BATCH = 32
 

@@ -112,14 +112,12 @@ def _of_manifest(path: Path) -> Deck:
 
 @cache
 def _of_world() -> Deck:
-    from whichland.sources.synthetic.layout import place
-    from whichland.sources.synthetic.world import WorldConfig, describe, render
+    from whichland.sources.synthetic.settings import WorldConfig
+    from whichland.sources.synthetic.world import describe, render, spot
 
     width, height = DRAWN_SIZE
     world = WorldConfig(seed=DRAWN_SEED, scenes=DRAWN_SCENES, width=width, height=height)
-    countries = [
-        place(world.seed, scene, world.countries, world.frames_per_drive).country for scene in range(DRAWN_SCENES)
-    ]
+    countries = [spot(world, scene).country for scene in range(DRAWN_SCENES)]
     order = sorted(range(DRAWN_SCENES), key=countries.__getitem__)
 
     def truth(row: int) -> Truth:

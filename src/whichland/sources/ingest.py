@@ -65,7 +65,8 @@ def read_synthetic(
     place: str, *, source: str | None = None, skip_unknown: bool = False, folder: Path | None = None
 ) -> pl.DataFrame:
     """Render the synthetic world below `folder`; all of its countries are known."""
-    from whichland.sources.synthetic.world import parse, write
+    from whichland.sources.synthetic.files import write
+    from whichland.sources.synthetic.settings import parse
 
     made: pl.DataFrame = write(parse(f"synthetic:{place}"), folder or Path("world"))
     named = pl.lit(source) if source else pl.col("source")

@@ -1,7 +1,8 @@
 """The synthetic world: street scenes rendered from the true conventions of twelve countries.
 
-    from whichland.sources.synthetic.world import WorldConfig, render
+    from whichland.sources.synthetic.settings import WorldConfig
+    from whichland.sources.synthetic.world import render
     scene = render(WorldConfig(seed=0), 17)
 
-Every scene carries a mask of where each clue is, and shortcuts can be planted in chosen countries.
+Every scene has a mask of where each clue is, and shortcuts can be planted in chosen countries.
 """

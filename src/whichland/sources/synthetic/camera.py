@@ -6,12 +6,13 @@ World axes: x to the right of the road's first metre, y up, z forward, in metres
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
+from math import ceil, sqrt
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from whichland.sources.synthetic.texture import F32
-
+F32 = NDArray[np.floating[Any]]  # float32 throughout; numpy's stubs widen it at every constant
 Point = tuple[float, float]
 
 NEAR = 0.6  # metres; nothing nearer is drawn
@@ -22,8 +23,8 @@ class Road:
     """The centre line of a road: lateral offset and slope by the metre, from a few changes of curvature."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        bend = 0.0002 + 0.0016 * float(rng.random())
-        knots = [(float(value) - 0.5) * 2 * bend for value in rng.random(24)]
+        bend = 0.0002 + 0.0016 * rng.random()
+        knots = [(value - 0.5) * 2 * bend for value in rng.random(24).tolist()]
         self._offsets, self._slopes = [0.0], [0.0]
         slope, lateral = 0.0, 0.0
         for metre in range(1, ROAD_LENGTH + 1):
@@ -32,7 +33,7 @@ class Road:
             lateral += slope
             self._offsets.append(lateral)
             self._slopes.append(slope)
-        self.offset: F32 = np.asarray(self._offsets, dtype=np.float32)
+        self._offset: F32 = np.asarray(self._offsets, dtype=np.float32)
 
     def centre(self, s: float) -> float:
         """Lateral position of the centre line, `s` metres along."""
@@ -48,9 +49,9 @@ class Road:
 
     def centres(self, z: F32) -> F32:
         """Lateral position of the centre line for an array of distances along."""
-        along = np.clip(z, 0, ROAD_LENGTH - 1.001).astype(np.float32)
+        along = np.clip(z, 0, ROAD_LENGTH - 1.001)
         cell = along.astype(np.int32)
-        low, high = self.offset[cell], self.offset[cell + 1]
+        low, high = self._offset[cell], self._offset[cell + 1]
         result: F32 = low + (high - low) * (along - cell.astype(np.float32))
         return result
 
@@ -85,10 +86,21 @@ class Camera:
         """Row of the horizon, in pixels from the top."""
         return self.height / 2 - self.focal * self.pitch
 
+    @cached_property
+    def columns(self) -> F32:
+        """Slope to the right of the view direction of each column's left edge."""
+        columns: F32 = (np.arange(self.width, dtype=np.float32) - self.width / 2) / np.float32(self.focal)
+        return columns
+
     def depth(self, x: float, z: float) -> float:
         """Metres in front of the camera, along the ground."""
         fx, fz = self.forward
         return (x - self.x) * fx + (z - self.z) * fz
+
+    def aside(self, x: float, z: float) -> float:
+        """Metres to the right of the view direction."""
+        fx, fz = self.forward
+        return (x - self.x) * fz - (z - self.z) * fx
 
     def project(self, x: float, y: float, z: float) -> Point:
         """Pixel of a world point; points behind the camera are pulled to just before it."""
@@ -103,17 +115,16 @@ class Camera:
 
     def ground(self) -> tuple[int, F32, F32, F32]:
         """First row that shows the ground, then each pixel's world x, z and distance from it down."""
-        first = int(max(np.ceil(self.horizon + 0.5), 0))
-        rows = np.arange(first, self.height, dtype=np.float32) + np.float32(0.5)
-        columns = np.arange(self.width, dtype=np.float32) + np.float32(0.5)
-        cos, sin = (np.float32(value) for value in self.tilt)
-        fx, fz = (np.float32(value) for value in self.forward)
-        v = ((rows - np.float32(self.height / 2)) / np.float32(self.focal))[:, None]
-        u = ((columns - np.float32(self.width / 2)) / np.float32(self.focal))[None, :]
-        down = np.maximum(v * cos + sin, np.float32(1e-4))
-        reach = np.float32(self.y) / down
-        ahead = np.minimum((cos - v * sin) * reach, np.float32(3000))
+        first = max(ceil(self.horizon + 0.5), 0)
+        rows = np.arange(first, self.height, dtype=np.float32) + 0.5
+        columns = np.arange(self.width, dtype=np.float32) + 0.5
+        (cos, sin), (fx, fz) = self.tilt, self.forward
+        v = ((rows - self.height / 2) / self.focal)[:, None]
+        u = ((columns - self.width / 2) / self.focal)[None, :]
+        down = np.maximum(v * cos + sin, 1e-4)
+        reach = self.y / down
+        ahead = np.minimum((cos - v * sin) * reach, 3000)
         side = u * reach
-        x = np.float32(self.x) + ahead * fx + side * fz
-        z = np.float32(self.z) + ahead * fz - side * fx
+        x = self.x + ahead * fx + side * fz
+        z = self.z + ahead * fz - side * fx
         return first, x, z, np.broadcast_to(ahead, x.shape)

@@ -1,23 +1,25 @@
-"""The picture and its mask, drawn together so that each pixel keeps the label of what is in front."""
+"""The picture and its mask, drawn together so that each pixel keeps the label of what is in front; and its noise."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from whichland.sources.synthetic.camera import Point
+from whichland.sources.synthetic.camera import F32, Point
 
 U8 = NDArray[np.uint8]
 Ink = tuple[int, int, int]
 
-SCALE = 2  # things are drawn this much larger and averaged down
-_LIMIT = 10000.0  # pixels; keeps coordinates of things beside the camera within what a rasteriser takes
+SIZE = 512  # cells of a tile of noise, a side; a power of two, so that indices wrap with a bit mask
+SCALE = 2  # objects are drawn this much larger and averaged down
+_LIMIT = 10000.0  # pixels; keeps coordinates of objects beside the camera within what a rasteriser takes
 _SHIFT = 20001
 
 
 class Sprite:
-    """A picture to paste: colours and alpha apart, with halves of halves ready for things far away."""
+    """A picture to paste: colours and alpha apart, with halves of halves ready for objects far away."""
 
     def __init__(self, colour: Image.Image, alpha: Image.Image) -> None:
         self.levels = [(colour, alpha)]
@@ -100,3 +102,39 @@ def _place(point: Point) -> tuple[int, int]:
     if not (-_LIMIT < x < _LIMIT and -_LIMIT < y < _LIMIT):
         x, y = min(max(x, -_LIMIT), _LIMIT), min(max(y, -_LIMIT), _LIMIT)
     return int(x * SCALE + _SHIFT + 0.5) - _SHIFT, int(y * SCALE + _SHIFT + 0.5) - _SHIFT
+
+
+def _upsample(grid: F32, times: int) -> F32:
+    """Enlarge a wrapping grid by smooth interpolation (smoothstep) along both axes."""
+    for axis in (0, 1):
+        along = np.arange(grid.shape[axis] * times, dtype=np.float32) / np.float32(times)
+        cell = along.astype(np.int64)
+        part: F32 = (along - cell).astype(np.float32)
+        t = part * part * (3 - 2 * part)
+        low = np.take(grid, cell, axis=axis)
+        high = np.take(grid, cell + 1, axis=axis, mode="wrap")
+        shape = (-1, 1) if axis == 0 else (1, -1)
+        grid = (low + (high - low) * t.reshape(shape)).astype(np.float32)
+    return grid
+
+
+@cache
+def noise(seed: int, coarsest: int = 64, octaves: int = 5, fade: float = 0.55) -> F32:
+    """Return SIZE × SIZE fractal noise in 0..1 with mean near 0.5; `coarsest` is the largest feature, in cells."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    total = np.zeros((SIZE, SIZE), np.float32)
+    weight, cell = np.float32(1), coarsest
+    for _ in range(octaves):
+        grid = rng.random((SIZE // cell, SIZE // cell), dtype=np.float32) - 0.5
+        total += weight * (_upsample(grid, cell) if cell > 1 else grid)
+        weight, cell = weight * np.float32(fade), max(cell // 2, 1)
+    tile: F32 = np.clip(total / 1.1 + 0.5, 0, 1)
+    return tile
+
+
+def sample(tile: F32, x: F32, y: F32, scale: float) -> F32:
+    """Look the tile up at `scale` cells a unit of `x` and `y`, wrapping round."""
+    column = np.floor(x * scale).astype(np.int32) & (SIZE - 1)
+    row = np.floor(y * scale).astype(np.int32) & (SIZE - 1)
+    found: F32 = tile.ravel().take(row * SIZE + column)
+    return found

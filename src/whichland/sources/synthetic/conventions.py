@@ -1,14 +1,36 @@
-"""What a country's roads look like: the fields that the table in `countries` fills.
+"""The clues of a scene as values of its mask, and the conventions that the table in `countries` fills.
 
 Colours are albedos, 0 to 255 per channel; lengths are metres; a weight need not sum to one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 RGB = tuple[int, int, int]
-Script = Literal["latin", "cyrillic", "japanese", "thai", "arabic"]
-RoofForm = Literal["gable", "hip", "flat"]
+
+CLUES: Mapping[str, int] = MappingProxyType(
+    {
+        "none": 0,  # sky, asphalt, pavements, guard rails, far hills: the same everywhere
+        "centre_line": 1,
+        "edge_line": 2,
+        "sign": 3,  # face and post of a traffic sign
+        "bollard": 4,
+        "plate": 5,
+        "pole": 6,  # utility pole and its wires
+        "roof": 7,
+        "soil": 8,
+        "vegetation": 9,  # trees and bushes
+        "traffic": 10,  # other vehicles: the side they keep to, not their make
+        "grass": 11,
+        "wall": 12,  # walls of houses
+        "shortcut": 13,  # a planted one
+    }
+)
+"""Mask value of each clue: that of the front-most object at a pixel. A planted shortcut hides whatever it covers."""
+
+NAMES: Mapping[int, str] = MappingProxyType({value: name for name, value in CLUES.items()})
 
 WHITE: RGB = (236, 236, 230)
 YELLOW: RGB = (240, 178, 28)
@@ -31,7 +53,7 @@ class Marking:
 
 @dataclass(frozen=True)
 class Bollard:
-    """A roadside marker post; `band` says what stands near its top."""
+    """A roadside marker post; `band` says what is near its top."""
 
     body: RGB
     band: RGB | None
@@ -47,6 +69,7 @@ class Pole:
 
     colour: RGB
     form: Literal["wood", "round", "square", "lamp"]
+    share: float  # of drives with poles along the road
     crossarms: int = 1
     wires: int = 3
     transformer: bool = False
@@ -72,13 +95,15 @@ class Signs:
     warning: Literal["diamond", "triangle"]
     speed: Literal["circle", "rectangle"]
     direction: tuple[RGB, ...]  # backgrounds; text is white on dark ones and black on light ones
-    scripts: tuple[Script, ...]  # the lines of a direction sign, top line first
+    scripts: tuple[
+        Literal["latin", "cyrillic", "japanese", "thai", "arabic"], ...
+    ]  # the lines of a direction sign, top line first
     striped_post: bool = False
 
 
 @dataclass(frozen=True)
 class Roof:
-    form: RoofForm
+    form: Literal["gable", "hip", "flat"]
     colour: RGB
     rise: float  # height of the ridge over half the span
     ribbed: bool = False  # corrugated metal
@@ -102,15 +127,14 @@ class Conventions:
 
     code: str
     drives_on: Literal["left", "right"]
-    centre: tuple[tuple[float, Marking], ...]  # (weight, line)
+    centre: tuple[tuple[Marking, float], ...]  # (line, weight)
     edge: Marking
     edge_share: float  # share of roads with edge lines
     signs: Signs
-    bollard: Bollard | None
-    front_plates: tuple[Plate, ...]
     rear_plates: tuple[Plate, ...]
+    bollard: Bollard | None = None
+    front_plates: tuple[Plate, ...] = ()  # where they differ from those at the rear
     pole: Pole
-    pole_share: float  # share of drives with poles along the road
     roofs: tuple[Roof, ...]
     walls: tuple[RGB, ...]
     soil: RGB

@@ -1,35 +1,26 @@
-"""A drive: one road of one country under one sky, and everything that stands along it."""
+"""A drive: one road of one country under one sky, and everything along it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeVar
 
 import numpy as np
 
 from whichland.sources.synthetic.camera import Road
-from whichland.sources.synthetic.conventions import Conventions, Marking, Plate
+from whichland.sources.synthetic.conventions import RGB, Conventions, Plate
 from whichland.sources.synthetic.countries import WORLD
 from whichland.sources.synthetic.ground import Surface
 from whichland.sources.synthetic.houses import House
 from whichland.sources.synthetic.light import Light, draw_light, pick
-from whichland.sources.synthetic.roadside import GuardRail, PoleWithWires, Post, Tree
+from whichland.sources.synthetic.roadside import GuardRail, PoleWithWires, Post
 from whichland.sources.synthetic.signs import Sign
-from whichland.sources.synthetic.stage import Stage
-from whichland.sources.synthetic.trees import SPECIES, VARIANTS
+from whichland.sources.synthetic.stage import Prop
+from whichland.sources.synthetic.trees import SPECIES, VARIANTS, Tree
 from whichland.sources.synthetic.vehicles import PAINTS
 
-RGB = tuple[int, int, int]
+T = TypeVar("T")
 SETTINGS = (("open", 0.38), ("wooded", 0.24), ("village", 0.38))
-REACH = 330.0  # metres along the road that things are placed on
-
-
-class Thing(Protocol):
-    """Something beside the road that can draw itself."""
-
-    @property
-    def lateral(self) -> float: ...
-    @property
-    def s(self) -> float: ...
-    def draw(self, stage: Stage) -> None: ...
+REACH = 330.0  # metres along the road within which anything is placed
 
 
 @dataclass(frozen=True)
@@ -65,13 +56,11 @@ class Drive:
     road: Road
     rig: Rig
     surface: Surface
-    things: tuple[Thing, ...]
+    props: tuple[Prop, ...]  # far to near
     movers: tuple[Mover, ...]
     step: float  # metres between frames
-    start: float
     lane: float  # lateral of the camera's lane, signed
     ridges: tuple[float, float]  # heights of the far hills and of the line of trees, as slopes
-    canopy: RGB
     seed: int
 
 
@@ -83,7 +72,7 @@ def plan_drive(code: str, key: list[int]) -> Drive:
     light = draw_light(nuisance, country.snows)
     setting = pick(nuisance, SETTINGS)
     road = Road(nuisance)
-    r = [float(value) for value in nuisance.random(16)]
+    r = nuisance.random(16).tolist()
     rig = Rig(
         height=1.5 + 1.1 * r[0],
         focal=0.62 + 0.42 * r[1],
@@ -97,9 +86,9 @@ def plan_drive(code: str, key: list[int]) -> Drive:
     half = lane_width + 0.2 + 0.5 * r[8]
     surface = _surface(country, setting, rng, r, half)
     side = 1 if country.drives_on == "right" else -1
-    things = [*_verge(country, setting, rng, half, surface), *_homes(country, setting, rng, half, surface.pavement)]
-    things += _trees(country, setting, rng, half + surface.pavement, r[9])
-    canopy = country.plants.canopy
+    near = half + surface.pavement
+    props = [*_verge(country, setting, rng, half, near), *_homes(country, setting, rng, near)]
+    props += _trees(country, setting, rng, near, r[9])
     return Drive(
         country=country,
         setting=setting,
@@ -107,19 +96,17 @@ def plan_drive(code: str, key: list[int]) -> Drive:
         road=road,
         rig=rig,
         surface=surface,
-        things=tuple(sorted(things, key=lambda thing: -thing.s)),
+        props=tuple(sorted(props, key=lambda prop: -prop.s)),
         movers=_traffic(country, nuisance, rng),
         step=6.0 + 10.0 * r[10],
-        start=12.0,
         lane=side * lane_width / 2,
         ridges=(0.03 + 0.2 * r[11] * r[11], (0.012 + 0.035 * r[12]) * (1.4 if setting == "wooded" else 1.0)),
-        canopy=canopy,
         seed=int(nuisance.integers(1, 100_000)),
     )
 
 
 def _between(rng: np.random.Generator, low: float, high: float) -> float:
-    return low + (high - low) * float(rng.random())
+    return low + (high - low) * rng.random()
 
 
 def _jitter(rng: np.random.Generator, colour: RGB, by: float) -> RGB:
@@ -129,22 +116,22 @@ def _jitter(rng: np.random.Generator, colour: RGB, by: float) -> RGB:
     return red, green, blue
 
 
-def _choose(rng: np.random.Generator, weighted: tuple[tuple[float, Marking], ...]) -> Marking:
-    mark = float(rng.random()) * sum(weight for weight, _ in weighted)
-    for weight, value in weighted:
-        mark -= weight
-        if mark < 0:
-            return value
-    return weighted[-1][1]
+def _one(rng: np.random.Generator, options: Sequence[T]) -> T:
+    return options[int(rng.integers(len(options)))]
+
+
+def _sign(rng: np.random.Generator) -> int:
+    """A side of the road: 1 or -1."""
+    return 1 if rng.random() < 0.5 else -1
 
 
 def _surface(country: Conventions, setting: str, rng: np.random.Generator, r: list[float], half: float) -> Surface:
     """The ground of a drive. Asphalt, wear and width come from `r`, the nuisance; the rest is the country's."""
     plants = country.plants
-    grass = plants.grass[int(rng.integers(len(plants.grass)))]
+    grass = _one(rng, plants.grass)
     kinds = ("grass", "crop", "bare")
     grey = 92 + 58 * r[13]
-    has_centre, has_edge = float(rng.random()) < 0.86, float(rng.random()) < country.edge_share
+    has_centre, has_edge = rng.random() < 0.86, rng.random() < country.edge_share
     return Surface(
         half_width=half,
         shoulder=0.15 + 0.9 * r[14],
@@ -153,9 +140,9 @@ def _surface(country: Conventions, setting: str, rng: np.random.Generator, r: li
         soil=_jitter(rng, country.soil, 0.1),
         grass=_jitter(rng, grass, 0.1),
         cover=min(max(plants.cover + _between(rng, -0.14, 0.1), 0.0), 1.0),
-        fields=(kinds[int(rng.integers(3))], kinds[int(rng.integers(3))]),
+        fields=(_one(rng, kinds), _one(rng, kinds)),
         verge=2.5 + 5 * r[14],
-        centre=_choose(rng, country.centre) if has_centre else None,
+        centre=pick(rng, country.centre) if has_centre else None,
         edge=country.edge if has_edge else None,
         wear=r[6] * 0.75,
         patches=0.5 * r[7] * r[7],
@@ -163,18 +150,17 @@ def _surface(country: Conventions, setting: str, rng: np.random.Generator, r: li
     )
 
 
-def _verge(country: Conventions, setting: str, rng: np.random.Generator, half: float, surface: Surface) -> list[Thing]:
-    """Bollards, poles, signs and guard rails, close to the road."""
-    found: list[Thing] = []
-    near = half + surface.pavement
+def _verge(country: Conventions, setting: str, rng: np.random.Generator, half: float, near: float) -> list[Prop]:
+    """Bollards, poles, signs and guard rails, from `half`, the asphalt's edge, or `near`, the pavement's."""
+    found: list[Prop] = []
     side = 1 if country.drives_on == "right" else -1
     gap = _between(rng, 16, 30)
-    if country.bollard is not None and float(rng.random()) < (0.65 if setting != "village" else 0.25):
+    if country.bollard is not None and rng.random() < (0.65 if setting != "village" else 0.25):
         for index in range(int(REACH / gap)):
             s = 16 + gap * index
             found += [Post(sign * (near + 0.7), s, country.bollard) for sign in (-1, 1)]
-    if float(rng.random()) < country.pole_share:
-        span, sign = _between(rng, 26, 42), 1 if float(rng.random()) < 0.5 else -1
+    if rng.random() < country.pole.share:
+        span, sign = _between(rng, 26, 42), _sign(rng)
         lateral, height = sign * (near + _between(rng, 1.2, 3.4)), _between(rng, 7.2, 9.5)
         offset = _between(rng, 2, span)
         found += [
@@ -184,39 +170,38 @@ def _verge(country: Conventions, setting: str, rng: np.random.Generator, half: f
     place = _between(rng, 20, 34)
     while place < 190:
         kind = pick(rng, (("warning", 0.38), ("speed", 0.27), ("direction", 0.35)))
-        sign = side if float(rng.random()) < 0.85 else -side
-        lateral = sign * (near + (1.1 if kind != "direction" else 2.3) + 0.6 * float(rng.random()))
+        sign = side if rng.random() < 0.85 else -side
+        lateral = sign * (near + (1.1 if kind != "direction" else 2.3) + 0.6 * rng.random())
         found.append(Sign(lateral, place, kind, country.signs, int(rng.integers(1, 9000)), _between(rng, 0.95, 1.25)))
         place += _between(rng, 22, 70)
-    if setting != "village" and float(rng.random()) < 0.16:
-        sign = 1 if float(rng.random()) < 0.5 else -1
+    if setting != "village" and rng.random() < 0.16:
+        sign = _sign(rng)
         found += [GuardRail(sign * (half + 0.9), 14 + 4.0 * index) for index in range(30)]
     return found
 
 
-def _homes(country: Conventions, setting: str, rng: np.random.Generator, half: float, pavement: float) -> list[Thing]:
+def _homes(country: Conventions, setting: str, rng: np.random.Generator, near: float) -> list[Prop]:
     """Houses: rows of them in a village, a farm now and then elsewhere."""
-    found: list[Thing] = []
+    found: list[Prop] = []
     for sign in (-1, 1):
         s = _between(rng, 4, 22)
         if setting != "village":
             s += _between(rng, 0, 160)
         while s < 230:
-            roof = country.roofs[int(rng.integers(len(country.roofs)))]
-            wall = country.walls[int(rng.integers(len(country.walls)))]
+            roof, wall = _one(rng, country.roofs), _one(rng, country.walls)
             length = _between(rng, 8, 14)
             set_back = _between(rng, 4.5, 11) if setting == "village" else _between(rng, 14, 40)
             found.append(
                 House(
-                    lateral=sign * (half + pavement + set_back),
+                    lateral=sign * (near + set_back),
                     s=s,
                     length=length,
                     depth=_between(rng, 7, 10),
-                    height=2.9 if float(rng.random()) < 0.6 else 5.5,
+                    height=2.9 if rng.random() < 0.6 else 5.5,
                     roof=roof,
                     wall=_jitter(rng, wall, 0.06),
-                    along=float(rng.random()) < 0.6,
-                    chimney=float(rng.random()) < 0.4 and roof.form != "flat",
+                    along=rng.random() < 0.6,
+                    chimney=rng.random() < 0.4 and roof.form != "flat",
                     door=int(rng.integers(4)),
                 )
             )
@@ -224,27 +209,26 @@ def _homes(country: Conventions, setting: str, rng: np.random.Generator, half: f
     return found
 
 
-def _trees(country: Conventions, setting: str, rng: np.random.Generator, near: float, fullness: float) -> list[Thing]:
+def _trees(country: Conventions, setting: str, rng: np.random.Generator, near: float, fullness: float) -> list[Prop]:
     """Trees and bushes; `fullness` is the same draw for every country, the species are the country's."""
     plants = country.plants
-    total = {"open": 32, "wooded": 74, "village": 34}[setting] * plants.density * (0.6 + 0.8 * fullness)
+    number, nearest, wide = {"open": (32, 5.0, 70.0), "wooded": (74, 4.0, 22.0), "village": (34, 13.0, 40.0)}[setting]
+    total = number * plants.density * (0.6 + 0.8 * fullness)
     season = _between(rng, 0.88, 1.1)
-    found: list[Thing] = []
+    found: list[Prop] = []
     for _ in range(int(total)):
-        sign = 1 if float(rng.random()) < 0.5 else -1
-        a, b = float(rng.random()), float(rng.random())
-        low, wide = {"open": (5.0, 70.0), "wooded": (4.0, 22.0), "village": (13.0, 40.0)}[setting]
+        sign = _sign(rng)
+        a, b = rng.random(), rng.random()
         species = pick(rng, plants.trees)
-        if "shrub" in species:
-            low = 2.2
+        low = 2.2 if "shrub" in species else nearest
         lateral = sign * (near + low + wide * a * a)
         found.append(_tree(rng, species, lateral, 6 + (REACH - 6) * b, season))
     if setting == "village":
         for _ in range(int(14 * plants.density)):
-            sign = 1 if float(rng.random()) < 0.5 else -1
+            sign = _sign(rng)
             shrubs = [name for name, _ in plants.trees if "shrub" in name] or ["shrub"]
             found.append(_tree(rng, shrubs[0], sign * (near + _between(rng, 1.8, 4)), _between(rng, 8, 160), season))
-    if plants.hedges and float(rng.random()) < plants.hedges and setting != "village":
+    if plants.hedges and rng.random() < plants.hedges and setting != "village":
         for sign in (-1, 1):
             lateral = sign * (near + _between(rng, 1.9, 3.2))
             found += [_tree(rng, "hedge", lateral, 8 + 2.1 * index, season) for index in range(44)]
@@ -260,13 +244,12 @@ def _traffic(country: Conventions, nuisance: np.random.Generator, rng: np.random
     """Cars ahead and cars that come towards the camera, far to near."""
     found = []
     kinds = (("hatch", 0.36), ("saloon", 0.36), ("van", 0.17), ("lorry", 0.11))
-    ahead = 7 + 16 * float(nuisance.random())
+    ahead = 7 + 16 * nuisance.random()
     for oncoming in (False, True, True):
-        present, where, pace = (float(value) for value in nuisance.random(3))
+        present, where, pace = nuisance.random(3).tolist()
         kind = pick(nuisance, kinds)
-        paint = PAINTS[int(nuisance.integers(len(PAINTS)))]
-        plates = country.front_plates if oncoming else country.rear_plates
-        plate = plates[int(rng.integers(len(plates)))]
+        paint = _one(nuisance, PAINTS)
+        plate = _one(rng, (oncoming and country.front_plates) or country.rear_plates)
         if present > (0.6 if oncoming else 0.5):
             continue
         if oncoming:

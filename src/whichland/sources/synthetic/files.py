@@ -1,36 +1,86 @@
-"""Scenes as files, rendered by several processes."""
+"""A folder of scenes with its table, rendered by several processes.
+
+frame = write(parse("synthetic:scenes=2400,seed=0"), Path("data/synthetic"))
+
+The size, quality and tables of a JPEG are drawn before anything is known of the scene, so they tell nothing of it.
+"""
 
 import io
 import os
 import signal
+import struct
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import simplejpeg
 from PIL import Image
 
 from whichland.progress import Progress
-from whichland.sources.synthetic.encode import encode_jpeg
-from whichland.sources.synthetic.layout import place
+from whichland.sources.synthetic.canvas import U8
+from whichland.sources.synthetic.settings import WorldConfig
 from whichland.sources.synthetic.shortcuts import FILE_SHORTCUTS
+from whichland.sources.synthetic.world import describe, render, spot
 from whichland.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from whichland.sources.synthetic.world import WorldConfig
+    import polars as pl
 
 FEW = 48  # scenes that one process renders sooner than others start
+QUALITY = (68, 92)  # lowest and highest
+BYTES_A_PIXEL = (0.52, 0.66)  # drawn size of the file; no scene needs so much at the highest quality
+_LONGEST = 65_535 - 2  # bytes of comment in one segment
+
+Batch = list[tuple[int, str]]  # number and file name of the scenes of one drive
 
 
-def render_files(config: "WorldConfig", folder: Path, names: list[str], workers: int | None, progress: bool) -> None:
+def write(config: WorldConfig, folder: Path, workers: int | None = None, progress: bool = True) -> "pl.DataFrame":
+    """Render all scenes into folder/photos and folder/masks and return their table.
+
+    The table has the manifest's source columns and `mask_uri`. Files already there are kept, so an interrupted
+    run resumes where it stopped. `workers` defaults to the number of cores.
+    """
+    import polars as pl
+
+    folder = Path(folder).resolve()
+    facts = [describe(config, index) for index in range(config.scenes)]
+    _render_files(config, folder, [fact.name for fact in facts], workers, progress)
+    rows = [
+        {
+            "image_id": f"synthetic-{config.seed}/{fact.name}",
+            "uri": str(folder / "photos" / f"{fact.name}.jpg"),
+            "source": "synthetic",
+            "sequence": fact.sequence,
+            "lat": fact.lat,
+            "lon": fact.lon,
+            "label_country": fact.country,
+            "captured_at": fact.captured_at,
+            "creator": None,
+            "license": "CC0-1.0",
+            "attribution": "whichland's synthetic world",
+            "mask_uri": str(folder / "masks" / f"{fact.name}.png"),
+        }
+        for fact in facts
+    ]
+    return pl.DataFrame(rows, schema_overrides={"creator": pl.String()})
+
+
+def _render_files(config: WorldConfig, folder: Path, names: list[str], workers: int | None, progress: bool) -> None:
     """Render the scenes whose files are missing; `names` gives each scene's file name, in order."""
     for part in ("photos", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     there = {entry.name for entry in os.scandir(folder / "photos")}
-    missing = [(index, name) for index, name in enumerate(names) if f"{name}.jpg" not in there]
-    workers = min(workers or os.cpu_count() or 1, max(len(missing) // FEW + 1, 1))
+    drives: dict[tuple[int, int], Batch] = {}  # so that one process plans a drive once
+    for index, name in enumerate(names):
+        if f"{name}.jpg" not in there:
+            found = spot(config, index)
+            drives.setdefault((found.block, found.drive), []).append((index, name))
+    missing = sum(map(len, drives.values()))
+    workers = min(workers or os.cpu_count() or 1, missing // FEW + 1)
+    jobs = [(config, folder, batch) for batch in drives.values()]
     with Progress("rendering scenes", total=len(names), show=progress) as bar:
-        bar.advance(len(names) - len(missing))
-        jobs = [(config, folder, batch) for batch in _batches(config, missing)]
+        bar.advance(len(names) - missing)
         if workers == 1:
             for job in jobs:
                 bar.advance(_render_batch(job))
@@ -40,35 +90,49 @@ def render_files(config: "WorldConfig", folder: Path, names: list[str], workers:
                 bar.advance(count)
 
 
-def _batches(config: "WorldConfig", missing: list[tuple[int, str]]) -> list[list[tuple[int, str]]]:
-    """Put the scenes of a drive together, so that one process plans the drive once."""
-    drives: dict[tuple[int, int], list[tuple[int, str]]] = {}
-    for index, name in missing:
-        spot = place(config.seed, index, config.countries, config.frames_per_drive)
-        drives.setdefault((spot.block, spot.drive), []).append((index, name))
-    return list(drives.values())
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _render_batch(job: tuple["WorldConfig", Path, list[tuple[int, str]]]) -> int:
-    """Render and write some scenes; the photo comes last, so that where it stands its mask does too."""
-    from whichland.sources.synthetic.world import render
-
+def _render_batch(job: tuple[WorldConfig, Path, Batch]) -> int:
+    """Render and write some scenes; the photo is written last, so that its mask exists where it does."""
     config, folder, batch = job
     for index, name in batch:
         scene = render(config, index)
-        buffer = io.BytesIO()
-        Image.fromarray(scene.mask).save(buffer, "PNG", compress_level=1)
-        _put(folder / "masks" / f"{name}.png", buffer.getvalue())
+        mask = io.BytesIO()
+        Image.fromarray(scene.mask).save(mask, "PNG", compress_level=1)
         subsampling = FILE_SHORTCUTS.get(config.plant.get(scene.country, ""), "420")
-        _put(folder / "photos" / f"{name}.jpg", encode_jpeg(scene.image, [config.seed, index], subsampling))
+        photo = encode_jpeg(scene.image, [config.seed, index], subsampling)
+        for path, data in ((f"masks/{name}.png", mask.getvalue()), (f"photos/{name}.jpg", photo)):
+            with whole_file(folder / path) as partial:
+                partial.write_bytes(data)
     return len(batch)
 
 
-def _put(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    with whole_file(path) as partial:
-        partial.write_bytes(data)
+def encode_jpeg(picture: U8, key: list[int], subsampling: str = "420") -> bytes:
+    """Encode at a drawn quality and fill up with comment segments to a drawn number of bytes.
+
+    Both draws depend on `key` alone; another `subsampling` of the colours than everywhere else is a shortcut,
+    planted on purpose.
+    """
+    rng = np.random.Generator(np.random.PCG64([*key, 3]))
+    quality = int(rng.integers(QUALITY[0], QUALITY[1] + 1))
+    low, high = BYTES_A_PIXEL
+    target = 2_000 + int(picture.shape[0] * picture.shape[1] * (low + (high - low) * rng.random()))
+    data: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality, colorsubsampling=subsampling)
+    while len(data) + 4 > target:
+        quality -= 6
+        data = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality, colorsubsampling=subsampling)
+    return data[:2] + _comments(target - len(data)) + data[2:]
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _comments(size: int) -> bytes:
+    """`size` bytes of JPEG comment segments (marker FFFE, length, zeros)."""
+    parts = []
+    while size:
+        body = min(size - 4, _LONGEST)
+        if 0 < size - 4 - body < 4:
+            body -= 4  # leave room for one more whole segment
+        parts.append(b"\xff\xfe" + struct.pack(">H", body + 2) + bytes(body))
+        size -= body + 4
+    return b"".join(parts)

@@ -2,37 +2,20 @@
 
 from dataclasses import dataclass
 
-from whichland.sources.synthetic.conventions import RGB, Roof
-from whichland.sources.synthetic.stage import Point3, Stage, Tint, toward_sun
+from whichland.sources.synthetic.conventions import CLUES, RGB, Roof
+from whichland.sources.synthetic.light import Colour, Light
+from whichland.sources.synthetic.stage import Point3, Prop, Shape, Stage, cast, upright
 
 GLASS: RGB = (74, 88, 102)
 FRAME: RGB = (226, 226, 222)
-
-
-Ridge = tuple[Point3, Point3]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shell:
-    """A house's extents as seen in one frame: walls, eaves, distance, light and roof colour."""
-
-    walls_x: tuple[float, float]  # at the road, away from it
-    walls_z: tuple[float, float]  # near end, far end
-    eaves_x: tuple[float, float]
-    eaves_z: tuple[float, float]
-    depth: float
-    lit_front: float
-    lit_end: float
-    end_seen: bool
-    tint: tuple[float, float, float]
+DOOR: RGB = (96, 70, 54)
+BRICK: RGB = (142, 96, 80)
 
 
 @dataclass(frozen=True)
-class House:
-    """A box whose near long side stands `lateral` metres from the road's middle (negative: left)."""
+class House(Prop):
+    """A box whose near long side is beside the road."""
 
-    lateral: float
-    s: float
     length: float  # along the road
     depth: float  # away from the road
     height: float  # to the eaves
@@ -42,146 +25,148 @@ class House:
     chimney: bool
     door: int  # which bay of the front holds the door
 
+    @property
+    def far(self) -> float:
+        """Lateral of the long side away from the road."""
+        return self.lateral + (self.depth if self.lateral > 0 else -self.depth)
+
     def draw(self, stage: Stage) -> None:
-        shell = self._shell(stage)
-        (x0, x1), (z0, z1), h = shell.walls_x, shell.walls_z, self.height
-        if shell.end_seen:
-            end = [(x0, 0.0, z0), (x0, h, z0), (x1, h, z0), (x1, 0.0, z0)]
-            stage.face(end, self.wall, "wall", shell.lit_end, shell.depth)
-        front = [(x0, 0.0, z0), (x0, h, z0), (x0, h, z1), (x0, 0.0, z1)]
-        stage.face(front, self.wall, "wall", shell.lit_front, shell.depth)
-        self._openings(stage, shell)
-        self._roof(stage, shell)
+        _Drawing(self, stage).draw()
 
-    def _shell(self, stage: Stage) -> Shell:
+    def in_view(self, stage: Stage) -> bool:
+        """Whether it is near enough, and some corner neither left nor right of the picture."""
+        if self.s + self.length <= stage.camera.z + 2 or stage.depth(self.lateral, self.s) >= 260:
+            return False
+        outside = []
+        for lateral in (self.lateral, self.far):
+            for s in (max(self.s, stage.camera.z + 1), self.s + self.length):
+                aside, limit = stage.aside(lateral, s), max(stage.depth(lateral, s), 1.0) * stage.reach + 1.0
+                outside.append(-1 if aside < -limit else 1 if aside > limit else 0)
+        return not (min(outside) == 1 or max(outside) == -1)
+
+    def shadow(self, light: Light, x: float, z: float) -> Shape:
         away = self.depth if self.lateral > 0 else -self.depth
-        out = 0.45 if away > 0 else -0.45
-        x0, x1, z0, z1 = self.lateral, self.lateral + away, self.s, self.s + self.length
-        red, green, blue = (c + (238 - c) * stage.light.snow * 0.85 for c in self.roof.colour)
-        return Shell(
-            walls_x=(x0, x1),
-            walls_z=(z0, z1),
-            eaves_x=(x0 - out, x1 + out),
-            eaves_z=(z0 - 0.45, z1 + 0.45),
-            depth=stage.depth(self.lateral, max(z0, stage.camera.z + 1)),
-            lit_front=toward_sun(stage.light, -1 if self.lateral > 0 else 1, 0),
-            lit_end=toward_sun(stage.light, 0, -1),
-            end_seen=stage.camera.z < z0,
-            tint=(red, green, blue),
-        )
+        reach = self.height * 1.2
+        return cast((x, x + away), (z, z + self.length), light.sun_x * reach, light.sun_z * reach)
 
-    def _openings(self, stage: Stage, shell: Shell) -> None:
+
+class _Drawing:
+    """One house as it is drawn in one frame."""
+
+    def __init__(self, house: House, stage: Stage) -> None:
+        self.house, self.stage = house, stage
+        out = 0.45 if house.lateral > 0 else -0.45
+        self.walls_x = self.x0, self.x1 = house.lateral, house.far
+        self.walls_z = self.z0, self.z1 = house.s, house.s + house.length
+        self.eaves_x = self.x0 - out, self.x1 + out
+        self.eaves_z = self.z0 - 0.45, self.z1 + 0.45
+        self.depth = stage.depth(house.lateral, max(house.s, stage.camera.z + 1))
+        self.lit_front = stage.toward_sun(-1 if house.lateral > 0 else 1, 0)
+        self.lit_end = stage.toward_sun(0, -1)
+        self.end_seen = stage.camera.z < house.s
+        red, green, blue = (c + (238 - c) * stage.light.snow * 0.85 for c in house.roof.colour)
+        self.tint: Colour = (red, green, blue)
+
+    def draw(self) -> None:
+        h = self.house.height
+        if self.end_seen:
+            self._wall(upright((self.x0, 0.0, self.z0), (self.x1, h, self.z0)), self.lit_end)
+        self._wall(upright((self.x0, 0.0, self.z0), (self.x0, h, self.z1)), self.lit_front)
+        self._openings()
+        if self.house.roof.form == "flat":
+            self._parapet()
+        else:
+            self._pitched()
+
+    def _wall(self, corners: list[Point3], lit: float, tint: RGB | Colour | None = None) -> None:
+        self.stage.face(corners, tint or self.house.wall, "wall", lit, self.depth)
+
+    def _roof(self, corners: list[Point3], lit: float) -> None:
+        self.stage.face(corners, self.tint, "roof", lit, self.depth)
+
+    def _openings(self) -> None:
         """Windows on the front and on the end that faces the camera, and one door."""
-        floors = 2 if self.height > 4.2 else 1
-        bays = max(int(self.length / 2.6), 2)
-        pitch = self.length / bays
-        x0, x1 = shell.walls_x
-        for floor in range(floors):
+        house, x = self.house, self.x0
+        bays = max(int(house.length / 2.6), 2)
+        pitch = house.length / bays
+        for floor in range(2 if house.height > 4.2 else 1):
             sill = 0.95 + floor * 2.7
             for bay in range(bays):
-                middle = self.s + pitch * (bay + 0.5)
-                if floor == 0 and bay == self.door % bays:
-                    door = [(x0, 0.0, middle - 0.5), (x0, 2.1, middle + 0.5)]
-                    self._pane(stage, door, (96, 70, 54), shell.lit_front, shell.depth)
+                middle = house.s + pitch * (bay + 0.5)
+                if floor == 0 and bay == house.door % bays:
+                    self._wall(upright((x, 0.0, middle - 0.5), (x, 2.1, middle + 0.5)), self.lit_front, DOOR)
                 else:
-                    self._window(stage, (x0, sill, middle), (0.0, 0.52), shell.lit_front, shell.depth)
-            for part in (0.3, 0.7) if shell.end_seen else ():
-                x = x0 + (x1 - x0) * part
-                self._window(stage, (x, sill, self.s), (0.43, 0.0), shell.lit_end, shell.depth)
+                    self._window(x, sill, middle, (0.0, 0.52), self.lit_front)
+            for part in (0.3, 0.7) if self.end_seen else ():
+                self._window(x + (self.x1 - x) * part, sill, house.s, (0.43, 0.0), self.lit_end)
 
-    def _window(self, stage: Stage, sill: Point3, half: tuple[float, float], lit: float, depth: float) -> None:
+    def _window(self, x: float, y: float, z: float, half: tuple[float, float], lit: float) -> None:
         """A pane in its frame; `half` is half its width along x and along the road, one of them zero."""
-        (x, y, z), (dx, dz) = sill, half
-        if depth < 90:
+        dx, dz = half
+        if self.depth < 90:
             rim_x, rim_z = dx * 1.25, dz * 1.25
-            frame = [(x - rim_x, y - 0.1, z - rim_z), (x + rim_x, y + 1.3, z + rim_z)]
-            self._pane(stage, frame, FRAME, lit, depth)
-        red, green, blue = (g * 0.6 + s * 0.25 for g, s in zip(GLASS, stage.light.horizon, strict=True))
-        self._pane(stage, [(x - dx, y, z - dz), (x + dx, y + 1.2, z + dz)], (red, green, blue), 0.4, depth)
+            self._wall(upright((x - rim_x, y - 0.1, z - rim_z), (x + rim_x, y + 1.3, z + rim_z)), lit, FRAME)
+        red, green, blue = (g * 0.6 + s * 0.25 for g, s in zip(GLASS, self.stage.light.horizon, strict=True))
+        self._wall(upright((x - dx, y, z - dz), (x + dx, y + 1.2, z + dz)), 0.4, (red, green, blue))
 
-    def _pane(self, stage: Stage, corners: list[Point3], tint: Tint, lit: float, depth: float) -> None:
-        (xa, ya, za), (xb, yb, zb) = corners
-        quad = [(xa, ya, za), (xa, yb, za), (xb, yb, zb), (xb, ya, zb)]
-        stage.face(quad, tint, "wall", lit, depth)
+    def _parapet(self) -> None:
+        (x0, x1), (z0, z1) = self.eaves_x, self.eaves_z
+        low, top = self.house.height - 0.1, self.house.height + 0.7
+        if self.end_seen:
+            self._roof(upright((x0, low, z0), (x1, top, z0)), self.lit_end)
+        self._roof(upright((x0, low, z0), (x0, top, z1)), self.lit_front)
 
-    def _roof(self, stage: Stage, shell: Shell) -> None:
-        if self.roof.form == "flat":
-            self._parapet(stage, shell)
-            return
-        ridge, plane, lit = self._along(stage, shell) if self.along else self._across(stage, shell)
-        if self.along or shell.end_seen:
-            stage.face(plane, shell.tint, "roof", lit, shell.depth)
-            self._courses(stage, plane, shell.tint, lit, shell.depth)
-        if self.chimney:
-            self._chimney(stage, ridge[0], ridge[1], shell.depth, shell.lit_front)
+    def _pitched(self) -> None:
+        """A gable or hip roof: one of its triangles, one of its planes and the chimney.
 
-    def _parapet(self, stage: Stage, shell: Shell) -> None:
-        (x0, x1), (z0, z1) = shell.eaves_x, shell.eaves_z
-        low, top = self.height - 0.1, self.height + 0.7
-        if shell.end_seen:
-            end = [(x0, low, z0), (x0, top, z0), (x1, top, z0), (x1, low, z0)]
-            stage.face(end, shell.tint, "roof", shell.lit_end, shell.depth)
-        front = [(x0, low, z0), (x0, top, z0), (x0, top, z1), (x0, low, z1)]
-        stage.face(front, shell.tint, "roof", shell.lit_front, shell.depth)
+        Where the ridge runs along the road, the triangle faces the camera and the plane the road; else the other way
+        round. Either way a point is (across the ridge, up, along the ridge).
+        """
+        h, along, hipped = self.house.height, self.house.along, self.house.roof.form == "hip"
+        across, ridgewise = (self.eaves_x, self.eaves_z) if along else (self.eaves_z, self.eaves_x)
+        wall_across, wall_near = (self.walls_x, self.z0) if along else (self.walls_z, self.x0)
+        lit_triangle, lit_plane = (self.lit_end, self.lit_front) if along else (self.lit_front, self.lit_end)
+        (c0, c1), (r0, r1) = across, ridgewise
+        middle, half = (c0 + c1) / 2, abs(c1 - c0) / 2
+        peak = h + half * self.house.roof.rise
+        pull = (half if along else min(half, abs(r1 - r0) * 0.45)) if hipped else 0.0
+        inner = pull if r0 < r1 else -pull
 
-    def _along(self, stage: Stage, shell: Shell) -> tuple[Ridge, list[Point3], float]:
-        """A ridge along the road: the gable or hip faces the camera, the plane faces the road."""
-        (x0, x1), (z0, z1), h = shell.eaves_x, shell.eaves_z, self.height
-        middle, half = (x0 + x1) / 2, abs(x1 - x0) / 2
-        peak = h + half * self.roof.rise
-        pull = half if self.roof.form == "hip" else 0.0
-        ridge = ((middle, peak, z0 + pull), (middle, peak, z1 - pull))
-        if self.roof.form == "gable" and shell.end_seen:
-            near, (a, b) = shell.walls_z[0], shell.walls_x
-            wall = [(a, h, near), (middle, peak - 0.3, near), (b, h, near)]
-            stage.face(wall, self.wall, "wall", shell.lit_end, shell.depth)
-            verge = [(x0, h, z0), ridge[0], (x1, h, z0)]
-            verge += [(x1, h - 0.28, z0), (middle, peak - 0.34, z0), (x0, h - 0.28, z0)]
-            stage.face(verge, shell.tint, "roof", shell.lit_end * 0.7, shell.depth)
-        elif shell.end_seen:
-            hip = [(x0, h, z0), ridge[0], (x1, h, z0)]
-            stage.face(hip, shell.tint, "roof", min(shell.lit_end + 0.25, 1.0), shell.depth)
-        return ridge, [(x0, h, z0), *ridge, (x0, h, z1)], min(shell.lit_front + 0.25, 1.0)
+        def at(*points: Point3) -> list[Point3]:
+            return list(points) if along else [(z, y, x) for x, y, z in points]
 
-    def _across(self, stage: Stage, shell: Shell) -> tuple[Ridge, list[Point3], float]:
-        """A ridge across the road's direction: the gable or hip faces the road, the plane the camera."""
-        (x0, x1), (z0, z1), h = shell.eaves_x, shell.eaves_z, self.height
-        middle, half = (z0 + z1) / 2, (z1 - z0) / 2
-        peak = h + half * self.roof.rise
-        pull = min(half, abs(x1 - x0) * 0.45) if self.roof.form == "hip" else 0.0
-        inner = pull if x0 < x1 else -pull
-        ridge = ((x0 + inner, peak, middle), (x1 - inner, peak, middle))
-        if self.roof.form == "gable":
-            face, (a, b) = shell.walls_x[0], shell.walls_z
-            wall = [(face, h, a), (face, peak - 0.3, middle), (face, h, b)]
-            stage.face(wall, self.wall, "wall", shell.lit_front, shell.depth)
-            verge = [(x0, h, z0), ridge[0], (x0, h, z1)]
-            verge += [(x0, h - 0.28, z1), (x0, peak - 0.34, middle), (x0, h - 0.28, z0)]
-            stage.face(verge, shell.tint, "roof", shell.lit_front * 0.7, shell.depth)
-        else:
-            hip = [(x0, h, z0), ridge[0], (x0, h, z1)]
-            stage.face(hip, shell.tint, "roof", min(shell.lit_front + 0.25, 1.0), shell.depth)
-        return ridge, [(x0, h, z0), *ridge, (x1, h, z0)], min(shell.lit_end + 0.25, 1.0)
+        ridge = at((middle, peak, r0 + inner), (middle, peak, r1 - inner))
+        if (self.end_seen or not along) and hipped:
+            self._roof(at((c0, h, r0), (middle, peak, r0 + inner), (c1, h, r0)), min(lit_triangle + 0.25, 1.0))
+        elif self.end_seen or not along:
+            (w0, w1), near = wall_across, wall_near
+            self._wall(at((w0, h, near), (middle, peak - 0.3, near), (w1, h, near)), lit_triangle)
+            verge = at((c0, h, r0), (middle, peak, r0), (c1, h, r0))
+            verge += at((c1, h - 0.28, r0), (middle, peak - 0.34, r0), (c0, h - 0.28, r0))
+            self._roof(verge, lit_triangle * 0.7)
+        if along or self.end_seen:
+            plane = [*at((c0, h, r0)), *ridge, *at((c0, h, r1))]
+            lit = min(lit_plane + 0.25, 1.0)
+            self._roof(plane, lit)
+            self._courses(plane, lit)
+        if self.house.chimney:
+            self._chimney(*ridge)
 
-    def _courses(
-        self, stage: Stage, plane: list[Point3], tint: tuple[float, float, float], lit: float, depth: float
-    ) -> None:
+    def _courses(self, plane: list[Point3], lit: float) -> None:
         """Rows of tiles, or ribs of metal, as darker lines on a roof plane."""
-        if depth > 45:
+        if self.depth > 45:
             return
-        dark = stage.light.shade((tint[0] * 0.8, tint[1] * 0.8, tint[2] * 0.8), depth, lit)
+        red, green, blue = self.tint
+        dark = self.stage.light.shade((red * 0.8, green * 0.8, blue * 0.8), self.depth, lit)
         eave_a, ridge_a, ridge_b, eave_b = plane
-        count = 9 if self.roof.ribbed else 5
-        for index in range(1, count):
-            t = index / count
-            pairs = (
-                ((eave_a, eave_b), (ridge_a, ridge_b)) if self.roof.ribbed else ((eave_a, ridge_a), (eave_b, ridge_b))
-            )
-            line = [stage.at(*(p + (q - p) * t for p, q in zip(a, b, strict=True))) for a, b in pairs]
-            stage.canvas.line(line, dark, 0.5, 7)
+        ribbed = self.house.roof.ribbed
+        sides = ((eave_a, eave_b), (ridge_a, ridge_b)) if ribbed else ((eave_a, ridge_a), (eave_b, ridge_b))
+        count = 9 if ribbed else 5
+        for t in (index / count for index in range(1, count)):
+            line = [self.stage.at(*(p + (q - p) * t for p, q in zip(a, b, strict=True))) for a, b in sides]
+            self.stage.canvas.line(line, dark, 0.5, CLUES["roof"])
 
-    def _chimney(self, stage: Stage, a: Point3, b: Point3, depth: float, lit: float) -> None:
+    def _chimney(self, a: Point3, b: Point3) -> None:
         x, y, z = (p + (q - p) * 0.25 for p, q in zip(a, b, strict=True))
-        side = 0.35 if self.lateral > 0 else -0.35
-        stack = [(x - side, y - 0.5, z), (x - side, y + 0.8, z), (x + side, y + 0.8, z), (x + side, y - 0.5, z)]
-        stage.face(stack, (142, 96, 80), "wall", lit, depth)
+        side = 0.35 if self.house.lateral > 0 else -0.35
+        self._wall(upright((x - side, y - 0.5, z), (x + side, y + 0.8, z)), self.lit_front, BRICK)

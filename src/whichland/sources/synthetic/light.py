@@ -1,10 +1,12 @@
 """Weather and time of day: what they do to colours, and nothing to do with the country."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 Colour = tuple[float, float, float]
+T = TypeVar("T")
 
 WEATHERS = (("clear", 0.3), ("cloudy", 0.27), ("overcast", 0.18), ("rain", 0.1), ("fog", 0.08), ("snow", 0.07))
 HOURS = (("noon", 0.35), ("day", 0.35), ("golden", 0.2), ("dusk", 0.1))
@@ -19,7 +21,7 @@ class Light:
     zenith: Colour
     horizon: Colour
     haze: Colour
-    visibility: float  # metres at which half of a thing is lost in the haze
+    visibility: float  # metres at which the haze takes half of a colour
     sun: Colour  # added where the sun reaches
     ambient: Colour
     sun_x: float  # where shadows fall: metres to the right and forward for a metre of height
@@ -34,7 +36,7 @@ class Light:
         return self.sun[0] > 0.15
 
     def fade(self, depth: float) -> float:
-        """Share of a thing's colour that the haze takes at `depth` metres."""
+        """Share of a colour that the haze takes at `depth` metres."""
         ratio = depth / self.visibility
         return ratio / (1 + ratio)
 
@@ -49,13 +51,13 @@ class Light:
         return min(red, 255), min(green, 255), min(blue, 255)
 
 
-def pick(rng: np.random.Generator, choices: tuple[tuple[str, float], ...]) -> str:
-    """Draw a name by weight."""
-    mark = float(rng.random()) * sum(weight for _, weight in choices)
-    for name, weight in choices:
+def pick(rng: np.random.Generator, choices: tuple[tuple[T, float], ...]) -> T:
+    """Draw one of (choice, weight) by weight."""
+    mark = rng.random() * sum(weight for _, weight in choices)
+    for choice, weight in choices:
         mark -= weight
         if mark < 0:
-            return name
+            return choice
     return choices[-1][0]
 
 
@@ -67,6 +69,14 @@ def _scaled(a: Colour, k: float) -> Colour:
     return a[0] * k, a[1] * k, a[2] * k
 
 
+_WEATHER = {  # cloud cover, how dull it is, visibility in metres, glow around the sun
+    "clear": (0.1, 0.0, 1500.0, 1.0),
+    "cloudy": (0.55, 0.15, 1100.0, 0.7),
+    "overcast": (0.9, 0.8, 800.0, 0.12),
+    "rain": (0.95, 0.92, 330.0, 0.12),
+    "fog": (0.5, 0.9, 85.0, 0.12),
+    "snow": (0.9, 0.8, 260.0, 0.12),
+}
 _HOUR: dict[str, tuple[Colour, Colour, Colour, Colour, float]] = {  # zenith, horizon, sun, ambient, shadow length
     "noon": ((66, 124, 204), (188, 214, 236), (0.62, 0.60, 0.54), (0.50, 0.53, 0.58), 0.5),
     "day": ((80, 138, 210), (198, 218, 234), (0.60, 0.56, 0.48), (0.47, 0.50, 0.56), 0.9),
@@ -80,31 +90,26 @@ def draw_light(rng: np.random.Generator, snows: bool) -> Light:
     weather, hour = pick(rng, WEATHERS), pick(rng, HOURS)
     if weather == "snow" and not snows:
         weather = "overcast"
-    r = rng.random(6)
+    r = rng.random(6).tolist()
     zenith, horizon, sun, ambient, length = _HOUR[hour]
-    grey = 214.0 if hour in ("noon", "day") else 178.0
-    cover = {"clear": 0.1, "cloudy": 0.55, "overcast": 0.9, "rain": 0.95, "fog": 0.5, "snow": 0.9}[weather]
-    dull = {"clear": 0.0, "cloudy": 0.15, "overcast": 0.8, "rain": 0.92, "fog": 0.9, "snow": 0.8}[weather]
-    seen = {"clear": 1500.0, "cloudy": 1100.0, "overcast": 800.0, "rain": 330.0, "fog": 85.0, "snow": 260.0}[weather]
+    cover, dull, seen, glow = _WEATHER[weather]
+    high = hour in ("noon", "day")
+    grey = 214.0 if high else 178.0
     cloud_grey = (grey * 0.97, grey, grey * 1.03)
-    zenith = _mix(zenith, _scaled(cloud_grey, 0.82), dull)
     horizon = _mix(horizon, cloud_grey, dull)
-    sun = _scaled(sun, max(1 - 1.1 * dull, 0.0))
-    ambient = _mix(ambient, (0.70, 0.72, 0.74) if hour in ("noon", "day") else (0.56, 0.57, 0.60), dull)
-    side = (float(r[0]) - 0.5) * 2
     return Light(
         weather=weather,
         hour=hour,
-        zenith=zenith,
+        zenith=_mix(zenith, _scaled(cloud_grey, 0.82), dull),
         horizon=horizon,
         haze=_mix(horizon, (200.0, 208.0, 218.0), 0.25),
-        visibility=seen * (0.7 + 0.6 * float(r[1])),
-        sun=sun,
-        ambient=ambient,
-        sun_x=length * side,
-        sun_z=length * (float(r[2]) - 0.45) * 1.4,
-        clouds=cover * (0.8 + 0.3 * float(r[3])),
-        wet=0.75 + 0.25 * float(r[4]) if weather == "rain" else 0.15 if weather == "fog" else 0.0,
-        snow=0.45 + 0.45 * float(r[4]) if weather == "snow" else 0.0,
-        glow={"clear": 1.0, "cloudy": 0.7}.get(weather, 0.12) * (1.3 if hour in ("golden", "dusk") else 0.8),
+        visibility=seen * (0.7 + 0.6 * r[1]),
+        sun=_scaled(sun, max(1 - 1.1 * dull, 0.0)),
+        ambient=_mix(ambient, (0.70, 0.72, 0.74) if high else (0.56, 0.57, 0.60), dull),
+        sun_x=length * ((r[0] - 0.5) * 2),
+        sun_z=length * (r[2] - 0.45) * 1.4,
+        clouds=cover * (0.8 + 0.3 * r[3]),
+        wet=0.75 + 0.25 * r[4] if weather == "rain" else 0.15 if weather == "fog" else 0.0,
+        snow=0.45 + 0.45 * r[4] if weather == "snow" else 0.0,
+        glow=glow * (0.8 if high else 1.3),
     )

@@ -4,11 +4,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
-from whichland.sources.synthetic.clues import CLUES
-
-U8 = NDArray[np.uint8]
+from whichland.sources.synthetic.canvas import U8
+from whichland.sources.synthetic.conventions import CLUES
 
 
 def blur_bottom(picture: U8, labels: U8) -> None:

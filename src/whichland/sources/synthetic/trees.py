@@ -1,21 +1,22 @@
-"""Trees and bushes: sprites grown once a process from fixed seeds, tinted a drive at a time."""
+"""Trees and bushes: sprites grown once a process from fixed seeds, tinted for one drive at a time."""
 
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from math import sqrt
+from math import floor, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from whichland.sources.synthetic.canvas import Sprite
-from whichland.sources.synthetic.texture import F32, noise
-
-RGB = tuple[int, int, int]
-U8 = NDArray[np.uint8]
+from whichland.sources.synthetic.camera import F32
+from whichland.sources.synthetic.canvas import U8, Sprite, noise
+from whichland.sources.synthetic.conventions import CLUES, RGB
+from whichland.sources.synthetic.light import Colour, Light
+from whichland.sources.synthetic.stage import Prop, Shape, Stage
 
 WIDTH, HEIGHT = 160, 208
 VARIANTS = 4
+TONES = ((1.0, 1.0), (1.08, 0.97), (0.92, 1.02), (1.02, 0.92))  # red and green of a species' variants
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,60 @@ SPECIES = {
 }
 
 
+# A crown's shadow: the lower half is the upper half turned.
+_HALF_RING = ((1.0, 0.0), (0.8, 0.5), (0.45, 0.9), (0.0, 1.0), (-0.5, 0.8), (-0.9, 0.45))
+_RING = (*_HALF_RING, *((-a, -b) for a, b in _HALF_RING))
+_WOBBLE = (1.0, 0.86, 1.06, 0.9)
+
+
+@dataclass(frozen=True)
+class Tree(Prop):
+    species: str
+    variant: int
+    height: float
+    season: float  # 0.9 fresh to 1.15 dry
+
+    def draw(self, stage: Stage) -> None:
+        depth = stage.depth(self.lateral, self.s)
+        light = stage.light
+        tint = (self.season * TONES[self.variant][0], TONES[self.variant][1], 0.92)
+        red, green, blue = (
+            round((amb + sun * 0.62) * part, 3) for amb, sun, part in zip(light.ambient, light.sun, tint, strict=True)
+        )
+        picture = sprite(self.species, self.variant, (red, green, blue), light.sun_x < 0, light.snow)
+        x, y = stage.at(self.lateral, 0, self.s)
+        tall = self.height * stage.scale(depth)
+        r, g, b = (int(value + 0.5) for value in light.haze)
+        size = (tall * SPECIES[self.species].aspect, tall)
+        stage.canvas.sprite(picture, (x, y + 0.02 * tall), size, ((r, g, b), light.fade(depth)), CLUES["vegetation"])
+
+    @property
+    def half_width(self) -> float:
+        return self.height * SPECIES[self.species].aspect
+
+    def shadow(self, light: Light, x: float, z: float) -> Shape:
+        """A crown's shadow, roughly round, at half the height of the crown."""
+        species = SPECIES[self.species]
+        r = self.height * species.aspect * 0.44
+        middle = self.height * (0.5 + species.bare / 2)
+        cx, cz = x + light.sun_x * middle, z + light.sun_z * middle
+        wide = 0.35 + 0.25 * (light.sun_x * light.sun_x + light.sun_z * light.sun_z)
+        return [
+            (
+                cx + a * r * _WOBBLE[i % 4] + light.sun_x * b * r * wide * 0.8,
+                cz + b * r * _WOBBLE[(i + self.variant) % 4],
+            )
+            for i, (a, b) in enumerate(_RING)
+        ]
+
+
 def _lumps(species: Species, rng: np.random.Generator) -> list[tuple[float, float, float]]:
     """Clumps of leaves as (x, y, radius), 0..1 of the sprite, y downwards, in order from back to front."""
     top, foot = 0.03, 1 - species.bare
     found = []
     count = {"cone": 46, "column": 34, "open": 26, "bush": 30, "umbrella": 30}.get(species.crown, 40)
     for index in range(count):
-        a, b, c = (float(value) for value in rng.random(3))
+        a, b, c = rng.random(3).tolist()
         t = index / (count - 1)
         if species.crown == "cone":
             y = top + 0.06 + (foot - top - 0.08) * t
@@ -80,31 +128,29 @@ def _lumps(species: Species, rng: np.random.Generator) -> list[tuple[float, floa
     return found
 
 
-def _foliage(species: Species, rng: np.random.Generator) -> tuple[F32, F32]:
-    """Shade (0 dark to about 1.3) and coverage of the leaves, lit from the upper left."""
-    y = (np.arange(HEIGHT, dtype=np.float32)[:, None] + np.float32(0.5)) / np.float32(HEIGHT)
-    x = (np.arange(WIDTH, dtype=np.float32)[None, :] + np.float32(0.5)) / np.float32(WIDTH)
+def _foliage(species: Species, rng: np.random.Generator) -> tuple[F32, NDArray[np.bool_]]:
+    """Shade of the leaves (0 dark to about 1.3), lit from the upper left, and where they are."""
+    y = (np.arange(HEIGHT, dtype=np.float32)[:, None] + 0.5) / HEIGHT
+    x = (np.arange(WIDTH, dtype=np.float32)[None, :] + 0.5) / WIDTH
     grain = rng.random((HEIGHT, WIDTH), dtype=np.float32)
     blocks = rng.random((HEIGHT // 4, WIDTH // 4), dtype=np.float32).repeat(4, 0).repeat(4, 1)
-    leaf = grain * np.float32(0.5) + blocks * np.float32(0.5)
-    shade = np.zeros((HEIGHT, WIDTH), np.float32)
-    alpha = np.zeros((HEIGHT, WIDTH), np.float32)
+    leaf = grain * 0.5 + blocks * 0.5 - 0.5
+    shade: F32 = np.zeros((HEIGHT, WIDTH), np.float32)
+    covered = np.zeros((HEIGHT, WIDTH), bool)
     lumps = _lumps(species, rng)
     low = min(lump[1] for lump in lumps)
     high = max(lump[1] for lump in lumps)
     for cx, cy, radius in lumps:
-        tall = np.float32(radius * WIDTH / HEIGHT * 1.15)
-        dx, dy = (x - np.float32(cx)) / np.float32(radius), (y - np.float32(cy)) / tall
-        inside = dx * dx + dy * dy + (leaf - np.float32(0.5)) * np.float32(0.95) < 1
+        dx, dy = (x - cx) / radius, (y - cy) / (radius * WIDTH / HEIGHT * 1.15)
+        inside = dx * dx + dy * dy + leaf * 0.95 < 1
         depth = np.float32((cy - low) / max(high - low, 1e-3))
-        facing = np.float32(0.78) - dx * np.float32(0.2) - dy * np.float32(0.3) - depth * np.float32(0.24)
-        facing = facing + np.float32((cx - 0.5) * -0.45)
-        shade = np.where(inside, facing + (leaf - np.float32(0.5)) * np.float32(0.42), shade)
-        alpha = np.where(inside, np.float32(1), alpha)
+        facing = 0.78 - dx * 0.2 - dy * 0.3 - depth * np.float32(0.24) + (cx - 0.5) * -0.45
+        shade = np.where(inside, facing + leaf * 0.42, shade)
+        covered |= inside
     if species.crown in ("open", "bush"):
         gaps = noise(7, coarsest=16, octaves=4)[:HEIGHT, :WIDTH]
-        alpha = alpha * (gaps + grain * np.float32(0.25) > np.float32(0.46 if species.crown == "open" else 0.36))
-    return shade, alpha
+        covered &= gaps + grain * 0.25 > (0.46 if species.crown == "open" else 0.36)
+    return shade, covered
 
 
 def _trunk(species: Species, rng: np.random.Generator) -> Image.Image:
@@ -112,31 +158,22 @@ def _trunk(species: Species, rng: np.random.Generator) -> Image.Image:
     image = Image.new("RGBA", (WIDTH, HEIGHT))
     draw = ImageDraw.Draw(image)
     top = int(HEIGHT * (0.16 if species.crown == "fronds" else 1 - species.bare - 0.25))
-    lean = int((float(rng.random()) - 0.5) * 12)
+    lean = int((rng.random() - 0.5) * 12)
     half = max(int(species.stem * WIDTH / 2 + 0.5), 1)
     middle = WIDTH // 2
-    r, g, b = species.trunk
-    for side, tone in ((-half, 1.12), (0, 0.8)):
-        ink = (min(int(r * tone), 255), min(int(g * tone), 255), min(int(b * tone), 255), 255)
-        draw.polygon(
-            [
-                (middle + side, HEIGHT),
-                (middle + side + half, HEIGHT),
-                (middle + lean + (side + half) // 2, top),
-                (middle + lean + side // 2, top),
-            ],
-            fill=ink,
-        )
+    for side, tone in ((-half, 1.12), (0, 0.8)):  # lit and shaded half
+        foot, tip = middle + side, middle + lean
+        corners = [(foot, HEIGHT), (foot + half, HEIGHT), (tip + (side + half) // 2, top), (tip + side // 2, top)]
+        draw.polygon(corners, fill=(*(min(int(c * tone), 255) for c in species.trunk), 255))
     if species.crown in ("umbrella", "open"):
         fork = int(HEIGHT * (1 - species.bare * 0.6))
         for _ in range(4):
-            reach = int((float(rng.random()) - 0.5) * WIDTH * 0.62)
-            draw.line(
-                [(middle + lean // 3, fork), (middle + reach, int(HEIGHT * 0.3))], fill=(*species.trunk, 255), width=2
-            )
+            reach = int((rng.random() - 0.5) * WIDTH * 0.62)
+            ends = [(middle + lean // 3, fork), (middle + reach, int(HEIGHT * 0.3))]
+            draw.line(ends, fill=(*species.trunk, 255), width=2)
     if species.crown == "open" and species.trunk[0] > 210:
         for _ in range(9):
-            row = int(HEIGHT * (1 - species.bare * float(rng.random()) * 1.2))
+            row = int(HEIGHT * (1 - species.bare * rng.random() * 1.2))
             draw.line([(middle - half, row - 1), (middle, row - 1)], fill=(66, 62, 60, 255))
     return image
 
@@ -145,28 +182,23 @@ def _fronds(species: Species, rng: np.random.Generator) -> Image.Image:
     """A palm's crown: arching fronds drawn as fans of short leaflets."""
     image = _trunk(species, rng)
     draw = ImageDraw.Draw(image)
-    cx, cy = WIDTH / 2 + (float(rng.random()) - 0.5) * 6, HEIGHT * 0.2
+    cx, cy = WIDTH / 2 + (rng.random() - 0.5) * 6, HEIGHT * 0.2
     count = 26 if species.stem > 0.05 else 18
     for index in range(count):
         spread = (index * 7 % count) / (count - 1) * 2 - 1
-        reach = WIDTH * (0.30 + 0.18 * float(rng.random()))
-        rise = (0.9 - abs(spread)) * HEIGHT * 0.15 + HEIGHT * 0.05 * float(rng.random())
-        tone = 0.62 + 0.5 * float(rng.random()) - 0.25 * spread
+        reach = WIDTH * (0.30 + 0.18 * rng.random())
+        rise = (0.9 - abs(spread)) * HEIGHT * 0.15 + HEIGHT * 0.05 * rng.random()
+        tone = 0.62 + 0.5 * rng.random() - 0.25 * spread
         ink = tuple(min(max(int(value * tone), 0), 255) for value in species.leaf)
-        previous = (cx, cy)
+        x, y = cx, cy
         for step in range(1, 9):
             t = step / 8
-            point = (cx + spread * reach * t, cy - rise * 2.2 * t + HEIGHT * 0.26 * t * t)
+            before, x, y = (x, y), cx + spread * reach * t, cy - rise * 2.2 * t + HEIGHT * 0.26 * t * t
             droop = HEIGHT * 0.055 * (1.15 - t)
-            for side in (-1, 1):
-                tip = (point[0] + side * 4.5 * (1 - t), point[1] + droop)
-                draw.polygon([_round(previous), _round(point), _round(tip)], fill=(*ink, 255))
-            previous = point
+            for side in (-4.5, 4.5):
+                leaflet = (before, (x, y), (x + side * (1 - t), y + droop))
+                draw.polygon([(floor(a + 0.5), floor(b + 0.5)) for a, b in leaflet], fill=(*ink, 255))
     return image
-
-
-def _round(point: tuple[float, float]) -> tuple[int, int]:
-    return int(np.floor(point[0] + 0.5)), int(np.floor(point[1] + 0.5))
 
 
 @cache
@@ -174,23 +206,21 @@ def _grown(name: str, variant: int) -> tuple[U8, U8]:
     """Unlit colours (H×W×3) and alpha (H×W) of one tree."""
     species = SPECIES[name]
     rng = np.random.Generator(np.random.PCG64([sorted(SPECIES).index(name), variant]))
-    if species.crown == "fronds":
-        picture = np.asarray(_fronds(species, rng))
-        colour, alpha = picture[..., :3].astype(np.float32), picture[..., 3].copy()
-        colour = np.where(alpha[..., None] > 0, colour, np.asarray(species.leaf, dtype=np.float32))
-        return colour.astype(np.uint8), alpha
-    trunk = np.asarray(_trunk(species, rng))
-    shade, alpha = _foliage(species, rng)
-    green = np.asarray(species.leaf, dtype=np.float32) * (np.float32(0.45) + shade)[..., None]
-    crown = alpha > 0
-    behind = np.asarray(species.leaf, dtype=np.float32) * np.float32(0.8)  # shows in the blend at leaves' edges
-    wood = np.where(trunk[..., 3:] > 0, trunk[..., :3].astype(np.float32), behind)
-    colour = np.where(crown[..., None], green, wood)
-    return np.clip(colour, 0, 255).astype(np.uint8), np.where(crown, np.uint8(255), trunk[..., 3])
+    leaf = np.asarray(species.leaf, dtype=np.float32)
+    palm = species.crown == "fronds"
+    drawn = np.asarray((_fronds if palm else _trunk)(species, rng))
+    alpha = drawn[..., 3].copy()
+    behind = leaf * (1 if palm else np.float32(0.8))  # shows in the blend at leaves' edges
+    colour = np.where(alpha[..., None] > 0, drawn[..., :3].astype(np.float32), behind)
+    if not palm:
+        shade, crown = _foliage(species, rng)
+        colour = np.where(crown[..., None], leaf * (shade + 0.45)[..., None], colour)
+        alpha[crown] = 255
+    return np.clip(colour, 0, 255).astype(np.uint8), alpha
 
 
 @lru_cache(maxsize=64)
-def sprite(name: str, variant: int, shine: tuple[float, float, float], flip: bool, snow: float) -> Sprite:
+def sprite(name: str, variant: int, shine: Colour, flip: bool, snow: float) -> Sprite:
     """Return a tree under a drive's light (a multiplier a channel); `flip` puts the lit side right."""
     albedo, coverage = _grown(name, variant)
     colour, alpha = Image.fromarray(albedo), Image.fromarray(coverage)

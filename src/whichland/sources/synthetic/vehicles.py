@@ -1,11 +1,10 @@
 """Other traffic: cars, vans and lorries as shaded boxes with windows, lamps, wheels and a number plate."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
-from whichland.sources.synthetic.clues import CLUES
-from whichland.sources.synthetic.conventions import RGB, Plate
-from whichland.sources.synthetic.stage import Point3, Stage, toward_sun
+from whichland.sources.synthetic.conventions import CLUES, RGB, Plate
+from whichland.sources.synthetic.light import Light
+from whichland.sources.synthetic.stage import Board, Point3, Prop, Shape, Stage, box, cast
 
 PAINTS: tuple[RGB, ...] = (
     (236, 236, 234), (186, 190, 194), (92, 96, 102), (40, 42, 46), (150, 30, 34), (34, 62, 116), (88, 104, 92),
@@ -13,12 +12,6 @@ PAINTS: tuple[RGB, ...] = (
 )  # fmt: skip
 GLASS: RGB = (52, 62, 74)
 TYRE: RGB = (26, 26, 28)
-
-
-class Fill(Protocol):
-    """Fills a shape on the end that faces the camera, in metres from its foot."""
-
-    def __call__(self, shape: list[tuple[float, float]], tint: RGB, sun: float, label: str = "traffic") -> None: ...
 
 
 @dataclass(frozen=True)
@@ -41,146 +34,122 @@ BODIES = {
 
 
 @dataclass(frozen=True)
-class Vehicle:
-    """A vehicle in its lane: `s` is where its near end stands, `oncoming` whether that end is its front."""
+class Vehicle(Prop):
+    """A vehicle in its lane: `s` is where its near end is, `oncoming` whether that end is its front."""
 
-    lateral: float
-    s: float
     kind: str
     paint: RGB
     plate: Plate
     oncoming: bool
     lamps: bool  # lit
 
+    @property
+    def body(self) -> Body:
+        return BODIES[self.kind]
+
+    def shadow(self, light: Light, x: float, z: float) -> Shape:
+        body = self.body
+        reach = body.roof * 0.8
+        return cast((x - body.half, x + body.half), (z, z + body.length), light.sun_x * reach, light.sun_z * reach)
+
     def draw(self, stage: Stage) -> None:
-        body = BODIES[self.kind]
-        depth = max(stage.depth(self.lateral, self.s), 0.8)
-        self._shadow(stage, body, depth)
-        self._wheels(stage, body, depth)
-        seen = -1 if stage.at(self.lateral, 0, self.s)[0] > stage.camera.width / 2 else 1
-        self._side(stage, body, seen, depth)
-        self._end(stage, body, depth)
+        board = Board(stage, self.lateral, self.s, "traffic")
+        body, depth = self.body, board.depth
+        x, z, w = self.lateral, self.s, body.half * 1.04
+        below = [(x - w, 0, z - 0.15), (x + w, 0, z - 0.15), (x + w, 0, z + body.length), (x - w, 0, z + body.length)]
+        stage.face(below, (46, 47, 50), "none", 0.0, depth)
+        for side in (-1, 1):
+            wheel = Board(stage, x + side * body.half * 0.82, z + 0.25, "traffic", depth)
+            wheel.fill(box(-0.12, 0.0, 0.12, 0.5), TYRE, 0.4)
+        self._side(stage, -1 if board.foot[0] > stage.camera.width / 2 else 1, depth)
+        if self.kind == "lorry":
+            self._tail(board)
+        else:
+            self._cabin(board)
+        board.fill(box(-body.half, 0.26, body.half, 0.44), (54, 55, 58), 0.4)
+        self._lamps(board)
+        self._plate(board)
 
-    def _shadow(self, stage: Stage, body: Body, depth: float) -> None:
-        x, z, w, n = self.lateral, self.s, body.half * 1.04, body.length
-        corners: list[Point3] = [(x - w, 0, z - 0.15), (x + w, 0, z - 0.15), (x + w, 0, z + n), (x - w, 0, z + n)]
-        stage.face(corners, (46, 47, 50), "none", 0.0, depth)
-
-    def _wheels(self, stage: Stage, body: Body, depth: float) -> None:
-        unit = stage.scale(depth)
-        for x in (self.lateral - body.half * 0.82, self.lateral + body.half * 0.82):
-            foot = stage.at(x, 0, self.s + 0.25)
-            wheel = [(-0.12, 0.0), (-0.12, 0.5), (0.12, 0.5), (0.12, 0.0)]
-            stage.board(foot, unit, wheel, stage.light.shade(TYRE, depth, 0.4), "traffic")
-
-    def _profile(self, body: Body) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-        """Outline and window of a side, as (metres from the near end, metres up)."""
+    def _side(self, stage: Stage, seen: int, depth: float) -> None:
+        """The long side that is seen, -1 the left and 1 the right, with its wheels."""
+        body = self.body
         n, (start, stop) = body.length, body.cabin
+        x, lit = self.lateral + seen * body.half, stage.toward_sun(float(seen), 0.0)
         slope = 0.0 if self.kind == "lorry" else 0.09 * n
+        # (metres from the near end, metres up)
         outline = [(0.0, 0.28), (0.0, body.waist), (start * n, body.waist), (start * n + slope, body.roof)]
         outline += [(stop * n - slope, body.roof), (stop * n, body.waist), (n, body.waist - 0.12), (n, 0.28)]
-        low, high = body.waist + 0.04, body.roof - 0.09
-        window = [(start * n + slope * 0.35, low), (start * n + slope * 1.1, high),
-                  (stop * n - slope * 1.1, high), (stop * n - slope * 0.35, low)]  # fmt: skip
-        return outline, window
-
-    def _side(self, stage: Stage, body: Body, seen: int, depth: float) -> None:
-        x = self.lateral + seen * body.half
-        outline, window = self._profile(body)
-        lit = toward_sun(stage.light, float(seen), 0.0)
         stage.face([(x, y, self.s + along) for along, y in outline], self.paint, "traffic", lit * 0.8, depth)
         if self.kind != "lorry":
             inner = self.lateral + seen * body.half * 0.97
+            low, high = body.waist + 0.04, body.roof - 0.09
+            window = [(start * n + slope * 0.35, low), (start * n + slope * 1.1, high),
+                      (stop * n - slope * 1.1, high), (stop * n - slope * 0.35, low)]  # fmt: skip
             stage.face([(inner, y, self.s + along) for along, y in window], GLASS, "traffic", 0.3, depth)
-        unit = stage.scale(depth)
-        for along in (0.19 * body.length, 0.81 * body.length):
+        tyre, rim = stage.light.shade(TYRE, depth, 0.4), stage.light.shade((150, 152, 156), depth, 0.5)
+        for along in (0.19 * n, 0.81 * n):
             centre = stage.at(x, 0.32, self.s + along)
             radius = 0.31 * stage.scale(depth + along)
-            stage.canvas.ellipse(
-                centre, max(radius * 0.45, 0.4), radius, stage.light.shade(TYRE, depth, 0.4), CLUES["traffic"]
-            )
-            if unit > 22:
-                rim = stage.light.shade((150, 152, 156), depth, 0.5)
+            stage.canvas.ellipse(centre, max(radius * 0.45, 0.4), radius, tyre, CLUES["traffic"])
+            if stage.scale(depth) > 22:
                 stage.canvas.ellipse(centre, radius * 0.22, radius * 0.5, rim, CLUES["traffic"])
 
-    def _end(self, stage: Stage, body: Body, depth: float) -> None:
-        lit = toward_sun(stage.light, 0.0, -1.0)
-        unit, foot = stage.scale(depth), stage.at(self.lateral, 0, self.s)
-        w, n = body.half, body.length
-
-        def fill(shape: list[tuple[float, float]], tint: RGB, sun: float, label: str = "traffic") -> None:
-            stage.board(foot, unit, shape, stage.light.shade(tint, depth, sun), label)
-
-        if self.kind == "lorry":
-            fill([(-w, 0.5), (-w, body.roof), (w, body.roof), (w, 0.5)], self.paint, lit)
-            if self.oncoming:
-                fill([(-w * 0.9, 1.5), (-w * 0.9, 2.4), (w * 0.9, 2.4), (w * 0.9, 1.5)], GLASS, 0.4)
-            else:
-                fill(
-                    [(-0.03, 0.6), (-0.03, body.roof - 0.1), (0.03, body.roof - 0.1), (0.03, 0.6)], (110, 112, 116), 0.4
-                )
+    def _tail(self, board: Board) -> None:
+        """The end of a lorry: its windscreen, or the doors of its load."""
+        w, top = self.body.half, self.body.roof
+        board.fill(box(-w, 0.5, w, top), self.paint, board.stage.toward_sun(0.0, -1.0))
+        if self.oncoming:
+            board.fill(box(-w * 0.9, 1.5, w * 0.9, 2.4), GLASS, 0.4)
         else:
-            start = body.cabin[0] * n
-            slope = 0.09 * n
-            a = (self.lateral - w * 0.94, body.waist, self.s + start)
-            b = (self.lateral + w * 0.94, body.waist, self.s + start)
-            c = (self.lateral + w * 0.74, body.roof, self.s + start + slope)
-            d = (self.lateral - w * 0.74, body.roof, self.s + start + slope)
-            if start > 0.3:
-                deck = [(self.lateral - w, body.waist, self.s), (self.lateral + w, body.waist, self.s), b, a]
-                stage.face(deck, self.paint, "traffic", 0.9, depth)
-            stage.face([a, b, c, d], self.paint, "traffic", lit, depth)
-            stage.face(self._inset(a, b, c, d), GLASS, "traffic", 0.45, depth)
-            fill([(-w, 0.3), (-w, body.waist - 0.04), (-w * 0.96, body.waist), (w * 0.96, body.waist),
-                  (w, body.waist - 0.04), (w, 0.3)], self.paint, lit)  # fmt: skip
-        fill([(-w, 0.26), (-w, 0.44), (w, 0.44), (w, 0.26)], (54, 55, 58), 0.4)
-        self._lamps(stage, body, depth)
-        self._plate(fill)
+            board.fill(box(-0.03, 0.6, 0.03, top - 0.1), (110, 112, 116), 0.4)
 
-    @staticmethod
-    def _inset(a: Point3, b: Point3, c: Point3, d: Point3) -> list[Point3]:
-        middle = tuple((p + q + r + s) / 4 for p, q, r, s in zip(a, b, c, d, strict=True))
-        return [
-            (middle[0] + (x - middle[0]) * 0.86, middle[1] + (y - middle[1]) * 0.78, middle[2] + (z - middle[2]) * 0.8)
-            for x, y, z in (a, b, c, d)
-        ]
+    def _cabin(self, board: Board) -> None:
+        """The end of a car or van: bonnet or boot, the window above it, and the body below."""
+        stage, body, depth = board.stage, self.body, board.depth
+        lit = stage.toward_sun(0.0, -1.0)
+        x, w, waist = self.lateral, body.half, body.waist
+        start = body.cabin[0] * body.length
+        foot, head = self.s + start, self.s + start + 0.09 * body.length
+        a, b = (x - w * 0.94, waist, foot), (x + w * 0.94, waist, foot)
+        c, d = (x + w * 0.74, body.roof, head), (x - w * 0.74, body.roof, head)
+        if start > 0.3:
+            stage.face([(x - w, waist, self.s), (x + w, waist, self.s), b, a], self.paint, "traffic", 0.9, depth)
+        stage.face([a, b, c, d], self.paint, "traffic", lit, depth)
+        stage.face(_inset([a, b, c, d]), GLASS, "traffic", 0.45, depth)
+        lower = [(-w, 0.3), (-w, waist - 0.04), (-w * 0.96, waist), (w * 0.96, waist), (w, waist - 0.04), (w, 0.3)]
+        board.fill(lower, self.paint, lit)
 
-    def _lamps(self, stage: Stage, body: Body, depth: float) -> None:
-        unit, foot = stage.scale(depth), stage.at(self.lateral, 0, self.s)
+    def _lamps(self, board: Board) -> None:
+        body, shade = self.body, board.stage.light.shade
         low, high = body.waist * 0.66, body.waist * 0.86
+        if self.oncoming:
+            ink = (255, 250, 226) if self.lamps else shade((214, 218, 222), board.depth, 0.8)
+        else:
+            ink = (236, 50, 44) if self.lamps else shade((168, 30, 30), board.depth, 0.6)
         for side in (-1, 1):
-            x0, x1 = sorted((side * body.half * 0.64, side * body.half * 0.95))
-            shape = [(x0, low), (x0, high), (x1, high), (x1, low)]
-            if self.oncoming:
-                ink = (255, 250, 226) if self.lamps else stage.light.shade((214, 218, 222), depth, 0.8)
-            else:
-                ink = (236, 50, 44) if self.lamps else stage.light.shade((168, 30, 30), depth, 0.6)
-            stage.board(foot, unit, shape, ink, "traffic")
+            left, right = sorted((side * body.half * 0.64, side * body.half * 0.95))
+            board.paint(box(left, low, right, high), ink)
         if self.oncoming and self.kind != "lorry":
-            grille = [
-                (-body.half * 0.5, low),
-                (-body.half * 0.5, high - 0.05),
-                (body.half * 0.5, high - 0.05),
-                (body.half * 0.5, low),
-            ]
-            stage.board(foot, unit, grille, stage.light.shade((44, 46, 50), depth, 0.4), "traffic")
+            board.fill(box(-body.half * 0.5, low, body.half * 0.5, high - 0.05), (44, 46, 50), 0.4)
 
-    def _plate(self, fill: Fill) -> None:
-        plate = self.plate
+    def _plate(self, board: Board) -> None:
+        plate, low = self.plate, 0.46
         w, tall = (0.30, 0.14) if plate.wide else (0.19, 0.19)
-        low = 0.46
-        fill([(-w, low), (-w, low + tall), (w, low + tall), (w, low)], plate.face, 0.85, "plate")
-        for strip, x0, x1 in ((plate.left_strip, -w, -w * 0.8), (plate.right_strip, w * 0.8, w)):
-            if strip is not None:
-                fill([(x0, low), (x0, low + tall), (x1, low + tall), (x1, low)], strip, 0.8, "plate")
-        if plate.top_strip is not None:
-            fill(
-                [(-w, low + tall * 0.7), (-w, low + tall), (w, low + tall), (w, low + tall * 0.7)],
-                plate.top_strip,
-                0.8,
-                "plate",
-            )
+        board.fill(box(-w, low, w, low + tall), plate.face, 0.85, "plate")
+        strips = (
+            (plate.left_strip, -w, -w * 0.8, low),
+            (plate.right_strip, w * 0.8, w, low),
+            (plate.top_strip, -w, w, low + tall * 0.7),
+        )
+        for tint, left, right, bottom in strips:
+            if tint is not None:
+                board.fill(box(left, bottom, right, low + tall), tint, 0.8, "plate")
         for letter in range(5):
             x = -w * 0.62 + letter * w * 0.28
-            fill([(x, low + tall * 0.25), (x, low + tall * 0.65), (x + w * 0.14, low + tall * 0.65),
-                  (x + w * 0.14, low + tall * 0.25)], (52, 52, 56), 0.6, "plate")  # fmt: skip
+            board.fill(box(x, low + tall * 0.25, x + w * 0.14, low + tall * 0.65), (52, 52, 56), 0.6, "plate")
+
+
+def _inset(corners: list[Point3]) -> list[Point3]:
+    """A smaller face within a face of four corners."""
+    x0, y0, z0 = (sum(values) / 4 for values in zip(*corners, strict=True))
+    return [(x0 + (x - x0) * 0.86, y0 + (y - y0) * 0.78, z0 + (z - z0) * 0.8) for x, y, z in corners]
