@@ -199,7 +199,7 @@ def fastai(args: argparse.Namespace) -> None:
 
 def ours(args: argparse.Namespace) -> None:
     from whichland.model import bundle
-    from whichland.model.predict import predict
+    from whichland.model.model import predict
 
     loaded = bundle.load(args.bundle)
     table = read(args.manifest)
@@ -207,7 +207,7 @@ def ours(args: argparse.Namespace) -> None:
     frame = frame.sort("image_id")
 
     def answer(uris: list[str]) -> np.ndarray:
-        return np.stack([probabilities for _, probabilities in predict(loaded, uris)])
+        return np.stack([answer.probabilities for answer in predict(loaded, uris)])
 
     probabilities = answer(frame["uri"].to_list())
     truth = np.array([loaded.labels.index(code) for code in frame["country"]])

@@ -26,10 +26,10 @@ from whichland.allocator import keep_freed_memory
 from whichland.errors import UserError
 from whichland.model import bundle
 from whichland.model.backbone import Backbone, create
+from whichland.model.engines import best_device
 from whichland.model.families import SIXTEEN, matching
 from whichland.model.freezing import freeze, train_mode
 from whichland.model.input_size import Size
-from whichland.model.predict import best_device
 
 LABELS = tuple(f"{first}{second}" for first in "ABCD" for second in "ABCDEF")[:22]
 

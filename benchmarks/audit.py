@@ -31,7 +31,7 @@ from whichland.evaluation.audit import Audit, audit
 from whichland.evaluation.audit_config import AuditConfig
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles
-from whichland.model.predict import probabilities
+from whichland.model.model import model_of
 from whichland.sources.ingest import ingest
 from whichland.sources.synthetic.settings import WorldConfig
 from whichland.sources.synthetic.world import describe, render
@@ -98,7 +98,7 @@ def worth(bundle: Path, table: Manifest, config: WorldConfig) -> float:
     seen = []
     for world in (config, replace(config, plant={})):
         crops = [loaded.preprocess.crop(render(world, at).image) for at in places]
-        seen.append(probabilities(loaded, np.stack(crops))[:, own].mean())
+        seen.append(model_of(loaded).probabilities(np.stack(crops))[:, own].mean())
     return float(seen[0] - seen[1])
 
 

@@ -13,12 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from whichland.curate.measure import measure_image
-from whichland.images.decode import ImageError
 from whichland.model import bundle
-from whichland.model.predict import predict
+from whichland.model.model import predict
 
 LIMIT_MB = 1000
 CHILD = """
@@ -50,7 +47,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     files = sorted(path for path in args.folder.rglob("*") if path.is_file())
-    answers = dict(predict(bundle.load(args.bundle), [str(path) for path in files]))
+    answers = {answer.path: answer for answer in predict(bundle.load(args.bundle), [str(path) for path in files])}
     rows, opened, most = [], 0, 0
     for path in files:
         outcome, peak = decode_alone(path)
@@ -58,7 +55,7 @@ def main() -> None:
         measured = measure_image(str(path))
         answer = answers[str(path)]
         assert (measured.unreadable is None) == readable, f"{path}: measure disagrees: {measured.unreadable}"
-        assert isinstance(answer, np.ndarray if readable else ImageError), f"{path}: predict disagrees"
+        assert (answer.error is None) == readable, f"{path}: predict disagrees"
         assert peak < LIMIT_MB, f"{path}: {peak} MB"
         opened, most = opened + readable, max(most, peak)
         name = path.relative_to(args.folder)

@@ -32,7 +32,7 @@ from whichland.bootstrap import group_numbers, interval, replicate
 from whichland.evaluation.metrics import Outcomes, scores
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles
-from whichland.model.predict import predict
+from whichland.model.model import predict
 from whichland.training.config import TrainConfig
 from whichland.training.run import prepare
 
@@ -64,7 +64,7 @@ def probabilities_of(bundle: bundles.Bundle, manifest: Path, split: str) -> dict
     """Probabilities of one split's photos, N×K, with truth and groups."""
     frame = read(manifest).kept.filter(pl.col("split") == split, pl.col("country").is_in(bundle.labels))
     frame = frame.sort("image_id")
-    probabilities = np.stack([answer for _, answer in predict(bundle, frame["uri"].to_list())])
+    probabilities = np.stack([answer.probabilities for answer in predict(bundle, frame["uri"])])
     truth = np.array([bundle.labels.index(code) for code in frame["country"]])
     return {"probabilities": probabilities, "truth": truth, "groups": group_numbers(frame["group"].to_list())}
 

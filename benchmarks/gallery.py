@@ -24,8 +24,8 @@ from whichland.images.preprocess import Preprocess
 from whichland.manifest import read
 from whichland.model.export_photos import rows_of
 from whichland.model.gallery import FILE, Gallery, read_gallery
-from whichland.model.predict import predict
-from whichland.model.runner import open_bundle, softmax
+from whichland.model.model import load as open_model
+from whichland.model.model import softmax
 
 NEAREST = 6
 SMALL = 16  # pixels a side when pixels are compared, their mean colour taken off
@@ -61,10 +61,10 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--split", default="val")
     given = parser.parse_args()
-    runner, gallery = open_bundle(given.bundle, engine="onnx"), read_gallery(given.bundle)
+    runner, gallery = open_model(given.bundle, engine="onnx"), read_gallery(given.bundle)
     assert gallery is not None, "export the bundle with --gallery first"
     rows = rows_of(read(given.manifest), given.split, runner.labels)
-    probs_NK = np.stack([probs for _, probs in predict(runner, rows["uri"].to_list(), progress=True)])
+    probs_NK = np.stack([answer.probabilities for answer in runner.predict(rows["uri"], progress=True)])
     truth_N = rows["country"].to_numpy()
     guess_N = np.array(runner.labels)[probs_NK.argmax(axis=1)]
     groups = rows["group"].to_list()

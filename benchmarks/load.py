@@ -21,8 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from served import Served, photos_of, read_answer, request_of, served
-from whichland.model.predict import predict
-from whichland.model.runner import open_bundle
+from whichland.model.model import load as open_model
 
 CLOSE = 1e-4  # batches of other sizes round otherwise
 IDLE = 10.0  # seconds after which a connection is not used again
@@ -51,8 +50,8 @@ def main() -> int:
     parser.add_argument("--engine", default="auto")
     asked = parser.parse_args()
     paths = photos_of(asked.photos, asked.count)
-    runner = open_bundle(asked.bundle, engine=asked.engine)
-    expected = {path: dict(zip(runner.labels, probs, strict=True)) for path, probs in predict(runner, paths)}
+    runner = open_model(asked.bundle, engine=asked.engine)
+    expected = {one.path: dict(zip(one.labels, one.probabilities, strict=True)) for one in runner.predict(paths)}
     wires = [request_of(path.name, path.read_bytes()) for path in paths]
     truths = [expected[str(path)] for path in paths]
     flags = ("--engine", asked.engine, "--explain", "occlusion", "--queue", str(asked.clients))

@@ -23,8 +23,8 @@ from whichland.geo.distance import WORLD_KM, haversine_km
 from whichland.manifest import Manifest, read
 from whichland.model import bundle
 from whichland.model.features import BackboneConfig, features
+from whichland.model.model import predict
 from whichland.model.places import Places, places_of
-from whichland.model.predict import predict
 
 ARCH = "mobilenetv2_100"
 PENALTY = 1e-3  # scikit-learn's C, where validation put it in accuracy.py
@@ -34,8 +34,8 @@ def by_bundle(folder: Path, rows: pl.DataFrame) -> tuple[tuple[str, ...], pl.Dat
     """Labels, the rows that they cover, and the probabilities."""
     loaded = bundle.load(folder)
     rows = rows.filter(pl.col("country").is_in(list(loaded.labels)))
-    answers = predict(loaded, rows["uri"].to_list(), progress=True)
-    return loaded.labels, rows, np.stack([probabilities for _, probabilities in answers])
+    answers = predict(loaded, rows["uri"], progress=True)
+    return loaded.labels, rows, np.stack([answer.probabilities for answer in answers])
 
 
 def by_logistic(

@@ -26,7 +26,9 @@ from whichland.bulk.answers import answers
 from whichland.bulk.config import PredictConfig
 from whichland.manifest import read
 from whichland.model.batches import decoded_ahead
-from whichland.model.runner import FLOAT_FILE, INT8_FILE, Runner, open_bundle
+from whichland.model.engines import FLOAT_FILE, INT8_FILE
+from whichland.model.model import Model
+from whichland.model.model import load as open_model
 
 BATCH = 32
 WORKERS = 2
@@ -110,18 +112,18 @@ def _number(label: str) -> int:
     return int(label.rpartition("_")[2]) if label.rpartition("_")[2].isdecimal() else -1
 
 
-def with_runner(runner: Runner) -> Way:
+def with_runner(runner: Model) -> Way:
     """Ours, as `whichland predict` goes through a folder."""
     config = PredictConfig(batch_size=BATCH)
 
     def way(paths: list[str]) -> list[int]:
-        found = (one.probabilities for batch in answers(runner, paths, config, addresses=False) for one in batch)
-        return [-1 if probabilities is None else int(probabilities.argmax()) for probabilities in found]
+        found = (one for batch in answers(runner, paths, config, addresses=False) for one, _ in batch)
+        return [-1 if one.error else int(one.probabilities.argmax()) for one in found]
 
     return way
 
 
-def decoding_alone(runner: Runner, paths: list[str]) -> float:
+def decoding_alone(runner: Model, paths: list[str]) -> float:
     """Seconds that reading, decoding and cropping takes with no network behind it."""
     begun = time.perf_counter()
     for _ in decoded_ahead(paths, runner.preprocess, BATCH):
@@ -134,13 +136,13 @@ def ways(folder: Path, labels: tuple[str, ...], left_out: list[str]) -> Iterator
     made: dict[str, Callable[[], Way]] = {
         "timm's inference": lambda: with_timm(folder),
         "transformers pipeline": lambda: with_transformers(folder, labels),
-        "ours, torch": lambda: with_runner(open_bundle(folder, engine="torch")),
+        "ours, torch": lambda: with_runner(open_model(folder, engine="torch")),
     }
     if (folder / FLOAT_FILE).is_file():
-        made["ours, onnx"] = lambda: with_runner(open_bundle(folder, engine="onnx"))
-        made["ours, openvino"] = lambda: with_runner(open_bundle(folder, engine="openvino"))
+        made["ours, onnx"] = lambda: with_runner(open_model(folder, engine="onnx"))
+        made["ours, openvino"] = lambda: with_runner(open_model(folder, engine="openvino"))
     if (folder / INT8_FILE).is_file():
-        made["ours, int8"] = lambda: with_runner(open_bundle(folder, engine="int8"))
+        made["ours, int8"] = lambda: with_runner(open_model(folder, engine="int8"))
     for name, make in made.items():
         if not any(word in name for word in left_out):
             yield name, make()
@@ -163,7 +165,7 @@ def main() -> None:
     parser.add_argument("--skip", default="", help="words of ways to leave out, separated by commas")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    reference = open_bundle(given.bundle, engine="torch")
+    reference = open_model(given.bundle, engine="torch")
     chosen = photos(given.manifest, reference.labels, given.photos)
     paths = chosen["uri"].to_list()
     truth = np.array([reference.labels.index(code) for code in chosen["country"]])

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from whichland.manifest import read
 from whichland.model.calibration import NOTHING, fit, log_softmax
-from whichland.model.predict import predict
-from whichland.model.runner import open_bundle
+from whichland.model.model import load as open_model
 from whichland.model.views import combined
 
 Floats = NDArray[np.floating]
@@ -32,7 +31,9 @@ def probabilities_of(bundle: Path, rows: pl.DataFrame, cache: Path | None) -> Fl
     """The model's probabilities for each view, from the cache where they are there."""
     if cache is not None and cache.is_file():
         return np.load(cache)["probabilities"]
-    probabilities = np.stack([probs for _, probs in predict(open_bundle(bundle), rows["uri"].to_list(), progress=True)])
+    probabilities = np.stack(
+        [answer.probabilities for answer in open_model(bundle).predict(rows["uri"], progress=True)]
+    )
     if cache is not None:
         np.savez(cache, probabilities=probabilities)
     return probabilities
@@ -45,6 +46,11 @@ def product(probs_NK: Floats, panorama_N: Ints) -> Floats:
     return np.exp(log_softmax(sum_PK))
 
 
+def logarithms(probs_NK: Floats, panorama_N: Ints) -> Floats:
+    """The mean of the logarithms, scaled: the rule of `predict`."""
+    return np.stack([combined(probs_NK[panorama_N == at]) for at in range(panorama_N.max() + 1)])
+
+
 def average(probs_NK: Floats, panorama_N: Ints) -> Floats:
     """The mean of the probabilities themselves."""
     sum_PK = np.zeros((panorama_N.max() + 1, probs_NK.shape[1]))
@@ -54,7 +60,7 @@ def average(probs_NK: Floats, panorama_N: Ints) -> Floats:
 
 WAYS: dict[str, Callable[[Floats, Ints], Floats]] = {
     "one view": lambda probs_NK, panorama_N: probs_NK,
-    "mean of logarithms": combined,
+    "mean of logarithms": logarithms,
     "mean of probabilities": average,
     "product": product,
 }
@@ -79,7 +85,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--cache", type=Path)
     given = parser.parse_args()
-    labels = open_bundle(given.bundle).labels
+    labels = open_model(given.bundle).labels
     rows = read(given.manifest).kept.filter(pl.col("source") == given.source)
     rows = rows.filter(pl.col("country").is_in(list(labels)), pl.col("panorama").is_not_null())
     probs_NK = probabilities_of(given.bundle, rows, given.cache)

@@ -52,7 +52,7 @@ def stalled(service: Service, gate: threading.Event) -> Service:
 
     def probabilities(crops_BHWC: np.ndarray) -> np.ndarray:
         gate.wait(30)
-        return service.runner.probabilities(crops_BHWC)
+        return service.model.probabilities(crops_BHWC)
 
     return replace(service, batcher=Batcher(probabilities, batch=service.settings.batch))
 

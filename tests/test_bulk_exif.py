@@ -14,7 +14,7 @@ from whichland.bulk.config import PredictConfig
 from whichland.bulk.exif import ExifCount, countries_at, stated_place
 from whichland.bulk.inputs import find_photos
 from whichland.bulk.run import predict_to
-from whichland.model.runner import open_bundle
+from whichland.model.model import load
 
 PARIS, TOKYO, OCEAN = (48.8566, 2.3522), (35.6764, 139.65), (-30.0, -120.0)
 
@@ -72,7 +72,7 @@ def test_a_photo_taken_sideways_is_seen_upright(bundle: Path, tmp_path: Path) ->
         saved(tmp_path / "sideways.png", sideways, orientation=6),
         saved(tmp_path / "lying.png", sideways),
     ]
-    (batch,) = answers(open_bundle(bundle), list(map(str, paths)), PredictConfig(), addresses=False)
+    (batch,) = answers(load(bundle), list(map(str, paths)), PredictConfig(), addresses=False)
     first, second, third = (one.probabilities for one in batch)
     np.testing.assert_array_equal(first, second)
     assert np.abs(first - third).max() > 0.001

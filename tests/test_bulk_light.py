@@ -11,8 +11,7 @@ import pytest
 from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.model.calibration import fit
 from whichland.model.export import ExportConfig, export
-from whichland.model.predict import predict
-from whichland.model.runner import open_bundle
+from whichland.model.model import load
 
 HEAVY = ("torch", "torchvision", "timm", "accelerate", "sklearn", "matplotlib", "safetensors", "onnx", "onnxscript")
 
@@ -49,7 +48,7 @@ def test_everything_works_without_torch_and_gives_the_same_odds(bundle: Path, tm
     )
     assert done.returncode == 0, done.stderr
     table = pl.read_parquet(tmp_path / "a.parquet")
-    wanted = np.stack([probabilities for _, probabilities in predict(open_bundle(bundle, engine="torch"), photos)])  # type: ignore[arg-type]
+    wanted = np.stack([answer.probabilities for answer in load(bundle, engine="torch").predict(photos)])
     np.testing.assert_allclose(table["probability"], wanted.max(axis=1), atol=1e-4)
     assert table["country"].to_list() == [LABELS[at] for at in wanted.argmax(axis=1)]
     assert (tmp_path / "a.html").stat().st_size > 10_000

@@ -17,10 +17,9 @@ from whichland.bulk.map_page import box_around
 from whichland.bulk.run import Outcome, predict_to
 from whichland.geo.land import on_land
 from whichland.model.calibration import fit
+from whichland.model.model import load
 from whichland.model.pins import pin_table, pins
 from whichland.model.places import places_of
-from whichland.model.predict import predict
-from whichland.model.runner import open_bundle
 
 ODD = 'an "odd", näme <b>.jpg'
 
@@ -44,7 +43,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def probabilities(bundle: Path, photos: list[Path]) -> np.ndarray:
-    return np.stack([probabilities for _, probabilities in predict(open_bundle(bundle), photos[:5])])  # type: ignore[arg-type]
+    return np.stack([answer.probabilities for answer in load(bundle).predict(photos[:5])])
 
 
 def answer(bundle: Path, photos: list[Path], out: Path, **settings: object) -> Outcome:

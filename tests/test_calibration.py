@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-import whichland as wl
 from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.cli.main import root
 from whichland.errors import UserError
@@ -27,7 +26,7 @@ from whichland.model.calibration import (
     log_softmax,
     set_threshold,
 )
-from whichland.model.predict import predict
+from whichland.model.model import predict
 
 
 def simulated(photos: int, seed: int, *, too_sure: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -121,7 +120,7 @@ def test_the_bundle_keeps_the_calibration_whole_and_answers_by_it(tmp_path: Path
     table = world(tmp_path / "photos")
     bundle = make_bundle(tmp_path / "bundle", temperature=1.0, train={"arch": "test_resnet"})
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
-    plain = [probabilities for _, probabilities in predict(bundles.load(bundle), table.frame["uri"].to_list())]
+    plain = [answer.probabilities for answer in predict(bundles.load(bundle), table.frame["uri"])]
     found = calibrate(bundle, table, CalibrateConfig(levels=(0.5, 0.9), accuracies=(0.3,)))
     changed = [name for name, content in before.items() if (bundle / name).read_bytes() != content]
     assert changed == ["whichland.json"]
@@ -132,7 +131,7 @@ def test_the_bundle_keeps_the_calibration_whole_and_answers_by_it(tmp_path: Path
     assert calibration_of(loaded.info) == found.calibration
     assert (found.calibration.photos, found.calibration.groups) == (48, 24)
     assert set(found.calibration.sets) == {0.5, 0.9}
-    probabilities = [result for _, result in predict(loaded, table.frame["uri"].to_list())]
+    probabilities = [answer.probabilities for answer in predict(loaded, table.frame["uri"])]
     np.testing.assert_allclose(
         probabilities, np.exp(log_softmax(np.log(plain), found.calibration.temperature)), rtol=1e-3, atol=1e-6
     )
@@ -169,9 +168,10 @@ def test_predict_names_the_set(tmp_path: Path, capsys: pytest.CaptureFixture[str
         run("predict", bundle, photo, "--sets", 80)
 
     loaded = bundles.load(bundle)
-    ((_, probabilities),) = predict(loaded, [photo])
+    answer = predict(loaded, photo)
+    probabilities = answer.probabilities
     for level in (0.5, 0.9):
-        named = wl.sets(loaded, probabilities, level)
+        named = answer.set(level)
         assert set(named) == {c for c, p in zip(LABELS, probabilities, strict=True) if p >= kept[f"{level}"]} | {
             named[0]
         }

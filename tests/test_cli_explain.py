@@ -21,7 +21,7 @@ from whichland.explanation.overlay import framed, on_photo, overlay, save_pictur
 from whichland.explanation.verify import Verdict
 from whichland.images.preprocess import Preprocess
 from whichland.model import bundle as bundles
-from whichland.model.predict import predict
+from whichland.model.model import predict
 
 HALF = Preprocess(size=(64, 64), mean=(0.5,) * 3, std=(0.5,) * 3, crop_pct=0.5)
 
@@ -43,7 +43,7 @@ def test_one_photo_one_picture(folder: Path, tmp_path: Path) -> None:
     (line,) = map(json.loads, result.stdout.splitlines())
     assert line["target"] == "NA"
     assert line["picture"] == str(tmp_path / "out" / "cam.png")
-    ((_, probabilities),) = predict(bundles.load(folder), [photo])
+    probabilities = predict(bundles.load(folder), photo).probabilities
     assert line["country"] == LABELS[probabilities.argmax()]
     assert line["probability"] == pytest.approx(float(probabilities.max()), abs=1e-5)
     assert len(line["top"]) == 5

@@ -17,7 +17,7 @@ from whichland.cli.main import root
 from whichland.errors import UserError
 from whichland.geo.countries import country_name
 from whichland.model import bundle as bundles
-from whichland.model.predict import predict
+from whichland.model.model import predict
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,8 @@ def test_json_lines_are_the_models_answers_and_an_unreadable_file_is_one_line(
     complaints = stderr.splitlines()
     assert len(complaints) == 1
     assert complaints[0].startswith(f"{broken}: ")
-    for line, (_, probabilities) in zip(lines, predict(bundles.load(bundle), photos), strict=True):
+    for line, answer in zip(lines, predict(bundles.load(bundle), photos), strict=True):
+        probabilities = answer.probabilities
         best = probabilities.argsort()[::-1][:5]
         assert [guess["country"] for guess in line["top"]] == [LABELS[at] for at in best]
         found = [guess["probability"] for guess in line["top"]]

@@ -18,12 +18,12 @@ from whichland.model import bundle as bundles
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos whose country is what the first tiny bundle thinks in three cases of four."""
-    from whichland.model.predict import predict
+    from whichland.model.model import predict
 
     folder = tmp_path_factory.mktemp("photos")
     photos = make_photos(folder, 32)
     first = bundles.load(make_bundle(folder / "first" / "bundle"))
-    guesses = [first.labels[probabilities.argmax()] for _, probabilities in predict(first, photos)]  # type: ignore[union-attr]
+    guesses = [answer.country for answer in predict(first, photos)]
     frame = pl.DataFrame(
         {
             "image_id": [path.stem for path in photos],

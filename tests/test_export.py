@@ -22,7 +22,8 @@ from whichland.model import backbone
 from whichland.model.agreement import agreement, wilson
 from whichland.model.bundle import load
 from whichland.model.export import ExportConfig, export
-from whichland.model.runner import open_bundle, torch_runner
+from whichland.model.model import load as open_model
+from whichland.model.model import model_of
 
 SMALL_VIT: dict[str, Any] = {"depth": 2, "embed_dim": 32, "num_heads": 2}
 FAMILIES = {
@@ -64,11 +65,11 @@ def test_every_family_gives_the_logits_of_torch_for_any_number_of_photos(family:
     head = () if family == "DeiT" else (12,)  # its two classifiers take no hidden layers
     folder = bundle_of(tmp_path / "bundle", arch, model_args, head, temperature=1.7)
     export(folder)
-    runner = open_bundle(folder)
+    runner = open_model(folder)
     assert runner.engine == "onnx"
     for count in (1, 5):
         seen = crops(count, runner.preprocess.size)
-        wanted = torch_runner(load(folder)).run(seen)
+        wanted = model_of(load(folder)).run(seen)
         assert np.unique(wanted.round(3)).size > 1, "equal logits would show nothing"
         np.testing.assert_allclose(runner.run(seen), wanted, atol=1e-3 * np.abs(wanted).max())
 
@@ -103,7 +104,7 @@ def test_exporting_again_changes_nothing_until_the_bundle_does(exported: Path) -
     with pytest.raises(UserError, match="--force"):
         export(exported)
     assert export(exported, config=ExportConfig(force=True)).written == ("model.onnx",)
-    assert open_bundle(exported).temperature == 3.0
+    assert open_model(exported).temperature == 3.0
 
 
 def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_int8_of_a_cnn_is_kept_and_says_how_well_it_agrees(exported: Path, tmp_p
     assert kept["low"] >= 0.8
     assert kept["moved"] <= 0.06
     assert (exported / "model.int8.onnx").stat().st_size < (exported / "model.onnx").stat().st_size / 2
-    plain, small = open_bundle(exported), open_bundle(exported, engine="int8")
+    plain, small = open_model(exported), open_model(exported, engine="int8")
     seen = crops(3)
     assert not np.array_equal(plain.probabilities(seen), small.probabilities(seen))
     np.testing.assert_allclose(plain.probabilities(seen), small.probabilities(seen), atol=0.2)
@@ -148,7 +149,7 @@ def test_int8_that_ruins_a_vit_is_refused_with_the_figures_and_the_rest_stays(tm
     assert "of 60 photos" in done.stderr
     assert (folder / "model.onnx").is_file()
     assert not (folder / "model.int8.onnx").exists()
-    assert open_bundle(folder).engine == "onnx"
+    assert open_model(folder).engine == "onnx"
 
 
 def outliers(folder: Path) -> None:
@@ -190,9 +191,7 @@ def test_openvino_computes_in_bf16_only_where_that_agrees(exported: Path, tmp_pa
     assert strict["precision"] == "f32", "40 photos cannot show so much"
     seen = crops(3)
     np.testing.assert_allclose(
-        open_bundle(exported, engine="openvino").probabilities(seen),
-        open_bundle(exported).probabilities(seen),
-        atol=1e-3,
+        open_model(exported, engine="openvino").probabilities(seen), open_model(exported).probabilities(seen), atol=1e-3
     )
 
 

@@ -27,7 +27,7 @@ from whichland.model import gallery as module
 from whichland.model.export import ExportConfig, export
 from whichland.model.export_record import sha256
 from whichland.model.gallery import FILE, Gallery, centred, photos_to_show, read_gallery
-from whichland.model.runner import open_bundle
+from whichland.model.model import load as open_model
 from whichland.serving.schema import Answers
 
 
@@ -129,7 +129,7 @@ def test_nothing_of_a_photo_goes_into_the_file_but_what_is_shown(shown: Shown) -
 
 
 def test_the_nearest_of_a_training_photo_is_itself_and_then_come_other_drives(shown: Shown) -> None:
-    gallery, runner = read_gallery(shown.bundle), open_bundle(shown.bundle, engine="torch")
+    gallery, runner = read_gallery(shown.bundle), open_model(shown.bundle, engine="torch")
     assert gallery is not None
     seen = [runner.preprocess.crop(np.asarray(Image.open(path))) for path in shown.photos]
     for probs_K, crop in zip(runner.probabilities(np.stack(seen)), seen, strict=True):
@@ -335,8 +335,8 @@ import numpy as np
 from whichland.serving.answers import neighbours
 from whichland.serving.service import open_service
 service = open_service(sys.argv[1])
-probabilities = service.runner.probabilities(np.zeros((1, 64, 64, 3), np.uint8))[0]
-print(len(neighbours(service, probabilities, 6)), service.runner.engine)
+probabilities = service.model.probabilities(np.zeros((1, 64, 64, 3), np.uint8))[0]
+print(len(neighbours(service, probabilities, 6)), service.model.engine)
 service.close()
 """
 

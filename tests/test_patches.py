@@ -10,7 +10,7 @@ from whichland.explanation.patches import Place, blurred, corners, gains, hot_pl
 from whichland.images.decode import load
 from whichland.images.preprocess import Pixels
 from whichland.model import bundle as bundles
-from whichland.model.predict import predict
+from whichland.model.model import predict
 
 
 @pytest.mark.parametrize("side", [4, 5, 19, 64])
@@ -59,7 +59,7 @@ def test_the_hottest_place_comes_first_and_cold_ones_never() -> None:
 def test_log_odds_are_those_of_the_predicted_probabilities(tmp_path: Path) -> None:
     bundle = bundles.load(make_bundle(tmp_path / "b", temperature=1.7))
     photos = make_photos(tmp_path / "in", 3)
-    probabilities = np.stack([answer for _, answer in predict(bundle, photos)]).astype(np.float64)  # type: ignore[misc]
+    probabilities = np.stack([answer.probabilities for answer in predict(bundle, photos)]).astype(np.float64)
     crops = np.stack([bundle.preprocess.crop(load(str(path))) for path in photos])
     found = log_odds(bundle)(crops)
     assert found.shape == (3, len(LABELS))

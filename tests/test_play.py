@@ -21,9 +21,9 @@ from whichland.geo.distance import geoguessr_score, haversine_km
 from whichland.images.decode import decode
 from whichland.manifest import Manifest, write
 from whichland.model.bundle import load
+from whichland.model.model import predict
 from whichland.model.pins import pin_table, pins
 from whichland.model.places import read_places
-from whichland.model.predict import predict
 from whichland.serving.rounds import LONG_SIDE, Truth, open_deck
 from whichland.serving.scoring import country_km, score
 
@@ -133,7 +133,7 @@ def test_the_answer_to_a_pin_is_scored_as_the_game_does_and_the_model_by_its_own
         assert truth["name"] == country_name(truth["country"])
         assert truth["known"] == (truth["country"] in LABELS)
         assert end["you"]["country"] == "DE"
-        ((_, probs_K),) = predict(load(bundle), [path])
+        probs_K = predict(load(bundle), path).probabilities
         assert isinstance(probs_K, np.ndarray)
         assert end["guesses"][0]["country"] == LABELS[probs_K.argmax()]
         assert end["guesses"][0]["probability"] == pytest.approx(probs_K.max(), abs=1e-3)

@@ -12,7 +12,7 @@ from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.images.decode import ImageError, load
 from whichland.model import bundle as bundles
 from whichland.model.batches import BATCHES_AHEAD
-from whichland.model.predict import predict
+from whichland.model.model import predict
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +24,14 @@ def test_answers_come_in_input_order_and_do_not_depend_on_the_batch(bundle: bund
     photos = make_photos(tmp_path, 11)
     photos = [*photos[5:], *photos[:5], photos[0]]
     together = list(predict(bundle, photos, batch_size=4))
-    assert [uri for uri, _ in together] == [str(photo) for photo in photos]
-    for photo, (_, probabilities) in zip(photos, together, strict=True):
-        ((_, alone),) = predict(bundle, [photo])
+    assert [answer.path for answer in together] == [str(photo) for photo in photos]
+    for photo, answer in zip(photos, together, strict=True):
+        probabilities, alone = answer.probabilities, predict(bundle, photo).probabilities
         np.testing.assert_allclose(probabilities, alone, atol=1e-5)
         assert probabilities.shape == (len(LABELS),)
         assert probabilities.sum() == pytest.approx(1, abs=1e-5)
     # the photos must differ in their answers, or the order above proves nothing
-    assert len({tuple(probabilities.round(4)) for _, probabilities in together}) == 11
+    assert len({tuple(answer.probabilities.round(4)) for answer in together}) == 11
 
 
 def test_it_is_the_softmax_of_the_model_on_the_cropped_photo(bundle: bundles.Bundle, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_it_is_the_softmax_of_the_model_on_the_cropped_photo(bundle: bundles.Bun
     x_BCHW = ((torch.from_numpy(crop.copy()) / 255 - mean) / std).permute(2, 0, 1)[None]
     with torch.no_grad():
         wanted = torch.softmax(bundle.model(x_BCHW), dim=1)[0].numpy()
-    ((_, probabilities),) = predict(bundle, [photo])
+    probabilities = predict(bundle, photo).probabilities
     np.testing.assert_allclose(probabilities, wanted, atol=1e-5)
 
 
@@ -51,15 +51,15 @@ def test_an_unreadable_photo_keeps_its_place_and_the_rest_go_on(bundle: bundles.
     broken.write_bytes(photos[0].read_bytes()[:300])
     everything = [broken, *photos[:3], gone, *photos[3:]]
     results = list(predict(bundle, everything, batch_size=2))
-    assert [isinstance(result, ImageError) for _, result in results] == [True, *[False] * 3, True, *[False] * 2]
-    assert str(results[0][1]).startswith(str(broken))
-    alone = [result for _, result in predict(bundle, photos)]
-    np.testing.assert_allclose([r for _, r in results if not isinstance(r, ImageError)], alone, atol=1e-5)
+    assert [isinstance(result.error, ImageError) for result in results] == [True, *[False] * 3, True, *[False] * 2]
+    assert str(results[0].error).startswith(str(broken))
+    alone = [answer.probabilities for answer in predict(bundle, photos)]
+    np.testing.assert_allclose([r.probabilities for r in results if r.error is None], alone, atol=1e-5)
 
 
 def test_a_batch_of_errors_only_needs_no_model(bundle: bundles.Bundle, tmp_path: Path) -> None:
     results = list(predict(bundle, [tmp_path / "a.jpg", tmp_path / "b.jpg"], batch_size=1))
-    assert all(isinstance(result, ImageError) for _, result in results)
+    assert all(isinstance(result.error, ImageError) for result in results)
 
 
 def test_no_more_than_a_few_batches_are_taken_ahead_and_stopping_early_stops_the_threads(
@@ -79,8 +79,8 @@ def test_temperature_softens_the_odds(tmp_path: Path) -> None:
     (photo,) = make_photos(tmp_path / "photos", 1)
     plain = bundles.load(make_bundle(tmp_path / "plain"))
     soft = bundles.load(make_bundle(tmp_path / "soft", temperature=3.0))
-    ((_, probabilities),) = predict(plain, [photo])
-    ((_, softer),) = predict(soft, [photo])
+    probabilities = predict(plain, photo).probabilities
+    softer = predict(soft, photo).probabilities
     wanted = probabilities ** (1 / 3)
     np.testing.assert_allclose(softer, wanted / wanted.sum(), rtol=1e-4)
     assert softer.max() < probabilities.max()

@@ -11,12 +11,12 @@ import whichland as wl
 
 def test_the_public_names() -> None:
     assert set(wl.__all__) == {
-        "__version__", "AtlasConfig", "AuditConfig", "BalanceConfig", "CalibrateConfig", "CleanConfig",
-        "ExportConfig", "GeocodeConfig", "Manifest", "MergeConfig", "PredictConfig", "ScoreConfig",
+        "__version__", "Answer", "AtlasConfig", "AuditConfig", "BalanceConfig", "CalibrateConfig", "CleanConfig",
+        "ExportConfig", "GeocodeConfig", "Manifest", "MergeConfig", "Model", "PredictConfig", "ScoreConfig",
         "ServeConfig", "SplitConfig", "TrainConfig", "UserError",
         "atlas", "audit", "balance", "border_km", "calibrate", "clean", "compare", "country_of", "cross_source",
-        "evaluate", "explain", "export", "find_lr", "geocode", "ingest", "load", "measure", "merge", "open_bundle",
-        "predict", "predict_to", "read", "score", "serve", "sets", "split", "study", "train", "write",
+        "evaluate", "explain", "export", "find_lr", "geocode", "ingest", "load", "measure", "merge",
+        "predict", "predict_to", "read", "score", "serve", "split", "study", "train", "write",
     }  # fmt: skip
     assert set(dir(wl)) == set(wl.__all__)
     assert all(callable(getattr(wl, name)) for name in wl.__all__ if name != "__version__")

@@ -22,7 +22,7 @@ from whichland.geo.countries import COUNTRIES
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
 from whichland.model.calibration import Abstention, Calibration, keep
-from whichland.model.predict import predict
+from whichland.model.model import predict
 from whichland.training.run import manifest_hash
 
 COUNTRY_OF = ("DE", "FR", "JP", "NA", "NO", "US")  # ZA is known and has no photos
@@ -87,7 +87,7 @@ def report(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Repo
 def test_scores_are_those_of_the_photos_that_could_be_judged(report: Report, manifest: Manifest) -> None:
     bundle = bundles.load(report.bundle.folder)
     photos = manifest.frame.head(48)
-    probabilities = np.stack([result for _, result in predict(bundle, photos["uri"].to_list())])
+    probabilities = np.stack([answer.probabilities for answer in predict(bundle, photos["uri"])])
     truth = np.array([LABELS.index(country) for country in photos["country"]])
     guess = probabilities.argmax(axis=1)
     np.testing.assert_array_equal(report.confusion, confusion_matrix(truth, guess, labels=range(len(LABELS))))

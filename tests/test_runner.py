@@ -17,8 +17,8 @@ from whichland.errors import UserError
 from whichland.images.decode import ImageError
 from whichland.model.bundle import load
 from whichland.model.export import export
-from whichland.model.predict import predict
-from whichland.model.runner import open_bundle, softmax, torch_runner
+from whichland.model.model import load as open_model
+from whichland.model.model import model_of, predict, softmax
 
 # Run where nothing of the extra `train` can be imported, as after a plain installation.
 WITHOUT_TORCH = """
@@ -36,10 +36,10 @@ find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name in Missing.blocked else find(name, *rest)
 from whichland.model.calibration import calibration_of
 from whichland.model.places import read_places
-runner = wl.open_bundle(sys.argv[1])
-calibration_of(runner.info), read_places(runner.folder, runner.labels)
-for uri, probabilities in wl.predict(runner, sys.argv[2:]):
-    print(runner.engine, runner.labels[probabilities.argmax()], round(float(probabilities.max()), 4))
+model = wl.load(sys.argv[1])
+calibration_of(model.info), read_places(model.folder, model.labels)
+for answer in wl.predict(model, sys.argv[2:]):
+    print(model.engine, answer.country, round(answer.probability, 4))
 assert not [name for name in sys.modules if name.partition(".")[0] in Missing.blocked]
 """
 
@@ -60,7 +60,7 @@ def exported(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_exported_bundle_answers_the_same_without_torch(exported: Path, tmp_path: Path) -> None:
     photos = [str(path) for path in make_photos(tmp_path, 5)]
     bundle = load(exported)
-    wanted = [probabilities for _, probabilities in predict(bundle, photos)]
+    wanted = [answer.probabilities for answer in predict(bundle, photos)]
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, str(exported), *photos], capture_output=True, text=True, check=False
     )
@@ -81,15 +81,15 @@ def test_without_torch_a_bundle_that_was_not_exported_says_what_to_do(plain: Pat
 
 
 def test_auto_takes_what_was_exported_and_torch_else(plain: Path, exported: Path) -> None:
-    assert open_bundle(exported).engine == "onnx"
-    assert open_bundle(plain).engine == "torch"
-    assert open_bundle(exported, engine="torch").engine == "torch"
+    assert open_model(exported).engine == "onnx"
+    assert open_model(plain).engine == "torch"
+    assert open_model(exported, engine="torch").engine == "torch"
 
 
 def test_odds_are_the_softmax_at_the_bundles_temperature(exported: Path) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     for engine in ("torch", "onnx"):
-        runner = open_bundle(exported, engine=engine)
+        runner = open_model(exported, engine=engine)
         scaled = np.exp(runner.run(crops).astype(float) / 1.5)
         expected = scaled / scaled.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(runner.probabilities(crops), expected, atol=1e-6)
@@ -101,7 +101,7 @@ def test_softmax_of_large_logits_is_finite() -> None:
 
 
 def test_a_bound_on_threads_is_the_runners_own(plain: Path) -> None:
-    runner = open_bundle(plain, engine="torch", threads=1)
+    runner = open_model(plain, engine="torch", threads=1)
     crops = np.zeros((2, 64, 64, 3), np.uint8)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -113,7 +113,7 @@ def test_a_bound_on_threads_is_the_runners_own(plain: Path) -> None:
 
 
 def test_a_runner_may_be_used_from_several_threads(exported: Path) -> None:
-    runner = open_bundle(exported, threads=1)
+    runner = open_model(exported, threads=1)
     crops = np.random.default_rng(0).integers(0, 256, (8, 4, 64, 64, 3), dtype=np.uint8)
     wanted = [runner.probabilities(batch) for batch in crops]
     found: list[np.ndarray | None] = [None] * len(crops)
@@ -133,8 +133,8 @@ def test_a_runner_may_be_used_from_several_threads(exported: Path) -> None:
 def test_a_torch_bundle_and_its_runner_answer_alike(plain: Path, tmp_path: Path) -> None:
     photos = make_photos(tmp_path, 3)
     bundle = load(plain)
-    for (_, one), (_, other) in zip(predict(bundle, photos), predict(torch_runner(bundle), photos), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for one, other in zip(predict(bundle, photos), model_of(bundle).predict(photos), strict=True):
+        np.testing.assert_array_equal(one.probabilities, other.probabilities)
 
 
 def cut(folder: Path) -> None:
@@ -206,15 +206,15 @@ def test_a_damaged_or_hostile_network_is_one_line(
     shutil.copytree(exported, folder)
     damage(folder)
     with pytest.raises(UserError, match=said) as raised:
-        open_bundle(folder, engine="onnx")
+        open_model(folder, engine="onnx")
     assert "\n" not in str(raised.value)
     assert "whichland export" in str(raised.value)
 
 
 def test_what_cannot_be_opened(plain: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a bundle"):
-        open_bundle(tmp_path)
+        open_model(tmp_path)
     with pytest.raises(UserError, match="not one of auto"):
-        open_bundle(plain, engine="cuda")
+        open_model(plain, engine="cuda")
     with pytest.raises(UserError, match="whichland export --int8"):
-        open_bundle(plain, engine="int8")
+        open_model(plain, engine="int8")

@@ -16,10 +16,9 @@ from serving import photos as photos
 from tiny_bundle import LABELS, make_bundle, pixels
 from whichland.explanation.gradcam import gradcam
 from whichland.model.bundle import load
-from whichland.model.calibration import sets
+from whichland.model.model import model_of, predict
 from whichland.model.pins import pin_table, pins
 from whichland.model.places import read_places
-from whichland.model.predict import predict
 from whichland.serving.app import create_app
 from whichland.serving.words import WORDS, words
 
@@ -42,13 +41,13 @@ def test_every_answer_equals_predict_and_stands_in_its_place(client: TestClient,
     assert [result["name"] for result in results] == [path.name for path in photos[::-1]]
     places = read_places(bundle, LABELS)
     assert places is not None
-    for result, (_, probs_K) in zip(results, predict(loaded, photos[::-1]), strict=True):
-        assert not isinstance(probs_K, Exception)
+    for result, own in zip(results, predict(loaded, photos[::-1]), strict=True):
+        probs_K = own.probabilities
         assert np.allclose([result["probabilities"][label] for label in LABELS], probs_K, atol=2e-6)
         assert list(result["probabilities"].values()) == sorted(result["probabilities"].values(), reverse=True)
         assert [guess["country"] for guess in result["guesses"]] == list(result["probabilities"])[:5]
         assert result["words"] == words(float(probs_K.max()))
-        assert result["set"] == {"percent": 90.0, "countries": list(sets(loaded, probs_K, 0.9))}
+        assert result["set"] == {"percent": 90.0, "countries": list(own.set(0.9))}
         assert result["abstained"] == (probs_K.max() < 0.5)
         (point,), (expected,) = pins(probs_K[None], pin_table(places.points))
         assert (result["pin"]["lat"], result["pin"]["lon"]) == pytest.approx(tuple(point), abs=1e-4)
@@ -235,15 +234,14 @@ def test_a_defect_is_an_answer_without_a_word_of_the_inside(bundle: Path, photos
 
 
 def test_a_wide_photo_is_seen_in_several_views_as_predict_sees_it(client: TestClient, bundle: Path):
-    from whichland.model.views import combined, crops_of
+    from whichland.model.views import combined
 
     file = io.BytesIO()
     Image.fromarray(pixels(3, height=80, width=320)).save(file, "PNG")
     loaded = load(bundle)
-    crops = crops_of(file.getvalue(), loaded.preprocess)
+    crops = model_of(loaded).look(file.getvalue()).crops
     assert len(crops) > 1
-    probs_VK = service_of(bundle).runner.probabilities(np.stack(crops))
-    expected = combined(probs_VK, np.zeros(len(crops), int))[0]
+    expected = combined(service_of(bundle).model.probabilities(np.stack(crops)))
     result = client.post("/api/predict", files={"files": ("wide.png", file.getvalue())}).json()["results"][0]
     assert np.allclose([result["probabilities"][label] for label in LABELS], expected, atol=2e-6)
 

@@ -50,14 +50,14 @@ _HOMES = {
     "AtlasConfig": "whichland.explanation.atlas_config",
     "atlas": "whichland.explanation.atlas",
     "study": "whichland.studies.study",
-    "load": "whichland.model.bundle",
-    "open_bundle": "whichland.model.runner",
+    "load": "whichland.model.model",
+    "Model": "whichland.model.model",
+    "Answer": "whichland.model.answer",
     "ExportConfig": "whichland.model.export",
     "export": "whichland.model.export",
-    "predict": "whichland.model.predict",
+    "predict": "whichland.model.model",
     "PredictConfig": "whichland.bulk.config",
     "predict_to": "whichland.bulk.run",
-    "sets": "whichland.model.calibration",
     "explain": "whichland.explanation.explain",
     "ServeConfig": "whichland.serving.settings",
     "serve": "whichland.serving.server",
@@ -96,12 +96,12 @@ if TYPE_CHECKING:
     from whichland.manifest import Manifest as Manifest
     from whichland.manifest import read as read
     from whichland.manifest import write as write
-    from whichland.model.bundle import load as load
-    from whichland.model.calibration import sets as sets
+    from whichland.model.answer import Answer as Answer
     from whichland.model.export import ExportConfig as ExportConfig
     from whichland.model.export import export as export
-    from whichland.model.predict import predict as predict
-    from whichland.model.runner import open_bundle as open_bundle
+    from whichland.model.model import Model as Model
+    from whichland.model.model import load as load
+    from whichland.model.model import predict as predict
     from whichland.model.street import ScoreConfig as ScoreConfig
     from whichland.model.street import score as score
     from whichland.serving.server import serve as serve

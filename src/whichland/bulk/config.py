@@ -1,9 +1,11 @@
 """How photos are looked at and what is said of each."""
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from whichland.errors import UserError
+from whichland.model.engines import ENGINE_HELP, EngineChoice
+from whichland.model.views import HowMany
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +20,7 @@ class PredictConfig:
     ] = None
     pin: Annotated[bool, "also the point on the map with the highest expected score"] = False
     views: Annotated[
-        Literal["auto", "one"],
-        "see a wide photo or a sphere in several views and combine their probabilities, or only its middle",
+        HowMany, "see a wide photo or a sphere in several views and combine their probabilities, or only its middle"
     ] = "auto"
     panorama: Annotated[
         bool, "take photos twice as wide as high for whole spheres, also where their file does not say so"
@@ -27,10 +28,7 @@ class PredictConfig:
     check_exif: Annotated[bool, "compare with the place that a camera wrote into the file; the guess never uses it"] = (
         False
     )
-    engine: Annotated[
-        Literal["auto", "torch", "onnx", "int8", "openvino"],
-        "what runs the network; auto: torch on a GPU, else what was exported to ONNX, else torch",
-    ] = "auto"
+    engine: Annotated[EngineChoice, ENGINE_HELP] = "auto"
     batch_size: Annotated[int, "photos the model takes at once"] = 32
     allow_local: Annotated[bool, "fetch addresses of this machine and its own network, too"] = False
     fetch_at_once: Annotated[int, "addresses that are fetched at a time"] = 8

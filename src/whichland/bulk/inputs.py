@@ -16,17 +16,11 @@ from pathlib import Path, PurePosixPath
 from typing import overload
 
 from whichland.errors import UserError
-from whichland.images.containers import list_archive
+from whichland.images.containers import is_address, list_archive
 from whichland.images.formats import PHOTO_SUFFIXES, passed_over
 from whichland.sources.text import WESTERN, decode_text
 
 CONTAINERS = frozenset((".zip", ".parquet"))
-SCHEMES = ("http://", "https://")
-
-
-def is_address(photo: str) -> bool:
-    """Whether a photo is to be fetched from the web."""
-    return photo[:8].lower().startswith(SCHEMES)
 
 
 class Names(Sequence[str]):

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from whichland.allocator import keep_freed_memory
 from whichland.bulk.answers import answers
 from whichland.bulk.config import PredictConfig
-from whichland.bulk.inputs import is_address
 from whichland.bulk.rows import Row, Rows, rows_for, shown
 from whichland.curate.ray_cluster import map_on_ray
-from whichland.model.runner import Runner, open_bundle
+from whichland.images.containers import is_address
+from whichland.model.model import Model, load
 
 BATCHES = 16  # of photos, in a shard
 WORKER_DIED = "the process reading it died (out of memory?)"
@@ -75,20 +75,16 @@ def _one_by_one(shard: Shard, address: str, gpu: bool) -> list[Row]:
 def rows_of_shard(shard: Shard) -> list[Row]:
     """Answer a shard; the unit of work of a Ray task, in a worker's process."""
     keep_freed_memory()
-    runner, rows = _opened(shard.bundle, shard.config)
+    model, rows = _opened(shard.bundle, shard.config)
     with chdir(shard.folder):
         found = answers(
-            runner,
-            shard.photos,
-            shard.config,
-            addresses=any(map(is_address, shard.photos)),
-            thumbnails=shard.thumbnails,
+            model, shard.photos, shard.config, addresses=any(map(is_address, shard.photos)), thumbnails=shard.thumbnails
         )
         return [row for batch in found for row in rows.of(batch)]
 
 
 @lru_cache(maxsize=1)
-def _opened(bundle: Path, config: PredictConfig) -> tuple[Runner, Rows]:
+def _opened(bundle: Path, config: PredictConfig) -> tuple[Model, Rows]:
     """The bundle of this worker; Ray gives a task one core, so the network takes no more."""
-    runner = open_bundle(bundle, engine=config.engine, threads=1)
-    return runner, rows_for(runner, config)
+    model = load(bundle, engine=config.engine, threads=1)
+    return model, rows_for(model, config)

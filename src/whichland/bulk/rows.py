@@ -8,18 +8,12 @@ empty then).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-from whichland.bulk.answers import Answer
+from whichland.bulk.answers import Answered, Seen
 from whichland.bulk.config import PredictConfig
-from whichland.model.calibration import Calibration, require_level
-from whichland.model.runner import Probabilities, Runner
-
-if TYPE_CHECKING:
-    from whichland.model.pins import PinTable
+from whichland.model.answer import DECIMALS, Answer
+from whichland.model.model import Model
 
 Row = dict[str, Any]
 
@@ -28,11 +22,8 @@ Row = dict[str, Any]
 class Rows:
     """Turns answers into rows."""
 
-    labels: tuple[str, ...]
     top: int  # guesses to name
     config: PredictConfig
-    calibration: Calibration | None  # where sets are asked for
-    table: "PinTable | None"  # where pins are asked for
 
     @property
     def set_column(self) -> str | None:
@@ -49,72 +40,51 @@ class Rows:
         found += ["exif_lat", "exif_lon", "exif_country", "agrees"] if self.config.check_exif else []
         return [*found, "views", "error"]
 
-    def of(self, answers: Sequence[Answer]) -> list[Row]:
+    def of(self, batch: Sequence[Answered]) -> list[Row]:
         """The rows of a batch of answers, in order; `thumbnail` is there as well where one was kept."""
-        rows: list[Row] = [dict.fromkeys(self.columns) | {"path": shown(one.path)} for one in answers]
-        good = [at for at, one in enumerate(answers) if one.probabilities is not None]
-        for row, one in zip(rows, answers, strict=True):
-            row["error"], row["views"] = one.error, one.views or None
-            if one.thumbnail:
-                row["thumbnail"] = one.thumbnail
-        if good:
-            probs_NK = np.stack([probs for one in answers if (probs := one.probabilities) is not None])
-            self._fill([rows[at] for at in good], probs_NK, [answers[at] for at in good])
+        rows = [self._row(answer, seen) for answer, seen in batch]
+        if self.config.check_exif:
+            _add_exif([(row, seen) for row, (_, seen) in zip(rows, batch, strict=True) if row["error"] is None])
         return rows
 
-    def _fill(self, rows: list[Row], probs_NK: Probabilities, answers: Sequence[Answer]) -> None:
-        best_NK = np.argsort(-probs_NK, axis=1, kind="stable")[:, : self.top]
-        for row, probs_K, best_K in zip(rows, probs_NK, best_NK, strict=True):
-            for n, at in enumerate(best_K, 1):
-                ending = "" if n == 1 else f"_{n}"
-                row[f"country{ending}"] = self.labels[at]
-                row[f"probability{ending}"] = round(float(probs_K[at]), 6)
-        if self.calibration is not None and self.config.level is not None:
-            for row, probs_K, within_K in zip(
-                rows, probs_NK, self.calibration.set_of(probs_NK, self.config.level), strict=True
-            ):
-                order_K = np.argsort(-probs_K, kind="stable")
-                row[str(self.set_column)] = [self.labels[at] for at in order_K if within_K[at]]
-        if self.table is not None:
-            from whichland.model.pins import pins
-
-            points_N2, score_N = pins(probs_NK, self.table)
-            for row, (lat, lon), score in zip(rows, points_N2, score_N, strict=True):
-                row["pin_lat"], row["pin_lon"] = round(float(lat), 4), round(float(lon), 4)
-                row["pin_score"] = round(float(score), 1)
-        if self.config.check_exif:
-            _fill_exif(rows, answers)
+    def _row(self, answer: Answer, seen: Seen) -> Row:
+        row: Row = dict.fromkeys(self.columns) | {"path": shown(answer.path or ""), "error": answer.reason}
+        if answer.error is not None:
+            return row
+        row["views"] = len(answer.views)
+        if seen.thumbnail:
+            row["thumbnail"] = seen.thumbnail
+        for n, guess in enumerate(answer.top(self.top), 1):
+            ending = "" if n == 1 else f"_{n}"
+            row[f"country{ending}"] = guess.code
+            row[f"probability{ending}"] = round(guess.probability, DECIMALS)
+        if self.config.level is not None:
+            row[str(self.set_column)] = list(answer.set(self.config.level))
+        if self.config.pin:
+            pin = answer.pin_or_land
+            row["pin_lat"], row["pin_lon"] = round(pin.lat, 4), round(pin.lon, 4)
+            row["pin_score"] = round(pin.expected_score, 1)
+        return row
 
 
-def _fill_exif(rows: list[Row], answers: Sequence[Answer]) -> None:
+def _add_exif(read: Sequence[tuple[Row, Seen]]) -> None:
     from whichland.bulk.exif import countries_at
 
-    codes = countries_at([one.place for one in answers])
-    for row, one, code in zip(rows, answers, codes, strict=True):
-        row["exif_lat"], row["exif_lon"] = one.place or (None, None)
+    codes = countries_at([seen.place for _, seen in read])
+    for (row, seen), code in zip(read, codes, strict=True):
+        row["exif_lat"], row["exif_lon"] = seen.place or (None, None)
         row["exif_country"] = code
         row["agrees"] = None if code is None else row["country"] == code
 
 
-def rows_for(runner: Runner, config: PredictConfig) -> Rows:
+def rows_for(model: Model, config: PredictConfig) -> Rows:
     """What it takes to turn a bundle's answers into rows.
 
     Raises UserError where sets are asked for that the bundle does not keep.
     """
-    return Rows(
-        labels=runner.labels,
-        top=min(config.top, len(runner.labels)),
-        config=config,
-        calibration=None if config.level is None else require_level(runner, config.level),
-        table=_pin_table(runner.folder, runner.labels) if config.pin else None,
-    )
-
-
-def _pin_table(folder: Path, labels: tuple[str, ...]) -> "PinTable":
-    from whichland.model.pins import pin_table
-    from whichland.model.places import places_of, read_places
-
-    return pin_table((read_places(folder, labels) or places_of(labels)).points)
+    if config.level is not None:
+        model.knowledge.require_level(config.level)
+    return Rows(top=min(config.top, len(model.labels)), config=config)
 
 
 def shown(path: str) -> str:

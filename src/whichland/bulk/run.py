@@ -12,7 +12,7 @@ from whichland.bulk.outputs import LISTED, PINNED, check_ending, schema_of, writ
 from whichland.bulk.resume import Journal
 from whichland.bulk.rows import Row, Rows, rows_for
 from whichland.errors import UserError
-from whichland.model.runner import Runner, open_bundle
+from whichland.model.model import Model, load
 from whichland.progress import Progress
 
 if TYPE_CHECKING:
@@ -58,26 +58,26 @@ def predict_to(
         raise UserError(f"-o {out} is a folder; give the name of a file")
     if out.suffix.lower() in PINNED:
         config = replace(config, pin=True)
-    runner = open_bundle(bundle, engine=config.engine)
-    rows = rows_for(runner, config)
+    model = load(bundle, engine=config.engine)
+    rows = rows_for(model, config)
     with Journal(out, bundle, config) as journal:
         waiting = journal.waiting(photos)
         with Progress("predicting", len(photos)) as progress:
             progress.advance(len(photos) - len(waiting))
-            for batch in _rows(runner, waiting, photos, out, rows, ray):
+            for batch in _rows(model, waiting, photos, out, rows, ray):
                 journal.add(batch)
                 for row in batch:
                     if row["error"] is not None:
                         complain(row)
                 progress.advance(len(batch))
         frame = journal.frame(photos, schema_of(rows))
-        write(frame, out, rows, title=f"{len(photos):,} photos, as {_name(bundle)} sees them")
+        write(frame, out, rows, title=f"{len(photos):,} photos, as {model.name} sees them")
         journal.remove()
     return _outcome(frame, config)
 
 
 def _rows(
-    runner: Runner, waiting: Sequence[str], photos: Photos, out: Path, rows: Rows, ray: str | None
+    model: Model, waiting: Sequence[str], photos: Photos, out: Path, rows: Rows, ray: str | None
 ) -> Iterator[list[Row]]:
     """The rows of the photos that wait, a batch at a time."""
     pictured = LISTED - (len(photos) - len(waiting)) if out.suffix.lower() == ".html" else 0
@@ -85,16 +85,10 @@ def _rows(
     if ray is not None:
         from whichland.bulk.ray import rows_on_ray
 
-        yield from rows_on_ray(runner.folder.resolve(), waiting, rows.config, address=ray, thumbnails=pictured)
+        yield from rows_on_ray(model.folder.resolve(), waiting, rows.config, address=ray, thumbnails=pictured)
         return
-    for batch in answers(runner, waiting, rows.config, addresses=photos.addresses, thumbnails=pictured):
+    for batch in answers(model, waiting, rows.config, addresses=photos.addresses, thumbnails=pictured):
         yield rows.of(batch)
-
-
-def _name(bundle: Path) -> str:
-    """What a bundle is called: its folder, or that of its run."""
-    folder = bundle.resolve()
-    return folder.parent.name if folder.name == "bundle" else folder.name
 
 
 def _outcome(frame: "pl.DataFrame", config: PredictConfig) -> Outcome:

@@ -128,7 +128,7 @@ def _run(
     from whichland.explanation.verify import Verifier
     from whichland.images.decode import ImageError
     from whichland.model import bundle as bundles
-    from whichland.model.predict import best_device
+    from whichland.model.engines import best_device
     from whichland.progress import track
 
     find_method(method)

@@ -22,7 +22,7 @@ def run(folder: Path, texts: Sequence[str], out: str, *, steps: int | None, plai
     from whichland.explanation.maximise import MaximiseConfig, maximise
     from whichland.explanation.overlay import check_picture_path, save_picture
     from whichland.model import bundle as bundles
-    from whichland.model.predict import best_device
+    from whichland.model.engines import best_device
 
     check_picture_path(Path(out))
     bundle = bundles.load(folder)

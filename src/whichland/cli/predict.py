@@ -92,18 +92,18 @@ def _print(folder: Path, photos: Photos, config: PredictConfig, form: str) -> in
     """Predict and print; return how many photos could not be read."""
     from whichland.bulk.answers import answers
     from whichland.bulk.rows import rows_for
-    from whichland.model.runner import open_bundle
+    from whichland.model.model import load
     from whichland.progress import Progress
 
-    runner = open_bundle(folder, engine=config.engine)
-    rows = rows_for(runner, config)  # before any photo is decoded
+    model = load(folder, engine=config.engine)
+    rows = rows_for(model, config)  # before any photo is decoded
     exif = _exif_count(config)
     show = {"csv": _csv, "json": _json, "text": _text}[form](rows)
     failed = 0
     with Progress("predicting", len(photos), show=not sys.stdout.isatty()) as progress:
-        for batch in answers(runner, photos, config, addresses=photos.addresses):
+        for batch in answers(model, photos, config, addresses=photos.addresses):
             found = rows.of(batch)
-            for answer, row in zip(batch, found, strict=True):
+            for (answer, _), row in zip(batch, found, strict=True):
                 row["path"] = answer.path  # as the system has it
                 if row["error"] is None:
                     show(row)

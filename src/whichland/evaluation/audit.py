@@ -31,7 +31,8 @@ from whichland.images.preprocess import Pixels
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
 from whichland.model.bundle import Bundle
-from whichland.model.predict import best_device, probabilities
+from whichland.model.engines import best_device
+from whichland.model.model import model_of
 from whichland.training.run import manifest_hash
 from whichland.whole_file import whole_file
 
@@ -122,7 +123,7 @@ def _audit(loaded: Bundle, table: Manifest, identity: Identity, folder: Path, co
     truth_N, group_N = _numbers(judged, names)
     donor_N = draw_donors(truth_N, config.seed)
     columns = [loaded.labels.index(name) for name in names]
-    views = look(_ask(loaded), judged.crops, donor_N, config.fill, _grey(loaded), config.seed)
+    views = look(model_of(loaded).probabilities, judged.crops, donor_N, config.fill, _grey(loaded), config.seed)
     checks = [
         *_area_checks(views, truth_N, group_N, donor_N if config.fill == "other" else None, columns, names),
         *_alone_checks(train, judged, views.plain[:, columns].argmax(axis=1), names),
@@ -169,11 +170,6 @@ def _numbers(photos: Photos, names: Sequence[str]) -> tuple[Ints, Ints]:
     index = {name: at for at, name in enumerate(names)}
     truth = [index[country] for country in photos.frame["country"]]
     return np.array(truth, np.int64), group_numbers(photos.frame["group"].to_list())
-
-
-def _ask(bundle: Bundle) -> Any:
-    temperature = float(bundle.info.get("temperature", 1.0))
-    return lambda crops_BHWC: probabilities(bundle, crops_BHWC, temperature)
 
 
 def _grey(bundle: Bundle) -> Pixels:

@@ -19,7 +19,9 @@ from whichland.evaluation.source_probe import HEADER, TREES, fact_columns
 from whichland.images.decode import ImageError, decode, read_bytes
 from whichland.images.encode import encode_jpeg
 from whichland.images.file_facts import FileFacts, file_facts
+from whichland.images.photo import open_photo
 from whichland.images.preprocess import Pixels, Preprocess
+from whichland.model.views import cut_views
 from whichland.progress import track
 
 Floats = NDArray[np.float64]
@@ -72,7 +74,7 @@ def read_photos(rows: pl.DataFrame, preprocess: Preprocess, *, crops: bool) -> P
         box = preprocess.crop_box(*pixels.shape[:2])
         small = Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX, box=box)
         # The model decodes a large JPEG reduced; the audit must see what it sees.
-        seen = preprocess.crop(decode(data, short_side=preprocess.short_side)) if crops else None
+        seen = cut_views(open_photo(data), preprocess, views="one").crops[0] if crops else None
         return seen, np.asarray(small), facts, len(encode_jpeg(pixels, ANEW))
 
     with ThreadPoolExecutor(THREADS, thread_name_prefix="decode") as pool:

@@ -18,10 +18,10 @@ from whichland.bootstrap import group_numbers
 from whichland.curate.certificate import difference
 from whichland.errors import UserError
 from whichland.evaluation.metrics import Ints, Outcomes
-from whichland.images.decode import ImageError
 from whichland.manifest import CREDIT, Manifest
 from whichland.model.bundle import Bundle, json_text, read_json
-from whichland.model.predict import best_device, predict
+from whichland.model.engines import best_device
+from whichland.model.model import model_of
 from whichland.model.views import combined
 from whichland.whole_file import whole_file
 
@@ -79,7 +79,8 @@ class Predictions:
         names = self.frame.select(pl.coalesce("panorama", "image_id")).to_series().to_list()
         panorama_N = group_numbers(names)
         _, first_P = np.unique(panorama_N, return_index=True)
-        probs_PK = combined(self.probabilities, panorama_N)
+        order_N, ends_P = np.argsort(panorama_N, kind="stable"), np.cumsum(np.bincount(panorama_N))
+        probs_PK = np.stack([combined(of) for of in np.split(self.probabilities[order_N], ends_P[:-1])])
         return replace(self, frame=self.frame[first_P], probabilities=probs_PK, per="panorama", views=self.frame.height)
 
 
@@ -143,13 +144,13 @@ Answers = tuple[dict[str, NDArray[np.float32]], dict[str, str]]  # probabilities
 
 def _ask(bundle: Bundle, known: pl.DataFrame) -> Answers:
     bundle.model.to(best_device())
-    results = predict(bundle, known["uri"].to_list(), progress=True)
+    answers = model_of(bundle).predict(known["uri"], progress=True)
     probabilities, errors = {}, {}
-    for image, (_, result) in zip(known["image_id"], results, strict=True):
-        if isinstance(result, ImageError):
-            errors[image] = str(result)
+    for image, answer in zip(known["image_id"], answers, strict=True):
+        if answer.error is not None:
+            errors[image] = str(answer.error)
         else:
-            probabilities[image] = result
+            probabilities[image] = answer.probabilities
     return probabilities, errors
 
 

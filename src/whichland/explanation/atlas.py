@@ -20,11 +20,13 @@ from whichland.explanation.atlas_find import Patch, Photo, candidates, clusters,
 from whichland.explanation.atlas_verify import Pool, Shift, holm, shift
 from whichland.explanation.patches import Score, log_odds
 from whichland.geo.countries import country_name, find_country
-from whichland.images.decode import ImageError, load
+from whichland.images.photo import open_photo
 from whichland.images.preprocess import Pixels
 from whichland.manifest import Manifest, credit
 from whichland.model.bundle import Bundle
-from whichland.model.predict import best_device, predict
+from whichland.model.engines import best_device
+from whichland.model.model import model_of
+from whichland.model.views import cut_views
 from whichland.progress import track
 
 
@@ -120,13 +122,13 @@ def _judged(bundle: Bundle, rows: pl.DataFrame) -> list[Photo]:
     table = rows.with_columns(empty).select(columns)
     groups: dict[object, int] = {}
     found = []
-    for row, (uri, answer) in zip(
-        table.iter_rows(named=True), predict(bundle, table["uri"].to_list(), progress=True), strict=True
-    ):
-        if isinstance(answer, ImageError):
+    answers = model_of(bundle).predict(table["uri"], progress=True)
+    for row, answer in zip(table.iter_rows(named=True), answers, strict=True):
+        if answer.error is not None:
             continue
+        uri = row["uri"]
         group = groups.setdefault(uri if row["group"] is None else (row["group"],), len(groups))
-        right = bundle.labels[int(answer.argmax())] == row["country"]
+        right = answer.country == row["country"]
         found.append(Photo(uri=uri, country=row["country"], group=group, right=right, credit=credit(row)))
     if len({photo.country for photo in found}) < 2:
         raise UserError("the photos of fewer than two countries can be read; an atlas needs two")
@@ -157,8 +159,7 @@ def _pool(bundle: Bundle, photos: Sequence[Photo], most: int, random: np.random.
 
 
 def _crop(bundle: Bundle, photo: Photo) -> Pixels:
-    prepare = bundle.preprocess
-    return prepare.crop(load(photo.uri, short_side=prepare.short_side))
+    return cut_views(open_photo(photo.uri), bundle.preprocess, views="one").crops[0]
 
 
 def _chapter(

@@ -39,8 +39,18 @@ def _after_fork() -> None:
     _blocks, _archives = _Blocks(), _Archives()
 
 
+def is_address(uri: str) -> bool:
+    """Whether an image is to be fetched from the web, see `images.fetch`."""
+    return uri[:8].lower().startswith(("http://", "https://"))
+
+
 class ImageError(UserError):
     """An image that cannot be read: one line saying why and, where there is one, the remedy."""
+
+
+def named(error: ImageError, uri: str) -> ImageError:
+    """The same error with the image's name in front, where it is not there yet."""
+    return error if str(error).startswith(uri) else ImageError(f"{uri}: {error}")
 
 
 def read_bytes(uri: str) -> bytes:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from whichland.images.containers import MAX_BYTES
+from whichland.images.containers import MAX_BYTES, named
 from whichland.images.containers import ImageError as ImageError
 from whichland.images.containers import read_bytes as read_bytes
 from whichland.images.formats import why_not_a_photo
@@ -193,12 +193,20 @@ def _decode_with_pillow(data: bytes, short_side: int | None) -> Pixels:
             scale = _jpeg_scale(min(image.size), short_side)
             image.draft("RGB", (image.width // scale, image.height // scale))  # a no-op for all but JPEG
         image.load()
-        # A TIFF is turned by `load` itself, and has no orientation left afterwards.
+    except _PILLOW_ERRORS as error:
+        raise ImageError(f"broken {image.format} ({_reason(error)})") from None
+    return pixels_of(image)  # a TIFF is turned by `load` itself, and has no orientation left afterwards
+
+
+def pixels_of(image: Image.Image) -> Pixels:
+    """The pixels of a Pillow image as `decode` gives those of a file: upright, RGB, 8 bit. Raises ImageError."""
+    _check_pixels(*image.size, MAX_PIXELS)
+    try:
         return upright(_to_rgb(image), _pillow_orientation(image))
     except ImageError:
         raise
     except _PILLOW_ERRORS as error:
-        raise ImageError(f"broken {image.format} ({_reason(error)})") from None
+        raise ImageError(f"broken {image.format or 'image'} ({_reason(error)})") from None
 
 
 def _pillow_orientation(image: Image.Image) -> int:
@@ -245,5 +253,4 @@ def load(uri: str, *, short_side: int | None = None) -> Pixels:
     try:
         return decode(read_bytes(uri), short_side=short_side)
     except ImageError as error:
-        text = str(error)
-        raise ImageError(text if text.startswith(uri) else f"{uri}: {text}") from None
+        raise named(error, uri) from None

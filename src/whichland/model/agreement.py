@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.model.runner import Logits, softmax
+from whichland.model.engines import Logits
+from whichland.model.model import softmax
 
 Z = 1.959963984540054  # of a normal distribution, for 95 %
 

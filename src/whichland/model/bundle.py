@@ -35,6 +35,7 @@ class Bundle:
     labels: tuple[str, ...]  # ISO 3166-1 alpha-2, in the order of the logits
     preprocess: Preprocess
     info: dict[str, Any]  # whichland.json
+    arch: str = ""  # as timm names it
 
 
 def save(
@@ -102,7 +103,8 @@ def load(folder: str | Path) -> Bundle:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UserError(f"{folder}/model.safetensors: {str(error).splitlines()[0]}; train or copy it anew") from None
-    return Bundle(folder=folder, model=model.eval(), labels=labels, preprocess=preprocess, info=info)
+    arch = str(config["architecture"])
+    return Bundle(folder=folder, arch=arch, model=model.eval(), labels=labels, preprocess=preprocess, info=info)
 
 
 def read_settings(folder: Path) -> tuple[dict[str, Any], dict[str, Any], tuple[str, ...], Preprocess]:

@@ -16,17 +16,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.errors import UserError
 from whichland.whole_file import whole_file
-
-if TYPE_CHECKING:
-    from whichland.model.bundle import Bundle
-    from whichland.model.runner import Runner
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -83,30 +78,6 @@ def calibration_of(info: Mapping[str, Any]) -> Calibration | None:
         sets={float(level): threshold for level, threshold in kept["sets"].items()},
         abstain={float(share): Abstention(**abstention) for share, abstention in kept["abstain"].items()},
     )
-
-
-def sets(bundle: "Bundle | Runner", probs_K: NDArray[np.floating[Any]], level: float = 0.9) -> tuple[str, ...]:
-    """The countries of which one is the photo's with probability `level`, likeliest first.
-
-    The probability is an average over photos like those of validation, not a promise for each country. Raises
-    UserError when the bundle has no calibration, or none for that level.
-    """
-    within_K = require_level(bundle, level).set_of(probs_K[None], level)[0]
-    return tuple(bundle.labels[at] for at in (-probs_K).argsort(kind="stable") if within_K[at])
-
-
-def require_level(bundle: "Bundle | Runner", level: float) -> Calibration:
-    """The bundle's calibration. Raises UserError when it has none, or no sets of that level."""
-    calibration = calibration_of(bundle.info)
-    if calibration is None:
-        raise UserError(f"{bundle.folder} is not calibrated; run `whichland calibrate {bundle.folder} MANIFEST`")
-    if level not in calibration.sets:
-        known = ", ".join(f"{share * 100:g}" for share in calibration.sets)
-        raise UserError(
-            f"{bundle.folder} keeps sets of {known} %, not {level * 100:g} %;"
-            " `whichland calibrate --levels` fits others"
-        )
-    return calibration
 
 
 def fit(

@@ -19,12 +19,14 @@ from whichland.errors import UserError
 from whichland.manifest import Manifest
 from whichland.model.agreement import Agreement, agreement
 from whichland.model.bundle import Bundle, load, read_settings
-from whichland.model.export_photos import Run, answers_of, crops_of, photos_of
+from whichland.model.engines import FLOAT_FILE, INT8_FILE, Run, torch_network
+from whichland.model.export_photos import answers_of, crops_of, photos_of
 from whichland.model.export_record import facts_of, keep_record, read_record, sha256, up_to_date
 from whichland.model.gallery import FILE as GALLERY_FILE
 from whichland.model.gallery import Shown, fits, photos_to_show, write_gallery
+from whichland.model.model import Model
+from whichland.model.model import load as open_model
 from whichland.model.onnx_engine import run_of
-from whichland.model.runner import FLOAT_FILE, INT8_FILE, Runner, open_bundle, torch_runner
 from whichland.whole_file import whole_file
 
 PARITY = 1e-3  # of the largest logit: what fp32 sums in another order may differ by
@@ -100,19 +102,19 @@ def export(folder: str | Path, manifest: Manifest | None = None, config: ExportC
         record = _export_float(load(folder), facts)
         written.append(FLOAT_FILE)
     if shown is not None:
-        made = write_gallery(open_bundle(folder, engine="onnx"), shown)
+        made = write_gallery(open_model(folder, engine="onnx"), shown)
         record["files"][GALLERY_FILE] = made | {"gallery": config.gallery}
         keep_record(folder, record)
         written.append(GALLERY_FILE)
     if manifest is not None and (config.int8 or config.openvino):
-        runner = open_bundle(folder, engine="onnx")
-        photos = photos_of(manifest, "val", runner.labels, config.judge_on)
+        model = open_model(folder, engine="onnx")
+        photos = photos_of(manifest, "val", model.labels, config.judge_on)
         if config.openvino:
-            record["openvino"] = _try_bf16(runner, photos, config)
+            record["openvino"] = _try_bf16(model, photos, config)
             keep_record(folder, record)
         if config.int8 and not up_to_date(folder, INT8_FILE, record, facts):
-            fitted_on = photos_of(manifest, "train", runner.labels, config.fit_on)
-            record["files"][INT8_FILE] = _try_int8(runner, fitted_on, photos, config)
+            fitted_on = photos_of(manifest, "train", model.labels, config.fit_on)
+            record["files"][INT8_FILE] = _try_int8(model, fitted_on, photos, config)
             keep_record(folder, record)
             written.append(INT8_FILE)
     return Exported(bundle=folder, written=tuple(written), record=record)
@@ -127,7 +129,7 @@ def _export_float(bundle: Bundle, facts: dict[str, str]) -> dict[str, Any]:
     graph = graph_of(bundle.model, bundle.preprocess, facts)
     random = np.random.default_rng(0)
     crops = random.integers(0, 256, (TRIED, *bundle.preprocess.size, 3), dtype=np.uint8)
-    wanted_BK = torch_runner(bundle).run(crops)
+    wanted_BK = torch_network(bundle)(crops)
     largest = float(np.abs(wanted_BK).max())
     with whole_file(path) as partial:
         partial.write_bytes(graph.SerializeToString())
@@ -149,37 +151,37 @@ def _export_float(bundle: Bundle, facts: dict[str, str]) -> dict[str, Any]:
     return record
 
 
-def _agreement(runner: Runner, photos: pl.DataFrame, run: Run) -> Agreement:
-    """How far another way of running the network agrees with the runner's on some photos."""
-    networks = {"before": runner.run, "after": run}
-    logits, truth_N = answers_of(photos, runner.preprocess, runner.labels, networks)
-    return agreement(logits["before"], logits["after"], runner.temperature, truth_N)
+def _agreement(model: Model, photos: pl.DataFrame, run: Run) -> Agreement:
+    """How far another way of running the network agrees with the model's on some photos."""
+    networks = {"before": model.run, "after": run}
+    logits, truth_N = answers_of(photos, model.preprocess, model.labels, networks)
+    return agreement(logits["before"], logits["after"], model.temperature, truth_N)
 
 
-def _try_bf16(runner: Runner, photos: pl.DataFrame, config: ExportConfig) -> dict[str, Any]:
+def _try_bf16(model: Model, photos: pl.DataFrame, config: ExportConfig) -> dict[str, Any]:
     """Find out whether OpenVINO may compute in bf16; return its part of the record."""
     from whichland.model.openvino_engine import open_at
 
-    found = _agreement(runner, photos, open_at(runner.folder / FLOAT_FILE, "bf16"))
+    found = _agreement(model, photos, open_at(model.folder / FLOAT_FILE, "bf16"))
     return {"precision": "bf16" if config.good(found) else "f32", "bf16": asdict(found)}
 
 
-def _try_int8(runner: Runner, fitted_on: pl.DataFrame, photos: pl.DataFrame, config: ExportConfig) -> dict[str, Any]:
+def _try_int8(model: Model, fitted_on: pl.DataFrame, photos: pl.DataFrame, config: ExportConfig) -> dict[str, Any]:
     """Write model.int8.onnx if it agrees, and return its part of the record. Raises UserError if it does not."""
     from whichland.model import onnx_int8
 
-    path, tried = runner.folder / INT8_FILE, -(-photos.height // TRIED_OF)
+    path, tried = model.folder / INT8_FILE, -(-photos.height // TRIED_OF)
     quantised = onnx_int8.quantise(
-        runner.folder / FLOAT_FILE,
-        crops_of(fitted_on, runner.preprocess),
-        crops_of(photos[:tried], runner.preprocess),
-        runner.temperature,
+        model.folder / FLOAT_FILE,
+        crops_of(fitted_on, model.preprocess),
+        crops_of(photos[:tried], model.preprocess),
+        model.temperature,
         config.promising,
-        facts_of(runner.folder),
+        facts_of(model.folder),
     )
     with whole_file(path) as partial:
         partial.write_bytes(quantised.graph.SerializeToString())
-        found = _agreement(runner, photos[tried:], run_of(partial))
+        found = _agreement(model, photos[tried:], run_of(partial))
         if not config.good(found):
             raise UserError(
                 f"no int8: {found}; asked for are {config.same:.0%} at the low end and at most "

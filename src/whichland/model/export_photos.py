@@ -1,6 +1,6 @@
 """The photos that an export is fitted on and judged on, and the logits of several networks for them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -11,9 +11,8 @@ from whichland.images.decode import ImageError
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.manifest import Manifest
 from whichland.model.batches import decoded_ahead
+from whichland.model.engines import Run
 from whichland.progress import Progress
-
-Run = Callable[[Pixels], NDArray[np.float32]]
 
 BATCH = 16
 MOST_BYTES = 256_000_000  # of crops that are held at once

@@ -13,8 +13,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from whichland.model.backbone import check_known
+from whichland.model.engines import best_device
 from whichland.model.input_size import Size, meta_model, own_size
-from whichland.model.predict import best_device
 
 Tier = Literal["tiny", "small", "base"]
 

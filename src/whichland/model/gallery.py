@@ -25,19 +25,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from whichland.errors import UserError
-from whichland.images.containers import read_bytes
-from whichland.images.decode import ImageError, image_size
+from whichland.images.containers import ImageError
 from whichland.images.encode import encode_jpeg, shrink
-from whichland.images.preprocess import Pixels, Preprocess
+from whichland.images.photo import open_photo
+from whichland.images.preprocess import Preprocess
 from whichland.manifest import CREDIT, Manifest, credit
+from whichland.model.answer import Probabilities
 from whichland.model.batches import made_ahead
 from whichland.model.bundle import read_settings
 from whichland.model.calibration import NOTHING
 from whichland.model.export_photos import BATCH, rows_of
 from whichland.model.export_record import read_record, sha256
+from whichland.model.model import Model
 from whichland.model.onnx_engine import metadata_of
-from whichland.model.runner import Probabilities, Runner
-from whichland.model.views import crops_of, probabilities_of
+from whichland.model.views import PhotoViews, cut_views
 from whichland.progress import Progress
 from whichland.whole_file import whole_file
 
@@ -190,26 +191,27 @@ def _counted(licenses: pl.Series) -> str:
     return ", ".join(f"{name} ({count:,})" for name, count in counts.iter_rows())
 
 
-def write_gallery(runner: Runner, photos: pl.DataFrame) -> dict[str, Any]:
+def write_gallery(model: Model, photos: pl.DataFrame) -> dict[str, Any]:
     """Look at the photos as the service does and write gallery.parquet; return its part of the export's record.
 
     Photos that cannot be read are left out. Raises UserError when none can, or when the file would be too large.
     """
-    path, rows, seen = runner.folder / FILE, photos.iter_rows(named=True), partial(_seen, runner.preprocess)
+    path, rows, seen = model.folder / FILE, photos.iter_rows(named=True), partial(_seen, model.preprocess)
     kept: list[dict[str, Any]] = []
     with Progress("looking at the gallery's photos", photos.height) as progress:
         for names, found in made_ahead(photos["uri"].to_list(), seen, BATCH):
             pairs = [(row, one) for one, row in zip(found, rows, strict=False) if not isinstance(one, ImageError)]
-            probs_PK = probabilities_of(runner, [crops for _, (crops, _) in pairs], BATCH)
-            for (row, (_, thumbnail)), probs_K in zip(pairs, centred(probs_PK), strict=True):
+            answers = model.answers([row["uri"] for row, _ in pairs], [views for _, (views, _) in pairs], BATCH)
+            for (row, (_, thumbnail)), answer in zip(pairs, answers, strict=True):
                 shown = {"country": row["country"], "license": row["license"], "credit": credit(row) or None}
+                (probs_K,) = centred(answer.probabilities[None])
                 kept.append(shown | {"probabilities": probs_K, "thumbnail": thumbnail, "drive": row["drive"]})
             progress.advance(len(names))
     if not kept:
         raise UserError(f"none of the {photos.height:,} photos for the gallery can be read")
-    frame = pl.DataFrame(kept, schema=_schema(len(runner.labels)))
+    frame = pl.DataFrame(kept, schema=_schema(len(model.labels)))
     with whole_file(path) as written:
-        frame.write_parquet(written, metadata={MADE_FROM_KEY: _made_from(runner.folder)})
+        frame.write_parquet(written, metadata={MADE_FROM_KEY: _made_from(model.folder)})
         size = written.stat().st_size
         if size > MOST_BYTES:
             raise UserError(
@@ -224,17 +226,16 @@ def write_gallery(runner: Runner, photos: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _seen(preprocess: Preprocess, uri: str) -> tuple[list[Pixels], bytes] | ImageError:
+def _seen(preprocess: Preprocess, uri: str) -> tuple[PhotoViews, bytes] | ImageError:
     """What the model sees of a photo, and a thumbnail of that: of its middle view where it has several."""
     try:
-        data = read_bytes(uri)
-        crops = crops_of(data, preprocess)
-        crop = crops[len(crops) // 2]
-        height, width = crop.shape[:2]
-        if preprocess.crop_mode == "squash":
-            width, height = image_size(data)
+        views = cut_views(open_photo(uri), preprocess)
     except ImageError as error:
         return error
+    crop = views.crops[len(views.crops) // 2]
+    height, width = crop.shape[:2]
+    if preprocess.crop_mode == "squash":
+        width, height = views.width, views.height
     scale = min(min(SHORT, *crop.shape[:2]) / min(width, height), LONG / max(width, height))
     size = max(1, round(scale * width)), max(1, round(scale * height))
-    return crops, encode_jpeg(shrink(crop, (0, 0, crop.shape[1], crop.shape[0]), size), QUALITY)
+    return views, encode_jpeg(shrink(crop, (0, 0, crop.shape[1], crop.shape[0]), size), QUALITY)

@@ -33,8 +33,8 @@ from whichland.images.decode import ImageError, load
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.manifest import Manifest
 from whichland.model import backbone
+from whichland.model.engines import best_device
 from whichland.model.head import classifier_name
-from whichland.model.predict import best_device
 from whichland.progress import Progress
 
 CLASSES = 1000

@@ -10,103 +10,129 @@ that does to how far probabilities can be trusted.
 
 import math
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whichland.curate.views import all_round
-from whichland.images.decode import decode, image_size
 from whichland.images.panorama import native_width, sphere_views, strip_pieces
+from whichland.images.photo import OpenPhoto
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.calibration import NOTHING, log_softmax
 
-if TYPE_CHECKING:
-    from whichland.model.runner import Runner
-
-Views = Literal["auto", "one"]
+HowMany = Literal["auto", "one"]
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 WIDE = 2.0  # times the shape of what the model sees
-MOST_VIEWS = 12  # of one photo: a scroll of a hundred squares is not looked at square by square
+MOST_VIEWS = 12  # of one photo, however wide it is
 FOV = 90.0  # degrees across a view of a sphere
 SHAPE = 0.01  # how far from twice as wide as high a sphere may be
 
-_HEAD = 1 << 18  # where a file's XMP stands, bytes
 _GPANO = re.compile(rb"GPano:(\w+)\s*(?:=\s*[\"']|>)\s*([\w.+-]+)")
 
 
-def crops_of(data: bytes, preprocess: Preprocess, *, views: Views = "auto", panorama: bool = False) -> list[Pixels]:
-    """Decode a photo to what the model is to see of it: crops of `preprocess.size`, uint8, one a view.
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One part of a photo that the model saw, and where it lies."""
+
+    box: Box  # in the upright photo, as fractions of its width and height; of a view of a sphere what it covers
+    # about, and where it reaches across the sphere's seam, right is above 1: it continues at the photo's left edge
+    heading: float | None = None  # of a view of a sphere: degrees right of the photo's middle
+    fov: float | None = None  # degrees across
+    rows: tuple[float, float] = (0.0, 1.0)  # the part of the sphere's height that the photo shows, from the top
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoViews:
+    """A photo as the model is to see it."""
+
+    width: int  # of the photo, upright, in pixels
+    height: int
+    views: tuple[View, ...]
+    crops: tuple[Pixels, ...]  # one a view, of `Preprocess.size`
+
+
+def cut_views(
+    photo: OpenPhoto, preprocess: Preprocess, *, views: HowMany = "auto", panorama: bool = False
+) -> PhotoViews:
+    """Decode a photo and cut what the model is to see of it. Raises ImageError.
 
     With `views` "one", a wide photo and a sphere are a photo like any other, of which the middle is seen.
     `panorama` takes every photo that is twice as wide as high for a whole sphere, also where its file does not
-    say so. Raises ImageError.
+    say so.
     """
-    if views == "auto":
-        rows = _sphere_rows(data, panorama)
-        if rows is not None:
-            return _views_of_sphere(data, preprocess, rows)
-    pixels = decode(data, short_side=preprocess.short_side)
+    width, height = photo.size
+    rows = _sphere_rows(photo, panorama) if views == "auto" else None
+    if rows is not None:
+        found = _views_of_sphere(photo, preprocess, rows)
+    else:
+        found = _views_of_plane(photo.decode(preprocess.short_side), preprocess, several=views == "auto")
+    return PhotoViews(width=width, height=height, views=found[0], crops=found[1])
+
+
+Cut = tuple[tuple[View, ...], tuple[Pixels, ...]]
+
+
+def _views_of_plane(pixels: Pixels, preprocess: Preprocess, *, several: bool) -> Cut:
+    """The middle of a photo, or the pieces of a wide one."""
     height, width = pixels.shape[:2]
-    if views == "one" or preprocess.crop_mode == "squash":  # a squashed photo is seen whole
-        return [preprocess.crop(pixels)]
     shape = preprocess.size[1] / preprocess.size[0]
-    if width <= WIDE * shape * height:
-        return [preprocess.crop(pixels)]
+    squashed = preprocess.crop_mode == "squash"  # such a photo is seen whole
+    if squashed or not several or width <= WIDE * shape * height:
+        return (View(box=_part(preprocess.crop_box(height, width), 0, 0, width, height)),), (preprocess.crop(pixels),)
     pieces = strip_pieces(width, height, 1, shape)
     some = np.linspace(0, len(pieces) - 1, min(len(pieces), MOST_VIEWS)).round().astype(int)
-    return [preprocess.crop(np.ascontiguousarray(pieces[at].cut(pixels))) for at in some]
+    chosen = [pieces[at] for at in some]
+    boxes = [_part(preprocess.crop_box(p.height, p.width), p.left, p.top, width, height) for p in chosen]
+    crops = tuple(preprocess.crop(np.ascontiguousarray(piece.cut(pixels))) for piece in chosen)
+    return tuple(View(box=box) for box in boxes), crops
 
 
-def combined(probs_NK: NDArray[np.floating[Any]], photo_N: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
-    """One answer a photo: the mean of the logarithms of its views' probabilities, scaled to probabilities again.
+def _part(box: Box, left: int, top: int, width: int, height: int) -> Box:
+    """A box in the pixels of a piece that begins at (left, top), as fractions of the photo."""
+    return (left + box[0]) / width, (top + box[1]) / height, (left + box[2]) / width, (top + box[3]) / height
 
-    `photo_N` numbers each view's photo, every number from 0 to P - 1 at least once; P×K comes out. A photo seen in
-    a single view keeps its probabilities as they are, to the last bit.
+
+def combined(probs_NK: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """One answer from the probabilities of N views: the mean of their logarithms, scaled to probabilities again.
+
+    K come out. A single view's probabilities stay as they are, to the last bit.
     """
-    count = int(photo_N.max()) + 1
-    sum_PK = np.zeros((count, probs_NK.shape[1]))
-    np.add.at(sum_PK, photo_N, np.log(np.maximum(probs_NK.astype(np.float64), NOTHING)))
-    views_P = np.bincount(photo_N, minlength=count)
-    probs_PK: NDArray[np.float32] = np.exp(log_softmax(sum_PK / views_P[:, None])).astype(np.float32)
-    single_N = views_P[photo_N] == 1
-    probs_PK[photo_N[single_N]] = probs_NK[single_N]
-    return probs_PK
+    if len(probs_NK) == 1:
+        alone: NDArray[np.float32] = probs_NK[0].astype(np.float32, copy=False)
+        return alone
+    sum_K = np.zeros(probs_NK.shape[1])
+    for probs_K in probs_NK:
+        sum_K += np.log(np.maximum(probs_K.astype(np.float64), NOTHING))
+    together: NDArray[np.float32] = np.exp(log_softmax(sum_K[None] / len(probs_NK))).astype(np.float32)[0]
+    return together
 
 
-def probabilities_of(runner: "Runner", photos: Sequence[Sequence[Pixels]], most: int) -> NDArray[np.float32]:
-    """Probabilities of photos from the crops of their views, P×K; at most `most` crops at once."""
-    crops = [crop for own in photos for crop in own]
-    if not crops:
-        return np.zeros((0, len(runner.labels)), np.float32)
-    parts = [runner.probabilities(np.stack(crops[at : at + most])) for at in range(0, len(crops), most)]
-    return combined(np.concatenate(parts), np.repeat(np.arange(len(photos)), [len(own) for own in photos]))
-
-
-def _sphere_rows(data: bytes, panorama: bool) -> tuple[float, float] | None:
+def _sphere_rows(photo: OpenPhoto, panorama: bool) -> tuple[float, float] | None:
     """Which part of a sphere's height the photo shows, as shares from the top; None when it is no sphere.
 
     Cameras leave out the rows at the poles that they did not see. What does not go all the way round is no sphere.
     """
-    stated = dict(_GPANO.findall(data, 0, _HEAD)) if data.find(b"GPano:", 0, _HEAD) >= 0 else {}
+    stated = dict(_GPANO.findall(photo.xmp)) if b"GPano:" in photo.xmp else {}
     if stated.get(b"ProjectionType", b"").lower() == b"equirectangular":
-        rows = _stated_rows(data, stated)
+        rows = _stated_rows(photo, stated)
         if rows is not None:
             return rows
     if panorama:
-        width, height = image_size(data)
+        width, height = photo.size
         return (0.0, 1.0) if math.isclose(width, 2 * height, rel_tol=SHAPE) else None
     return None
 
 
-def _stated_rows(data: bytes, stated: dict[bytes, bytes]) -> tuple[float, float] | None:
+def _stated_rows(photo: OpenPhoto, stated: dict[bytes, bytes]) -> tuple[float, float] | None:
     """The same from what Photo Sphere XMP states of the whole sphere and of the part that is there."""
     names = (b"FullPanoWidthPixels", b"FullPanoHeightPixels", b"CroppedAreaImageWidthPixels",
              b"CroppedAreaImageHeightPixels")  # fmt: skip
     width, height, shown_width, shown_height = (_number(stated, name) for name in names)
     if not (width and height and shown_width and shown_height):
-        width, height = shown_width, shown_height = image_size(data)
+        width, height = shown_width, shown_height = photo.size
     top = _number(stated, b"CroppedAreaTopPixels")
     round_it = math.isclose(width, shown_width, rel_tol=SHAPE)
     if not round_it or not math.isclose(width, 2 * height, rel_tol=SHAPE) or top + shown_height > 1.01 * height:
@@ -120,16 +146,28 @@ def _number(stated: dict[bytes, bytes], name: bytes) -> float:
     return float(text) if re.fullmatch(rb"\d{1,6}", text) else 0.0
 
 
-def _views_of_sphere(data: bytes, preprocess: Preprocess, rows: tuple[float, float]) -> list[Pixels]:
+def _views_of_sphere(photo: OpenPhoto, preprocess: Preprocess, rows: tuple[float, float]) -> Cut:
     wanted = [side / preprocess.crop_pct for side in preprocess.size[::-1]]  # width, height of a view
     needed = wanted[0] * math.pi / math.tan(math.radians(FOV) / 2)  # the sphere's width for that, see native_width
     # computed at twice that size, see sphere_views; the rows that are there are what can be decoded smaller
-    pixels = decode(data, short_side=math.ceil(needed * (rows[1] - rows[0])))
+    pixels = photo.decode(math.ceil(needed * (rows[1] - rows[0])))
     pixels = _whole(pixels, rows)
     scale = min(1.0, native_width(pixels.shape[1], FOV) / wanted[0])
     size = max(1, round(wanted[0] * scale)), max(1, round(wanted[1] * scale))
-    views = sphere_views(pixels, all_round(FOV), fov=FOV, pitch=0.0, size=size)
-    return [preprocess.crop(view) for view in views]
+    directions = all_round(FOV)
+    crops = tuple(map(preprocess.crop, sphere_views(pixels, directions, fov=FOV, pitch=0.0, size=size)))
+    left, top, right, bottom = preprocess.crop_box(size[1], size[0])
+    across = math.tan(math.radians(FOV) / 2) / size[0]  # at a distance of 1, of one pixel
+    fov, high = (2 * math.degrees(math.atan(across * side)) for side in (right - left, bottom - top))
+    return tuple(_view_of_sphere(direction, fov, high, rows) for direction in directions), crops
+
+
+def _view_of_sphere(heading: float, fov: float, high: float, rows: tuple[float, float]) -> View:
+    """A view of a sphere, `fov` degrees wide and `high` degrees high, and what of the photo it covers."""
+    left = (0.5 + (heading - fov / 2) / 360) % 1
+    top, bottom = ((0.5 + side * high / 360 - rows[0]) / (rows[1] - rows[0]) for side in (-1, 1))
+    box = (left, max(0.0, top), left + fov / 360, min(1.0, bottom))
+    return View(box=box, heading=heading, fov=fov, rows=rows)
 
 
 def _whole(pixels: Pixels, rows: tuple[float, float]) -> Pixels:

@@ -11,7 +11,7 @@ from whichland import __version__
 from whichland.errors import UserError
 from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError
-from whichland.serving.answers import answer
+from whichland.serving.answers import answer_json
 from whichland.serving.heat import methods
 from whichland.serving.limits import Refused
 from whichland.serving.metrics import CONTENT_TYPE_LATEST
@@ -45,20 +45,21 @@ def form(required: str, properties: dict[str, Any]) -> dict[str, Any]:
 def router(service: Service) -> APIRouter:
     """The routes over one service."""
     routes = APIRouter()
-    settings, labels = service.settings, service.runner.labels
+    calibration = service.model.knowledge.calibration
+    settings, labels = service.settings, service.model.labels
     code = {"type": "string", "enum": sorted(labels)}
 
     @routes.get("/api/info", response_model=Info, responses=errors(401), summary="What is served")
     async def info() -> dict[str, Any]:
         return {
             "version": __version__,
-            "name": service.name,
+            "name": service.model.name,
             "labels": [{"code": label, "name": country_name(label)} for label in labels],
-            "engine": service.runner.engine,
+            "engine": service.model.engine,
             "torch": service.bundle is not None,
             "methods": methods(service.bundle),
-            "calibrated": service.calibration is not None,
-            "sets": [share * 100 for share in service.calibration.sets] if service.calibration else [],
+            "calibrated": calibration is not None,
+            "sets": [share * 100 for share in calibration.sets] if calibration else [],
             "limits": {name: getattr(settings, name) for name in ("files", "bytes", "pixels", "seconds")},
             "report": service.report is not None,
             "atlas": service.atlas is not None,
@@ -159,13 +160,13 @@ async def _judge(service: Service, upload: Upload, top: int, nearest: int) -> di
     """The answer for one photo, or its error."""
     started = perf_counter()
     try:
-        seen = await service.look(upload.data)
+        answer = await service.answer(upload.data)
     except ImageError as error:
         service.metrics.photos.labels("unreadable").inc()
         return {"name": upload.name, "error": str(error)}
     service.metrics.photos.labels("judged").inc()
     passed = 1000 * (perf_counter() - started)
-    return answer(service, upload.name, seen, top=top, nearest=nearest, milliseconds=passed)
+    return answer_json(service, upload.name, answer, top=top, nearest=nearest, milliseconds=passed)
 
 
 def _whole_number(sent: Form, name: str, default: int, *, least: int = 1, most: int = 999_999) -> int:

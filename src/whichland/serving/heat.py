@@ -12,7 +12,7 @@ from whichland.errors import UserError
 from whichland.explanation.occlusion import occlusion
 from whichland.explanation.overlay import Map, heat_colours
 from whichland.images.preprocess import Pixels
-from whichland.model.runner import Runner
+from whichland.model.model import Model
 
 if TYPE_CHECKING:
     from whichland.model.bundle import Bundle
@@ -57,7 +57,7 @@ def methods(bundle: "Bundle | None") -> tuple[str, ...]:
 
 
 def explain_crop(
-    runner: Runner,
+    runner: Model,
     bundle: "Bundle | None",
     crop_HWC: Pixels,
     *,

@@ -17,9 +17,7 @@ from pydantic import BaseModel, Field
 
 from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError
-from whichland.model.pins import PinTable, pin_table, pins
-from whichland.model.places import places_of
-from whichland.serving.answers import guesses
+from whichland.serving.answers import guesses, rounded
 from whichland.serving.api import TOP, errors
 from whichland.serving.limits import Refused
 from whichland.serving.rounds import PHOTOS, open_deck
@@ -96,7 +94,6 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(prefix="/api/play", tags=["play"])
     deal = lru_cache(maxsize=256)(deck.deal)
     encoded = lru_cache(maxsize=CACHED)(deck.photo)
-    table = lru_cache(maxsize=1)(lambda: _pin_table(service))
 
     async def in_thread(work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(service.decoders, work)
@@ -136,20 +133,20 @@ def router(service: Service) -> APIRouter:
     async def guess(seed: Seed, number: Number, pin: PlayerPin) -> dict[str, Any]:
         row, data = await photo_of(seed, number)
         with service.load.seats(1):
-            probs_K = (await service.look(data)).probabilities
-        best = await in_thread(lambda: pins(probs_K[None], table())[0][0])
+            answer = await service.answer(data)
+        best = await in_thread(lambda: answer.pin_or_land)
         truth = deck.truth(row)
-        lat, lon = (round(value, 4) for value in best.tolist())
-        you, model = await in_thread(lambda: (score(pin.lat, pin.lon, truth), score(lat, lon, truth)))
+        own = rounded(best.lat, best.lon)
+        you, model = await in_thread(lambda: (score(pin.lat, pin.lon, truth), score(**own, truth=truth)))
         return {
             "you": {"lat": pin.lat, "lon": pin.lon, **asdict(you)},
-            "model": {"lat": lat, "lon": lon, **asdict(model)},
+            "model": {**own, **asdict(model)},
             "truth": {
                 **asdict(truth),
                 "name": country_name(truth.country),
-                "known": truth.country in service.runner.labels,
+                "known": truth.country in service.model.labels,
             },
-            "guesses": guesses(service, probs_K, TOP),
+            "guesses": guesses(answer, TOP),
         }
 
     @routes.get("/{seed}/{number}/heat", response_model=HeatMap, responses=REFUSED, summary="What the model looked at")
@@ -159,8 +156,3 @@ def router(service: Service) -> APIRouter:
         return {"box": found.box, "png": found.png(), "method": found.method, "evidence": bool(found.map.any())}
 
     return routes
-
-
-def _pin_table(service: Service) -> PinTable:
-    """What pins are worth; on the countries' land where the bundle keeps no places."""
-    return service.pins or pin_table(places_of(service.runner.labels).points)

@@ -133,5 +133,5 @@ LOGGING: dict[str, Any] = {  # lines on stderr; of uvicorn's own only warnings
 def _announce(listener: socket.socket, service: Service | None = None, *, workers: int = 1) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    what = f"{service.name} ({service.runner.engine})" if service else f"{workers} workers"
+    what = f"{service.model.name} ({service.model.engine})" if service else f"{workers} workers"
     print(f"whichland: {what} on http://{shown}:{port}; Ctrl-C stops", file=sys.stderr, flush=True)

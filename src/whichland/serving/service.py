@@ -1,7 +1,7 @@
 """The service without HTTP: a bundle that is open, and what answers need beside it.
 
     service = open_service("runs/demo/run/bundle", ServeConfig())
-    seen = await service.look(photo_bytes)
+    answer = await service.answer(photo_bytes)
 
 It is `app.state.whichland` of the application, and what the routes of the page and the game are given.
 """
@@ -15,18 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from whichland.errors import UserError
-from whichland.images.decode import ImageError, image_size
-from whichland.images.preprocess import Pixels, Preprocess
-from whichland.model.calibration import Calibration, calibration_of
+from whichland.images.containers import ImageError
+from whichland.images.photo import open_photo
+from whichland.model.answer import Answer
 from whichland.model.gallery import Gallery, read_gallery
-from whichland.model.pins import PinTable, pin_table
-from whichland.model.places import Places, read_places
-from whichland.model.runner import Runner, open_bundle
-from whichland.model.views import Views, combined, crops_of
-from whichland.serving.batching import Batcher, Probabilities
+from whichland.model.model import Model
+from whichland.model.model import load as open_model
+from whichland.model.views import PhotoViews, cut_views
+from whichland.serving.batching import Batcher
 from whichland.serving.heat import Heat, explain_crop
 from whichland.serving.limits import Load
 from whichland.serving.metrics import Metrics
@@ -37,23 +35,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """A photo that was looked at."""
-
-    width: int  # of the photo as sent, upright
-    height: int
-    probabilities: Probabilities  # K
-
-
-@dataclass(frozen=True, kw_only=True)
 class Service:
     """An open bundle and all that its answers need; used by any number of requests at once."""
 
-    runner: Runner
+    model: Model
     settings: ServeConfig
-    places: Places | None
-    pins: PinTable | None
-    calibration: Calibration | None
     gallery: Gallery | None
     bundle: "Bundle | None"  # where torch explains
     play: Path | None
@@ -65,48 +51,40 @@ class Service:
     decoders: ThreadPoolExecutor
     explainer: ThreadPoolExecutor  # of one thread, as the torch model is used by one at a time
 
-    @property
-    def name(self) -> str:
-        """What to call the model: the folder of its run, or its own."""
-        folder = self.runner.folder.resolve()
-        return folder.parent.name if folder.name == "bundle" else folder.name
+    async def answer(self, data: bytes) -> Answer:
+        """Answer a photo. Raises ImageError when it cannot be read or has too many pixels."""
+        return await self._answer(data, await self.look(data))
 
-    async def probabilities(self, crop_HWC: Pixels) -> NDArray[np.float32]:
-        """The probability of every label for one crop, K; together with whatever else waits for the model."""
-        return await self.batcher.probabilities(crop_HWC)
+    async def look(self, data: bytes) -> PhotoViews:
+        """Decode a photo, in one of the few threads for that. Raises ImageError as `answer` does."""
+        return await asyncio.get_running_loop().run_in_executor(self.decoders, self._look, data)
 
-    async def look(self, data: bytes) -> Seen:
-        """Decode a photo and judge it. Raises ImageError when it cannot be read or has too many pixels."""
-        (width, height), crops = await self.prepare(data, views=self.settings.views)
-        probs_VK = np.stack(await asyncio.gather(*map(self.probabilities, crops)))
-        (probs_K,) = combined(probs_VK, np.zeros(len(crops), np.intp))
-        return Seen(width=width, height=height, probabilities=probs_K)
+    def _look(self, data: bytes) -> PhotoViews:
+        photo = open_photo(data)
+        width, height = photo.size
+        if width * height > self.settings.pixels:
+            limit = self.settings.pixels / 1e6
+            raise ImageError(f"{width}×{height} pixels are over the limit of {limit:.0f} million")
+        return cut_views(photo, self.model.preprocess, views=self.settings.views)
 
-    async def prepare(self, data: bytes, *, views: Views = "one") -> tuple[tuple[int, int], list[Pixels]]:
-        """The size of a photo (width, height) and what the model sees of it: crops, one a view.
-
-        It is decoded in one of the few threads for that.
-        """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self.decoders, _prepared, data, self.runner.preprocess, self.settings.pixels, views
-        )
+    async def _answer(self, data: bytes, seen: PhotoViews) -> Answer:
+        """The views go through the model together with whatever else waits for it."""
+        probs_VK = np.stack(await asyncio.gather(*map(self.batcher.probabilities, seen.crops)))
+        return self.model.answer(data, seen, probs_VK)
 
     async def explain(
         self, data: bytes, *, country: str | None = None, against: str | None = None, method: str | None = None
     ) -> Heat:
         """Where in a photo the evidence for a country lies, or what speaks for it and against another.
 
-        Of a wide photo or a sphere, which `look` sees in several views, the middle is explained.
-
         Raises ImageError as `look` does, UserError for a country or method that there is not, and Refused when too
         many explanations are under way.
         """
         with self.load.explaining():
-            (width, height), (crop_HWC,) = await self.prepare(data)
+            seen = await self.look(data)
             if country is None:
-                country = self.runner.labels[int((await self.look(data)).probabilities.argmax())]
-            work = partial(explain_crop, self.runner, self.bundle, crop_HWC, size=(width, height))
+                country = (await self._answer(data, seen)).country
+            work = partial(explain_crop, self.model, self.bundle, seen.crops[0], size=(seen.width, seen.height))
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(
                 self.explainer, partial(work, country=country, against=against, method=method)
@@ -123,8 +101,8 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
     """Open a bundle for the service. Raises UserError when it or a file that the settings name cannot be read."""
     settings = settings or ServeConfig()
     folder = Path(bundle)
-    runner = open_bundle(folder, engine=settings.engine, threads=settings.threads)
-    places = read_places(folder, runner.labels)
+    model = open_model(folder, engine=settings.engine, threads=settings.threads)
+    model.knowledge.pins  # noqa: B018  (worked out before the first photo, and damage is reported now)
     load = Load(settings)
     metrics = Metrics(load)
 
@@ -133,11 +111,8 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
         metrics.heard(photos, seconds)
 
     return Service(
-        runner=runner,
+        model=model,
         settings=settings,
-        places=places,
-        pins=pin_table(places.points) if places else None,
-        calibration=calibration_of(runner.info),
         gallery=read_gallery(folder),
         bundle=_torch_bundle(folder, settings),
         play=_there(settings.play, "the manifest to play with"),
@@ -145,7 +120,7 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
         atlas=_there(settings.atlas, "the atlas") or _beside(folder, "atlas/index.html"),
         load=load,
         metrics=metrics,
-        batcher=Batcher(runner.probabilities, batch=settings.batch, heard=heard),
+        batcher=Batcher(model.probabilities, batch=settings.batch, heard=heard),
         decoders=ThreadPoolExecutor(settings.decoders, thread_name_prefix="decode"),
         explainer=ThreadPoolExecutor(1, thread_name_prefix="explain"),
     )
@@ -171,10 +146,3 @@ def _there(path: str | None, what: str) -> Path | None:
 def _beside(folder: Path, name: str) -> Path | None:
     path = folder.resolve().parent / name
     return path if path.is_file() else None
-
-
-def _prepared(data: bytes, preprocess: Preprocess, pixels: int, views: Views) -> tuple[tuple[int, int], list[Pixels]]:
-    width, height = image_size(data)
-    if width * height > pixels:
-        raise ImageError(f"{width}×{height} pixels are over the limit of {pixels / 1e6:.0f} million")
-    return (width, height), crops_of(data, preprocess, views=views)

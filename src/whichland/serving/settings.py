@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from whichland.errors import UserError
+from whichland.model.engines import ENGINE_HELP, EngineChoice
+from whichland.model.views import HowMany
 
 PREFIX = "WHICHLAND_"
 MB = 1_000_000
@@ -20,15 +22,11 @@ class ServeConfig:
         str | None, "what every call must bear; set it as WHICHLAND_TOKEN, for flags can be seen by others"
     ] = None
     workers: Annotated[int, "processes; one that dies is started anew when there are two or more"] = 1
-    engine: Annotated[
-        Literal["auto", "torch", "onnx", "int8", "openvino"], "what runs the network; int8 and openvino only if asked"
-    ] = "auto"
+    engine: Annotated[EngineChoice, ENGINE_HELP] = "auto"
     threads: Annotated[int | None, "cores that one batch is computed on; all when not given"] = None
     decoders: Annotated[int, "threads that decode photos"] = 2
     batch: Annotated[int, "photos the model takes at once, when as many wait"] = 16
-    views: Annotated[
-        Literal["auto", "one"], "wide photos and spheres are seen in several views, or in one like any other"
-    ] = "auto"
+    views: Annotated[HowMany, "wide photos and spheres are seen in several views, or in one like any other"] = "auto"
     explain: Annotated[
         Literal["auto", "gradcam", "occlusion"],
         "heat maps by gradients (needs torch) or by covering parts of the photo; auto: torch where installed",

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from whichland.curate.balance import balance
@@ -22,7 +21,7 @@ from whichland.explanation.verify import Verifier
 from whichland.geo.countries import country_name
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles
-from whichland.model.predict import predict
+from whichland.model.model import model_of
 from whichland.sources.ingest import ingest
 from whichland.training.config import TrainConfig
 from whichland.training.run import train
@@ -84,10 +83,8 @@ def run(folder: Path, *, scenes: int, seed: int, config: TrainConfig, say: Calla
     report = evaluate(bundle, table, explanations=pictures)
     say("5/5  predicting")
     guesses = []
-    for (uri, probs_K), truth in zip(predict(loaded, shown["uri"].to_list()), shown["country"], strict=True):
-        assert isinstance(probs_K, np.ndarray)  # the demo's own scenes are readable
-        best = int(probs_K.argmax())
-        guesses.append((Path(uri).name, truth, loaded.labels[best], float(probs_K[best])))
+    for answer, truth in zip(model_of(loaded).predict(shown["uri"].to_list()), shown["country"], strict=True):
+        guesses.append((Path(str(answer.path)).name, truth, answer.country, answer.probability))
     return Demo(report, shares, overlays, guesses)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from whichland.model import bundle as bundles
-from whichland.model.predict import best_device, probabilities
+from whichland.model.engines import best_device
+from whichland.model.model import model_of
 from whichland.progress import track
 from whichland.whole_file import whole_file
 
@@ -46,14 +47,15 @@ def in_turns(folders: Mapping[str, Path]) -> dict[str, dict[str, float]]:
         bundle.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         height, width = bundle.preprocess.size
         crops = np.random.default_rng(0).integers(0, 256, (BATCH, height, width, 3), dtype=np.uint8)
-        probabilities(bundle, crops)  # the first call lays out memory
-        loaded[name] = (bundle, crops)
+        probabilities = model_of(bundle).probabilities
+        probabilities(crops)  # the first call lays out memory
+        loaded[name] = (probabilities, crops)
     rates: dict[str, list[float]] = {name: [] for name in loaded}
     for _ in track(range(TURNS), description="inference speed, in turns"):
-        for name, (bundle, crops) in loaded.items():
+        for name, (probabilities, crops) in loaded.items():
             begun, done = time.perf_counter(), 0
             while (spent := time.perf_counter() - begun) < TURN_S or not done:
-                probabilities(bundle, crops)
+                probabilities(crops)
                 done += BATCH
             rates[name].append(done / spent)
     return {

@@ -10,10 +10,9 @@ import pytest
 
 from curated import photo
 from misbehaving_host import Host, misbehaving_host
-from whichland.bulk import fetch
-from whichland.bulk.config import PredictConfig
-from whichland.bulk.fetch import Fetcher, is_public
+from whichland.images import fetch
 from whichland.images.decode import ImageError, decode
+from whichland.images.fetch import Fetcher, is_public
 
 SECONDS = 0.5
 
@@ -32,7 +31,7 @@ def host() -> Iterator[Host]:
 
 @pytest.fixture
 def fetcher() -> Iterator[Fetcher]:
-    made = Fetcher(PredictConfig(allow_local=True, fetch_seconds=SECONDS, fetch_bytes=1_000_000))
+    made = Fetcher(allow_local=True, seconds=SECONDS, most_bytes=1_000_000)
     yield made
     made.close()
 
@@ -79,7 +78,7 @@ def test_what_is_no_photo_is_for_the_decoder_to_tell(host: Host, fetcher: Fetche
 def test_this_machine_and_its_network_are_refused_by_number_by_name_and_after_a_redirect(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusing = Fetcher(PredictConfig(fetch_seconds=SECONDS))
+    refusing = Fetcher(seconds=SECONDS)
     before = sum(host.asked.values())
     port = host.address.rpartition(":")[2]
     for name in ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "0"):
@@ -117,7 +116,7 @@ def test_a_name_that_means_something_else_a_moment_later_is_connected_to_as_it_w
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     monkeypatch.setattr(socket, "create_connection", elsewhere)
     monkeypatch.setattr(fetch, "is_public", lambda number: number == "203.0.113.9")
-    fetcher = Fetcher(PredictConfig(fetch_seconds=SECONDS))
+    fetcher = Fetcher(seconds=SECONDS)
     decode(fetcher.fetch(f"http://photos.example:{port}/good/a.jpg"))
     assert (asked, connected) == (["photos.example"], ["203.0.113.9"])
     fetcher.close()
@@ -143,7 +142,7 @@ def test_which_numbers_are_public() -> None:
 
 
 def test_a_fetcher_that_is_stopped_lets_go_of_a_slow_host(host: Host) -> None:
-    patient = Fetcher(PredictConfig(allow_local=True, fetch_seconds=60))
+    patient = Fetcher(allow_local=True, seconds=60)
     raised: list[ImageError] = []
 
     def wait() -> None:

@@ -18,9 +18,7 @@ import httpcore
 import httpx
 
 from whichland import __version__
-from whichland.bulk.config import PredictConfig
-from whichland.bulk.inputs import is_address
-from whichland.images.decode import ImageError
+from whichland.images.containers import ImageError, is_address
 
 TRIES = 3
 MOST_REDIRECTS = 5
@@ -45,13 +43,16 @@ class Passing(Exception):
 class Fetcher:
     """Fetches photos; may be used from several threads."""
 
-    def __init__(self, config: PredictConfig) -> None:
-        self._config = config
-        self._guard = _Guard(config.allow_local)
+    def __init__(
+        self, *, allow_local: bool = False, at_once: int = 8, most_bytes: int = 50_000_000, seconds: float = 30.0
+    ) -> None:
+        """`most_bytes` are read of a photo, and one try takes `seconds` at most."""
+        self._most_bytes, self._seconds = most_bytes, seconds
+        self._guard = _Guard(allow_local)
         self._pool = httpcore.ConnectionPool(
             ssl_context=httpx.create_ssl_context(),
-            max_connections=2 * config.fetch_at_once,
-            max_keepalive_connections=config.fetch_at_once,
+            max_connections=2 * at_once,
+            max_keepalive_connections=at_once,
             keepalive_expiry=10.0,
             network_backend=self._guard,
         )
@@ -68,7 +69,7 @@ class Fetcher:
         """Read what lies at a web address. Raises ImageError."""
         pause = 1.0
         for tried in range(1, TRIES + 1):
-            self._guard.start(self._config.fetch_seconds)
+            self._guard.start(self._seconds)
             try:
                 return self._follow(address)
             except Passing as error:
@@ -79,8 +80,7 @@ class Fetcher:
                     raise ImageError(f"{address}: stopped") from None
                 pause *= 3
             except httpcore.TimeoutException:
-                allowed = self._config.fetch_seconds
-                raise ImageError(f"{address}: not there within {allowed:g} seconds") from None
+                raise ImageError(f"{address}: not there within {self._seconds:g} seconds") from None
             except RefusedAddress as error:
                 raise ImageError(f"{address}: {error}") from None
         raise AssertionError("the last try returns or raises")
@@ -123,7 +123,7 @@ class Fetcher:
         kind = told.get(b"content-type", "").partition(";")[0].strip().lower()
         if kind.startswith(NO_PHOTO):
             raise RefusedAddress(f"the server sends {kind}, not an image")
-        most = self._config.fetch_bytes
+        most = self._most_bytes
         length = told.get(b"content-length", "")
         body = bytearray()
         if not (length.isdecimal() and int(length) > most):

@@ -1,0 +1,215 @@
+"""What a model answers to one photo: probabilities, and what a bundle makes of them.
+
+    answer = wl.load("runs/mine/bundle").predict("a.jpg")
+    answer.country, answer.probability, answer.top(5), answer.set(0.9), answer.abstains, answer.pin
+
+An answer is the same wherever it is asked for: in Python, on the command line, over HTTP, in a report.
+"""
+
+import base64
+import html
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whichland.errors import UserError
+from whichland.geo.countries import country_name
+from whichland.images.containers import ImageError, is_address
+from whichland.images.encode import encode_jpeg, shrink
+from whichland.images.photo import PhotoLike, open_photo
+from whichland.model.calibration import Calibration
+from whichland.model.pins import PinTable, pin_table, pins
+from whichland.model.places import Places, places_of
+from whichland.model.views import View
+
+Probabilities = NDArray[np.float32]  # one probability a label, in the order of the labels
+
+DECIMALS = 6  # of a probability, where it is written as text
+ACCURACY = 0.8  # of what is answered, where no other is asked for
+SHOWN, PICTURE = 5, 320  # labels and pixels in a notebook
+
+
+class Guess(NamedTuple):
+    """A label and its probability."""
+
+    code: str
+    name: str
+    probability: float
+
+
+class Pin(NamedTuple):
+    """The point with the highest expected GeoGuessr score."""
+
+    lat: float
+    lon: float
+    expected_score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knowledge:
+    """What a bundle keeps for its answers."""
+
+    bundle: Path  # for messages
+    labels: tuple[str, ...]
+    calibration: Calibration | None
+    places: Places | None
+
+    @cached_property
+    def pins(self) -> PinTable | None:
+        """What every pin is worth; None where the bundle keeps no places."""
+        return pin_table(self.places.points) if self.places else None
+
+    @cached_property
+    def pins_or_land(self) -> PinTable:
+        """The same, on the labels' land where the bundle keeps no places."""
+        return self.pins or pin_table(places_of(self.labels).points)
+
+    def require_level(self, level: float) -> Calibration:
+        """The calibration. Raises UserError when the bundle has none, or no sets of that level."""
+        if self.calibration is None:
+            raise UserError(f"{self.bundle} is not calibrated; run `whichland calibrate {self.bundle} MANIFEST`")
+        if level not in self.calibration.sets:
+            known = ", ".join(f"{share * 100:g}" for share in self.calibration.sets)
+            raise UserError(
+                f"{self.bundle} keeps sets of {known} %, not {level * 100:g} %;"
+                " `whichland calibrate --levels` fits others"
+            )
+        return self.calibration
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Answer:
+    """A model's answer to one photo, or the error that stands in its place.
+
+    Where a photo of several cannot be read, `error` says why, `probabilities` are NaN, `views` is empty, and
+    whatever needs the probabilities raises that error.
+    """
+
+    path: str | None  # or web address; None where the photo itself was given
+    probabilities: Probabilities  # K float32, in the order of `labels`; they sum to 1
+    views: tuple[View, ...] = ()  # what the model saw; with several, their probabilities were combined
+    width: int = 0  # of the photo, upright, in pixels
+    height: int = 0
+    error: ImageError | None = None
+    knowledge: Knowledge
+    photo: PhotoLike | None = None  # as it was given, for a picture of it
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The codes of the labels."""
+        return self.knowledge.labels
+
+    def _known(self) -> Probabilities:
+        """The probabilities, 1×K. Raises the photo's error, where it has one."""
+        if self.error is not None:
+            raise self.error
+        return self.probabilities[None]
+
+    @cached_property
+    def order(self) -> NDArray[np.intp]:
+        """Indices of the labels, likeliest first."""
+        order: NDArray[np.intp] = (-self._known()[0]).argsort(kind="stable")
+        return order
+
+    def top(self, n: int = SHOWN) -> list[Guess]:
+        """The `n` likeliest labels, likeliest first."""
+        chosen = [(self.labels[at], float(self.probabilities[at])) for at in self.order[:n]]
+        return [Guess(code, country_name(code), probability) for code, probability in chosen]
+
+    @property
+    def country(self) -> str:
+        """The code of the first guess."""
+        return self.labels[int(self.order[0])]
+
+    @property
+    def name(self) -> str:
+        """The name of the first guess."""
+        return country_name(self.country)
+
+    @property
+    def probability(self) -> float:
+        """The probability of the first guess."""
+        return float(self.probabilities[self.order[0]])
+
+    def set(self, level: float = 0.9) -> tuple[str, ...]:
+        """The labels of which one is right with probability `level`, likeliest first.
+
+        The probability is an average over photos like those of validation, not a promise for each label. Raises
+        UserError when the bundle is not calibrated for that level.
+        """
+        within_K = self.knowledge.require_level(level).set_of(self._known(), level)[0]
+        return tuple(self.labels[at] for at in self.order if within_K[at])
+
+    def abstains_at(self, accuracy: float) -> bool:
+        """Whether the first guess is too unlikely for `accuracy` of the answers to be right.
+
+        Never where the bundle is not calibrated for that accuracy; always where no threshold reached it.
+        """
+        calibration = self.knowledge.calibration
+        if calibration is None or accuracy not in calibration.abstain:
+            return False
+        threshold = calibration.abstain[accuracy].threshold
+        return threshold is None or self.probability < threshold
+
+    @property
+    def abstains(self) -> bool:
+        """The same at an accuracy of 80 %."""
+        return self.abstains_at(ACCURACY)
+
+    @property
+    def pin(self) -> Pin | None:
+        """The point with the highest expected score; None where the bundle keeps no places."""
+        return None if self.knowledge.pins is None else self._pinned(self.knowledge.pins)
+
+    @property
+    def pin_or_land(self) -> Pin:
+        """The same, on the labels' land where the bundle keeps no places."""
+        return self._pinned(self.knowledge.pins_or_land)
+
+    def _pinned(self, table: PinTable) -> Pin:
+        points, expected = pins(self._known(), table)
+        return Pin(float(points[0, 0]), float(points[0, 1]), float(expected[0]))
+
+    @property
+    def reason(self) -> str | None:
+        """Why the photo cannot be read, without its path; None for one that can."""
+        return None if self.error is None else str(self.error).removeprefix(f"{self.path}: ")
+
+    def __repr__(self) -> str:
+        of = f"{self.path!r}: " if self.path is not None else ""
+        if self.error is not None:
+            return f"<Answer {of}not read ({self.reason})>"
+        named = ", ".join(f"{name} ({code}) {share:.1%}" for code, name, share in self.top(3))
+        seen = f"; {len(self.views)} views" if len(self.views) > 1 else ""
+        return f"<Answer {of}{named}{seen}>"
+
+    def _repr_html_(self) -> str:
+        """The photo and its likeliest labels as bars, for a notebook."""
+        if self.error is not None:
+            return f"<p>{html.escape(repr(self))}</p>"
+        bars = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{share:.1%}</td><td style='width:12em'>"
+            f"<div style='background:#c8412b;height:.8em;width:{100 * share:.1f}%'></div></td></tr>"
+            for _, name, share in self.top()
+        )
+        data = self._picture()
+        shown = f"<img alt='' src='data:image/jpeg;base64,{data}'>" if data else ""
+        title = f"<p>{html.escape(self.path)}</p>" if self.path is not None else ""
+        return f"<div>{title}{shown}<table>{bars}</table></div>"
+
+    def _picture(self) -> str | None:
+        """The photo made small, as a JPEG without metadata in base64; None when it is no longer there."""
+        if self.photo is None or (isinstance(self.photo, str) and is_address(self.photo)):
+            return None
+        try:
+            pixels = open_photo(self.photo).decode(PICTURE)
+        except ImageError:
+            return None
+        height, width = pixels.shape[:2]
+        scale = min(1.0, PICTURE / min(height, width), 2 * PICTURE / max(height, width))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        return base64.b64encode(encode_jpeg(shrink(pixels, (0, 0, width, height), size), 80)).decode("ascii")
