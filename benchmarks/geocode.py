@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from whichland.geo import border_km, country_of
+from whichland.geo.borders import border_km, country_of
 from whichland.geo.countries import find_country
 from whichland.geo.territories import sovereigns
 

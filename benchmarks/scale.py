@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from whichland.geo import country_of
+from whichland.geo.borders import country_of
 from whichland.manifest import COLUMNS, Manifest, write
 
 DRIVE = 20  # photos

@@ -17,11 +17,9 @@ import numpy as np
 import polars as pl
 
 from whichland.curate.certificate import SPLITS
-from whichland.curate.components import connected_components
-from whichland.curate.duplicates import near_duplicate_batches
 from whichland.curate.links import LinkConfig
-from whichland.curate.places import pairs_within
-from whichland.curate.stratify import position_of, split_at, stratify
+from whichland.curate.pairs import connected_components, near_duplicate_batches, pairs_within
+from whichland.curate.split import position_of, split_at, stratify
 from whichland.manifest import read
 
 RADII_M = (10, 25, 50, 100, 200, 1000)

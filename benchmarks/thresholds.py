@@ -18,8 +18,8 @@ from PIL import Image, ImageFilter
 
 from whichland.curate import measure as measuring
 from whichland.curate.clean import NEAR_TONE, CleanConfig
-from whichland.curate.duplicates import near_duplicate_pairs
 from whichland.curate.measure import SHORT_SIDE, grey_thumbnail, measure, sharpness
+from whichland.curate.pairs import near_duplicate_pairs
 from whichland.images.decode import decode_luma, read_bytes
 from whichland.manifest import Manifest
 from whichland.sources.ingest import ingest

@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whichland.errors import UserError
-from whichland.geo import border_km, country_of, haversine_km, nearest
-from whichland.geo.borders import borders
+from whichland.geo import nearest
+from whichland.geo.borders import border_km, borders, country_of
 from whichland.geo.countries import COUNTRIES, find_country
+from whichland.geo.distance import haversine_km
 from whichland.geo.territories import answers, folded, sovereigns, territories
 
 PLACES = Path(__file__).with_name("tricky_places.csv")

@@ -10,8 +10,7 @@ from PIL import Image
 
 from curated import measured, photo, save
 from whichland.curate.clean import CleanConfig, clean
-from whichland.curate.contact_page import Sheet
-from whichland.curate.contact_sheet import contact_sheets, sheets
+from whichland.curate.contact_sheet import Sheet, contact_sheets, sheets
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 

@@ -7,9 +7,8 @@ from curated import measured
 from whichland.curate.certificate import certificate_of
 from whichland.curate.check import check
 from whichland.curate.clean import clean
-from whichland.curate.earlier import _told
 from whichland.curate.merge import merge
-from whichland.curate.split import SplitConfig, split
+from whichland.curate.split import SplitConfig, _earlier_split, split
 from whichland.manifest import Manifest
 
 
@@ -60,7 +59,7 @@ def test_tables_split_in_different_ways_bind_nothing_and_train_wins_between_like
     scratch = [Manifest(table.frame.drop("group", "split"), table.history[:-1]) for table in (one, other)]
     assert assigned(split(clean(merge([one, other])))) == assigned(split(clean(merge(scratch))))
     parts = ({"a": "test", "b": "val", "c": "val"}, {"a": "test", "b": "train"})
-    fell = {name: _told(name, parts, seed=0, val=0.3, test=0.3) for name in "abc"}
+    fell = {name: _earlier_split(name, parts, seed=0, val=0.3, test=0.3) for name in "abc"}
     assert fell["a"] == "test"
     assert fell["b"] == "train"
     assert fell["c"] in ("val", "train")  # where the other table's hash has it

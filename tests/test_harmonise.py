@@ -10,7 +10,8 @@ from PIL import Image
 
 from curated import photo
 from whichland import manifest
-from whichland.curate import geometry, shards
+from whichland.curate import geometry
+from whichland.curate import harmonise as harmonising
 from whichland.curate.geometry import HarmoniseConfig
 from whichland.curate.harmonise import harmonise
 from whichland.curate.measure import measure
@@ -117,7 +118,7 @@ def test_all_files_have_one_header_and_no_metadata(merged: Manifest, tmp_path: P
 def test_the_same_bytes_however_many_processes_and_after_an_interruption(
     merged: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "SHARD_ROWS", 5)
+    monkeypatch.setattr(harmonising, "SHARD_ROWS", 5)
     run(merged, tmp_path / "one", harmonise=True, **STRIP)
     first = {path.name: path.read_bytes() for path in sorted((tmp_path / "one").iterdir())}
     assert len(first) == 3
@@ -219,12 +220,12 @@ class Deadly(Target):
 def test_a_photo_that_kills_its_process_is_told(merged: Manifest, tmp_path: Path) -> None:
     frame = geometry.with_projection(merged.frame.head(2), HarmoniseConfig())
     target = Deadly(aspect=1, size=None, quality=90, directions=(), fov=90, pitch=0)
-    (job,) = shards.jobs_of(frame, target, tmp_path)
-    shards.write_shards([job], 2, False)  # one shard: in this process
-    assert shards.small_columns(job.path)["failure"].null_count() == 2
+    (job,) = harmonising.jobs_of(frame, target, tmp_path)
+    harmonising.write_shards([job], 2, False)  # one shard: in this process
+    assert harmonising.small_columns(job.path)["failure"].null_count() == 2
     job.path.unlink()
-    shards._write_one_by_one(job)
-    assert set(shards.small_columns(job.path)["failure"]) == {shards.WORKER_DIED}
+    harmonising._write_one_by_one(job)
+    assert set(harmonising.small_columns(job.path)["failure"]) == {harmonising.WORKER_DIED}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -129,11 +131,12 @@ def test_interrupted_measuring_leaves_what_is_done(tmp_path: Path, monkeypatch: 
 
 def test_batches_are_made_when_asked_for() -> None:
     names = [f"{number}.jpg" for number in range(2 * measuring.BATCH + 5)]
-    batches = measuring._Batches(pl.Series(names))
-    assert len(batches) == 3
-    assert [name for batch in batches for name in batch] == names
-    assert [name for batch in batches[1:] for name in batch] == names[measuring.BATCH :]
-    assert len(batches[3:]) == 0
+    batches = measuring._batches(pl.Series(names))
+    assert iter(batches) is batches
+    found = list(batches)
+    assert len(found) == 3
+    assert [name for batch in found for name in batch] == names
+    assert list(measuring._batches(pl.Series([], dtype=pl.String))) == []
 
 
 def deadly(batch: int) -> int:
@@ -156,3 +159,37 @@ def test_a_killed_process_costs_its_own_batch_only() -> None:
     found = list(map_in_processes(deadly, range(12), workers=2))
     assert found == [None if batch == 5 else batch * 10 for batch in range(12)]
     assert list(map_alone(deadly, [4, 5, 6])) == [40, None, 60]
+
+
+def test_workers_end_with_their_parent_however_it_ends(tmp_path: Path) -> None:
+    script = tmp_path / "work.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from whichland.curate.workers import map_batches\n"
+        "def slow(number):\n"
+        f"    open(r'{tmp_path}/' + str(os.getpid()) + '.pid', 'w').close()\n"
+        "    time.sleep(120)\n"
+        "if __name__ == '__main__':\n"
+        "    list(map_batches(slow, range(8), workers=2))\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdin=subprocess.DEVNULL)
+    wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    workers = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not any(runs(pid) for pid in workers))
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def runs(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

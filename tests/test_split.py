@@ -14,9 +14,8 @@ from curated import measured
 from whichland.curate.balance import balance
 from whichland.curate.certificate import certificate_of, difference
 from whichland.curate.clean import clean
-from whichland.curate.components import connected_components, spanning_pairs
-from whichland.curate.split import SplitConfig, split
-from whichland.curate.stratify import SLACK, split_at, stratify
+from whichland.curate.pairs import connected_components, spanning_pairs
+from whichland.curate.split import SLACK, SplitConfig, split, split_at, stratify
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 

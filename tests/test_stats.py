@@ -13,9 +13,8 @@ from whichland.cli.main import main
 from whichland.curate.balance import BalanceConfig, balance
 from whichland.curate.charts import before_and_after, chart, in_use
 from whichland.curate.clean import clean
-from whichland.curate.drop_rates import _tail, drop_rates, excesses
 from whichland.curate.split import split
-from whichland.curate.stats import stats
+from whichland.curate.stats import _tail, drop_rates, excesses, stats
 from whichland.errors import UserError
 from whichland.geo.countries import COUNTRIES
 from whichland.manifest import Manifest, write

@@ -13,7 +13,7 @@ from whichland.allocator import keep_freed_memory
 from whichland.bulk.answers import answers
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.rows import Row, Rows, rows_for, shown
-from whichland.curate.ray_cluster import map_on_ray
+from whichland.curate.workers import map_on_ray
 from whichland.images.containers import is_address
 from whichland.model.model import Model, load
 

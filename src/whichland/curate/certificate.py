@@ -5,14 +5,13 @@ trained from it (`whichland.json`, `split_certificate`). `curate.check` derives 
 """
 
 import hashlib
-from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from whichland.curate.places import nearest_km
+from whichland.curate.pairs import nearest_km
 from whichland.manifest import Manifest
 
 SPLITS = ("train", "val", "test")
@@ -20,48 +19,30 @@ FORMAT = 1  # of the certificate; raise it when a field changes its meaning
 CHUNK = 200_000  # rows hashed at once
 
 
-@dataclass(frozen=True, kw_only=True)
-class Certificate:
-    """What `split` vouches for; the history of a manifest holds it as plain values."""
-
-    format: int
-    version: str  # of whichland
-    seed: int
-    shares: dict[str, float]  # asked for, of the groups of each country: val, test
-    rules: dict[str, Any]  # what ties photos together, with each rule's settings
-    photos: int
-    groups: int
-    largest_group: dict[str, Any]  # name, photos
-    nearest_km: dict[str, float | None]  # shortest distance between two splits; None without coordinates
-    countries: dict[str, dict[str, int]]  # photos by split and country
-    moved: dict[str, str]  # groups that do not stand where their hash puts them, each with its split
-    assignment_sha256: str  # see `assignment_hash`
-
-
 def certify(
     kept: pl.DataFrame, *, seed: int, shares: dict[str, float], rules: dict[str, Any], moved: dict[str, str]
-) -> Certificate:
-    """Return the certificate of the kept rows, which have `group` and `split`."""
+) -> dict[str, Any]:
+    """Return the certificate of the kept rows, which have `group` and `split`, as JSON holds it."""
     from whichland import __version__
 
     sizes = kept.group_by("group").len().sort("len", "group", descending=[True, False])
     counts = kept.group_by("split", "country").len().sort("split", "country")
-    return Certificate(
-        format=FORMAT,
-        version=__version__,
-        seed=seed,
-        shares=shares,
-        rules=rules,
-        photos=kept.height,
-        groups=sizes.height,
-        largest_group=dict(zip(("name", "photos"), sizes.row(0), strict=True)) if kept.height else {},
-        nearest_km=distances(kept),
-        countries={
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "seed": seed,
+        "shares": shares,  # asked for, of the groups of each country: val, test
+        "rules": rules,  # what ties photos together, with each rule's settings
+        "photos": kept.height,
+        "groups": sizes.height,
+        "largest_group": dict(zip(("name", "photos"), sizes.row(0), strict=True)) if kept.height else {},
+        "nearest_km": distances(kept),  # shortest distance between two splits; None without coordinates
+        "countries": {
             part: dict(counts.filter(pl.col("split") == part).select("country", "len").iter_rows()) for part in SPLITS
         },
-        moved=moved,
-        assignment_sha256=assignment_hash(kept),
-    )
+        "moved": moved,  # groups that do not stand where their hash puts them, each with its split
+        "assignment_sha256": assignment_hash(kept),
+    }
 
 
 def assignment_hash(kept: pl.DataFrame) -> str:
@@ -88,11 +69,6 @@ def distances(kept: pl.DataFrame) -> dict[str, float | None]:
 def certificate_of(manifest: Manifest) -> dict[str, Any] | None:
     """The certificate that the last split of a manifest wrote, as plain values; None without one."""
     return (manifest.last("split") or {}).get("certificate")
-
-
-def plain(certificate: Certificate) -> dict[str, Any]:
-    """The certificate as JSON holds it."""
-    return asdict(certificate)
 
 
 def difference(trained: dict[str, Any] | None, judged: Manifest) -> str | None:

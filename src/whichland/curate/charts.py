@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from whichland.curate.stats import SPLITS, Stats
+from whichland.curate.certificate import SPLITS
+from whichland.curate.stats import Stats
 from whichland.errors import UserError
 from whichland.geo.countries import country_name
 from whichland.manifest import Manifest

@@ -7,8 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from whichland.curate.components import connected_components
-from whichland.curate.duplicates import Rows, near_duplicate_pairs
+from whichland.curate.pairs import Rows, connected_components, near_duplicate_pairs
 from whichland.errors import UserError
 from whichland.manifest import COLUMNS, Manifest
 

@@ -4,12 +4,14 @@ For every reason there is a picture `dropped-REASON.jpg`, for every threshold al
 shows them all and needs no other file. Borderline photos come first, as there one can judge the threshold.
 """
 
-from dataclasses import replace
+import base64
+import io
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from whichland.curate.clean import (
     NEAR_TONE,
@@ -20,17 +22,81 @@ from whichland.curate.clean import (
     is_placeholder,
     with_all_columns,
 )
-from whichland.curate.contact_page import THUMBNAIL, WIDE, Example, Sheet, page, sheet
 from whichland.errors import UserError
 from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError, load
 from whichland.manifest import Manifest
 from whichland.progress import track
+from whichland.templates import templates_beside
 from whichland.whole_file import whole_file
 
 PER_SHEET = 24
 LISTED = 200  # unreadable ones, which are text
 SAMPLED = 400  # near-duplicates whose better copy is looked for
+
+GAP, LINE = 8, 15
+THUMBNAIL = (240, 180)  # pixels, at most
+WIDE = (2 * THUMBNAIL[0] + GAP, THUMBNAIL[1])  # of a picture more than twice as wide as high
+COLUMNS = 6
+PAPER, INK, SOFT, FRAME = "#ffffff", "#1a1a1a", "#666666", "#e4e4e4"
+
+RULES = {
+    "unreadable": "no pixels could be had",
+    "placeholder": "one picture in many countries or sequences",
+    "no_country": "neither a label nor coordinates name a country",
+    "conflicting_label": "the same bytes under several countries: nobody can tell which is right",
+    "duplicate": "the bytes of another row, which is kept",
+    "near_duplicate": "nearly the same as a better photo of its country, which is kept and stands beside it",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One photo on a sheet."""
+
+    image_id: str
+    uri: str
+    country: str
+    value: str  # what the reason looks at
+    credit: str = ""  # whom its licence wants named
+    picture: Image.Image | None = None
+    trouble: str = ""  # why there is no picture
+
+    @property
+    def wide(self) -> bool:
+        """Whether its picture takes the room of two."""
+        return self.picture is not None and self.picture.width > THUMBNAIL[0]
+
+    @property
+    def inline(self) -> str:
+        """Its picture as the address of an `<img>`."""
+        assert self.picture is not None
+        buffer = io.BytesIO()
+        self.picture.save(buffer, format="JPEG", quality=80)
+        return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """The examples of one reason: what it took, or what it just kept."""
+
+    reason: str
+    kind: str  # dropped or kept
+    rule: str  # the reason in words
+    rows: int  # of the table, of which the examples are a few
+    examples: list[Example] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The name of its file, and its anchor on the page."""
+        return f"{self.kind}-{self.reason}"
+
+    @property
+    def title(self) -> str:
+        """What the sheet shows, and of how many."""
+        if self.kind == "kept":
+            return f"just kept: {self.reason}, the nearest of {self.rows:,}"
+        return f"{self.reason}: {self.rows:,} dropped"
 
 
 def contact_sheets(manifest: Manifest, folder: str | Path, *, per_sheet: int = PER_SHEET) -> Path:
@@ -50,8 +116,10 @@ def contact_sheets(manifest: Manifest, folder: str | Path, *, per_sheet: int = P
             with whole_file(folder / f"{made.name}.jpg") as partial:
                 sheet(made).save(partial, format="JPEG", quality=85)
     index = folder / "index.html"
+    template = templates_beside(__file__).get_template("contact_sheet.html.j2")
     with whole_file(index) as partial:
-        partial.write_text(page(found, len(manifest), manifest.kept.height), encoding="utf-8")
+        page = template.render(sheets=found, rows=len(manifest), kept=manifest.kept.height)
+        partial.write_text(page, encoding="utf-8")
     return index
 
 
@@ -200,16 +268,6 @@ def _rule(reason: str, kind: str, config: CleanConfig) -> str:
     return f"{sides[kind][rule.above]} {limit} (--{rule.setting.replace('_', '-')})"
 
 
-RULES = {
-    "unreadable": "no pixels could be had",
-    "placeholder": "one picture in many countries or sequences",
-    "no_country": "neither a label nor coordinates name a country",
-    "conflicting_label": "the same bytes under several countries: nobody can tell which is right",
-    "duplicate": "the bytes of another row, which is kept",
-    "near_duplicate": "nearly the same as a better photo of its country, which is kept and stands beside it",
-}
-
-
 def with_pictures(made: Sheet) -> Sheet:
     """Decode the thumbnails; what cannot be read any more says so in its place."""
     examples = []
@@ -224,3 +282,42 @@ def with_pictures(made: Sheet) -> Sheet:
                 trouble = str(error)
         examples.append(replace(example, picture=picture, trouble=trouble))
     return replace(made, examples=examples)
+
+
+def sheet(made: Sheet) -> Image.Image:
+    """Draw a sheet, each thumbnail with its value, country and id: six a row, three where most are panoramas."""
+    pictures = [example.picture for example in made.examples if example.picture is not None]
+    wide = sum(example.wide for example in made.examples) * 2 > len(pictures)
+    box = (WIDE if wide else THUMBNAIL)[0], max(picture.height for picture in pictures)
+    width, height = box[0] + GAP, box[1] + 3 * LINE + GAP
+    columns = min(COLUMNS // 2 if wide else COLUMNS, len(made.examples))
+    rows = -(-len(made.examples) // columns)
+    top = 2 * LINE + 2 * GAP
+    image = Image.new("RGB", (max(columns, 2) * width + GAP, top + rows * height), PAPER)
+    draw = ImageDraw.Draw(image)
+    large, small = ImageFont.load_default(17), ImageFont.load_default(12)
+    draw.text((GAP, GAP), made.title, INK, large)
+    draw.text((GAP, GAP + LINE + 6), made.rule, SOFT, small)
+    for at, example in enumerate(made.examples):
+        left, above = GAP + at % columns * width, top + at // columns * height
+        draw.rectangle((left, above, left + box[0] - 1, above + box[1] - 1), FRAME)
+        if example.picture is not None:
+            picture = ImageOps.contain(example.picture, box)
+            space = [(whole - side) // 2 for whole, side in zip(box, picture.size, strict=True)]
+            image.paste(picture, (left + space[0], above + space[1]))
+        else:
+            draw.text((left + 4, above + 4), _fitted(example.trouble, small, box[0] - 8), INK, small)
+        lines = ((example.value, INK), (example.country, SOFT), (example.image_id, SOFT))
+        for line, (text, colour) in enumerate(lines):
+            draw.text((left, above + box[1] + 1 + line * LINE), _fitted(text, small, box[0]), colour, small)
+    return image
+
+
+def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Cut a text at its front until it fits under a thumbnail: the end of an id tells more."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength("…" + text) > width:
+        text = text[1:]
+    return "…" + text

@@ -7,9 +7,7 @@ from typing import Annotated
 import numpy as np
 import polars as pl
 
-from whichland.curate.components import NO_PAIRS, Pairs, spanning_pairs
-from whichland.curate.duplicates import near_duplicate_batches
-from whichland.curate.places import pairs_within
+from whichland.curate.pairs import NO_PAIRS, Pairs, near_duplicate_batches, pairs_within, spanning_pairs
 from whichland.errors import UserError
 
 STRANGERS = ((150_000, 12), (1_000_000, 10))  # (rows, bits): see docs/decisions/splits.md

@@ -18,15 +18,15 @@ decoder is the same.
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, overload
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from whichland.curate.workers import map_batches
+from whichland.curate.workers import WORKER_DIED, map_batches
 from whichland.images.decode import ImageError, decode_luma, image_size, read_bytes
 from whichland.manifest import COLUMNS, Manifest
 from whichland.progress import Progress
@@ -34,7 +34,6 @@ from whichland.progress import Progress
 SHORT_SIDE = 160
 BATCH = 32
 CHECKPOINT_S = 60.0
-WORKER_DIED = "the process reading it died (out of memory?)"
 
 MOMENTS = np.arange(256, dtype=np.float64) ** np.arange(3)[:, None]  # of luma: count, sum, sum of squares
 
@@ -73,8 +72,8 @@ def measure(
     spreads the work over a Ray cluster instead, see `workers.map_batches`; the result is the same. An image that
     cannot be decoded gets a reason in `unreadable`; so does one that kills its process, and a file that cannot
     be opened (which has no sha256 and is tried again next time). `checkpoint` is called about every minute and
-    when interrupted with the manifest as far as it is measured: measuring that one goes on where this one
-    stopped.
+    when interrupted with the manifest as far as it is measured: measuring that one
+    continues where this one stopped.
     """
     frame = _with_columns(manifest.frame)
     waiting = frame["sha256"].is_null().arg_true()
@@ -88,7 +87,7 @@ def measure(
     saved, pause = time.monotonic(), CHECKPOINT_S
     with Progress("measuring", len(uris), show=progress) as bar:
         try:
-            for batch in _measured(_Batches(uris), workers, ray):
+            for batch in _measured(uris, workers, ray):
                 done.extend(batch)
                 bar.advance(len(batch))
                 if checkpoint and time.monotonic() - saved > pause:
@@ -101,28 +100,6 @@ def measure(
                 checkpoint(so_far())
             raise
     return so_far()
-
-
-class _Batches(Sequence[list[str]]):
-    """The uris in lists of `BATCH`, made when asked for: millions of Python strings would fill the memory."""
-
-    def __init__(self, uris: pl.Series) -> None:
-        self._uris = uris
-
-    def __len__(self) -> int:
-        return -(-len(self._uris) // BATCH)
-
-    @overload
-    def __getitem__(self, at: int) -> list[str]: ...
-    @overload
-    def __getitem__(self, at: slice) -> "_Batches": ...
-    def __getitem__(self, at: int | slice) -> "list[str] | _Batches":
-        if isinstance(at, slice):
-            start, stop, _ = at.indices(len(self))
-            return _Batches(self._uris.slice(start * BATCH, max(0, stop - start) * BATCH))
-        if at >= len(self):
-            raise IndexError(at)
-        return self._uris.slice(at * BATCH, BATCH).to_list()
 
 
 class _Done:
@@ -154,7 +131,7 @@ def measure_batch(uris: list[str]) -> list[Measures]:
 
 
 def measure_image(uri: str) -> Measures:
-    """Read, decode and measure one image; an unreadable one is told by `unreadable`, never raised."""
+    """Read, decode and measure one image; of an unreadable one, `unreadable` says why; nothing is raised."""
     try:
         data = read_bytes(uri)
     except ImageError as error:
@@ -239,14 +216,19 @@ def perceptual_hash(grey: Image.Image) -> int:
     return int.from_bytes(np.packbits(coefficients > median).tobytes(), "big")
 
 
-def _measured(batches: _Batches, workers: int | None, ray: str | None) -> Iterator[list[Measures]]:
-    """Measure the batches in order; an image that kills its process is reported alone."""
-    mapped = map_batches(measure_batch, batches, workers=workers, ray=ray)
-    for batch, result in zip(batches, mapped, strict=True):
+def _measured(uris: pl.Series, workers: int | None, ray: str | None) -> Iterator[list[Measures]]:
+    """Measure the images in order, a batch at a time; an image that kills its process is reported alone."""
+    mapped = map_batches(measure_batch, _batches(uris), workers=workers, ray=ray)
+    for batch, result in zip(_batches(uris), mapped, strict=True):
         if result is None:
             singles = map_batches(measure_batch, [[uri] for uri in batch], workers=workers, ray=ray, alone=True)
             result = [single[0] if single else Measures(unreadable=WORKER_DIED) for single in singles]
         yield result
+
+
+def _batches(uris: pl.Series) -> Iterator[list[str]]:
+    """Lists of `BATCH`, made when asked for: millions of Python strings would fill the memory."""
+    return (part["uri"].to_list() for part in uris.to_frame("uri").iter_slices(BATCH))
 
 
 def _with_columns(frame: pl.DataFrame) -> pl.DataFrame:

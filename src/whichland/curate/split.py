@@ -1,17 +1,19 @@
 """Tie related images into groups, put each whole group into train, val or test, and certify it."""
 
+import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from math import ceil, floor
 from typing import Annotated, Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from whichland.curate.certificate import SPLITS, certify, plain
-from whichland.curate.components import connected_components
-from whichland.curate.earlier import earlier_splits
+from whichland.curate.certificate import SPLITS, certify
 from whichland.curate.links import LinkConfig, links
-from whichland.curate.stratify import position_of, split_at, stratify
+from whichland.curate.pairs import connected_components
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 
@@ -20,7 +22,11 @@ READ = (
     *("sha256", "phash", "brightness", "contrast"),
 )
 REPEATED = ("duplicate", "near_duplicate")
-LARGE_SHARE, LARGE_COUNTRY = 0.1, 100  # a group this large a part of a country of so many photos is told of
+LARGE_SHARE, LARGE_COUNTRY = 0.1, 100  # a group this large a part of a country of so many photos is reported
+SLACK = 0.1  # a country's share of groups may differ from the one asked for by this part of it
+TRAIN, VAL, TEST = range(len(SPLITS))
+
+Parts = NDArray[np.int64]  # index into SPLITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +60,7 @@ def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
     manifest.require("drop_reason", "phash", "country", hint="run `whichland data clean` first")
     manifest.require("sequence", "lat", "lon", hint="a table of your own needs it, empty where it is not known")
     frame = manifest.frame.drop("weight", "rank", strict=False)
-    # A repeated photo is left out itself, but its sequence still tells which images belong together.
+    # A repeated photo is left out itself, but its sequence still ties images together.
     linked = (
         frame.select(name for name in READ if name in frame.columns)  # the rest would be copied for nothing
         .with_row_index("_row")
@@ -140,7 +146,7 @@ def _parameters(kept: pl.DataFrame, groups: pl.DataFrame, config: SplitConfig, r
     rules: dict[str, Any] = dict.fromkeys(("sequence", "panorama", "same_bytes"), True)
     rules |= {name: used[name] for name in ("radius_m", "near_duplicate_distance", "near_duplicate_tone")}
     certificate = certify(kept, seed=config.seed, shares=shares, rules=rules, moved=dict(off))
-    return used | {"certificate": plain(certificate)}
+    return used | {"certificate": certificate}
 
 
 def _warn_of_gaps(kept: pl.DataFrame, config: SplitConfig) -> None:
@@ -153,7 +159,7 @@ def _warn_of_gaps(kept: pl.DataFrame, config: SplitConfig) -> None:
 
 
 def _warn_of_large_groups(kept: pl.DataFrame) -> None:
-    """Tell of groups that decide alone what a country is trained or judged on: chains of near places do that."""
+    """Report groups that decide alone what a country is trained or judged on: chains of near places do that."""
     large = (
         kept.group_by("country", "group")
         .len()
@@ -170,3 +176,107 @@ def _warn_of_large_groups(kept: pl.DataFrame) -> None:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:12]) + (" …" if len(names) > 12 else "")
+
+
+def earlier_splits(frame: pl.DataFrame, manifest: Manifest, *, seed: int, val: float, test: float) -> pl.Series:
+    """The split that each row of `frame` has by earlier runs with the same seed and shares; null where none binds.
+
+    What a model was trained on must not become what it is tested on. A row that lost its split but not its group,
+    being merged into another table or having given way to a better copy, has the one that the certificate of that
+    run gives its group. Where tables were split in different ways before they were merged, nothing binds: the name
+    of a group does not say which run it is from.
+    """
+    nothing = pl.Series("earlier", [None] * frame.height, dtype=pl.String)
+    runs = list(_runs(manifest.history[0].params, manifest.last("split"))) if manifest.history else []
+    wanted = {"seed": seed, "val": val, "test": test}
+    if not runs or any(run.get(name) != value for run in runs for name, value in wanted.items()):
+        return nothing
+    split = frame["split"] if "split" in frame.columns else nothing
+    if "group" not in frame.columns:
+        return split.alias("earlier")
+    names = frame["group"].filter(split.is_null()).drop_nulls().unique()
+    moves = [(run.get("certificate") or {}).get("moved", {}) for run in runs]
+    known = [_earlier_split(name, moves, seed=seed, val=val, test=test) for name in names]
+    by_group = frame["group"].replace_strict(names, known, default=None, return_dtype=pl.String)
+    return split.zip_with(split.is_not_null(), by_group).alias("earlier")
+
+
+def _runs(begun: dict[str, Any], own: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """The parameters of a table's last split, or else of those of the tables that it was merged from."""
+    if own is not None:
+        yield own
+        return
+    for table in begun.get("inputs", ()):
+        history = table["history"]
+        last = next((line["params"] for line in reversed(history) if line["step"] == "split"), None)
+        yield from _runs(history[0]["params"] if history else {}, last)
+
+
+def _earlier_split(group: str, moves: Sequence[dict[str, str]], *, seed: int, val: float, test: float) -> str:
+    """Where a group stood: as its hash has it unless it was moved. Where two tables may disagree train wins."""
+    fell = split_at(position_of(group, seed), val, test)
+    return min((moved.get(group, fell) for moved in moves), key=SPLITS.index)
+
+
+def position_of(group: str, seed: int) -> float:
+    """Where the hash of (seed, name) falls in [0, 1): the test begins at 0, then comes val, then train."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8], "big") / 2**64
+
+
+def split_at(position: float, val: float, test: float) -> str:
+    """The split that a position falls into."""
+    if position < test:
+        return "test"
+    return "val" if position < test + val else "train"
+
+
+def stratify(groups: pl.DataFrame, *, val: float, test: float) -> pl.Series:
+    """Return the split of each group of a table with `country`, `position` and `earlier` (a split or null).
+
+    A group that has an earlier split keeps it. Of the others, a country's smallest positions go to the test, the
+    next to val: as many as fall there by themselves, unless that is less or more than the country's share allows
+    (see `_allowed`). So the splits of a country with many groups are those of the hash alone, whatever other
+    groups there are, and a country with few has photos to be judged by. A country's only group is for training.
+    """
+    rows = groups.with_row_index("_row").sort("country", "position", "_row")
+    earlier = rows["earlier"].replace_strict(list(SPLITS), list(range(3)), default=-1, return_dtype=pl.Int64)
+    fixed, position = earlier.to_numpy(), rows["position"].to_numpy()
+    parts = fixed.copy()
+    start = 0
+    for size in rows.group_by("country", maintain_order=True).len()["len"]:
+        here = slice(start, start + size)
+        parts[here] = _of_country(position[here], fixed[here], val, test)
+        start += size
+    placed = pl.DataFrame({"_row": rows["_row"], "split": parts}).sort("_row")
+    return placed["split"].replace_strict([0, 1, 2], list(SPLITS), return_dtype=pl.String)
+
+
+def _of_country(position: NDArray[np.float64], fixed: Parts, val: float, test: float) -> Parts:
+    """The splits of one country's groups, which come by position."""
+    free, count = np.flatnonzero(fixed < 0), len(fixed)
+    held = np.bincount(fixed[fixed >= 0], minlength=3)
+    drawn = position[free]
+    low, high = _allowed(test, count, least=2, room=count - (1 if count < 3 or val == 0 else 2))
+    to_test = int(np.clip((drawn < test).sum(), low - held[TEST], max(high - held[TEST], 0)))
+    to_test = min(max(to_test, 0), free.size)
+    low, high = _allowed(val, count, least=3, room=count - 1 - held[TEST] - to_test)
+    falls = ((drawn >= test) & (drawn < test + val)).sum()
+    to_val = int(np.clip(falls, low - held[VAL], max(high - held[VAL], 0)))
+    to_val = min(max(to_val, 0), free.size - to_test)
+    parts = fixed.copy()
+    parts[free] = TRAIN
+    parts[free[:to_test]] = TEST
+    parts[free[to_test : to_test + to_val]] = VAL
+    return parts
+
+
+def _allowed(share: float, count: int, *, least: int, room: int) -> tuple[int, int]:
+    """Fewest and most of a country's `count` groups that a split may have.
+
+    Within `SLACK` of the share, and at least one where the country has `least` groups; `room` is what the other
+    splits leave: none, where earlier runs have given it all away.
+    """
+    if share == 0 or count < least:
+        return 0, 0
+    high = max(0, min(ceil(share * count * (1 + SLACK)), room))
+    return min(max(1, floor(share * count * (1 - SLACK))), high), high

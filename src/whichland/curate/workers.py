@@ -1,13 +1,19 @@
-"""Map a function over batches in parallel, in order, surviving a worker that is killed: processes here, or Ray."""
+"""Map a function over batches in parallel, in order, surviving a worker that is killed: processes here, or Ray.
+
+The workers of a Ray cluster must have this package and see the photos under the same paths (a shared file system).
+"""
 
 import multiprocessing
 import os
 import signal
+import socket
+import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from itertools import chain, islice
+from typing import Any, TypeVar
 
 from whichland.errors import UserError
 
@@ -15,6 +21,7 @@ Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
 AHEAD = 4  # batches under way for each process: enough to keep it busy, few enough to hold in memory
+WORKER_DIED = "the process reading it died (out of memory?)"
 
 
 def cores() -> int:
@@ -24,7 +31,7 @@ def cores() -> int:
 
 def map_batches(
     function: Callable[[Batch], Result],
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
     *,
     workers: int | None = None,
     ray: str | None = None,
@@ -33,43 +40,44 @@ def map_batches(
     """Yield `function(batch)` for each batch in order; None for a batch that kills its worker.
 
     `workers` is the number of processes (default: one a core; 1: none but this one, where nothing can be
-    survived). With `ray`, the address of a Ray cluster or "auto", the batches go to its workers instead. `alone`
-    is for suspects: each runs in a process of its own, once. `function` must be importable by its name.
+    survived; so is a single batch done). With `ray`, the address of a Ray cluster or "auto", the batches go to its
+    workers instead. `alone` is for suspects: each runs in a process of its own, once. `function` must be importable
+    by its name.
     """
     if ray is not None:
-        from whichland.curate.ray_cluster import map_on_ray
-
         return map_on_ray(function, batches, address=ray, retries=0 if alone else 2)
-    workers = min(workers or cores(), len(batches))
     if alone:
         return map_alone(function, batches)
-    return map(function, batches) if workers <= 1 else map_in_processes(function, batches, workers=workers)
+    remaining = iter(batches)
+    first = list(islice(remaining, 2))
+    workers = 1 if len(first) < 2 else workers or cores()
+    batches = chain(first, remaining)
+    return map(function, batches) if workers == 1 else map_in_processes(function, batches, workers=workers)
 
 
 def map_in_processes(
-    function: Callable[[Batch], Result], batches: Sequence[Batch], *, workers: int
+    function: Callable[[Batch], Result], batches: Iterable[Batch], *, workers: int
 ) -> Iterator[Result | None]:
     """Yield `function(batch)` for each batch in order; None for a batch that kills its process.
 
     When a process dies (the kernel's out-of-memory killer, a crash in a C library) everything under way is lost
     with it. Those few batches are done again one at a time, so that only the deadly one is given up.
     """
-    window = AHEAD * workers
-    done = 0
-    while done < len(batches):
+    remaining, done, broken = iter(batches), 0, True
+    while broken:
+        broken, under_way = False, deque[Batch]()
         try:
-            for result in _pooled(function, batches[done:], workers, window):
+            for result in _pooled(function, remaining, under_way, workers):
                 done += 1
                 yield result
         except BrokenProcessPool:
             if not done:
                 _check_that_processes_start()
-            suspects = batches[done : done + window]
-            done += len(suspects)
-            yield from map_alone(function, suspects)
+            broken, done = True, done + len(under_way)
+            yield from map_alone(function, under_way)
 
 
-def map_alone(function: Callable[[Batch], Result], batches: Sequence[Batch]) -> Iterator[Result | None]:
+def map_alone(function: Callable[[Batch], Result], batches: Iterable[Batch]) -> Iterator[Result | None]:
     """Yield `function(batch)` with one batch under way at a time; None for one that kills its process."""
     pool = _pool(1)
     try:
@@ -86,16 +94,20 @@ def map_alone(function: Callable[[Batch], Result], batches: Sequence[Batch]) -> 
 
 
 def _pooled(
-    function: Callable[[Batch], Result], batches: Sequence[Batch], workers: int, window: int
+    function: Callable[[Batch], Result], batches: Iterator[Batch], under_way: deque[Batch], workers: int
 ) -> Iterator[Result]:
+    """Yield results in order; `under_way` holds the batches that were taken and whose results are not known."""
     pool, running = _pool(workers), deque[Future[Result]]()
     try:
-        for batch in batches:
-            running.append(pool.submit(function, batch))
-            if len(running) == window:
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
+        while True:
+            for batch in islice(batches, AHEAD * workers - len(running)):
+                under_way.append(batch)
+                running.append(pool.submit(function, batch))
+            if not running:
+                return
+            result = running.popleft().result()
+            under_way.popleft()
+            yield result
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -103,23 +115,101 @@ def _pooled(
 def _pool(workers: int) -> ProcessPoolExecutor:
     """Processes started fresh, not forked: forking one that has threads (Polars, BLAS) can hang."""
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c_to_the_parent)
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method), initializer=_begin)
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the parent, and end with it, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _check_that_processes_start() -> None:
     """Raise UserError where not even an empty process lives: no batch is to blame then."""
-    pool = _pool(1)
-    try:
-        pool.submit(cores).result()
-    except BrokenProcessPool:
+    if next(map_alone(_nothing, [0])) is None:
         raise UserError(
             'no process can be started: put the calls of a script under `if __name__ == "__main__":`,'
             " or work with workers=1"
-        ) from None
+        )
+
+
+def _nothing(number: int) -> int:
+    return number
+
+
+def map_on_ray(
+    function: Callable[[Batch], Result], batches: Iterable[Batch], *, address: str, retries: int, gpu: bool = False
+) -> Iterator[Result | None]:
+    """Yield `function(batch)` for each batch in order; None for one whose worker dies and dies again.
+
+    `address` is that of a cluster; "auto" takes the one this machine belongs to, or else starts Ray here for the
+    time being. A batch whose worker was killed is given to another `retries` times, as the machine may be to
+    blame and not the batch; every other batch is left alone. With `gpu` each batch has one of the cluster's GPUs
+    to itself, where there are any.
+    Raises UserError when Ray is missing or the cluster cannot be reached.
+    """
+    ray = _import_ray()
+    started = not ray.is_initialized()
+    if started:
+        _connect(ray, address)
+    try:
+        resources = ray.cluster_resources()
+        gpus = min(1, int(resources.get("GPU", 0))) if gpu else 0
+        task = ray.remote(max_retries=retries, num_gpus=gpus)(function)
+        window = AHEAD * max(1, int(resources.get("CPU", 1)))
+        remaining, running = iter(batches), deque[Any]()
+        while True:
+            running.extend(task.remote(batch) for batch in islice(remaining, window - len(running)))
+            if not running:
+                return
+            yield _result(ray, running.popleft())
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        if started:
+            ray.shutdown()
 
 
-def _leave_ctrl_c_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _result(ray: Any, reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
+        return None
+
+
+def _import_ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise UserError("spreading work over Ray needs the extra 'ray': pip install 'whichland[ray]'") from None
+    return ray
+
+
+def _connect(ray: Any, address: str) -> None:
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address != "auto":
+        _check_reachable(address)
+        ray.init(address=address, **quiet)
+        return
+    try:
+        ray.init(address="auto", **quiet)
+    except ConnectionError:
+        ray.init(address="local", include_dashboard=False, **quiet)
+
+
+def _check_reachable(address: str) -> None:
+    """Raise UserError when nobody listens at `host:port` or `ray://host:port`; Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")  # an IPv6 address
+    if not host or not port.isdecimal():
+        raise UserError(f"--ray {address}: give auto, HOST:PORT or ray://HOST:PORT")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise UserError(f"--ray {address}: no Ray cluster answers there ({error})") from None

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whichland.geo.grid import grid
 from whichland.geo.nearest import Segments
-from whichland.geo.rings import NOTHING, UNITS, Edges, across, edges
+from whichland.geo.polygons import NOTHING, UNITS, Edges, across, edges, grid
 from whichland.geo.territories import ISO, answers
 
 COAST_KM = 25.0

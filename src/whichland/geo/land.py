@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from whichland.geo.borders import borders
 from whichland.geo.distance import haversine_km
-from whichland.geo.rings import NOTHING, across, edges
-from whichland.geo.rings import UNITS as BORDER_UNITS
+from whichland.geo.polygons import NOTHING, across, edges
+from whichland.geo.polygons import UNITS as BORDER_UNITS
 
 UNITS = 1_000  # to a degree
 POINTS = 100  # of a country, at most

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from whichland.geo.borders import borders
 from whichland.geo.distance import EARTH_RADIUS_KM
-from whichland.geo.rings import NOTHING, UNITS, across, edges
+from whichland.geo.polygons import NOTHING, UNITS, across, edges
 from whichland.geo.territories import answers
 
 Points = NDArray[np.float64]  # P×2: latitude and longitude in degrees

@@ -8,7 +8,7 @@ import numpy as np
 from whichland.geo.borders import borders, country_of
 from whichland.geo.distance import geoguessr_score, haversine_km
 from whichland.geo.land import Points
-from whichland.geo.rings import UNITS, edges
+from whichland.geo.polygons import UNITS, edges
 from whichland.serving.rounds import Truth
 
 STEP = 0.05  # degrees between the points that stand for a border: a distance to it is off by 3 km at most

@@ -13,8 +13,7 @@ from signal import SIGINT, SIGTERM, getsignal, signal
 from threading import Lock
 from typing import Any
 
-from whichland.curate.ray_cluster import map_on_ray
-from whichland.curate.workers import cores
+from whichland.curate.workers import cores, map_on_ray
 from whichland.errors import UserError
 from whichland.studies.cell import FAILED, OUTPUT, RESULT, STOPPED, TASK, run_alone
 from whichland.studies.grid import Cell

@@ -100,7 +100,7 @@ def areas(place: Place, *, quota: int | None, seed: int) -> list[Area]:
 def _country(code: str, quota: int, seed: int) -> Area:
     """The area of a country as `data geocode` has it, so that a photo's country is the one it was fetched for."""
     from whichland.geo.borders import borders, country_of
-    from whichland.geo.rings import UNITS, edges
+    from whichland.geo.polygons import UNITS, edges
 
     found, e = borders(), edges()
     own = found.codes[found.country[e.feature]] == code

@@ -1,19 +1,24 @@
-"""Which polygon a point lies in: a grid of cells in front of an exact test against the few edges in a cell.
+"""The polygons of the borders: their edges, what lies on either side of each, and which polygon a point lies in.
 
-A cell that no edge crosses lies in one polygon, or in none. In the others the answer is known at one point of
+`borders.npz` and `territories.csv` are made by scripts/borders.py; a polygon is called a feature, and its number is
+its row in the CSV. Points are looked up through a grid of cells in front of an exact test against the few edges in a
+cell. A cell that no edge crosses lies in one polygon, or in none. In the others the answer is known at one point of
 the cell, the reference; walking from there to the wanted point, first along the meridian, then along the parallel,
 each edge that is crossed says what lies behind it.
 """
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whichland.geo.distance import KM_PER_DEGREE
-from whichland.geo.rings import NOTHING, UNITS, Edges, edges
+
+UNITS = 100_000  # to a degree
+NOTHING = -1  # the feature where there is none
 
 CELLS_PER_DEGREE = 8
 COLUMNS, ROWS = 360 * CELLS_PER_DEGREE, 180 * CELLS_PER_DEGREE
@@ -23,6 +28,51 @@ REFERENCE = 0.5 + CELLS_PER_DEGREE / UNITS / 3
 BATCH = 1 << 17  # points at a time, so that intermediate arrays stay in the processor's cache
 
 Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Directed edges, from 0 to 1 in whole units of 1e-5 degrees; `feature` lies to the left of each."""
+
+    lon0: NDArray[np.int32]
+    lat0: NDArray[np.int32]
+    lon1: NDArray[np.int32]
+    lat1: NDArray[np.int32]
+    feature: NDArray[np.int16]
+
+    def __len__(self) -> int:
+        return len(self.feature)
+
+
+@cache
+def edges() -> Edges:
+    """Read the edges of all polygons; as none overlap, an edge of two stands there in both directions."""
+    with np.load(Path(__file__).with_name("borders.npz")) as data:
+        lon, lat = np.cumsum(data["lon"], dtype=np.int32), np.cumsum(data["lat"], dtype=np.int32)
+        feature = np.repeat(data["feature"], data["vertices"])
+        last = np.cumsum(data["vertices"]) - 1  # a closed ring's last vertex begins no edge
+    begins = np.ones(len(lon), dtype=bool)
+    begins[last] = False
+    ends = np.roll(begins, 1)
+    return Edges(lon[begins], lat[begins], lon[ends], lat[ends], feature[begins])
+
+
+@cache
+def across() -> NDArray[np.int16]:
+    """The feature to the right of each edge, or `NOTHING` along the open sea."""
+    e = edges()
+    start, end = _place(e.lon0, e.lat0), _place(e.lon1, e.lat1)
+    places = np.unique(start)
+    begins, ends = np.searchsorted(places, start), np.searchsorted(places, end)
+    there, back = begins * len(places) + ends, ends * len(places) + begins
+    order = np.argsort(there)
+    twin = order[np.minimum(np.searchsorted(there, back, sorter=order), len(order) - 1)]
+    return np.where(there[twin] == back, e.feature[twin], NOTHING).astype(np.int16)
+
+
+def _place(lon: NDArray[np.int32], lat: NDArray[np.int32]) -> NDArray[np.int64]:
+    """One number for each vertex."""
+    return lon.astype(np.int64) * 360 * UNITS + lat
 
 
 @dataclass(frozen=True)

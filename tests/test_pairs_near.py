@@ -5,9 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from whichland.curate import places
-from whichland.curate.components import connected_components
-from whichland.curate.places import nearest_km, pairs_within
+from whichland.curate import pairs
+from whichland.curate.pairs import connected_components, nearest_km, pairs_within
 from whichland.geo.distance import haversine_km
 
 
@@ -29,8 +28,8 @@ def every_distance_m(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("crowded", [1, 4096])
 def test_the_components_are_those_of_all_pairs(seed: int, crowded: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "CROWD", crowded)
-    monkeypatch.setattr(places, "TOGETHER", 50)
+    monkeypatch.setattr(pairs, "CROWD", crowded)
+    monkeypatch.setattr(pairs, "TOGETHER", 50)
     for spread, radius in ((0.001, 10.0), (0.005, 50.0), (0.02, 300.0)):
         lat, lon = crowd(seed, 150, spread)
         expected = np.argwhere(every_distance_m(lat, lon) <= radius)

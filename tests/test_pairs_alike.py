@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whichland.curate import duplicates
-from whichland.curate.duplicates import near_duplicate_pairs
+from whichland.curate import pairs
+from whichland.curate.pairs import near_duplicate_pairs
 
 
 def crowd(seed: int, centres: int, count: int, flips: int) -> np.ndarray:
@@ -27,7 +27,7 @@ def every_pair(hashes: np.ndarray, distance: int, tones: np.ndarray, tone: float
 
 @pytest.mark.parametrize("distance", [0, 1, 5, 12])
 def test_finds_every_pair_even_where_buckets_are_cut_again(distance: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "BLOCK", 8)
+    monkeypatch.setattr(pairs, "BLOCK", 8)
     hashes = np.unique(crowd(distance, 6, 500, 1 + distance // 2))
     found = near_duplicate_pairs(hashes, distance)
     assert set(map(tuple, found.tolist())) == every_pair(hashes, distance, np.zeros((hashes.size, 1)), 1)
