@@ -27,13 +27,13 @@ import torch
 from PIL import Image
 
 from whichland.allocator import keep_freed_memory
-from whichland.bootstrap import group_numbers, interval, replicate
 from whichland.evaluation.metrics import SCORES, Outcomes, scores
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import read
 from whichland.model import backbone
 from whichland.model.head import features_before_head
+from whichland.statistics import group_numbers, interval, replicate
 from whichland.training.data import choose_labels, select
 
 ARCH = "mobilenetv2_100"

@@ -28,7 +28,7 @@ from whichland.explanation.atlas import Atlas, Clue, atlas
 from whichland.explanation.atlas_config import AtlasConfig
 from whichland.explanation.atlas_find import Patch, Photo, core
 from whichland.explanation.atlas_page import write_atlas
-from whichland.explanation.atlas_verify import Pool, Shift, holm, shift
+from whichland.explanation.atlas_verify import Pool, Shift, shift
 from whichland.explanation.patches import Place, log_odds, sides, soft_edges
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess
@@ -38,6 +38,7 @@ from whichland.sources.ingest import ingest
 from whichland.sources.synthetic.conventions import CLUES, NAMES
 from whichland.sources.synthetic.countries import WORLD
 from whichland.sources.synthetic.shortcuts import watermark
+from whichland.statistics import holm
 from whichland.studies.demo import SETTINGS
 from whichland.training.run import train
 
@@ -193,7 +194,8 @@ def count(made: Atlas, table: Manifest) -> dict[str, Any]:
             on["confirmed" if clue.confirmed else "not confirmed"].setdefault(thing, []).append(chapter.country)
     by_hand = {name: put_to_the_test(made, table, labels, value) for name, value in DECOYS.items()}
     confirmed = {
-        name: sum(holm([found.p for found in tried.values()], made.config.level)) for name, tried in by_hand.items()
+        name: sum(p <= made.config.level for p in holm([found.p for found in tried.values()]))
+        for name, tried in by_hand.items()
     }
     mark = put_to_the_test(made, table, labels, CLUES["shortcut"]).get(MARKED)
     return {

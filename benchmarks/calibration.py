@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from whichland.bootstrap import group_numbers
 from whichland.evaluation.calibration import temperature_interval
 from whichland.evaluation.predictions import FILE, IDENTITY_KEY
 from whichland.evaluation.reliability import equal_mass, probability_scores
@@ -32,6 +31,7 @@ from whichland.model.calibration import (
     log_softmax,
     set_threshold,
 )
+from whichland.statistics import group_numbers
 
 COUNTRIES = 22
 VARIANCE_OF_DRIVE, VARIANCE_OF_PHOTO = 0.10, 0.06

@@ -28,11 +28,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from whichland.bootstrap import group_numbers, interval, replicate
 from whichland.evaluation.metrics import Outcomes, scores
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles
 from whichland.model.model import predict
+from whichland.statistics import group_numbers, interval, replicate
 from whichland.training.config import TrainConfig
 from whichland.training.run import prepare
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from carry_over import probabilities_of
-from whichland.bootstrap import interval, replicate
 from whichland.evaluation.metrics import Outcomes, scores
 from whichland.model import bundle as bundles
+from whichland.statistics import interval, replicate
 
 BASE = "--countries AU,JP,US,BR,DE --photos 100 --freeze front2 --epochs 4 --prior trained --set validate_every=4"
 SIZES = "--size 256 --test-size 320"

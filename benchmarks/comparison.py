@@ -25,10 +25,7 @@ from statistics import NormalDist
 import numpy as np
 
 from whichland.evaluation.paired import (
-    Floats,
-    Ints,
     group_difference,
-    holm,
     photo_difference,
     photos_needed,
     redraw,
@@ -38,6 +35,7 @@ from whichland.evaluation.paired import (
     swap_p,
     tally,
 )
+from whichland.statistics import Floats, Ints, holm
 
 COUNTRIES = 5
 SHARED = (0.3, 0.15, 0.25)  # of the variance: group and all models, group and model, photo and all models

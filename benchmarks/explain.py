@@ -29,7 +29,6 @@ import timm
 import torch
 
 from whichland import manifest as manifests
-from whichland.bootstrap import mean_interval
 from whichland.errors import UserError
 from whichland.explanation.clues import clue_shares
 from whichland.explanation.explain import explain
@@ -39,6 +38,7 @@ from whichland.explanation.verify import Verdict, Verifier
 from whichland.images.decode import ImageError
 from whichland.model import bundle as bundles
 from whichland.progress import track
+from whichland.statistics import mean_interval
 
 PEERS = ("resnet18", "resnet50", "vit_tiny_patch16_224", "vit_small_patch16_224", "deit_tiny_patch16_224")
 

@@ -18,7 +18,6 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from whichland.bootstrap import mean_interval
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import read
@@ -26,6 +25,7 @@ from whichland.model.export_photos import rows_of
 from whichland.model.gallery import FILE, Gallery, read_gallery
 from whichland.model.model import load as open_model
 from whichland.model.model import softmax
+from whichland.statistics import mean_interval
 
 NEAREST = 6
 SMALL = 16  # pixels a side when pixels are compared, their mean colour taken off

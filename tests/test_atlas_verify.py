@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from whichland.explanation.atlas_find import Patch, Photo
-from whichland.explanation.atlas_verify import FEWEST_GROUPS, HOSTS_EACH, Pool, holm, shift, summarise
+from whichland.explanation.atlas_verify import FEWEST_GROUPS, HOSTS_EACH, Pool, shift, summarise
 from whichland.explanation.patches import Place
 from whichland.images.preprocess import Pixels
 
@@ -96,10 +96,3 @@ def test_the_interval_covers_and_false_alarms_are_rare(spread: tuple[float, floa
         alarms += found.p < 0.05
     assert covered / runs > 0.93
     assert alarms / runs < 0.075
-
-
-def test_holm_steps_down() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005], 0.05) == [True, False, False, True]
-    assert holm([0.02, 0.02], 0.05) == [True, True]
-    assert holm([0.06], 0.05) == [False]
-    assert holm([], 0.05) == []

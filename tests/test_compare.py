@@ -9,8 +9,8 @@ import pytest
 from tiny_bundle import make_bundle, make_photos
 from whichland.cli.main import root
 from whichland.errors import UserError
-from whichland.evaluation.compare import Answers, Comparison, compare, compare_answers
-from whichland.evaluation.report import LOG
+from whichland.evaluation.compare import Comparison, Guesses, compare, compare_answers
+from whichland.evaluation.evaluate import LOG
 from whichland.manifest import Manifest, write
 from whichland.model import bundle as bundles
 
@@ -70,9 +70,9 @@ def test_only_photos_that_all_answered_count(table: Path, others: tuple[Path, Pa
     assert {model.name: model.labels for model in found.models} == {"first": 7, "fewer": 5}
 
 
-def answers(text: str, labels: str = "ABC", countries: str = "ABCABCABC") -> Answers:
+def answers(text: str, labels: str = "ABC", countries: str = "ABCABCABC") -> Guesses:
     frame = pl.DataFrame({"image_id": [str(n) for n in range(9)], "country": list(countries), "group": None})
-    return Answers(labels=tuple(labels), frame=frame.with_columns(guess=pl.Series(list(text))))
+    return Guesses(labels=tuple(labels), frame=frame.with_columns(guess=pl.Series(list(text))))
 
 
 def test_a_model_has_several_runs() -> None:

@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from whichland.bootstrap import Score
 from whichland.cli.main import root
 from whichland.errors import UserError
 from whichland.evaluation.cross_source import OTHERS, Cell, CrossSource, cross_source
 from whichland.manifest import Manifest, write
+from whichland.statistics import Score
 from whichland.training.config import TrainConfig
 
 CONFIG = TrainConfig(

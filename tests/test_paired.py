@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, t
 from sklearn.metrics import f1_score
 
-from whichland import bootstrap
+from whichland import statistics
 from whichland.evaluation import metrics
 from whichland.evaluation.paired import (
     group_difference,
-    holm,
     photo_difference,
     photos_needed,
     redraw,
@@ -30,7 +29,7 @@ def made(models: int = 3, photos: int = 90, seed: int = 0, labels: int = 4) -> t
     """Guesses of some models, truth and groups, where later models are better."""
     random = np.random.default_rng(seed)
     truth = random.integers(0, labels, photos)
-    groups = bootstrap.group_numbers([f"g{number}" for number in random.integers(0, photos // 3, photos)])
+    groups = statistics.group_numbers([f"g{number}" for number in random.integers(0, photos // 3, photos)])
     guesses = {
         f"m{model}": [np.where(random.random(photos) < 0.4 + 0.2 * model, truth, random.integers(0, labels, photos))]
         for model in range(models)
@@ -50,7 +49,7 @@ def test_redraws_are_those_of_the_report() -> None:
     guesses, truth, groups = made(models=2, photos=40)
     drawn = redraw(tally(guesses, truth, groups, 4), redraws=300)
     outcomes = metrics.Outcomes(truth=truth, guess=guesses["m1"][0], in_top5=np.ones(len(truth), dtype=bool), labels=4)
-    expected = bootstrap.replicate(lambda w: metrics.scores(outcomes, w)[[0, 2]], groups, replicates=300)
+    expected = statistics.replicate(lambda w: metrics.scores(outcomes, w)[[0, 2]], groups, replicates=300)
     np.testing.assert_allclose(drawn[:, 1], expected)
 
 
@@ -110,11 +109,6 @@ def test_runs_of_a_model_count_together_and_unequal_numbers_of_runs_alike() -> N
     alone = tally(guesses, truth, groups, 4)
     # the half of "a" that is "b" cancels; what is left is the difference of the single runs
     np.testing.assert_array_equal(group_difference(counted, 0, 1), group_difference(alone, 0, 1))
-
-
-def test_holm_of_a_known_table() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.7]) == [1.0, 1.0]
 
 
 def test_letters_are_shared_just_by_those_not_told_apart() -> None:

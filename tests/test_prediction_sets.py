@@ -5,7 +5,7 @@ import pytest
 
 from test_calibration import simulated
 from tiny_bundle import LABELS
-from whichland.evaluation.prediction_sets import judge_sets
+from whichland.evaluation.probabilities import judge_sets
 from whichland.model.calibration import Calibration, fit, log_softmax
 
 

@@ -15,9 +15,10 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from tiny_bundle import LABELS, make_bundle, make_photos, pixels
 from whichland.errors import UserError
+from whichland.evaluation.evaluate import evaluate
 from whichland.evaluation.figures import confusion_svg, lines_svg
 from whichland.evaluation.page import shown_confusion
-from whichland.evaluation.report import Report, evaluate
+from whichland.evaluation.report import Report
 from whichland.geo.countries import COUNTRIES
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles

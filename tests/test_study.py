@@ -16,8 +16,8 @@ import pytest
 from local_ray import cluster as cluster
 from tinted import tinted
 from whichland.cli.main import root
-from whichland.evaluation.report import Score
 from whichland.manifest import Manifest, read, write
+from whichland.statistics import Score
 from whichland.studies import throughput
 from whichland.studies.cell import FAILED, RESULT, TASK, rate
 from whichland.studies.charts import Spot, front, logarithmic, scatter_svg, straight

@@ -40,7 +40,7 @@ _HOMES = {
     "TrainConfig": "whichland.training.config",
     "train": "whichland.training.run",
     "find_lr": "whichland.training.lr_finder",
-    "evaluate": "whichland.evaluation.report",
+    "evaluate": "whichland.evaluation.evaluate",
     "CalibrateConfig": "whichland.evaluation.calibration",
     "calibrate": "whichland.evaluation.calibration",
     "compare": "whichland.evaluation.compare",
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from whichland.evaluation.calibration import calibrate as calibrate
     from whichland.evaluation.compare import compare as compare
     from whichland.evaluation.cross_source import cross_source as cross_source
-    from whichland.evaluation.report import evaluate as evaluate
+    from whichland.evaluation.evaluate import evaluate as evaluate
     from whichland.explanation.atlas import atlas as atlas
     from whichland.explanation.atlas_config import AtlasConfig as AtlasConfig
     from whichland.explanation.explain import explain as explain

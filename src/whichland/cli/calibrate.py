@@ -15,8 +15,8 @@ require_extra("train", "torch")
 from whichland.evaluation.calibration import CalibrateConfig  # noqa: E402
 
 if TYPE_CHECKING:
-    from whichland.bootstrap import Score
     from whichland.evaluation.calibration import Calibrated
+    from whichland.statistics import Score
 
 SAID = {"ece": "calibration error", "brier": "Brier score", "nll": "log-likelihood, negative"}
 

@@ -12,7 +12,7 @@ from whichland.errors import UserError
 
 if TYPE_CHECKING:
     from whichland.evaluation.compare import Comparison
-    from whichland.evaluation.report import Score
+    from whichland.statistics import Score
 
 MOST = 15  # pairs printed; more would be read by nobody
 

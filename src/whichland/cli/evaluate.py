@@ -39,7 +39,7 @@ def evaluate(
     if per not in ("photo", "panorama"):
         raise UserError(f"--per {per}: choose photo or panorama")
     require_extra("train", "torch")
-    from whichland.evaluation.report import evaluate as judge
+    from whichland.evaluation.evaluate import evaluate as judge
     from whichland.evaluation.report import numbers
 
     report = judge(bundle, manifest, split, out, per="panorama" if per == "panorama" else "photo")

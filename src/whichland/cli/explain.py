@@ -199,7 +199,7 @@ def _said(verdict: "Verdict") -> str:
 def _summary(verdicts: list["Verdict"]) -> str:
     import numpy as np
 
-    from whichland.bootstrap import mean_interval
+    from whichland.statistics import mean_interval
 
     gain, low, high = mean_interval(np.array([verdict.gain for verdict in verdicts]))
     return (

@@ -17,7 +17,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from whichland import manifest as manifests
-from whichland.bootstrap import group_numbers
 from whichland.errors import UserError
 from whichland.evaluation import audit_alone as alone
 from whichland.evaluation.audit_alone import Photos, read_photos
@@ -33,6 +32,7 @@ from whichland.model import bundle as bundles
 from whichland.model.bundle import Bundle
 from whichland.model.engines import best_device
 from whichland.model.model import model_of
+from whichland.statistics import group_numbers
 from whichland.training.run import manifest_hash
 from whichland.whole_file import whole_file
 

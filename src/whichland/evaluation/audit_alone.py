@@ -13,7 +13,6 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from whichland.bootstrap import Score, interval, replicate
 from whichland.evaluation.audit_effects import Effect, Limits, by_country, skill
 from whichland.evaluation.source_probe import HEADER, TREES, fact_columns
 from whichland.images.decode import ImageError, decode, read_bytes
@@ -23,6 +22,7 @@ from whichland.images.photo import open_photo
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.views import cut_views
 from whichland.progress import track
+from whichland.statistics import Score, interval, replicate
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

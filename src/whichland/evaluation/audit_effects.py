@@ -11,16 +11,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
-from whichland.bootstrap import LEVEL, Score
-from whichland.evaluation.paired import holm
+from whichland.statistics import ALPHA, Floats, Ints, Score, holm, redraws, student_p, student_reach
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Verdict = Literal["found", "not found", "cannot be told"]
 
-ALPHA = 1 - LEVEL
 MIN_GROUPS = 4  # of a country; with fewer its interval is a guess
 APART = 2.5  # spreads from the other countries' median, where an effect must stand out from theirs
 REDRAWS = 1000  # for a standard error; a percentile would need more
@@ -114,18 +109,17 @@ def by_country(
 
     count = int(group_N.max()) + 1
     values = with_mean(np.ones((1, count)))[0]
-    random = np.random.default_rng(seed)
-    drawn = with_mean(random.multinomial(count, np.full(count, 1 / count), size=REDRAWS).astype(float))
+    drawn = with_mean(redraws(count, REDRAWS, seed))
     degrees = np.append(groups_K[tested] - 1, (groups_K[tested] - 1).sum())
     groups = np.append(groups_K[tested], groups_K[tested].sum())
     spread = np.nanstd(drawn, axis=0) * np.sqrt(groups / (groups - 1))
     # photos that all fare alike leave no spread; a quarter of a group that might have fared otherwise stands in
     error = np.maximum(spread, 0.25 / groups)
     trivial = np.append(np.full(len(tested), limits.trivial), limits.trivial_mean)
-    p = student.sf((values - trivial) / error, degrees)
+    p = student_p((values - trivial) / error, degrees)
     if outliers and len(tested) > 2:
         p[:-1][~_stand_out(values[:-1])] = 1.0
-    reach = student.ppf((1 + LEVEL) / 2, degrees) * error
+    reach = student_reach(error, degrees)
     found = [
         Effect(
             what=what,

@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from whichland.bootstrap import Score, group_numbers, interval, replicate
 from whichland.errors import UserError
 from whichland.evaluation.audit_effects import Check, Effect
 from whichland.evaluation.source_probe import ProbeConfig, source_probe
 from whichland.manifest import Manifest
+from whichland.statistics import Score, group_numbers, interval, replicate
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -8,9 +8,7 @@ from typing import Annotated
 import numpy as np
 
 from whichland import manifest as manifests
-from whichland.bootstrap import Score, replicate, scored
 from whichland.errors import UserError
-from whichland.evaluation.metrics import Floats, Ints
 from whichland.evaluation.predictions import Identity, collect, doubt_about
 from whichland.evaluation.reliability import ProbabilityScores, compared
 from whichland.manifest import Manifest
@@ -27,6 +25,7 @@ from whichland.model.calibration import (
     log_softmax,
     slope,
 )
+from whichland.statistics import Floats, Ints, Score, replicate, scored
 from whichland.training.run import manifest_hash
 
 SPLIT = "val"  # never the test: what is fitted there judges nothing any more

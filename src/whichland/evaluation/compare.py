@@ -12,22 +12,21 @@ import numpy as np
 import polars as pl
 
 from whichland import manifest as manifests
-from whichland.bootstrap import LEVEL, group_numbers, interval
 from whichland.errors import UserError
 from whichland.evaluation import paired
-from whichland.evaluation.paired import SCORES, Floats, Ints, Tally
+from whichland.evaluation.evaluate import evaluate
+from whichland.evaluation.paired import SCORES, Tally
 from whichland.evaluation.predictions import FILE, IDENTITY_KEY, Identity, bundle_hash, identity_of
-from whichland.evaluation.report import Score, evaluate
 from whichland.manifest import Manifest
+from whichland.statistics import ALPHA, Floats, Ints, Score, group_numbers, holm, interval, with_bounds
 from whichland.training.run import manifest_hash
 
-ALPHA = 1 - LEVEL
 POINTS = 0.05  # the difference in top-1 for which enough test photos are counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One model of a comparison; models that share a letter were not told apart by that score."""
+    """One model of a comparison; models that share a letter do not differ demonstrably by that score."""
 
     name: str
     labels: int  # countries it knows
@@ -101,27 +100,27 @@ def compare(places: Sequence[str | Path], manifest: Manifest | str | Path, split
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
+class Guesses:
     """One model's answers: a row a photo with image_id, country, group and the guessed country."""
 
     labels: tuple[str, ...]
     frame: pl.DataFrame
 
 
-def compare_answers(runs: Mapping[str, Sequence[Answers]], split: str) -> Comparison:
+def compare_answers(runs: Mapping[str, Sequence[Guesses]], split: str) -> Comparison:
     """Compare models of which each has the answers of one or several runs; Holm is over all pairs."""
     counted, photos = count_answers(runs)
     everyone = {row for of in runs.values() for answers in of for row in answers.frame["image_id"]}
     drawn_RMS, seen_MS = paired.redraw(counted), paired.scores(counted)[0]
     pairs = _pairs(counted, drawn_RMS, seen_MS)
     letters = {score: _ties(counted, pairs, seen_MS[:, at], score) for at, score in enumerate(SCORES)}
-    low, high = interval(drawn_RMS)
+    judged_MS = [with_bounds(*of_model) for of_model in zip(seen_MS, *interval(drawn_RMS), strict=True)]
     models = [
         Contender(
             name=name,
             labels=len(runs[name][0].labels),
-            top1=_score(seen_MS, low, high, (at, 0)),
-            macro_f1=_score(seen_MS, low, high, (at, 1)),
+            top1=judged_MS[at][0],
+            macro_f1=judged_MS[at][1],
             ties_top1=letters["top1"][at],
             ties_macro_f1=letters["macro_f1"][at],
         )
@@ -137,7 +136,7 @@ def compare_answers(runs: Mapping[str, Sequence[Answers]], split: str) -> Compar
     )
 
 
-def count_answers(runs: Mapping[str, Sequence[Answers]]) -> tuple[Tally, int]:
+def count_answers(runs: Mapping[str, Sequence[Guesses]]) -> tuple[Tally, int]:
     """Count the answers to the photos that all runs answered; return (counts, photos).
 
     The best model by macro-F1 comes first. Raises UserError where runs share no photos or differ in what is true.
@@ -176,23 +175,22 @@ def _pairs(counted: Tally, drawn_RMS: Floats, seen_MS: Floats) -> list[Pair]:
     p_top1 = [paired.sign_flip_p(paired.group_difference(counted, a, b)) for a, b in both]
     p_f1 = [paired.swap_p(counted, a, b, swaps=swaps) for a, b in both]
     photos = int(counted.photos.sum())
+    adjusted_top1, adjusted_f1 = holm(p_top1), holm(p_f1)
     found = []
-    for (a, b), top1, adjusted, f1, f1_adjusted in zip(
-        both, p_top1, paired.holm(p_top1), p_f1, paired.holm(p_f1), strict=True
-    ):
+    for at, (a, b) in enumerate(both):
         apart_RS = drawn_RMS[:, a] - drawn_RMS[:, b]
         seen_S = seen_MS[a] - seen_MS[b]
-        bounds = paired.spread_interval(seen_S, apart_RS, len(counted.photos))
+        top1, macro_f1 = with_bounds(seen_S, *paired.spread_interval(seen_S, apart_RS, len(counted.photos)))
         found.append(
             Pair(
                 first=counted.names[a],
                 second=counted.names[b],
-                top1=_score(seen_S, *bounds, 0),
-                macro_f1=_score(seen_S, *bounds, 1),
-                p_top1=top1,
-                p_top1_adjusted=adjusted,
-                p_macro_f1=f1,
-                p_macro_f1_adjusted=f1_adjusted,
+                top1=top1,
+                macro_f1=macro_f1,
+                p_top1=p_top1[at],
+                p_top1_adjusted=adjusted_top1[at],
+                p_macro_f1=p_f1[at],
+                p_macro_f1_adjusted=adjusted_f1[at],
                 p_mcnemar=paired.sign_flip_p(paired.photo_difference(counted, a, b)),
                 photos_needed=paired.photos_needed(
                     float(apart_RS[:, 0].var(ddof=1)), photos, difference=POINTS, level=ALPHA
@@ -200,10 +198,6 @@ def _pairs(counted: Tally, drawn_RMS: Floats, seen_MS: Floats) -> list[Pair]:
             )
         )
     return found
-
-
-def _score(seen: Floats, low: Floats, high: Floats, at: int | tuple[int, int]) -> Score:
-    return Score(value=float(seen[at]), low=float(low[at]), high=float(high[at]))
 
 
 def _ties(counted: Tally, pairs: Sequence[Pair], seen_M: Floats, score: str) -> list[str]:
@@ -215,7 +209,7 @@ def _ties(counted: Tally, pairs: Sequence[Pair], seen_M: Floats, score: str) -> 
     return paired.tie_groups(seen_M.tolist(), apart_MM)
 
 
-def _answers(place: Path, table: Manifest, digest: str, split: str) -> Answers:
+def _answers(place: Path, table: Manifest, digest: str, split: str) -> Guesses:
     """The answers of a bundle, a run folder or a report folder to a split of the table."""
     if (place / FILE).is_file():
         return _of_report(place, digest, split)
@@ -228,20 +222,20 @@ def _answers(place: Path, table: Manifest, digest: str, split: str) -> Answers:
     return read_answers(folder or evaluate(bundle, table, split).folder)
 
 
-def _of_report(folder: Path, digest: str, split: str) -> Answers:
+def _of_report(folder: Path, digest: str, split: str) -> Guesses:
     identity = identity_of(folder)
     if identity is None or (identity.manifest_sha256, identity.split) != (digest, split):
         raise UserError(f"{folder} holds the report of another manifest or split; evaluate the bundle on this one")
     return read_answers(folder)
 
 
-def read_answers(folder: Path) -> Answers:
+def read_answers(folder: Path) -> Guesses:
     """Read the answers that lie in a report folder."""
     labels = json.loads(pl.read_parquet_metadata(folder / FILE)[IDENTITY_KEY])["labels"]
     frame = pl.read_parquet(folder / FILE, glob=False)
     guesses = frame["probabilities"].to_numpy().argmax(axis=1)
     frame = frame.select("image_id", "country", "group", guess=pl.Series(np.array(labels)[guesses]))
-    return Answers(labels=tuple(labels), frame=frame)
+    return Guesses(labels=tuple(labels), frame=frame)
 
 
 def _names(places: Sequence[Path]) -> list[str]:

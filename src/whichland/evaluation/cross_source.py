@@ -20,7 +20,6 @@ import numpy as np
 import polars as pl
 
 from whichland import manifest as manifests
-from whichland.bootstrap import Score, replicate, scored
 from whichland.config import build, read_toml
 from whichland.curate.balance import BalanceConfig, balance
 from whichland.errors import UserError
@@ -29,6 +28,7 @@ from whichland.evaluation.predictions import Identity, Predictions, bundle_hash,
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
 from whichland.sources.columns import slug
+from whichland.statistics import Flags, Score, renumbered
 from whichland.training.config import TrainConfig
 from whichland.training.run import manifest_hash, train
 from whichland.whole_file import whole_file
@@ -204,14 +204,12 @@ def _cells(found: Predictions, table: Manifest, learnt: tuple[str, ...], tested:
     return cells
 
 
-def _scores(found: Predictions, some_N: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, Score] | None:
+def _scores(found: Predictions, some_N: Flags) -> dict[str, Score] | None:
     """The scores over some of the photos, with 95 % intervals over their groups; None for no photos."""
     if not some_N.any():
         return None
     outcomes = metrics.Outcomes.from_probabilities(found.truth[some_N], found.probabilities[some_N])
-    _, group_M = np.unique(found.groups[some_N], return_inverse=True)
-    drawn = replicate(lambda weights_M: metrics.scores(outcomes, weights_M), group_M)
-    return dict(zip(metrics.SCORES, scored(metrics.scores(outcomes), drawn), strict=True))
+    return metrics.judged(outcomes, renumbered(found.groups[some_N]))
 
 
 def _hardest_first(tested: Sequence[str], cells: Sequence[Cell]) -> tuple[str, ...]:

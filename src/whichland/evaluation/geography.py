@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.bootstrap import Floats, Score, interval, replicate, scored
-from whichland.evaluation.metrics import Ints, Outcomes, by_country
+from whichland.evaluation.metrics import Outcomes, worst_tenth
 from whichland.geo.countries import COUNTRIES
 from whichland.geo.land import land_points
 from whichland.geo.relations import kilometres, neighbours
+from whichland.statistics import Flags, Floats, Ints, Score, bootstrap, renumbered, shares
 
 BOUNDS_KM = (1000, 2500, 5000, 10000)  # of the histogram of distances
 BINS = ("neighbour on land", *(f"up to {bound:,} km" for bound in BOUNDS_KM), f"over {BOUNDS_KM[-1]:,} km")
@@ -24,8 +24,7 @@ QUANTILES = (0.25, 0.5, 0.75)
 PLACES = 50  # that stand for a country when distances are measured
 
 Key = tuple[str, str, str]
-Questions = dict[Key, tuple[NDArray[np.bool_], NDArray[np.bool_]]]  # which photos are hits, and among which
-Answers = dict[Key, Score | None]
+Shares = dict[Key, Score | None]
 Levels = dict[str, Score | None]  # share of first guesses in the right country, region and continent
 
 
@@ -91,7 +90,7 @@ def geography(outcomes: Outcomes, labels: Sequence[str], group_N: Ints) -> Geogr
     }
     everyone_N = np.full(len(outcomes.truth), True)
     right = {level: place[outcomes.truth] == place[outcomes.guess] for level, place in places.items()}
-    worst = _worst(outcomes, labels)
+    worst = [country.label for country in worst_tenth(outcomes)]
     asked = {("world", "", level): (right_N, everyone_N) for level, right_N in right.items()}
     for kind in ("continent", "region"):
         for name in np.unique(places[kind][outcomes.truth]):
@@ -105,7 +104,8 @@ def geography(outcomes: Outcomes, labels: Sequence[str], group_N: Ints) -> Geogr
     bin_KK, km_KK = _bins(labels)
     for at, name in enumerate(BINS):
         asked["distance", name, ""] = (bin_KK[outcomes.truth, outcomes.guess] == at, wrong_N)
-    found = shares(asked, group_N)
+    hits, among = zip(*asked.values(), strict=True)
+    found = dict(zip(asked, shares(hits, among, group_N), strict=True))
     return Geography(
         right={level: found["world", "", level] for level in places},
         largest={level: _largest(place[outcomes.truth]) for level, place in places.items()},
@@ -120,39 +120,11 @@ def geography(outcomes: Outcomes, labels: Sequence[str], group_N: Ints) -> Geogr
     )
 
 
-def shares(asked: Questions, group_N: Ints) -> Answers:
-    """The share of hits among some of the photos, for each question, all from the same redraws of groups.
-
-    None where there are no such photos; redraws without any are passed over. Where all fared alike, drawing anew
-    cannot tell how sure that is: the rule of three over the groups does (Hanley & Lippman-Hand 1983).
-    """
-    groups = int(group_N.max()) + 1
-    counts_G2S = np.stack(
-        [np.bincount(group_N, of_N, groups) for hits_N, some_N in asked.values() for of_N in (hits_N & some_N, some_N)],
-        axis=1,
-    ).astype(float)
-    drawn_R2S = replicate(lambda times_G: times_G @ counts_G2S, np.arange(groups))
-    found: Answers = {}
-    for at, key in enumerate(asked):
-        hits_G, photos_G = counts_G2S[:, 2 * at], counts_G2S[:, 2 * at + 1]
-        if not photos_G.any():
-            found[key] = None
-            continue
-        value = hits_G.sum() / photos_G.sum()
-        hits_R, photos_R = drawn_R2S[:, 2 * at], drawn_R2S[:, 2 * at + 1]
-        low, high = interval(hits_R[photos_R > 0] / photos_R[photos_R > 0])
-        third = min(1.0, 3 / (photos_G > 0).sum())
-        found[key] = Score(
-            value=float(value), low=1 - third if value == 1 else float(low), high=third if value == 0 else float(high)
-        )
-    return found
-
-
 def _largest(place_N: NDArray[np.str_]) -> float:
     return float(np.unique(place_N, return_counts=True)[1].max() / len(place_N))
 
 
-def _parts(kind: str, place_K: NDArray[np.str_], outcomes: Outcomes, found: Answers) -> list[Part]:
+def _parts(kind: str, place_K: NDArray[np.str_], outcomes: Outcomes, found: Shares) -> list[Part]:
     """One entry a continent or region with photos, the one with most photos first."""
     place_N = place_K[outcomes.truth]
     names, counts = np.unique(place_N, return_counts=True)
@@ -167,7 +139,7 @@ def _parts(kind: str, place_K: NDArray[np.str_], outcomes: Outcomes, found: Answ
     ]
 
 
-def dealt(outcomes: Outcomes, value_KK: Floats, alike_KK: NDArray[np.bool_] | None = None) -> Floats:
+def dealt(outcomes: Outcomes, value_KK: Floats, alike_KK: Flags | None = None) -> Floats:
     """What to expect of a value of (truth, guess) if wrong answers were dealt out at random: one a wrong answer.
 
     A photo is dealt any of the wrong answers but those that name its own country; with `alike_KK`, of those alone
@@ -183,11 +155,11 @@ def dealt(outcomes: Outcomes, value_KK: Floats, alike_KK: NDArray[np.bool_] | No
     return expected_W
 
 
-def _sides_of(side_N: NDArray[np.str_]) -> dict[str, NDArray[np.bool_]]:
+def _sides_of(side_N: NDArray[np.str_]) -> dict[str, Flags]:
     return {"both": np.full(len(side_N), True), "left": side_N == "left", "right": side_N == "right"}
 
 
-def _sides(outcomes: Outcomes, side_K: NDArray[np.str_], continent_K: NDArray[np.str_], found: Answers) -> list[Side]:
+def _sides(outcomes: Outcomes, side_K: NDArray[np.str_], continent_K: NDArray[np.str_], found: Shares) -> list[Side]:
     """One entry for all wrong answers and one for those from each side, where there are any."""
     across_KK = (side_K[:, None] != side_K).astype(float)
     anywhere_W = dealt(outcomes, across_KK)
@@ -217,7 +189,7 @@ def _bins(labels: Sequence[str]) -> tuple[Ints, Floats]:
     return bin_KK, km_KK
 
 
-def _distances(outcomes: Outcomes, bin_KK: Ints, km_KK: Floats, group_N: Ints, found: Answers) -> Distances:
+def _distances(outcomes: Outcomes, bin_KK: Ints, km_KK: Floats, group_N: Ints, found: Shares) -> Distances:
     wrong_N = outcomes.truth != outcomes.guess
     shares_B = {name: found["distance", name, ""] for name in BINS}
     expected = [dealt(outcomes, (bin_KK == at).astype(float)).mean() for at in range(len(BINS))]
@@ -232,14 +204,13 @@ def _distances(outcomes: Outcomes, bin_KK: Ints, km_KK: Floats, group_N: Ints, f
 
 def _quantiles(km_W: Floats, group_W: Ints) -> dict[str, Score]:
     order = km_W.argsort()
-    _, group = np.unique(group_W, return_inverse=True)
 
     def statistic(weights_W: Floats) -> Floats:
         reached = np.cumsum(weights_W[order])
         reached_at: Floats = km_W[order[np.searchsorted(reached, np.array(QUANTILES) * reached[-1])]]
         return reached_at
 
-    found = scored(statistic(np.ones(len(km_W))), replicate(statistic, group))
+    found = bootstrap(statistic, renumbered(group_W))
     return dict(zip(("25%", "50%", "75%"), found, strict=True))
 
 
@@ -253,9 +224,3 @@ def _expected_median(outcomes: Outcomes, km_KK: Floats) -> float:
     order = km_KK.ravel().argsort()
     reached = weight_KK.ravel()[order].cumsum()
     return float(km_KK.ravel()[order[np.searchsorted(reached, reached[-1] / 2)]])
-
-
-def _worst(outcomes: Outcomes, labels: Sequence[str]) -> list[int]:
-    """The tenth of countries with the lowest recall, one at least."""
-    known = sorted((c for c in by_country(outcomes) if c.photos), key=lambda c: (c.recall, labels[c.label]))
-    return [country.label for country in known[: max(1, len(known) // 10)]]

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from whichland.bootstrap import group_numbers, interval, replicate
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 from whichland.model.features import BackboneConfig, Features, features
 from whichland.progress import Progress
+from whichland.statistics import Floats, Ints, bootstrap, group_numbers
 
 FOLDS = 5
 SEEDS = 3
@@ -27,8 +26,6 @@ ENOUGH = pl.col("group").n_unique().over("country") >= FOLDS
 BLOCK = 4096  # photos compared at once with all they may resemble
 PENALTY = 1e-3  # scikit-learn's C, on standardised features
 
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 Probe = Callable[[Features, Ints, Features], Ints]
 
 
@@ -119,8 +116,8 @@ def drawn(kept: pl.DataFrame, photos: int) -> pl.DataFrame:
     return some.filter(ENOUGH)
 
 
-def answers(vectors: Features, country: Ints, group: Ints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How often each photo was told right by the linear and by the nearest probe, each N×2: random, grouped."""
+def answers(vectors: Features, country: Ints, group: Ints) -> tuple[Floats, Floats]:
+    """How often the linear and the nearest probe named each photo's country, each N×2: random, grouped folds."""
     standard = (vectors - vectors.mean(axis=0)) / np.maximum(vectors.std(axis=0), 1e-6)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     right = np.zeros((2, len(country), 2))
@@ -130,8 +127,8 @@ def answers(vectors: Features, country: Ints, group: Ints) -> tuple[NDArray[np.f
             for arm, fold in enumerate((random_folds(country, grouped, seed), grouped)):
                 for test in (fold == number for number in range(FOLDS)):
                     for probe, (method, seen) in enumerate(((_linear, standard), (_nearest, unit))):
-                        told = method(seen[~test], country[~test], seen[test])
-                        right[probe, test, arm] += (told == country[test]) / SEEDS
+                        named = method(seen[~test], country[~test], seen[test])
+                        right[probe, test, arm] += (named == country[test]) / SEEDS
                     shown.advance()
     return right[0], right[1]
 
@@ -162,8 +159,8 @@ def random_folds(country: Ints, grouped: Ints, seed: int) -> Ints:
 def _linear(train: Features, labels: Ints, test: Features) -> Ints:
     from sklearn.linear_model import LogisticRegression
 
-    told: Ints = LogisticRegression(C=PENALTY, max_iter=200).fit(train, labels).predict(test)
-    return told
+    named: Ints = LogisticRegression(C=PENALTY, max_iter=200).fit(train, labels).predict(test)
+    return named
 
 
 def _nearest(train: Features, labels: Ints, test: Features) -> Ints:
@@ -171,17 +168,7 @@ def _nearest(train: Features, labels: Ints, test: Features) -> Ints:
     return np.concatenate([labels[np.argmax(block @ train.T, axis=1)] for block in blocks])
 
 
-def _arms(right: NDArray[np.float64], group: Ints) -> Arms:
-    def difference(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        random, grouped = weights @ right / weights.sum()
-        return np.array([random - grouped])
-
-    low, high = interval(replicate(difference, group))
-    random, grouped = right.mean(axis=0)
-    return Arms(
-        random=float(random),
-        grouped=float(grouped),
-        leak=float(random - grouped),
-        low=float(low[0]),
-        high=float(high[0]),
-    )
+def _arms(right: Floats, group: Ints) -> Arms:
+    (leak,) = bootstrap(lambda weights: np.atleast_1d(weights @ right @ (1, -1) / weights.sum()), group)
+    random, grouped = right.mean(axis=0).tolist()
+    return Arms(random=random, grouped=grouped, leak=leak.value, low=leak.low, high=leak.high)

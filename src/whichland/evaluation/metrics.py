@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from whichland.statistics import Flags, Floats, Ints, Score, bootstrap
 
 SCORES = ("top1", "top5", "macro_f1", "balanced_accuracy")
 TOP = 5
@@ -26,7 +25,7 @@ class Outcomes:
 
     truth: Ints
     guess: Ints
-    in_top5: NDArray[np.bool_]
+    in_top5: Flags
     labels: int  # K
 
     @classmethod
@@ -62,6 +61,22 @@ def scores(outcomes: Outcomes, weights_N: Floats | None = None) -> Floats:
     return np.array([hits_K.sum() / total, top5 / total, f1_K.mean(), recall_K.mean()])
 
 
+def judged(outcomes: Outcomes, group_N: Ints) -> dict[str, Score]:
+    """The overall scores by name, each with its 95 % interval over groups."""
+    return dict(zip(SCORES, bootstrap(lambda weights_N: scores(outcomes, weights_N), group_N), strict=True))
+
+
+def balanced_accuracy(guess_N: Ints, truth_N: Ints, group_N: Ints, *, seed: int = 0) -> Score:
+    """Recall averaged over the classes that have photos; chance is one over their number."""
+
+    def statistic(weights_N: Floats) -> Floats:
+        photos_K = np.bincount(truth_N, weights_N)
+        hits_K = np.bincount(truth_N, weights_N * (guess_N == truth_N))
+        return np.array([(hits_K[photos_K > 0] / photos_K[photos_K > 0]).mean()])
+
+    return bootstrap(statistic, group_N, seed=seed)[0]
+
+
 def _counts(outcomes: Outcomes, weights_N: Floats) -> tuple[Floats, Floats, Floats]:
     """Photos, guesses and hits of each label, weighted: three of length K."""
     hits_N = (outcomes.truth == outcomes.guess) * weights_N
@@ -95,11 +110,10 @@ def confusion(outcomes: Outcomes) -> Ints:
     return np.bincount(flat, minlength=outcomes.labels**2).reshape(outcomes.labels, outcomes.labels)
 
 
-def worst_tenth(outcomes: Outcomes) -> tuple[float, int]:
-    """Mean recall of the tenth of countries (one at least) that are known worst, and how many those are."""
-    recalls = sorted(country.recall for country in by_country(outcomes) if country.photos)
-    count = max(1, len(recalls) // 10)
-    return float(np.mean(recalls[:count])), count
+def worst_tenth(outcomes: Outcomes) -> list[CountryScores]:
+    """The tenth of the countries with photos (one at least) that have the lowest recall, the worst first."""
+    known = sorted((country for country in by_country(outcomes) if country.photos), key=lambda c: c.recall)
+    return known[: max(1, len(known) // 10)]
 
 
 def floors(outcomes: Outcomes) -> dict[str, dict[str, float]]:

@@ -11,13 +11,16 @@ import numpy as np
 from markupsafe import Markup
 
 import whichland
-from whichland.bootstrap import Score
 from whichland.evaluation import figures, metrics, probability_figures
-from whichland.evaluation.report import Confused, Explanation, Report, confusion_csv
+from whichland.evaluation.report import Confused, Report, confusion_csv
 from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError, load
+from whichland.images.preprocess import Pixels
 from whichland.manifest import credit
+from whichland.statistics import Ints, Score
 from whichland.templates import templates_beside
+
+Picture = tuple[Pixels, str]  # a picture and its caption
 
 PAIRS, EXAMPLES = 10, 3
 FEW = 20  # photos below which a country's own numbers say little
@@ -30,7 +33,7 @@ SAID = {
 }
 
 
-def render(report: Report, explanations: Sequence[Explanation] = ()) -> str:
+def render(report: Report, explanations: Sequence[Picture] = ()) -> str:
     """Fill the template; every text is escaped, every picture stands inside the file."""
     environment = templates_beside(__file__)
     environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
@@ -55,7 +58,7 @@ def render(report: Report, explanations: Sequence[Explanation] = ()) -> str:
 def _headline(report: Report) -> dict[str, Any]:
     outcomes = report.outcomes
     photos_K = report.confusion.sum(axis=1)
-    worst, worst_countries = metrics.worst_tenth(outcomes)
+    worst = metrics.worst_tenth(outcomes)
     return {
         "unit": report.predictions.per,
         "photos": len(outcomes.truth),
@@ -63,8 +66,8 @@ def _headline(report: Report) -> dict[str, Any]:
         "tested_countries": int((photos_K > 0).sum()),
         "largest": report.predictions.labels[int(photos_K.argmax())],
         "sure": float(report.predictions.probabilities.max(axis=1).mean()),
-        "worst": worst,
-        "worst_countries": worst_countries,
+        "worst": float(np.mean([country.recall for country in worst])),
+        "worst_countries": len(worst),
         "scores": [
             {"name": SAID[name][0], "meaning": SAID[name][1], "score": score, "track": _track(report, name, score)}
             | {floor: report.floors[floor][name] for floor in ("majority", "chance")}
@@ -106,7 +109,7 @@ def _countries(report: Report) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["scores"].photos == 0, -row["scores"].f1, country_name(row["code"])))
 
 
-def shown_confusion(report: Report) -> tuple[metrics.Ints, list[str]]:
+def shown_confusion(report: Report) -> tuple[Ints, list[str]]:
     """The confusion matrix of the countries that have photos or were guessed, and their codes."""
     counts = report.confusion
     seen = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))

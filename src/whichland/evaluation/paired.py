@@ -10,16 +10,10 @@ from math import ceil, lcm
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
-from whichland.bootstrap import LEVEL
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+from whichland.statistics import REPLICATES, Flags, Floats, Ints, student_reach
 
 SCORES = ("top1", "macro_f1")
-REDRAWS = 2000
 BLOCK = 250  # redraws or swaps held in memory at once
 ENOUGH = 50  # swaps as extreme as what was seen, after which drawing more would not change the verdict
 
@@ -78,10 +72,10 @@ def _scored(photos_RK: Floats, hits_RK: Floats, guessed_RK: Floats) -> Floats:
     return np.stack([hits_RK.sum(axis=1) / photos_RK.sum(axis=1), macro_f1], axis=1)
 
 
-def redraw(answers: Tally, *, redraws: int = REDRAWS, seed: int = 0) -> Floats:
+def redraw(answers: Tally, *, redraws: int = REPLICATES, seed: int = 0) -> Floats:
     """Draw the groups anew with replacement, the same for all models, and score: R×M×2.
 
-    The draws are those of `bootstrap.replicate`, so that a model's interval is the one of its own report.
+    The draws are those of `statistics.replicate`, so that a model's interval is the one of its own report.
     """
     random = np.random.default_rng(seed)
     groups = len(answers.photos)
@@ -95,17 +89,14 @@ def redraw(answers: Tally, *, redraws: int = REDRAWS, seed: int = 0) -> Floats:
     return np.concatenate(parts)
 
 
-def spread_interval(seen: Floats, drawn_R: Floats, groups: int, level: float = LEVEL) -> tuple[Floats, Floats]:
+def spread_interval(seen: Floats, drawn_R: Floats, groups: int) -> tuple[Floats, Floats]:
     """Bounds of what was seen, plus and minus its standard error over redraws times Student's quantile.
 
     Differences are nearly symmetric, and for them this holds the truth more often than percentiles do, which fall
     short with few groups (benchmarks/comparison.py). `drawn_R` has the shape of `seen` behind its first axis.
     """
-    z, freedom = NormalDist().inv_cdf((1 + level) / 2), max(groups - 1, 1)
-    # Student's quantile from the normal one (Abramowitz and Stegun 26.7.5); 0.25 % off with 9 groups
-    t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-    half = t * drawn_R.std(axis=0, ddof=1)
-    return seen - half, seen + half
+    reach = student_reach(drawn_R.std(axis=0, ddof=1), max(groups - 1, 1))
+    return seen - reach, seen + reach
 
 
 def group_difference(answers: Tally, first: int, second: int) -> Ints:
@@ -178,19 +169,10 @@ def swap_p(answers: Tally, first: int, second: int, *, swaps: int, seed: int = 0
     return (extreme + 1) / (drawn + 1)
 
 
-def holm(p: Sequence[float]) -> list[float]:
-    """Adjust p for their number: rejecting those at most α errs anywhere with at most α (Holm 1979)."""
-    adjusted, worst = [0.0] * len(p), 0.0
-    for rank, at in enumerate(np.argsort(p, kind="stable").tolist()):
-        worst = max(worst, min(1.0, (len(p) - rank) * p[at]))
-        adjusted[at] = worst
-    return adjusted
-
-
 def tie_groups(score_M: Sequence[float], apart_MM: Flags) -> list[str]:
-    """Letters for each model: two models share one just when they were not told apart; the best has an "a".
+    """Letters for each model: two models share one just when no difference between them was shown; the best has an "a".
 
-    The letters are the largest sets of models of which no two were told apart, what Piepho (2004) calls a compact
+    The letters are the largest sets of models of which no two differ demonstrably, what Piepho (2004) calls a compact
     letter display; they take the place of ranks, which chance would decide.
     """
     tied = ~apart_MM & ~np.eye(len(apart_MM), dtype=bool)

@@ -1,7 +1,7 @@
-"""Pins put to the test: how far the points lie from the truth, and what they score.
+"""How far pins lie from the true places, and how many points they score.
 
 `model/pins.py` says how a pin is chosen. It is one of the places where a country is photographed, so it is never
-in the sea. The centroid of the first guess's places, beside which it is put, may be.
+in the sea. The centroid of the first guess's places, with which it is compared, may be.
 """
 
 from collections.abc import Sequence
@@ -9,16 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from whichland.bootstrap import Floats, Score, replicate, scored
 from whichland.evaluation.predictions import Predictions
-from whichland.evaluation.report import Report
 from whichland.geo.distance import WORLD_KM, geoguessr_score, haversine_km
 from whichland.geo.land import Points, sea_km
 from whichland.manifest import Manifest
 from whichland.model.pins import pin_table, pins, unit
-from whichland.model.places import COAST_KM, Places, places_of, read_places
+from whichland.model.places import COAST_KM, Places
+from whichland.statistics import Floats, Ints, Score, bootstrap, renumbered
 
 RULES = ("centroid", "best_of_first", "pin")
 
@@ -92,13 +90,6 @@ def _worth(points_C2: Points, places: Places, scale_km: float) -> Floats:
     return np.stack(columns, axis=1)
 
 
-def places_for(report: Report) -> Places:
-    """The places that the bundle keeps; else those of its training photos, or of the land, where it has none."""
-    bundle = report.bundle
-    kept = read_places(bundle.folder, bundle.labels)
-    return kept or places_of(bundle.labels, report.manifest if report.trained_on_this else None)
-
-
 def coordinates(found: Predictions, manifest: Manifest) -> Points:
     """The true place of each photo that was answered, N×2 degrees; NaN where the manifest has none."""
     if not {"lat", "lon"} <= set(manifest.frame.columns):
@@ -109,14 +100,13 @@ def coordinates(found: Predictions, manifest: Manifest) -> Points:
 
 
 def _judged(
-    answers: dict[str, Points], true_N2: Points, rows: NDArray[np.int64], group_N: NDArray[np.int64], scale: float
+    answers: dict[str, Points], true_N2: Points, rows: Ints, group_N: Ints, scale: float
 ) -> tuple[dict[str, Judged], Judged | None]:
     if not len(rows):
         return {}, None
     km_RM = np.stack([haversine_km(*points[rows].T, *true_N2[rows].T) for points in answers.values()])
     points_RM = geoguessr_score(km_RM, scale_km=scale)
     order_RM = km_RM.argsort(axis=1)
-    _, groups = np.unique(group_N[rows], return_inverse=True)
 
     def statistic(weights_M: Floats) -> Floats:
         """Of each rule mean, median and score, and then those of the last minus those of the first."""
@@ -125,12 +115,12 @@ def _judged(
         each_R3 = np.stack([km_RM @ weights_M / total, median_R, points_RM @ weights_M / total], axis=1)
         return np.concatenate([each_R3, each_R3[-1:] - each_R3[:1]]).ravel()
 
-    found = scored(statistic(np.ones(len(rows))), replicate(statistic, groups))
+    found = bootstrap(statistic, renumbered(group_N[rows]))
     judged = [Judged(mean_km=found[at], median_km=found[at + 1], score=found[at + 2]) for at in range(0, len(found), 3)]
     return dict(zip(answers, judged[:-1], strict=True)), judged[-1]
 
 
-def _median(values: Floats, order: NDArray[np.int64], weights: Floats) -> float:
+def _median(values: Floats, order: Ints, weights: Floats) -> float:
     """The weighted median of values whose order is known: the least that half of the weight does not exceed."""
     reached = np.cumsum(weights[order])
     return float(values[order[np.searchsorted(reached, reached[-1] / 2)]])

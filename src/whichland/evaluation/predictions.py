@@ -14,15 +14,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from whichland.bootstrap import group_numbers
 from whichland.curate.certificate import difference
 from whichland.errors import UserError
-from whichland.evaluation.metrics import Ints, Outcomes
+from whichland.evaluation.metrics import Outcomes
 from whichland.manifest import CREDIT, Manifest
 from whichland.model.bundle import Bundle, json_text, read_json
 from whichland.model.engines import best_device
 from whichland.model.model import model_of
 from whichland.model.views import combined
+from whichland.statistics import Ints, group_numbers
 from whichland.whole_file import whole_file
 
 FILE = "predictions.parquet"

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from whichland.evaluation.abstention import RiskCurve
 from whichland.evaluation.figures import STYLE, Axes, text_at
+from whichland.evaluation.probabilities import RiskCurve
 from whichland.evaluation.reliability import Bin
 
 FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

@@ -6,19 +6,18 @@ Liang & Ma 2019, arXiv 1909.10155, section 5; here in closed form, with the vari
 """
 
 from dataclasses import dataclass
-from math import erf, pi
+from math import pi
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.bootstrap import Score, replicate, scored, shares
-from whichland.evaluation.metrics import Floats, Ints
 from whichland.model.calibration import NOTHING
+from whichland.statistics import Flags, Floats, Ints, Score, replicate, scored, shares
 
 BINS, PER_BIN = 10, 20
 
-ODDS_SCORES = ("ece", "brier", "nll")
+NAMES = ("ece", "brier", "nll")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +46,13 @@ def compared(
     """Scores of two sets of probabilities for the same photos, and the paired differences, second minus first."""
     values, drawn = zip(*(_drawn(probs, truth_N, group_N) for probs in (before_NK, after_NK)), strict=True)
     pairs = [(values[0], drawn[0]), (values[1], drawn[1]), (values[1] - values[0], drawn[1] - drawn[0])]
-    return [ProbabilityScores(**dict(zip(ODDS_SCORES, scored(*pair), strict=True))) for pair in pairs]
+    return [ProbabilityScores(**dict(zip(NAMES, scored(*pair), strict=True))) for pair in pairs]
 
 
 def probability_scores(probs_NK: NDArray[np.floating[Any]], truth_N: Ints, group_N: Ints) -> ProbabilityScores:
     """Scores of probabilities, with 95 % intervals from a bootstrap over groups."""
     values, drawn = _drawn(probs_NK, truth_N, group_N)
-    return ProbabilityScores(**dict(zip(ODDS_SCORES, scored(values, drawn), strict=True)))
+    return ProbabilityScores(**dict(zip(NAMES, scored(values, drawn), strict=True)))
 
 
 def _drawn(probs_NK: NDArray[np.floating[Any]], truth_N: Ints, group_N: Ints) -> tuple[Floats, Floats]:
@@ -79,7 +78,7 @@ class Gaps:
     variances: Floats  # of each bin's mean miss, photos of one group together
 
     @classmethod
-    def of(cls, sure_N: NDArray[np.floating[Any]], right_N: NDArray[np.bool_], group_N: Ints) -> "Gaps":
+    def of(cls, sure_N: NDArray[np.floating[Any]], right_N: Flags, group_N: Ints) -> "Gaps":
         bin_N = equal_mass(sure_N)
         miss_N: Floats = right_N - np.asarray(sure_N, np.float64)
         bins = int(bin_N.max()) + 1
@@ -109,9 +108,10 @@ class Gaps:
 
 def folded(mean_B: Floats, deviation_B: Floats) -> Floats:
     """Mean size |x| of a normal x; its own mean where it does not deviate."""
+    from scipy.special import erf
+
     z_B = mean_B / np.maximum(deviation_B, NOTHING)
-    inside_B = np.array([erf(z / 2**0.5) for z in z_B.tolist()])
-    size_B: Floats = deviation_B * np.sqrt(2 / pi) * np.exp(-(z_B**2) / 2) + mean_B * inside_B
+    size_B: Floats = deviation_B * np.sqrt(2 / pi) * np.exp(-(z_B**2) / 2) + mean_B * erf(z_B / 2**0.5)
     return size_B
 
 
@@ -128,11 +128,11 @@ def reliability(probs_NK: NDArray[np.floating[Any]], truth_N: Ints, group_N: Int
     """The bins of the reliability diagram, least probabilities first."""
     sure_N = np.asarray(probs_NK.max(axis=1), np.float64)
     bin_N = equal_mass(sure_N)
-    bins = int(bin_N.max()) + 1
-    right = shares(probs_NK.argmax(axis=1) == truth_N, bin_N, bins, group_N)
+    inside_BN = [bin_N == number for number in range(int(bin_N.max()) + 1)]
+    right_N = probs_NK.argmax(axis=1) == truth_N
     found = []
-    for number, score in enumerate(right):
+    for inside_N, score in zip(inside_BN, shares([right_N] * len(inside_BN), inside_BN, group_N), strict=True):
         assert score is not None  # a bin has photos
-        own = sure_N[bin_N == number]
+        own = sure_N[inside_N]
         found.append(Bin(low=own.min(), high=own.max(), probabilities=own.mean(), photos=len(own), right=score))
     return found

@@ -4,23 +4,20 @@ Where it can, a model that is trained on several sources may learn the source in
 photos is recognisable even without such facts (Liu & He, arXiv 2403.08632).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from whichland.bootstrap import group_numbers, interval, replicate
 from whichland.errors import UserError
+from whichland.evaluation.metrics import balanced_accuracy
 from whichland.images.decode import ImageError, read_bytes
 from whichland.images.file_facts import FileFacts, file_facts
 from whichland.manifest import Manifest
 from whichland.progress import track
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from whichland.statistics import Floats, Ints, group_numbers
 
 SIZE = ("bytes", "bytes_per_pixel")
 HEADER = tuple(name for name in FileFacts._fields if name not in SIZE)
@@ -152,24 +149,17 @@ def _classes(rows: pl.DataFrame) -> tuple[dict[str, int], int, Ints, Ints]:
 def _reading(name: str, facts: pl.DataFrame, source_N: Ints, group_N: Ints, seed: int) -> Reading:
     columns, features_NF = fact_columns(facts)
     guess_N, importance_F = _cross_validated(features_NF, source_N, group_N, seed)
-    right_N = (guess_N == source_N).astype(float)
-    of_source_NS = np.eye(int(source_N.max()) + 1)[source_N]
-
-    def balanced(weight_N: Floats) -> Floats:
-        with np.errstate(invalid="ignore"):
-            recall_S = (weight_N * right_N) @ of_source_NS / (weight_N @ of_source_NS)
-        return np.array([np.nanmean(recall_S)])
-
-    low, high = interval(replicate(balanced, group_N, seed=seed))
+    balanced = balanced_accuracy(guess_N, source_N, group_N, seed=seed)
+    photos_S = np.bincount(source_N)
     return Reading(
         facts=name,
-        balanced_accuracy=float(balanced(np.ones(len(right_N)))[0]),
-        low=float(low[0]),
-        high=float(high[0]),
-        chance=1 / of_source_NS.shape[1],
-        accuracy=float(right_N.mean()),
-        majority=float(of_source_NS.mean(0).max()),
-        telling=_telling(columns, importance_F),
+        balanced_accuracy=balanced.value,
+        low=balanced.low,
+        high=balanced.high,
+        chance=1 / len(photos_S),
+        accuracy=float((guess_N == source_N).mean()),
+        majority=float(photos_S.max() / photos_S.sum()),
+        telling=telling(columns, importance_F),
     )
 
 
@@ -182,23 +172,29 @@ def fact_columns(facts: pl.DataFrame) -> tuple[list[str], Floats]:
 
 def _cross_validated(features_NF: Floats, source_N: Ints, group_N: Ints, seed: int) -> tuple[Ints, Floats]:
     """Guess the source of every photo by a forest that saw no photo of its group; mean importances."""
-    from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import StratifiedGroupKFold
 
     guess_N, importances = np.zeros_like(source_N), []
     folds: Any = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     for train, test in folds.split(features_NF, source_N, group_N):
-        forest: Any = RandomForestClassifier(
-            TREES, min_samples_leaf=5, class_weight="balanced", random_state=seed, n_jobs=1
-        )
-        forest.fit(features_NF[train], source_N[train])
+        forest = fitted_forest(features_NF[train], source_N[train], seed)
         guess_N[test] = forest.predict(features_NF[test])
         importances.append(forest.feature_importances_)
     return guess_N, np.mean(importances, axis=0)
 
 
-def _telling(columns: list[str], importance_F: Floats) -> tuple[str, ...]:
-    """The facts that carry more than a tenth of the classifier's decisions."""
+def fitted_forest(features_NF: Floats, class_N: Ints, seed: int = 0) -> Any:
+    """A random forest that weighs the classes alike."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    forest: Any = RandomForestClassifier(
+        TREES, min_samples_leaf=5, class_weight="balanced", random_state=seed, n_jobs=1
+    )
+    return forest.fit(features_NF, class_N)
+
+
+def telling(columns: Sequence[str], importance_F: Floats) -> tuple[str, ...]:
+    """The facts that carry more than a tenth of a forest's decisions, most of all first."""
     by_fact: dict[str, float] = {}
     for name, share in zip(columns, importance_F, strict=True):
         by_fact[name] = by_fact.get(name, 0.0) + float(share)

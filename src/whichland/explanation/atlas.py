@@ -17,7 +17,7 @@ import torch
 from whichland.errors import UserError
 from whichland.explanation.atlas_config import AtlasConfig
 from whichland.explanation.atlas_find import Patch, Photo, candidates, clusters, core
-from whichland.explanation.atlas_verify import Pool, Shift, holm, shift
+from whichland.explanation.atlas_verify import Pool, Shift, shift
 from whichland.explanation.patches import Score, log_odds
 from whichland.geo.countries import country_name, find_country
 from whichland.images.photo import open_photo
@@ -28,6 +28,7 @@ from whichland.model.engines import best_device
 from whichland.model.model import model_of
 from whichland.model.views import cut_views
 from whichland.progress import track
+from whichland.statistics import holm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,8 +176,8 @@ def _chapter(
     kinds = clusters(patches, config.clusters, config.seed)
     shifts = [shift(score, label, core(kind), pool, config.seed) for kind in kinds]
     judged = [at for at, found in enumerate(shifts) if found is not None]
-    passed = holm([found.p for found in shifts if found is not None], config.level)
-    confirmed = {at for at, well in zip(judged, passed, strict=True) if well}
+    adjusted = holm([found.p for found in shifts if found is not None])
+    confirmed = {at for at, p in zip(judged, adjusted, strict=True) if p <= config.level}
     clues = [
         Clue(patches=tuple(kind), shift=found, confirmed=at in confirmed)
         for at, (kind, found) in enumerate(zip(kinds, shifts, strict=True))

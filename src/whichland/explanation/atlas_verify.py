@@ -9,19 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from whichland.explanation.atlas_find import Patch, Photo
 from whichland.explanation.patches import Score, paste
 from whichland.images.preprocess import Pixels
+from whichland.statistics import Floats, Ints, renumbered, student_p, student_reach
 
 HOSTS_EACH = 8  # photos that each patch is pasted into
-LEVEL = 0.95
 FEWEST_GROUPS = 4  # drives that a cluster's patches must come from, at least, to be judged
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +71,7 @@ def shift(score: Score, label: int, patches: Sequence[Patch], pool: Pool, seed: 
             used.append(host)
     odds_P2 = score(np.stack(made))[:, label].reshape(-1, 2).astype(np.float64)
     gain_P = odds_P2[:, 0] - odds_P2[:, 1]
-    return summarise(gain_P, _numbers(patch_groups), _numbers(host_groups), len(set(used)))
+    return summarise(gain_P, renumbered(np.array(patch_groups)), renumbered(np.array(host_groups)), len(set(used)))
 
 
 def _control(pool: Pool, host: int, country: str, random: np.random.Generator) -> int | None:
@@ -86,10 +81,6 @@ def _control(pool: Pool, host: int, country: str, random: np.random.Generator) -
         at for at in pool.others(country) if pool.photos[at].group != own.group
     ]
     return int(random.choice(choices)) if choices else None
-
-
-def _numbers(groups: Sequence[int]) -> Ints:
-    return np.unique(np.asarray(groups, np.int64), return_inverse=True)[1]
 
 
 def summarise(gain_P: Floats, patch_group_P: Ints, host_group_P: Ints, photos: int) -> Shift:
@@ -106,12 +97,12 @@ def summarise(gain_P: Floats, patch_group_P: Ints, host_group_P: Ints, photos: i
     error = max(one + other - both, one, other, 1e-24) ** 0.5
     freedom = max(min(groups, host_groups) - 1, 1)
     mean = float(gain_P.mean())
-    reach = float(student.ppf((1 + LEVEL) / 2, freedom)) * error
+    reach = float(student_reach(error, freedom))
     return Shift(
         value=mean,
         low=mean - reach,
         high=mean + reach,
-        p=float(student.sf(mean / error, freedom)),
+        p=float(student_p(mean / error, freedom)),
         raised=float((gain_P > 0).mean()),
         pastings=len(gain_P),
         photos=photos,
@@ -124,13 +115,3 @@ def _clustered(off_P: Floats, group_P: Ints) -> float:
     sums_G = np.bincount(group_P, weights=off_P)
     groups = len(sums_G)
     return float((sums_G**2).sum() / len(off_P) ** 2 * groups / max(groups - 1, 1))
-
-
-def holm(p_values: Sequence[float], level: float) -> list[bool]:
-    """Which hypotheses fall when the chance of even one error is to stay under `level` (Holm 1979)."""
-    rejected = [False] * len(p_values)
-    for rank, at in enumerate(sorted(range(len(p_values)), key=lambda at: p_values[at])):
-        if p_values[at] > level / (len(p_values) - rank):
-            break
-        rejected[at] = True
-    return rejected

@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from whichland.bootstrap import mean_interval
 from whichland.explanation.faithfulness import clue_mass
 from whichland.explanation.methods import find_method
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess
 from whichland.model.bundle import Bundle
 from whichland.sources.synthetic.conventions import CLUES, NAMES
+from whichland.statistics import mean_interval
 
 BATCH = 32
 

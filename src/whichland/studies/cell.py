@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from whichland.allocator import keep_freed_memory
-from whichland.bootstrap import interval
 from whichland.config import build
 from whichland.errors import UserError
-from whichland.evaluation.report import evaluate
+from whichland.evaluation.evaluate import evaluate
 from whichland.manifest import read
+from whichland.statistics import interval
 from whichland.training.config import TrainConfig
 from whichland.training.run import train
 from whichland.training.stopping import Interrupted

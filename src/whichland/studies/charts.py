@@ -12,7 +12,7 @@ from math import ceil, floor, log10
 
 import numpy as np
 
-from whichland.evaluation.report import Score
+from whichland.statistics import Score
 from whichland.studies.learning_curve import LearningCurve
 
 WIDTH = 440

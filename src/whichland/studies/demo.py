@@ -14,7 +14,8 @@ from whichland.curate.balance import balance
 from whichland.curate.clean import clean
 from whichland.curate.measure import measure
 from whichland.curate.split import split
-from whichland.evaluation.report import Report, evaluate
+from whichland.evaluation.evaluate import evaluate
+from whichland.evaluation.report import Report
 from whichland.explanation.clues import ClueShare, clue_shares
 from whichland.explanation.explain import explain
 from whichland.explanation.verify import Verifier

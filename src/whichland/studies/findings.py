@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from whichland.bootstrap import interval
 from whichland.evaluation import paired
-from whichland.evaluation.compare import Answers, Comparison, compare_answers, count_answers, read_answers
+from whichland.evaluation.compare import Comparison, Guesses, compare_answers, count_answers, read_answers
 from whichland.evaluation.metrics import SCORES
-from whichland.evaluation.report import Score
+from whichland.statistics import Score, interval
 from whichland.studies import learning_curve
 from whichland.studies.grid import Cell, places
 from whichland.studies.learning_curve import Floats, LearningCurve
@@ -156,7 +155,7 @@ def _points(
     return tuple(points[at] for at in order), np.stack([redraws[at] for at in order], axis=1)
 
 
-def _compared(best: Mapping[str, Point], answers: Mapping[str, Answers], split: str) -> Comparison | None:
+def _compared(best: Mapping[str, Point], answers: Mapping[str, Guesses], split: str) -> Comparison | None:
     if len(best) < 2:
         return None
     return compare_answers({name: [answers[cell] for cell in point.cells] for name, point in best.items()}, split)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.bootstrap import interval
+from whichland.statistics import interval
 
 Floats = NDArray[np.float64]
 

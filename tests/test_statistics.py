@@ -1,9 +1,10 @@
 """Intervals: right coverage when photos hang together, repeatable, and fast enough."""
 
 import numpy as np
+import pytest
 
-from whichland.bootstrap import group_numbers, interval, replicate
 from whichland.evaluation.metrics import Outcomes, scores
+from whichland.statistics import group_numbers, holm, interval, replicate
 
 
 def test_a_photo_without_a_group_is_its_own_group() -> None:
@@ -76,3 +77,17 @@ def test_two_thousand_replicates_of_a_small_test() -> None:
     drawn = replicate(lambda w: scores(outcomes, w), np.arange(600))
     assert drawn.shape == (2000, 4)
     assert np.isfinite(drawn).all()
+
+
+def test_holm_of_a_known_table() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(
+    ("p", "rejected"),
+    [([0.01, 0.04, 0.03, 0.005], [True, False, False, True]), ([0.02, 0.02], [True, True]), ([0.06], [False])],
+)
+def test_holm_steps_down(p: list[float], rejected: list[bool]) -> None:
+    assert [adjusted <= 0.05 for adjusted in holm(p)] == rejected

@@ -1,0 +1,150 @@
+"""Judge a bundle on a split: the numbers as files, and one HTML page that holds them all.
+
+No other report is overwritten, no photo is asked twice, and every evaluation of a split is counted.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from whichland import manifest as manifests
+from whichland.errors import UserError
+from whichland.evaluation import metrics, page
+from whichland.evaluation.figures import confusion_svg
+from whichland.evaluation.page import Picture
+from whichland.evaluation.predictions import FILE, Identity, Per, bundle_hash, collect, identity_of
+from whichland.evaluation.report import Report, confusion_csv, numbers
+from whichland.manifest import Manifest
+from whichland.model import bundle as bundles
+from whichland.training.run import manifest_hash
+from whichland.whole_file import whole_file
+
+LOG = "evaluations.jsonl"  # beside the bundle: a line each time that the model answered a split
+FILES = ("metrics.json", "predictions.parquet", "confusion.csv", "confusion.svg", "report.html")
+
+
+def evaluate(
+    bundle: str | Path,
+    manifest: Manifest | str | Path,
+    split: str = "test",
+    out: str | Path | None = None,
+    *,
+    per: Per = "photo",
+    explanations: Sequence[Picture] = (),
+) -> Report:
+    """Judge the bundle in a folder on the kept photos of one split, and write the report.
+
+    Without `out` the report goes beside the bundle, into `report` for the test split and `report-SPLIT` for
+    others; when another bundle's or manifest's report lies there, into the next free `report-2`, `report-3`, …
+    The same bundle and manifest again: the report is made anew from the answers that lie there. With `per`
+    "panorama" the answers for the views of one panorama are combined, and the folder is `report-panorama`.
+    Raises UserError when `out` holds another evaluation, or the split has nothing to judge.
+    """
+    loaded = bundles.load(bundle)
+    table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
+    table.require("split", "country", hint="make it with `whichland data split`")
+    if per == "panorama":
+        table.require("panorama", hint="`whichland data merge --images views` cuts panoramas into views")
+    identity = Identity(bundle_sha256=bundle_hash(loaded.folder), manifest_sha256=manifest_hash(table), split=split)
+    folder = choose_folder(loaded.folder.parent, split, Path(out) if out else None, identity, per)
+    if per == "panorama":
+        borrow(folder, loaded.folder.parent, identity)
+    predictions, asked = collect(loaded, table, identity, folder)
+    log, model = loaded.folder.parent / LOG, model_hash(loaded.folder)
+    if asked:
+        note(log, identity, model)
+    if per == "panorama":
+        predictions = predictions.per_panorama()
+    report = Report(
+        folder=folder,
+        bundle=loaded,
+        manifest=table,
+        predictions=predictions,
+        scores=metrics.judged(predictions.outcomes, predictions.groups),
+        floors=metrics.floors(predictions.outcomes),
+        evaluations=times(log, identity, model),
+    )
+    _write(report, explanations)
+    return report
+
+
+def _write(report: Report, explanations: Sequence[Picture]) -> None:
+    writes: dict[str, Callable[[], str]] = {
+        "metrics.json": lambda: json.dumps(numbers(report), indent=2, ensure_ascii=False) + "\n",
+        "confusion.csv": lambda: confusion_csv(report),
+        "confusion.svg": lambda: confusion_svg(*page.shown_confusion(report)),
+        "report.html": lambda: page.render(report, explanations),
+    }
+    for name, make in writes.items():
+        with whole_file(report.folder / name) as partial:
+            partial.write_text(make(), encoding="utf-8")
+
+
+def choose_folder(run: Path, split: str, out: Path | None, identity: Identity, per: Per = "photo") -> Path:
+    """The folder to write to: `out`, or the first beside the bundle that is free or holds this evaluation."""
+
+    def ours(folder: Path) -> bool:
+        there = identity_of(folder)
+        if there is None:
+            return not any((folder / name).exists() for name in FILES)
+        return there == identity and _per(folder) in (per, None)
+
+    if out is not None:
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out} is a file; --out names a folder")
+        if not ours(out):
+            raise UserError(f"{out} holds the report of another bundle, manifest, split or --per; choose another --out")
+        return out
+    parts = ["report", *([] if split == "test" else [split]), *([] if per == "photo" else [per])]
+    name, number = "-".join(parts), 1
+    while not ours(run / (name if number == 1 else f"{name}-{number}")):
+        number += 1
+    return run / (name if number == 1 else f"{name}-{number}")
+
+
+def _per(folder: Path) -> str | None:
+    """What the report in a folder counts; None when there is none."""
+    path = folder / "metrics.json"
+    if not path.is_file():
+        return None
+    return str(json.loads(path.read_text(encoding="utf-8")).get("per", "photo"))
+
+
+def borrow(folder: Path, run: Path, identity: Identity) -> None:
+    """Take the answers for the single photos from a report beside the bundle, so that none is asked again."""
+    if identity_of(folder) is None:
+        for other in sorted(run.glob("report*")):
+            if identity_of(other) == identity:
+                folder.mkdir(parents=True, exist_ok=True)
+                with whole_file(folder / FILE) as partial:
+                    partial.write_bytes((other / FILE).read_bytes())
+                return
+
+
+def model_hash(bundle: Path) -> str:
+    """SHA-256 of the weights: the model is the same however its probabilities are calibrated."""
+    with (bundle / "model.safetensors").open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def note(log: Path, identity: Identity, model: str) -> None:
+    """Add a look at a split to the log."""
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    line = {"time": time, **asdict(identity), "model_sha256": model}
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def times(log: Path, identity: Identity, model: str) -> int:
+    """How often the model has answered the split, by the log."""
+    if not log.is_file():
+        return 0
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return sum(
+        line["split"] == identity.split
+        and (line["bundle_sha256"] == identity.bundle_sha256 or line.get("model_sha256") == model)
+        for line in lines
+    )
