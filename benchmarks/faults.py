@@ -26,7 +26,8 @@ from pathlib import Path
 from served import Served, head_of, one_line, photos_of, read_answer, request_of, served
 
 Row = tuple[str, str, bool]  # the fault, the answer given, whether it is one that it deserves
-LIMITS = ("--seconds", "6", "--pause", "2", "--bytes", "20000000", "--explain", "occlusion", "--queue", "64")
+SET = ("seconds=6", "pause=2", "bytes=20000000", "queue=64")
+LIMITS = ("--explain", "occlusion", *(word for setting in SET for word in ("--set", setting)))
 
 
 def main() -> int:

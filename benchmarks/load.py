@@ -54,7 +54,7 @@ def main() -> int:
     expected = {one.path: dict(zip(one.labels, one.probabilities, strict=True)) for one in runner.predict(paths)}
     wires = [request_of(path.name, path.read_bytes()) for path in paths]
     truths = [expected[str(path)] for path in paths]
-    flags = ("--engine", asked.engine, "--explain", "occlusion", "--queue", str(asked.clients))
+    flags = ("--engine", asked.engine, "--explain", "occlusion", "--set", f"queue={asked.clients}")
     with tempfile.TemporaryDirectory() as folder, served(asked.bundle, Path(folder) / "log", *flags) as service:
         asyncio.run(drive(service, wires, truths, asked.clients, 5))  # warm
         memory, stop = watch(service)

@@ -34,7 +34,7 @@ def command(folder: Path, server: Mapillary, budget: int, rate: int, timeout_s: 
     """Start `whichland data fetch`, which writes to `folder`."""
     words = [sys.executable, "-m", "whichland", "data", "fetch", ORIGIN, "-o", str(folder / "m.parquet")]
     words += ["--per-sequence", "25", "--budget", str(budget), "--rate", str(rate), "--workers", "8"]
-    words += ["--timeout-s", str(timeout_s), "--backoff-s", "0.02", "--json"]
+    words += ["--set", f"timeout_s={timeout_s}", "--set", "backoff_s=0.02", "--json"]
     hidden = ("http_proxy", "https_proxy", "all_proxy")
     environment = {name: value for name, value in os.environ.items() if name.lower() not in hidden}
     environment |= {"MAPILLARY_TOKEN": TOKEN, "MAPILLARY_API": server.api.address, "OMP_NUM_THREADS": "1"}

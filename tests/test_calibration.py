@@ -148,7 +148,7 @@ def test_test_photos_do_not_count(tmp_path: Path) -> None:
     assert calibrate(bundle, Manifest(other)).calibration == found.calibration
     with pytest.raises(UserError, match="no kept photos in split 'val'"):
         calibrate(bundle, Manifest(table.frame.filter(pl.col("split") == "test")))
-    with pytest.raises(UserError, match="shares between 0 and 1"):
+    with pytest.raises(UserError, match="give a share between 0 and 1"):
         CalibrateConfig(levels=(90,))
 
 

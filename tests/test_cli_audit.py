@@ -60,7 +60,7 @@ def test_another_audit_is_not_overwritten_and_bad_wishes_are_one_line(world: Pat
         audit(world / "bundle", world / "m.parquet", out=tmp_path)
     with pytest.raises(UserError, match="no kept photos of the model's countries in split 'test'"):
         audit(world / "bundle", world / "m.parquet", "test", tmp_path / "new")
-    with pytest.raises(UserError, match="give at least 20"):
+    with pytest.raises(UserError, match="photos 3: give 20 or more"):
         AuditConfig(photos=3)
     few = read(world / "m.parquet").frame.filter((pl.col("country") == "FR") | (pl.col("split") == "train"))
     with pytest.raises(UserError, match="two countries"):

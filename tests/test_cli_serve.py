@@ -55,7 +55,7 @@ def _up(url: str) -> bool:
 
 def test_flags_and_variables_set_it_up_and_sigterm_ends_it_in_order(bundle: Path, tmp_path: Path):
     photo = make_photos(tmp_path, 1)[0].read_bytes()
-    with served(bundle, "--files", "3", WHICHLAND_TOKEN="hush", WHICHLAND_FILES="9", WHICHLAND_SECONDS="7") as (
+    with served(bundle, "--set", "files=3", WHICHLAND_TOKEN="hush", WHICHLAND_FILES="9", WHICHLAND_SECONDS="7") as (
         process,
         url,
     ):

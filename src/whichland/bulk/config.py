@@ -3,20 +3,24 @@
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
+from annotated_types import Interval
+
+from whichland.config import ABOVE_0, AT_LEAST_1, Config
 from whichland.errors import UserError
 from whichland.model.engines import ENGINE_HELP, EngineChoice
 from whichland.model.views import HowMany
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig:
+class PredictConfig(Config):
     """Settings of a prediction; those in `NOT_OF_ANSWERS` may change while a batch is half done."""
 
-    top: Annotated[int, "how many countries to name"] = 5
+    top: Annotated[int, "how many countries to name", AT_LEAST_1] = 5
     sets: Annotated[
         float | None,
         "also name the countries of which one is right with this probability, in percent; needs a bundle that "
         "`whichland calibrate` has seen, which fits 80, 90 and 95",
+        Interval(gt=0, lt=100),
     ] = None
     pin: Annotated[bool, "also the point on the map with the highest expected score"] = False
     views: Annotated[
@@ -29,20 +33,14 @@ class PredictConfig:
         False
     )
     engine: Annotated[EngineChoice, ENGINE_HELP] = "auto"
-    batch_size: Annotated[int, "photos the model takes at once"] = 32
+    batch_size: Annotated[int, "photos the model takes at once", AT_LEAST_1] = 32
     allow_local: Annotated[bool, "fetch addresses of this machine and its own network, too"] = False
-    fetch_at_once: Annotated[int, "addresses that are fetched at a time"] = 8
-    fetch_bytes: Annotated[int, "the most that is read from one address"] = 50_000_000
-    fetch_seconds: Annotated[float, "the longest one try at an address may take"] = 30.0
+    fetch_at_once: Annotated[int, "addresses that are fetched at a time", AT_LEAST_1] = 8
+    fetch_bytes: Annotated[int, "the most that is read from one address", AT_LEAST_1] = 50_000_000
+    fetch_seconds: Annotated[float, "the longest one try at an address may take", ABOVE_0] = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("top", "batch_size", "fetch_at_once", "fetch_bytes"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        if self.fetch_seconds <= 0:
-            raise UserError(f"fetch_seconds must be above 0, not {self.fetch_seconds:g}")
-        if self.sets is not None and not 0 < self.sets < 100:
-            raise UserError(f"sets is a percentage between 0 and 100, not {self.sets:g}")
+        super().__post_init__()
         if self.panorama and self.views == "one":
             raise UserError("panorama needs several views; leave out --views one")
 

@@ -4,9 +4,9 @@ Each step reads one manifest and writes another; what was done is said in a line
 """
 
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
@@ -18,8 +18,6 @@ from whichland.curate.geocode import GeocodeConfig
 from whichland.curate.split import SplitConfig
 from whichland.manifest import Manifest, read, write
 from whichland.sources.kinds import KINDS
-
-Config = TypeVar("Config")
 
 Origin = Annotated[
     str,
@@ -106,10 +104,6 @@ class PrepareConfig(GeocodeConfig, CleanConfig, SplitConfig, BalanceConfig):
     """The settings of all steps."""
 
     seed: Annotated[int, "which of the possible splits, and orders within a country"] = 0
-
-    def part(self, kind: type[Config]) -> Config:
-        """Return the settings of one step."""
-        return kind(**{field.name: getattr(self, field.name) for field in fields(kind)})  # type: ignore[arg-type]
 
 
 @flags(PrepareConfig)

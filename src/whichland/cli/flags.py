@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from types import UnionType
@@ -13,14 +13,6 @@ import typer
 from whichland.config import Setting, build, flat, read_settings, read_toml, recipe_file, settings
 from whichland.errors import UserError
 
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="Any setting by its name, such as optimisation.layer_decay=0.8; may be given again.",
-    ),
-]
 Recipe = Annotated[
     str | None,
     typer.Option(
@@ -67,7 +59,7 @@ def flags(
                 base = flat(config, read_toml(path), str(path))
             command(config=build(config, base | given, str(path or "flags")), **values)
 
-        extra = [_parameter("settings_file", file), _parameter("set_", Set)] if recipe or without else []
+        extra = [_parameter("settings_file", file), _parameter("set_", _set_option(known))] if recipe or without else []
         parameters = [*own, *extra, *(_parameter(s.name, _option(s, variables)) for s in typed)]
         run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
@@ -102,6 +94,12 @@ def _set(config: type, texts: Sequence[str]) -> dict[str, Any]:
         setting = by_name[name.strip()]
         found[setting.name] = parse(setting, value.strip(), f"--set {setting.path}")
     return found
+
+
+def _set_option(known: Mapping[str, Setting]) -> Any:
+    example = min(known.values(), key=lambda setting: setting.flag)
+    text = f"Any setting by its name, such as {example.path}=VALUE; may be given again."
+    return Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=text)]
 
 
 def _flag(setting: Setting) -> str:

@@ -2,9 +2,9 @@
 
 import json as json_format
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
@@ -16,16 +16,10 @@ from whichland.curate.merge import MergeConfig
 from whichland.errors import UserError
 from whichland.manifest import Manifest, read, write
 
-Config = TypeVar("Config")
-
 
 @dataclass(frozen=True, kw_only=True)
 class MergeCommand(HarmoniseConfig, MergeConfig):
     """The settings of merging, and of the pictures."""
-
-    def part(self, kind: type[Config]) -> Config:
-        """Return the settings of one step."""
-        return kind(**{field.name: getattr(self, field.name) for field in fields(kind)})  # type: ignore[arg-type]
 
 
 Manifests = Annotated[list[Path], typer.Argument(metavar="MANIFEST…", help="The manifests to read, one or more.")]

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from whichland.config import AT_LEAST_1, SHARE, Config
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 
@@ -20,32 +21,30 @@ HALVINGS = 200  # of the scale that is sought, far more than a float has bits
 
 
 @dataclass(frozen=True, kw_only=True)
-class BalanceConfig:
+class BalanceConfig(Config):
     """How many training images a country gives, which ones go first, and how loudly it speaks."""
 
-    cap: Annotated[int | None, "most training images of a country; the rest stay in the file with weight 0"] = None
-    total: Annotated[int | None, "most training images of all countries together"] = None
+    group = "balance"
+
+    cap: Annotated[
+        int | None, "most training images of a country; the rest stay in the file with weight 0", AT_LEAST_1
+    ] = None
+    total: Annotated[int | None, "most training images of all countries together", AT_LEAST_1] = None
     temper: Annotated[
-        float, "a country of N images is thinned to a share of N to this: 1 as in nature, 0 all alike"
+        float, "a country of N images is thinned to a share of N to this: 1 as in nature, 0 all alike", SHARE
     ] = 0.0
-    floor: Annotated[int, "…but not below so many, where a country has them"] = 1
-    min_photos: Annotated[int, "a country with fewer training images is left out, with weight 0"] = 1
+    floor: Annotated[int, "…but not below so many, where a country has them", AT_LEAST_1] = 1
+    min_photos: Annotated[int, "a country with fewer training images is left out, with weight 0", AT_LEAST_1] = 1
     poorest: Annotated[
-        float, "share of a country's images, the darkest, most blurred and plainest, that come a round later"
+        float, "share of a country's images, the darkest, most blurred and plainest, that come a round later", SHARE
     ] = 0.1
     seed: Annotated[int, "which of the possible orders"] = 0
-    power: Annotated[float, "weight of an image is its country's count to the minus this: 0 none, 1 full"] = 0.5
+    power: Annotated[float, "weight of an image is its country's count to the minus this: 0 none, 1 full", SHARE] = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("cap", "total", "floor", "min_photos"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} {value}: give 1 or more")
+        super().__post_init__()
         if self.cap is not None and self.cap < self.floor:
             raise UserError(f"cap {self.cap} is below floor {self.floor}: no country can keep to both")
-        for name in ("temper", "power", "poorest"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} {getattr(self, name)}: give 0 to 1")
         if self.temper and self.cap is None and self.total is None:
             raise UserError(f"temper {self.temper}: say how many images are wanted, by total or cap")
 

@@ -5,8 +5,10 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 import polars as pl
+from annotated_types import Interval
 from numpy.typing import NDArray
 
+from whichland.config import AT_LEAST_0, TOML_ONLY, Config
 from whichland.curate.pairs import Rows, connected_components, near_duplicate_pairs
 from whichland.errors import UserError
 from whichland.manifest import COLUMNS, Manifest
@@ -23,8 +25,10 @@ NEAR_TONE = 0.01  # as `split` has it
 
 
 @dataclass(frozen=True, kw_only=True)
-class CleanConfig:
+class CleanConfig(Config):
     """What makes an image too bad to learn from. The defaults hardly touch real street photos."""
+
+    group = "clean"
 
     min_side: Annotated[int, "shortest side in pixels; a smaller image is `tiny`"] = 64
     min_brightness: Annotated[float, "mean luma, 0 to 1; below it an image is `dark`"] = 0.06
@@ -32,27 +36,28 @@ class CleanConfig:
     min_sharpness: Annotated[float, "variance of the Laplacian at 160 px; below it an image is `blurred`"] = 10.0
     min_entropy: Annotated[float, "bits of luma, 0 to 8; below it an image is `low_information`"] = 3.5
     min_street: Annotated[float, "score of `whichland data score`, 0 to 1; below it an image is `off_street`"] = 0.35
-    placeholder_countries: Annotated[int, "one picture under so many countries is a `placeholder`; 0: do not look"] = 3
-    placeholder_sequences: Annotated[int, "…or in so many sequences; 0: do not look"] = 10
+    placeholder_countries: Annotated[
+        int, "one picture under so many countries is a `placeholder`; 0: do not look", TOML_ONLY
+    ] = 3
+    placeholder_sequences: Annotated[int, "…or in so many sequences; 0: do not look", TOML_ONLY] = 10
     border_tolerance: Annotated[
-        float, "a label that disagrees with the coordinates is a `wrong_country` farther from a border, km"
+        float, "a label that disagrees with the coordinates is a `wrong_country` farther from a border, km", AT_LEAST_0
     ] = 1.0
     drop_duplicates: Annotated[bool, "keep only one of the rows that hold the same bytes"] = True
     drop_near_duplicates: Annotated[bool, "of images of one country that are nearly the same, keep only the best"] = (
         False
     )
-    near_duplicate_bits: Annotated[int, "…whose hashes are at most so many of 64 bits apart"] = 8
+    near_duplicate_bits: Annotated[
+        int, "…whose hashes are at most so many of 64 bits apart", TOML_ONLY, Interval(ge=0, le=32)
+    ] = 8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for least in (self.placeholder_countries, self.placeholder_sequences):
             if least < 0 or least == 1:
                 raise UserError(
                     f"placeholder {least}: every picture has one country and sequence; give 2 or more, or 0"
                 )
-        if self.border_tolerance < 0:
-            raise UserError(f"border_tolerance {self.border_tolerance}: give 0 km or more")
-        if not 0 <= self.near_duplicate_bits <= 32:
-            raise UserError(f"near_duplicate_bits {self.near_duplicate_bits}: give 0 to 32")
 
 
 class Threshold(NamedTuple):

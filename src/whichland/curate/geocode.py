@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from whichland.errors import UserError
+from whichland.config import AT_LEAST_0, Config
 from whichland.geo.borders import COAST_KM, Borders, borders, on_globe
 from whichland.geo.territories import ISO, folded, sovereigns
 from whichland.manifest import Manifest
@@ -18,8 +18,10 @@ BATCH = 1 << 20  # rows at a time: each batch costs a second for the borders nea
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeocodeConfig:
+class GeocodeConfig(Config):
     """What is believed where label and coordinates differ, and how countries are counted."""
+
+    group = "geocode"
 
     trust: Annotated[
         Literal["coordinates", "label"], "which of the two `country` is taken from where both are given"
@@ -27,14 +29,12 @@ class GeocodeConfig:
     territories: Annotated[
         str, "iso: by ISO code; sovereign: dependencies are their state (PR is US); or a .toml or .csv file"
     ] = ISO
-    coast_km: Annotated[float, "how far off every country a point may lie and still be in the nearest"] = COAST_KM
+    coast_km: Annotated[float, "how far off every country a point may lie and still be in the nearest", AT_LEAST_0] = (
+        COAST_KM
+    )
     tolerance_km: Annotated[
-        float, "this near to the border between the two, the label is right; the lines are that coarse"
+        float, "this near to the border between the two, the label is right; the lines are that coarse", AT_LEAST_0
     ] = 2.5
-
-    def __post_init__(self) -> None:
-        if not (self.coast_km >= 0 and self.tolerance_km >= 0):
-            raise UserError("coast_km and tolerance_km are kilometres, 0 or more")
 
 
 def geocode(manifest: Manifest, config: GeocodeConfig | None = None) -> Manifest:

@@ -7,7 +7,9 @@ from itertools import pairwise
 from typing import Annotated
 
 import polars as pl
+from annotated_types import Interval
 
+from whichland.config import Config
 from whichland.curate.views import Target
 from whichland.errors import UserError
 from whichland.images.panorama import native_width
@@ -15,23 +17,27 @@ from whichland.manifest import COLUMNS
 
 
 @dataclass(frozen=True, kw_only=True)
-class HarmoniseConfig:
+class HarmoniseConfig(Config):
     """Which pictures are cut from what there is, and how they are stored."""
 
     harmonise: Annotated[bool, "bring every picture to one size and one encoding"] = False
     size: Annotated[str | None, "WIDTHxHEIGHT in pixels, with --harmonise; unset: what `keep` and `shrink` give"] = None
     keep: Annotated[
-        float, "…the size is the largest that this share of each source's pictures has; nothing is enlarged"
+        float,
+        "…the size is the largest that this share of each source's pictures has; nothing is enlarged",
+        Interval(gt=0, le=1),
     ] = 0.99
     shrink: Annotated[
-        float, "…times this, so that no source keeps its pixels and the traces of its own encoding; 1: off"
+        float,
+        "…times this, so that no source keeps its pixels and the traces of its own encoding; 1: off",
+        Interval(ge=0.05, le=1),
     ] = 0.75
     aspect: Annotated[
         str | None,
         "width to height, such as 16:9; what is over is cut off evenly, nothing is padded or stretched; "
         "unset: as they are, and with --harmonise that of the narrowest source",
     ] = None
-    quality: Annotated[int, "JPEG quality of what is written, 1 to 100"] = 90
+    quality: Annotated[int, "JPEG quality of what is written, 1 to 100", Interval(ge=1, le=100)] = 90
     projection: Annotated[
         dict[str, str],
         "what a source's pictures are, such as pano=strip:4: perspective, equirectangular, strip:N (N side by "
@@ -40,18 +46,11 @@ class HarmoniseConfig:
     directions: Annotated[
         tuple[float, ...], "of the views, degrees right of a panorama's middle; empty: all round"
     ] = ()
-    fov: Annotated[float, "width of a view of a sphere, degrees"] = 90.0
-    pitch: Annotated[float, "how far up a view of a sphere looks, degrees"] = 0.0
+    fov: Annotated[float, "width of a view of a sphere, degrees", Interval(ge=10, le=130)] = 90.0
+    pitch: Annotated[float, "how far up a view of a sphere looks, degrees", Interval(ge=-90, le=90)] = 0.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 100:
-            raise UserError(f"quality {self.quality}: give 1 to 100")
-        if not 10 <= self.fov <= 130 or not -90 <= self.pitch <= 90:
-            raise UserError(f"fov {self.fov:g}, pitch {self.pitch:g}: give 10 to 130 and -90 to 90 degrees")
-        if not 0 < self.keep <= 1:
-            raise UserError(f"keep {self.keep:g}: give more than 0, at most 1")
-        if not 0.05 <= self.shrink <= 1:
-            raise UserError(f"shrink {self.shrink:g}: give 0.05 to 1")
+        super().__post_init__()
         if self.size and not self.harmonise:
             raise UserError("a size is for --harmonise; without it pictures keep as many pixels as they have")
         if self.size and self.aspect:

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import numpy as np
 import polars as pl
+from annotated_types import Interval
 
+from whichland.config import Config
 from whichland.curate.pairs import NO_PAIRS, Pairs, near_duplicate_batches, pairs_within, spanning_pairs
 from whichland.errors import UserError
 
@@ -16,8 +18,10 @@ HELD = 20_000_000  # pairs kept in memory before they are thinned to what they t
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinkConfig:
+class LinkConfig(Config):
     """Which photos belong together."""
+
+    group = "split"
 
     radius_m: Annotated[float, "photos at most this many metres apart belong together; 0: coordinates tie nothing"] = (
         50.0
@@ -26,16 +30,16 @@ class LinkConfig:
         int | None,
         "hashes at most this many of 64 bits apart may be one scene; -1: do not look. "
         "[default: 12; over 150,000 rows 10, over 1,000,000 rows 8]",
+        Interval(ge=-1, le=32),
     ] = None
-    near_duplicate_tone: Annotated[float, "…and are, when brightness and contrast differ by at most this much"] = 0.01
+    near_duplicate_tone: Annotated[
+        float, "…and are, when brightness and contrast differ by at most this much", Interval(gt=0, le=1)
+    ] = 0.01
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.radius_m != 0 and not 10 <= self.radius_m <= 100_000:
             raise UserError(f"radius_m {self.radius_m:g}: give 0 (off), or 10 to 100,000 metres")
-        if self.near_duplicate_distance is not None and not -1 <= self.near_duplicate_distance <= 32:
-            raise UserError(f"near_duplicate_distance {self.near_duplicate_distance}: give -1 (off) to 32")
-        if not 0 < self.near_duplicate_tone <= 1:
-            raise UserError(f"near_duplicate_tone {self.near_duplicate_tone}: give more than 0, at most 1")
 
     def distance_for(self, rows: int) -> int:
         """Bits within which hashes are alike; by default so few that strangers hardly ever are among `rows`."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import polars as pl
 
+from whichland.config import Config
 from whichland.errors import UserError
 from whichland.geo.countries import country_name
 from whichland.manifest import Manifest
@@ -20,7 +21,7 @@ JUDGED = ("drop_reason", "split", "weight", "rank")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MergeConfig:
+class MergeConfig(Config):
     """How several manifests become one table."""
 
     countries: Annotated[

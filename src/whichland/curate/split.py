@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
+from annotated_types import Interval
 from numpy.typing import NDArray
 
 from whichland.curate.certificate import SPLITS, certify
@@ -33,14 +34,16 @@ Parts = NDArray[np.int64]  # index into SPLITS
 class SplitConfig(LinkConfig):
     """How the images are tied together and divided."""
 
+    group = "split"
+
     seed: Annotated[int, "which of the possible splits"] = 0
-    val: Annotated[float, "share of each country's groups for validation"] = 0.15
-    test: Annotated[float, "share of each country's groups for the test"] = 0.15
+    val: Annotated[float, "share of each country's groups for validation", Interval(ge=0, lt=1)] = 0.15
+    test: Annotated[float, "share of each country's groups for the test", Interval(ge=0, lt=1)] = 0.15
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (self.val >= 0 and self.test >= 0 and self.val + self.test < 1):
-            raise UserError(f"val {self.val}, test {self.test}: shares are at least 0 and together below 1")
+        if self.val + self.test >= 1:
+            raise UserError(f"val {self.val}, test {self.test}: give shares that are together below 1")
 
 
 def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:

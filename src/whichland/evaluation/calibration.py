@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 
 from whichland import manifest as manifests
-from whichland.errors import UserError
+from whichland.config import BETWEEN_0_AND_1, Config
 from whichland.evaluation.predictions import Identity, collect, doubt_about
 from whichland.evaluation.reliability import ProbabilityScores, compared
 from whichland.manifest import Manifest
@@ -33,17 +33,13 @@ FOLDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateConfig:
+class CalibrateConfig(Config):
     """What is fitted on the validation photos, beside the temperature."""
 
-    levels: Annotated[tuple[float, ...], "coverage of the country sets, each between 0 and 1"] = LEVELS
-    accuracies: Annotated[tuple[float, ...], "accuracy to keep by answering only when sure enough"] = LEVELS
-
-    def __post_init__(self) -> None:
-        for name in ("levels", "accuracies"):
-            for share in getattr(self, name):
-                if not 0 < share < 1:
-                    raise UserError(f"{name} {share:g}: give shares between 0 and 1, such as 0.9")
+    levels: Annotated[tuple[float, ...], "coverage of the country sets, each between 0 and 1", BETWEEN_0_AND_1] = LEVELS
+    accuracies: Annotated[tuple[float, ...], "accuracy to keep by answering only when sure enough", BETWEEN_0_AND_1] = (
+        LEVELS
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

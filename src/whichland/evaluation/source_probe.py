@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
+from annotated_types import Ge, Interval
 
+from whichland.config import Config
 from whichland.errors import UserError
 from whichland.evaluation.metrics import balanced_accuracy
 from whichland.images.decode import ImageError, read_bytes
@@ -27,17 +29,11 @@ TREES = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeConfig:
+class ProbeConfig(Config):
     """How the probe is taken."""
 
-    photos: Annotated[int, "of each source at most, drawn at random"] = 2000
-    seed: Annotated[int, "which are drawn, and the trees' randomness"] = 0
-
-    def __post_init__(self) -> None:
-        if self.photos < 2 * FOLDS:
-            raise UserError(f"photos {self.photos}: give at least {2 * FOLDS}")
-        if not 0 <= self.seed < 2**32:
-            raise UserError(f"seed {self.seed}: give 0 to {2**32 - 1}")
+    photos: Annotated[int, "of each source at most, drawn at random", Ge(2 * FOLDS)] = 2000
+    seed: Annotated[int, "which are drawn, and the trees' randomness", Interval(ge=0, lt=2**32)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,10 +16,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from annotated_types import Interval
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from whichland.config import AT_LEAST_1, Config
 from whichland.errors import UserError
 from whichland.explanation.activations import evaluating
 from whichland.images.preprocess import Preprocess
@@ -41,24 +43,18 @@ class Goal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaximiseConfig:
+class MaximiseConfig(Config):
     """How a picture is made that excites a part of the model."""
 
-    steps: Annotated[int, "Steps of ascent."] = 320
+    steps: Annotated[int, "Steps of ascent.", AT_LEAST_1] = 320
     rate: Annotated[float, "Learning rate of Adam, on the spectrum."] = 0.06
-    jitter: Annotated[float, "Largest shift at each step, as a share of the side."] = 0.08
+    jitter: Annotated[float, "Largest shift at each step, as a share of the side.", Interval(ge=0, lt=0.5)] = 0.08
     turn: Annotated[float, "Largest turn at each step, in degrees."] = 8.0
-    zoom: Annotated[float, "Largest change of scale at each step, as a factor less one."] = 0.15
+    zoom: Annotated[float, "Largest change of scale at each step, as a factor less one.", Interval(ge=0, lt=1)] = 0.15
     blur: Annotated[float, "Deviation of the blur at the start, as a share of the side; 0 for none."] = 0.03
     decay: Annotated[float, "Power by which frequencies count less the higher they are; 0 for all alike."] = 1.0
     spread: Annotated[float, "Weight of the penalty on sudden changes between neighbouring pixels."] = 0.0
     seed: Annotated[int, "Where the picture starts."] = 0
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise UserError(f"steps is {self.steps}; a picture takes at least one")
-        if not 0 <= self.jitter < 0.5 or not 0 <= self.zoom < 1:
-            raise UserError("jitter must lie in [0, 0.5) and zoom in [0, 1)")
 
 
 def maximise(

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import polars as pl
 
+from whichland.config import AT_LEAST_1, BETWEEN_0_AND_1, Config
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 from whichland.model.agreement import Agreement, agreement
@@ -36,28 +37,24 @@ STRICTER = 0.9  # of the bound, while choosing: what is chosen fares a little wo
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportConfig:
+class ExportConfig(Config):
     """What to write beside the floating-point network, and what it must keep of its answers."""
 
     int8: Annotated[bool, "also 8-bit integers; kept only if they agree on the validation photos"] = False
     openvino: Annotated[bool, "also find out whether OpenVINO may compute in bf16"] = False
-    same: Annotated[float, "share of photos that must keep their first guess: low end of its interval"] = 0.9
-    moved: Annotated[float, "share of the probabilities that may go to other countries, mean over photos"] = 0.06
-    fit_on: Annotated[int, "training photos that int8 is fitted on, at most"] = 200
-    judge_on: Annotated[int, "validation photos that are judged on, at most"] = 1000
+    same: Annotated[
+        float, "share of photos that must keep their first guess: low end of its interval", BETWEEN_0_AND_1
+    ] = 0.9
+    moved: Annotated[
+        float, "share of the probabilities that may go to other countries, mean over photos", BETWEEN_0_AND_1
+    ] = 0.06
+    fit_on: Annotated[int, "training photos that int8 is fitted on, at most", AT_LEAST_1] = 200
+    judge_on: Annotated[int, "validation photos that are judged on, at most", AT_LEAST_1] = 1000
     gallery: Annotated[
         Shown, "also thumbnails of training photos, for the page: those of open licences, or any you may show"
     ] = "none"
-    gallery_photos: Annotated[int, "photos in the gallery, at most"] = 2000
+    gallery_photos: Annotated[int, "photos in the gallery, at most", AT_LEAST_1] = 2000
     force: Annotated[bool, "write anew, also over a file that was not exported from this bundle"] = False
-
-    def __post_init__(self) -> None:
-        for name in ("same", "moved"):
-            if not 0 < getattr(self, name) < 1:
-                raise UserError(f"{name} {getattr(self, name):g}: give a share between 0 and 1")
-        for name in ("fit_on", "judge_on", "gallery_photos"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} {getattr(self, name)}: at least one photo is needed")
 
     def good(self, found: Agreement) -> bool:
         """Tell whether so much agreement is enough."""

@@ -9,8 +9,10 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from numpy.typing import NDArray
 
+from whichland.config import Config
 from whichland.errors import UserError
 from whichland.images.decode import ImageError
 from whichland.images.preprocess import Preprocess
@@ -27,16 +29,12 @@ Features = NDArray[np.float32]  # N×F
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackboneConfig:
+class BackboneConfig(Config):
     """Which frozen backbone looks at the photos, and how closely."""
 
     arch: Annotated[str, "timm's name of a pretrained model"] = "mobilenetv2_100.ra_in1k"
     weights: Annotated[str, "`hub`, `none` (at random), or a .safetensors file of the model's weights"] = "hub"
-    size: Annotated[int, "side in pixels that photos are cropped and resized to"] = 224
-
-    def __post_init__(self) -> None:
-        if self.size < 32:
-            raise UserError(f"size {self.size}: give 32 pixels or more")
+    size: Annotated[int, "side in pixels that photos are cropped and resized to", Ge(32)] = 224
 
 
 def features(uris: Sequence[str], keys: Sequence[str], config: BackboneConfig, cache: Path | None = None) -> Features:

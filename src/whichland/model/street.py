@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import nn
 
+from whichland.config import AT_LEAST_1, Config
 from whichland.errors import UserError
 from whichland.images.decode import ImageError, load
 from whichland.images.preprocess import Pixels, Preprocess
@@ -75,16 +76,12 @@ INDOORS = """
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreConfig:
+class ScoreConfig(Config):
     """Which classifier looks at the photos."""
 
     arch: Annotated[str, "timm's name of a classifier of ImageNet-1k"] = "mobilenetv2_100.ra_in1k"
     weights: Annotated[str, "`hub`, or a .safetensors file that holds the classifier, too"] = "hub"
-    batch_size: Annotated[int, "photos decoded and judged at once"] = 32
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise UserError(f"batch_size {self.batch_size}: give 1 or more")
+    batch_size: Annotated[int, "photos decoded and judged at once", AT_LEAST_1] = 32
 
 
 class Classifier(NamedTuple):

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
+from whichland.config import ABOVE_0, AT_LEAST_0, AT_LEAST_1, TOML_ONLY, Config
 from whichland.errors import UserError
 
 # A sampled country is to be seen from many drives; a drive's frames resemble each other.
@@ -14,34 +15,35 @@ CHOOSING = ("size", "quota", "per_sequence", "per_box", "panoramas", "after", "b
 
 
 @dataclass(frozen=True, kw_only=True)
-class HarvestConfig:
+class HarvestConfig(Config):
     """What to take from Mapillary, and how hard to ask."""
 
     size: Annotated[
         Literal["256", "1024", "2048", "original"], "longer side of the photos, pixels, as Mapillary keeps them"
     ] = "1024"
-    quota: Annotated[int | None, "photos of each country or area, sampled over it; none: all there are"] = None
-    per_sequence: Annotated[int | None, "most photos of one drive; with a quota 5 unless given"] = None
-    per_box: Annotated[int, "with a quota, most photos from one box of 0.05 degrees"] = 10
+    quota: Annotated[int | None, "photos of each country or area, sampled over it; none: all there are", AT_LEAST_1] = (
+        None
+    )
+    per_sequence: Annotated[int | None, "most photos of one drive; with a quota 5 unless given", AT_LEAST_1] = None
+    per_box: Annotated[int, "with a quota, most photos from one box of 0.05 degrees", AT_LEAST_1] = 10
     panoramas: Annotated[Literal["with", "without", "only"], "take 360° photos, leave them out, or only them"] = "with"
     after: Annotated[str | None, "taken on or after this day or time, ISO 8601, UTC"] = None
     before: Annotated[str | None, "taken before this day or time, ISO 8601, UTC"] = None
-    min_size: Annotated[int, "least shorter side of the original, pixels"] = 0
+    min_size: Annotated[int, "least shorter side of the original, pixels", AT_LEAST_0] = 0
     seed: Annotated[int, "which of the possible samples"] = 0
-    budget: Annotated[int, "most requests in all, photos included, over all runs of this harvest"] = 10_000
-    rate: Annotated[int, "most requests a minute, evenly spaced; Mapillary allows 10,000 searches"] = 6_000
-    workers: Annotated[int, "requests under way at once"] = 8
-    tries: Annotated[int, "how often to ask for one thing before giving it up"] = 6
-    timeout_s: Annotated[float, "seconds to wait for an answer, and four times as long for all of it"] = 30.0
-    backoff_s: Annotated[float, "seconds before the second try, doubled each time up to 30"] = 0.5
+    budget: Annotated[int, "most requests in all, photos included, over all runs of this harvest", AT_LEAST_1] = 10_000
+    rate: Annotated[int, "most requests a minute, evenly spaced; Mapillary allows 10,000 searches", AT_LEAST_1] = 6_000
+    workers: Annotated[int, "requests under way at once", AT_LEAST_1] = 8
+    tries: Annotated[int, "how often to ask for one thing before giving it up", AT_LEAST_1, TOML_ONLY] = 6
+    timeout_s: Annotated[
+        float, "seconds to wait for an answer, and four times as long for all of it", ABOVE_0, TOML_ONLY
+    ] = 30.0
+    backoff_s: Annotated[float, "seconds before the second try, doubled each time up to 30", AT_LEAST_0, TOML_ONLY] = (
+        0.5
+    )
 
     def __post_init__(self) -> None:
-        for name in ("quota", "per_sequence", "per_box", "budget", "rate", "workers", "tries"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} must be at least 1, not {value}")
-        if self.min_size < 0 or self.backoff_s < 0 or self.timeout_s <= 0:
-            raise UserError("min_size and backoff_s must not be negative, and timeout_s must be above 0")
+        super().__post_init__()
         if self.after and self.before and milliseconds(self.after) >= milliseconds(self.before):
             raise UserError(f"nothing is taken after {self.after} and before {self.before}")
         for text in (self.after, self.before):

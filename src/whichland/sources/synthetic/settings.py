@@ -3,26 +3,33 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from annotated_types import Interval
+
+from whichland.config import AT_LEAST_0, AT_LEAST_1, Config
 from whichland.errors import UserError
 from whichland.sources.synthetic.countries import WORLD
 from whichland.sources.synthetic.shortcuts import FILE_SHORTCUTS, SHORTCUTS
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorldConfig:
+class WorldConfig(Config):
     """Settings of the synthetic world. Raises UserError on what cannot be rendered."""
 
-    scenes: Annotated[int, "how many scenes"] = 2400
-    seed: Annotated[int, "which of the possible worlds"] = 0
-    width: Annotated[int, "pixels"] = 256
-    height: Annotated[int, "pixels"] = 192
-    frames_per_drive: Annotated[int, "mean number of frames of one road; from two fewer to two more"] = 4
+    scenes: Annotated[int, "how many scenes", AT_LEAST_1] = 2400
+    seed: Annotated[int, "which of the possible worlds", AT_LEAST_0] = 0
+    width: Annotated[int, "pixels", Interval(ge=64, le=2048)] = 256
+    height: Annotated[int, "pixels", Interval(ge=64, le=2048)] = 192
+    frames_per_drive: Annotated[
+        int, "mean number of frames of one road; from two fewer to two more", Interval(ge=1, le=12)
+    ] = 4
     countries: Annotated[tuple[str, ...], "ISO codes of the countries to render"] = tuple(WORLD)
     plant: Annotated[dict[str, str], "shortcut to plant in a country, such as JP=blurred_bottom"] = field(
         default_factory=dict
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+
         def require(holds: bool, otherwise: str) -> None:
             if not holds:
                 raise UserError(f"synthetic world: {otherwise}")
@@ -35,10 +42,6 @@ class WorldConfig:
             require(code in self.countries, f"a shortcut is planted in {code}, which is not rendered")
         once = 0 < len(set(self.countries)) == len(self.countries)
         require(once, f"countries must be named once each, not {'+'.join(self.countries)!r}")
-        require(self.scenes >= 1 and self.seed >= 0, "scenes must be at least 1, seed at least 0")
-        require(1 <= self.frames_per_drive <= 12, f"frames_per_drive is 1 to 12, not {self.frames_per_drive}")
-        fits = 64 <= self.width <= 2048 and 64 <= self.height <= 2048
-        require(fits, f"size {self.width}x{self.height} is not within 64x64 and 2048x2048")
 
 
 def parse(text: str) -> WorldConfig:
