@@ -195,16 +195,9 @@ def read(path: str | Path) -> Manifest:
 
 
 def write(manifest: Manifest, path: str | Path) -> Path:
-    """Write the manifest to Parquet atomically: a temporary file beside it, then a rename.
-
-    Raises UserError when it cannot be written there.
-    """
+    """Write the manifest to Parquet, whole or not at all. Raises UserError when it cannot be written there."""
     path = Path(path)
     history = json.dumps([asdict(line) for line in manifest.history])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as partial:
-            manifest.frame.write_parquet(partial, metadata={HISTORY_KEY: history})
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}); give another -o") from None
+    with whole_file(path) as partial:
+        manifest.frame.write_parquet(partial, metadata={HISTORY_KEY: history})
     return path

@@ -1,17 +1,61 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all, or say in one line why it cannot be written."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from whichland.errors import UserError
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; it takes the name `path` if nothing fails, else it goes."""
+    """Give a temporary path beside `path` to write to; it takes the name `path` if nothing fails, else it goes.
+
+    Missing folders are made. The file gets the permissions that the umask gives, whatever the writer set. Raises
+    UserError when it cannot be written: no permission, no space left.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         yield partial
+        partial.chmod(mode)
         partial.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where a folder of its path is a file
+            partial.unlink(missing_ok=True)
+
+
+def usual_permissions(path: Path) -> None:
+    """Give a file that is there the permissions that the umask gives a new one: some writers choose others."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.mode")
+    beside.touch()
+    path.chmod(stat.S_IMODE(beside.stat().st_mode))
+    beside.unlink()
+
+
+def check_writable(path: Path) -> None:
+    """Raise UserError where a file of that name, or one in a folder of that name, cannot be written: before the work.
+
+    Folders that are missing do not matter, as they can be made.
+    """
+    nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if nearest.is_file():
+        if nearest != path:
+            raise cannot_write(path, NotADirectoryError(errno.ENOTDIR, f"{nearest} is a file"))
+        nearest = path.absolute().parent
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
+        code = errno.EROFS if read_only else errno.EACCES
+        raise cannot_write(path, OSError(code, os.strerror(code)))
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """What the user reads of a file or folder that cannot be written."""
+    return UserError(f"{path}: cannot be written ({error.strerror or error}); give another place")

@@ -3,11 +3,13 @@
 `whichland --help` must stay under 0.3 s, so nothing heavy is imported here or at the top of a command file.
 """
 
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import getdoc
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -157,14 +159,36 @@ def require_extra(extra: str, module: str) -> None:
 def main() -> None:
     """Run the command line; what the user can mend ends in one line on stderr and exit code 2."""
     keep_freed_memory()
+    _open_closed_streams()
     try:
-        root()(prog_name="whichland")
+        try:
+            root()(prog_name="whichland")
+        finally:
+            sys.stdout.flush()
     except UserError as error:
-        print(f"whichland: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error), 2)
+    except OSError as error:  # of the system, such as a full disk or stdout; what can be said better is a UserError
+        _end(": ".join(filter(None, (error.filename and str(error.filename), error.strerror or str(error)))), 2)
     except KeyboardInterrupt:
-        print("whichland: interrupted", file=sys.stderr)
-        sys.exit(130)
+        _end("interrupted", 130)
+
+
+def _open_closed_streams() -> None:
+    """Let a stream that the caller has closed lead nowhere: the next file that is opened must not become it."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
+
+
+def _end(message: str, code: int) -> NoReturn:
+    """Say why the command ends, where stderr still takes it, and end."""
+    with suppress(OSError):
+        print(f"whichland: {message}", file=sys.stderr, flush=True)
+    try:
+        sys.stdout.flush()
+    except OSError:  # it would be tried once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 if __name__ == "__main__":

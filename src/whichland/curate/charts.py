@@ -135,7 +135,6 @@ def _save(figure: Any, path: str | Path) -> Path:
     kinds = sorted(figure.canvas.get_supported_filetypes())
     if path.suffix[1:].lower() not in kinds:
         raise UserError(f"{path}: a chart is written as .{', .'.join(kinds)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         figure.savefig(partial, format=path.suffix[1:].lower())
     return path

@@ -28,7 +28,7 @@ from whichland.images.decode import ImageError, load
 from whichland.manifest import Manifest
 from whichland.progress import track
 from whichland.templates import templates_beside
-from whichland.whole_file import whole_file
+from whichland.whole_file import check_writable, whole_file
 
 PER_SHEET = 24
 LISTED = 200  # unreadable ones, which are text
@@ -106,7 +106,7 @@ def contact_sheets(manifest: Manifest, folder: str | Path, *, per_sheet: int = P
     """
     manifest.require("drop_reason", hint="run `whichland data clean` first")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     found = [with_pictures(made) for made in track(sheets(manifest, per_sheet), description="drawing sheets")]
     for reason in REASONS:  # sheets of an earlier run that this one does not have would mislead
         for kind in ("dropped", "kept"):

@@ -25,7 +25,7 @@ from whichland.curate.workers import WORKER_DIED, map_batches
 from whichland.errors import UserError
 from whichland.manifest import COLUMNS, Manifest
 from whichland.progress import Progress
-from whichland.whole_file import whole_file
+from whichland.whole_file import check_writable, whole_file
 
 MEASURED = tuple(column.name for column in COLUMNS.values() if column.writer in ("measure", "score"))
 
@@ -58,7 +58,7 @@ def harmonise(
     if not touched.height:
         raise UserError("no picture is to be changed: give --harmonise, --aspect or --projection NAME=strip:4")
     folder = Path(folder).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     jobs = jobs_of(touched, target, folder)
     write_shards(jobs, workers, progress)
     made = _joined(manifest.frame, pl.concat([small_columns(job.path) for job in jobs]))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from whichland.errors import UserError
 from whichland.images.preprocess import Preprocess
+from whichland.whole_file import usual_permissions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,6 +73,7 @@ def save(
         (partial / "config.json").write_text(json_text(config), encoding="utf-8")
         tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
         save_file(tensors, partial / "model.safetensors", metadata={"format": "pt"})
+        usual_permissions(partial / "model.safetensors")
         (partial / "whichland.json").write_text(json_text(dict(info)), encoding="utf-8")
         (partial / "metrics.json").write_text(json_text(dict(metrics)), encoding="utf-8")
         (partial / "README.md").write_text(card, encoding="utf-8")
