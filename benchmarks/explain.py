@@ -141,7 +141,7 @@ def _verified(bundle: bundles.Bundle, method: str, judged: pl.DataFrame) -> dict
     verdicts, groups = [], []
     for uri, group in track(judged.select("uri", "group").iter_rows(), judged.height, f"verifying {method}"):
         try:
-            verdict = explain(bundle, uri, None, method, verifier=verifier).verdict
+            verdict = explain(bundle, uri, None, method, verifier=verifier).views[0].verdict
         except ImageError:
             continue
         assert verdict is not None

@@ -73,7 +73,7 @@ def test_a_photo_taken_sideways_is_seen_upright(bundle: Path, tmp_path: Path) ->
         saved(tmp_path / "lying.png", sideways),
     ]
     (batch,) = answers(load(bundle), list(map(str, paths)), PredictConfig(), addresses=False)
-    first, second, third = (one.probabilities for one in batch)
+    first, second, third = (answer.probabilities for answer, _ in batch)
     np.testing.assert_array_equal(first, second)
     assert np.abs(first - third).max() > 0.001
 

@@ -21,7 +21,9 @@ from whichland.explanation.overlay import framed, on_photo, overlay, save_pictur
 from whichland.explanation.verify import Verdict
 from whichland.images.preprocess import Preprocess
 from whichland.model import bundle as bundles
+from whichland.model.answer import Guess
 from whichland.model.model import predict
+from whichland.model.views import View
 
 HALF = Preprocess(size=(64, 64), mean=(0.5,) * 3, std=(0.5,) * 3, crop_pct=0.5)
 
@@ -29,6 +31,12 @@ HALF = Preprocess(size=(64, 64), mean=(0.5,) * 3, std=(0.5,) * 3, crop_pct=0.5)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bundle(tmp_path_factory.mktemp("run") / "bundle", temperature=1.7)
+
+
+def part(preprocess: Preprocess, height: int, width: int) -> tuple[float, float, float, float]:
+    """What the model sees of a photo of that size, as fractions of it."""
+    left, top, right, bottom = preprocess.crop_box(height, width)
+    return left / width, top / height, right / width, bottom / height
 
 
 def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -115,9 +123,12 @@ def test_a_map_that_fails_is_marked(folder: Path, tmp_path: Path) -> None:
     plain = explain(bundles.load(folder), photo, "FR")
     values = dict.fromkeys(("insertion", "deletion", "random_insertion", "random_deletion"), 0.5)
     failed = Verdict(**values, beaten=2, random_maps=19, rank_correlation=0.0, ssim=0.0)
-    assert not np.array_equal(replace(plain, verdict=failed).figure(), plain.figure())
+    (view,) = plain.views
+    marked = replace(plain, views=(replace(view, verdict=failed),))
+    assert marked.doubt
+    assert not np.array_equal(marked.figure(), plain.figure())
     holds = replace(failed, beaten=19)
-    assert np.array_equal(replace(plain, verdict=holds).figure(), plain.figure())
+    assert np.array_equal(replace(plain, views=(replace(view, verdict=holds),)).figure(), plain.figure())
 
 
 def test_pictures_that_excite_parts(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,7 +188,7 @@ def test_the_map_is_of_the_target_and_stays_inside_the_crop(folder: Path, tmp_pa
     maps = {code: explain(bundle, photo, code).map for code in LABELS}
     assert len({m.tobytes() for m in maps.values()}) > 3, "the maps must depend on the target"
     top = explain(bundle, photo)
-    assert top.target == top.guesses[0][0]
+    assert top.target == top.guesses[0].code
     np.testing.assert_array_equal(top.map, maps[top.target])
     assert top.map.shape == top.photo.shape[:2]
 
@@ -187,12 +198,13 @@ def test_the_sheet_shows_what_was_asked_about(folder: Path, tmp_path: Path) -> N
     bundle = bundles.load(folder)
     top = explain(bundle, photo)
     assert top.shown == top.guesses
-    last, before = (code for code in LABELS if code not in dict(top.guesses))
-    assert [code for code, _ in explain(bundle, photo, last).shown] == [*list(dict(top.guesses))[:4], last]
+    best = [guess.code for guess in top.guesses]
+    last, before = (code for code in LABELS if code not in best)
+    assert [guess.code for guess in explain(bundle, photo, last).shown] == [*best[:4], last]
     both = explain(bundle, photo, (last, before))
-    assert set(dict(both.shown)) == {*list(dict(top.guesses))[:3], last, before}
+    assert {guess.code for guess in both.shown} == {*best[:3], last, before}
     assert both.guesses == top.guesses
-    second = top.guesses[1][0]
+    second = top.guesses[1].code
     assert explain(bundle, photo, second).shown == top.guesses
 
 
@@ -216,7 +228,7 @@ def test_the_overlay_covers_by_the_height_of_the_map() -> None:
 def test_the_map_lands_where_the_model_looked() -> None:
     small = np.zeros((64, 64), np.float32)
     small[:32, 32:] = 1  # upper right quarter of what the model sees: the middle half of the photo
-    placed = on_photo(small, HALF, 200, 400)
+    placed = on_photo(small, View(box=part(HALF, 200, 400)), 200, 400)
     left, top, right, bottom = HALF.crop_box(200, 400)
     assert (left, top, right, bottom) == (150, 50, 250, 150)
     assert placed[60, 240] == 1
@@ -228,19 +240,20 @@ def test_the_map_lands_where_the_model_looked() -> None:
 
 def test_the_frame_dims_only_what_the_model_did_not_see() -> None:
     image = pixels(1, 100, 200)
-    seen = framed(image, (50, 10, 150, 90))
+    seen = framed(image, [(0.25, 0.1, 0.75, 0.9)])
     np.testing.assert_array_equal(seen[20:80, 60:140], image[20:80, 60:140])
     assert not np.array_equal(seen[:5], image[:5])
-    assert framed(image, (0.4, 0.0, 199.6, 100.0)) is image, "a photo that was seen whole has no frame"
+    assert framed(image, [(0.002, 0.0, 0.998, 1.0)]) is image, "a photo that was seen whole has no frame"
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 900), (900, 3), (60, 100), (50, 200)])
 def test_a_sheet_for_any_shape_of_photo(shape: tuple[int, int]) -> None:
     photo = pixels(2, *shape)
     empty = np.zeros(shape, np.float32)
-    prepared = HALF.crop_box(*shape)
-    on_photo(np.ones((64, 64), np.float32), HALF, *shape)
-    sheet = figure(photo, empty, [("GS", 0.7), ("NA", 0.3)], box=prepared, target=("GS", "NA"))
+    box = part(HALF, *shape)
+    on_photo(np.ones((64, 64), np.float32), View(box=box), *shape)
+    guesses = [Guess("GS", "South Georgia and the South Sandwich Islands", 0.7), Guess("NA", "Namibia", 0.3)]
+    sheet = figure(photo, empty, guesses, boxes=[box], target=guesses)
     assert sheet.ndim == 3
     assert max(sheet.shape) < 3000
 

@@ -286,8 +286,8 @@ def test_a_thumbnail_has_the_shape_of_what_the_model_saw(
     preprocess = Preprocess(size=size, mean=zero, std=one, crop_mode=crop_mode)
     seen = module._seen(preprocess, str(tmp_path / "a.jpg"))
     assert not isinstance(seen, Exception)
-    crops, thumbnail = seen
-    assert len(crops) == 1
+    views, thumbnail = seen
+    assert len(views.crops) == 1
     assert Image.open(io.BytesIO(thumbnail)).size == expected
 
 

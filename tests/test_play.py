@@ -113,7 +113,8 @@ def test_a_photo_says_nothing_but_its_pixels(client: TestClient, table: Path):
 def test_nothing_that_is_answered_before_a_pin_holds_the_truth(client: TestClient):
     assert client.get("/api/play/3").json() == {"seed": 3, "photos": 5, "drawn": False}
     heat = client.get("/api/play/3/1/heat").json()
-    assert set(heat) == {"box", "png", "method", "evidence"}
+    assert set(heat) == {"views", "method", "evidence"}
+    assert {name for view in heat["views"] for name in view} == {"box", "heading", "fov", "png"}
     schema = client.get("/openapi.json").json()
     assert {"/api/play/{seed}", "/api/play/{seed}/{number}/guess"} <= set(schema["paths"])
 

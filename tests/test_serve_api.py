@@ -122,14 +122,15 @@ def test_an_explanation_lies_over_what_the_model_saw(client: TestClient, photos:
     sent = {"file": ("a.jpg", photos[0].read_bytes())}
     answer = client.post("/api/explain", files=sent, data={"method": method, "country": "JP"}).json()
     assert (answer["method"], answer["country"], answer["against"]) == (method, "JP", None)
-    left, top, right, bottom = answer["box"]
+    (view,) = answer["views"]
+    left, top, right, bottom = view["box"]
     assert 0 <= left < right <= 1
     assert 0 <= top < bottom <= 1
     assert (right - left) * 96 == pytest.approx((bottom - top) * 72)  # a square of the 96×72 photo
-    picture = Image.open(io.BytesIO(base64.b64decode(answer["png"])))
+    picture = Image.open(io.BytesIO(base64.b64decode(view["png"])))
     assert (picture.mode, picture.size) == ("RGBA", (64, 64))
     assert answer["evidence"] == (np.asarray(picture)[..., 3].max() == 255)
-    rows = np.array(answer["map"])
+    rows = np.array(view["map"])
     assert rows.shape == (32, 32)
     assert 0 <= rows.min() <= rows.max() <= 1
 
@@ -146,7 +147,7 @@ def test_torch_explains_as_gradcam_does(bundle: Path, photos: list[Path]):
         with TestClient(create(bundle, explain="gradcam")) as client:
             asked = {"country": country} | ({"against": against} if against else {})
             answer = client.post("/api/explain", files={"file": ("a", photos[1].read_bytes())}, data=asked)
-        alpha = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer.json()["png"]))))[..., 3]
+        alpha = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer.json()["views"][0]["png"]))))[..., 3]
         assert np.abs(alpha / 255 - gradcam(loaded.model, x_BCHW, target)[0].numpy()).max() < 0.003
 
 

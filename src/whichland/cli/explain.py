@@ -4,16 +4,17 @@ import json as json_format
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from whichland.cli.main import require_extra
 from whichland.cli.predict import find_photos
 from whichland.errors import UserError
+from whichland.explanation.methods import METHODS_HELP, find_method, usual_method
 
 if TYPE_CHECKING:
-    from whichland.explanation.explain import Answer, Explanation
+    from whichland.explanation.explain import Explanation, Target, ViewMap
     from whichland.explanation.verify import Verdict
 
 SEVERAL = 5  # photos from which a summary says something
@@ -36,11 +37,9 @@ def explain(
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option(help="gradcam, gradcam++, layercam; for ViT and DeiT also attention-gradients, rollout.")
-    ] = "gradcam",
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Put each map to the test, and mark the ones that fail.")
-    ] = False,
+        str | None, typer.Option(metavar="METHOD", help=f"{METHODS_HELP}. The first that works here when not given.")
+    ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Test each map, and mark the ones that fail.")] = False,
     maximise: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,7 +56,7 @@ def explain(
         bool, typer.Option("--json", help='Lines {"path","country","probability","top","target","picture"}.')
     ] = False,
 ) -> None:
-    """Show where in a photo the model found its answer.
+    """Show where in a photo the model found its answer: in every view that `predict` combines it of.
 
     A photo that cannot be read is one line "path: reason" on stderr and the rest go on; the exit code is then 2
     after all others are done, and 0 when every photo was readable.
@@ -68,7 +67,10 @@ def explain(
     """
     if bool(photos) == bool(maximise):
         raise UserError("give photos to explain, or what to --maximise")
-    require_extra("train", "torch")
+    if maximise or verify or (method and find_method(method).torch):
+        require_extra("train", "torch")
+    if not plain:
+        require_extra("train", "matplotlib")  # draws the sheet
     if maximise:
         from whichland.cli.maximise import run as run_maximise
 
@@ -120,42 +122,48 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _run(
-    folder: Path, pictures: dict[str, Path], target: str | None, method: str, *, verify: bool, plain: bool, json: bool
+    folder: Path,
+    pictures: dict[str, Path],
+    target: str | None,
+    method: str | None,
+    *,
+    verify: bool,
+    plain: bool,
+    json: bool,
 ) -> int:
     """Explain, write and print photo by photo; return how many could not be read."""
     from whichland.explanation.explain import explain as explain_one
-    from whichland.explanation.methods import find_method
-    from whichland.explanation.verify import Verifier
-    from whichland.images.decode import ImageError
-    from whichland.model import bundle as bundles
-    from whichland.model.engines import best_device
+    from whichland.images.containers import ImageError, named
+    from whichland.model.model import load
     from whichland.progress import track
 
-    find_method(method)
-    bundle = bundles.load(folder)
-    bundle.model.to(best_device())
-    verifier = Verifier(bundle.model, method) if verify else None
+    chosen = find_method(method) if method else usual_method()
+    model = load(folder)
+    verifier = None
+    if verify:
+        from whichland.explanation.verify import Verifier
+
+        verifier = Verifier(model.bundle.model, chosen.name)
     verdicts: list[Verdict] = []
-    answer = find_target(target, bundle.labels) if target else None
+    answer = find_target(target, model.labels) if target else None
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names of files as they are
     failed = 0
     for path, picture in track(pictures.items(), len(pictures), "explaining"):
         try:
-            explanation = explain_one(bundle, path, answer, method, verifier=verifier)
+            explanation = explain_one(model, path, answer, chosen.name, verifier=verifier)
         except ImageError as error:
             failed += 1
-            text = " ".join(str(error).split())
-            print(text if text.startswith(path) else f"{path}: {text}", file=sys.stderr, flush=True)
+            print(" ".join(str(named(error, path)).split()), file=sys.stderr, flush=True)
             continue
         explanation.save(picture, plain=plain)
         print(_as_json(explanation, picture) if json else _as_text(explanation, picture), flush=True)
-        verdicts += [explanation.verdict] if explanation.verdict else []
+        verdicts += [one.verdict for one in explanation.views if one.verdict]
     if len(verdicts) >= SEVERAL and not json:
         print(_summary(verdicts))
     return failed
 
 
-def find_target(text: str, labels: tuple[str, ...], *, flag: str = "--target") -> "Answer":
+def find_target(text: str, labels: tuple[str, ...], *, flag: str = "--target") -> "Target":
     """Read `US`, `United States` or `HU:SK` into codes that the bundle knows. Raises UserError otherwise."""
     from whichland.geo.countries import find_country, nearest_names
 
@@ -174,15 +182,12 @@ def find_target(text: str, labels: tuple[str, ...], *, flag: str = "--target") -
 
 
 def _as_text(explanation: "Explanation", picture: Path) -> str:
-    from whichland.geo.countries import country_name
-
-    code, probabilities = explanation.guesses[0]
-    line = f"{explanation.path}: {country_name(code)} ({code}) {probabilities:.1%} -> {picture}"
+    guess, views = explanation.guesses[0], explanation.views
+    line = f"{explanation.path}: {guess.name} ({guess.code}) {guess.probability:.1%} -> {picture}"
     if not explanation.map.any():
-        line += " (the map is empty: no evidence was found)"
-    elif explanation.verdict:
-        line += f"\n  {_said(explanation.verdict)}"
-    return line
+        return f"{line} (the map is empty: no evidence was found)"
+    tested = [(n, one.verdict) for n, one in enumerate(views, 1) if one.verdict and not one.verdict.empty]
+    return "".join([line, *(f"\n  {f'view {n}: ' if len(views) > 1 else ''}{_said(verdict)}" for n, verdict in tested)])
 
 
 def _said(verdict: "Verdict") -> str:
@@ -209,10 +214,20 @@ def _summary(verdicts: list["Verdict"]) -> str:
 
 
 def _as_json(explanation: "Explanation", picture: Path) -> str:
-    ranked = [{"country": code, "probability": round(share, 6)} for code, share in explanation.guesses]
+    ranked = [{"country": guess.code, "probability": round(guess.probability, 6)} for guess in explanation.guesses]
     values = {"path": explanation.path, **ranked[0], "top": ranked}
     values |= {"target": explanation.target, "method": explanation.method, "picture": str(picture)}
     values["evidence"] = bool(explanation.map.any())
-    if verdict := explanation.verdict:
-        values["verdict"] = asdict(verdict) | {"passed": verdict.passed, "failures": verdict.failures}
+    views = [_view_as_json(one) for one in explanation.views]
+    if len(views) > 1:
+        values["views"] = views
+    elif "verdict" in views[0]:
+        values["verdict"] = views[0]["verdict"]
     return json_format.dumps(values)
+
+
+def _view_as_json(one: "ViewMap") -> dict[str, Any]:
+    found: dict[str, Any] = {"box": one.view.box, "heading": one.view.heading, "fov": one.view.fov}
+    if verdict := one.verdict:
+        found["verdict"] = asdict(verdict) | {"passed": verdict.passed, "failures": verdict.failures}
+    return found | {"evidence": bool(one.map.any())}

@@ -1,53 +1,117 @@
-"""A photo, what the model says of it, and where it found that: ready to be looked at."""
+"""A photo, a model's answer to it, and where in each view it found the evidence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
 
-from whichland.explanation.figure import Guess, figure
-from whichland.explanation.methods import find_method
-from whichland.explanation.overlay import Box, Map, framed, on_photo, overlay, save_picture
-from whichland.explanation.verify import Verdict, Verifier
-from whichland.images.decode import decode, read_bytes
+from whichland.errors import UserError
+from whichland.explanation.figure import figure
+from whichland.explanation.methods import Method, find_method, usual_method, view_map
+from whichland.explanation.overlay import Map, framed, on_photo, over_box, overlay, save_picture
+from whichland.images.photo import PhotoLike, open_photo
 from whichland.images.preprocess import Pixels
+from whichland.model.answer import Answer, Guess
 from whichland.model.bundle import Bundle
+from whichland.model.model import Model, model_of
+from whichland.model.views import Box, HowMany, PhotoViews, View, cut_views
+
+if TYPE_CHECKING:
+    from whichland.explanation.verify import Verdict, Verifier
 
 SHORT_SIDE = 600  # pixels of the photo that is shown, at least where the photo has as many, and under twice that
 TOP = 5
 
-Answer = str | tuple[str, str]  # a country's code, or a pair: for the first, against the second
+Target = str | tuple[str, str]  # a label's code, or a pair: for the first, against the second
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewMap:
+    """Where in one view the evidence lies."""
+
+    view: View
+    map: Map  # over the view, H×W in [0, 1] with its peak at 1; zero everywhere where no evidence was found
+    verdict: "Verdict | None" = None  # how the map stood the test, where it was tested
+
+    def laid(self) -> Map:
+        """The map as it lies over the view's box in the photo."""
+        return over_box(self.map, self.view, *self.map.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
     """Where in a photo the evidence for an answer lies."""
 
-    path: str
+    answer: Answer
     photo: Pixels  # H×W×3, reduced to be shown
-    map: Map  # H×W, on the photo; in [0, 1], zero outside `box`
-    box: Box  # the part of the photo that the model saw
-    guesses: tuple[Guess, ...]  # the top five, likeliest first
-    shown: tuple[Guess, ...]  # what the sheet shows: the top five, the target's in the last places if need be
-    target: Answer  # what the map is about
+    views: tuple[ViewMap, ...]  # of every view that the answer was combined of
+    target: Target  # what the maps are about
     method: str  # a name of `methods.METHODS`
-    verdict: Verdict | None = None  # how the map stood the test, where it was put to it
+
+    @property
+    def path(self) -> str:
+        """Where the photo lies."""
+        return self.answer.path or "photo"
+
+    @property
+    def guesses(self) -> tuple[Guess, ...]:
+        """The top five, likeliest first."""
+        return tuple(self.answer.top(TOP))
+
+    @property
+    def about(self) -> tuple[Guess, ...]:
+        """The labels that the maps are about."""
+        return tuple(self.answer.guess(code) for code in codes_of(self.target))
+
+    @property
+    def shown(self) -> tuple[Guess, ...]:
+        """The top five; those that were asked about and are not among them take the last places."""
+        asked = codes_of(self.target)
+        late = [guess for guess in self.answer.top(len(self.answer.labels))[TOP:] if guess.code in asked]
+        kept = [guess for guess in self.guesses if guess.code in asked]
+        others = [guess for guess in self.guesses if guess.code not in asked][: TOP - len(late) - len(kept)]
+        return tuple(sorted([*kept, *others], key=lambda guess: -guess.probability) + late)
+
+    @cached_property
+    def map(self) -> Map:
+        """The maps of all views on the photo, H×W; zero where no view saw anything."""
+        height, width = self.photo.shape[:2]
+        placed = [on_photo(one.map, one.view, height, width) for one in self.views]
+        together: Map = np.max(placed, axis=0)
+        return together
+
+    @property
+    def boxes(self) -> list[Box]:
+        """The parts of the photo that the model saw, as fractions of it."""
+        return [one.view.box for one in self.views]
 
     @property
     def doubt(self) -> str:
-        """What to add to a caption of a map that failed its test; empty for one that holds or took none."""
-        failures = self.verdict.failures if self.verdict else ()
-        return f"; map not confirmed: {' and '.join(failures)}" if failures else ""
+        """What to add to a caption of a map that failed its test; empty for one that holds or was not tested."""
+        return f"; map not confirmed: {' and '.join(self.failures)}" if self.failures else ""
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why the maps are not to be trusted. A view without evidence counts only where there is none in any."""
+        tested = [(number, one.verdict) for number, one in enumerate(self.views, 1) if one.verdict]
+        found = [(number, verdict) for number, verdict in tested if not verdict.empty] or tested[:1]
+        several = len(self.views) > 1 and self.map.any()
+        return tuple(
+            f"{why} (view {number})" if several else why for number, verdict in found for why in verdict.failures
+        )
 
     def overlay(self) -> Pixels:
         """The heat over the photo, with a frame around what the model saw."""
-        return framed(overlay(self.photo, self.map), self.box)
+        return framed(overlay(self.photo, self.map), self.boxes)
 
     def figure(self) -> Pixels:
         """Photo, overlay and probabilities on one sheet."""
-        return figure(self.photo, self.map, self.shown, box=self.box, target=self.target, doubtful=bool(self.doubt))
+        doubtful = bool(self.failures)
+        return figure(self.photo, self.map, self.shown, boxes=self.boxes, target=self.about, doubtful=doubtful)
 
     def save(self, path: str | Path, *, plain: bool = False) -> Path:
         """Write the sheet, or with `plain` the overlay alone, as PNG, JPEG or WebP by the suffix."""
@@ -55,58 +119,63 @@ class Explanation:
 
 
 def explain(
-    bundle: Bundle,
-    uri: str | Path,
-    target: Answer | None = None,
-    method: str = "gradcam",
+    bundle: Model | Bundle,
+    photo: PhotoLike,
+    target: Target | None = None,
+    method: str | None = None,
     *,
-    verifier: Verifier | None = None,
+    verifier: "Verifier | None" = None,
+    views: HowMany = "auto",
+    panorama: bool = False,
 ) -> Explanation:
     """Explain the answer `target` (None: the top guess) for one photo by one of `methods.METHODS`.
 
-    `target` holds codes of `bundle.labels`. With a `verifier` of the same bundle the map is put to the test.
-    Raises ImageError when the photo cannot be read, UserError when the method does not fit the model.
+    Every view that the answer is combined of has a map of its own, scaled to its own peak. `method` None is the
+    first that works here; `views` and `panorama` are those of `Model.predict`. With a `verifier` of the same model
+    each map is tested. Raises ImageError when the photo cannot be read, UserError for a label that the model does
+    not know and when the method does not fit the model.
     """
-    data = read_bytes(str(uri))
-    prepare = bundle.preprocess
-    crop = prepare.crop(decode(data, short_side=prepare.short_side))  # pixel for pixel what predict looks at
-    device = next(bundle.model.parameters()).device
-    x_BCHW = torch.from_numpy(prepare.normalise(crop[None])).to(device)
-    explain_maps = find_method(method).maps_and_logits
-    map_BHW, logits_BK = explain_maps(bundle.model, x_BCHW, _index(bundle, target))
-    verdict = verifier(x_BCHW, map_BHW, logits_BK, _index(bundle, target)) if verifier else None
-    temperature = float(bundle.info.get("temperature", 1.0))
-    probabilities = torch.softmax(logits_BK[0].float() / temperature, dim=0).cpu().numpy()
-    ranked = [(bundle.labels[at], float(probabilities[at])) for at in (-probabilities).argsort(kind="stable")]
-    answer = target or ranked[0][0]
-    asked = answer if isinstance(answer, tuple) else (answer,)
-    photo = _reduced(decode(data, short_side=SHORT_SIDE))
-    height, width = photo.shape[:2]
+    model, chosen = model_of(bundle), find_method(method) if method else usual_method()
+    opened = open_photo(photo)
+    seen = cut_views(opened, model.preprocess, views=views, panorama=panorama)
+    (answer,) = model.answers([photo], [seen])
+    about = target or answer.country
     return Explanation(
-        path=str(uri),
-        photo=photo,
-        map=on_photo(map_BHW[0].cpu().numpy(), prepare, height, width),
-        box=prepare.crop_box(height, width),
-        guesses=tuple(ranked[:TOP]),
-        shown=_with(ranked, asked),
-        target=answer,
-        method=method,
-        verdict=verdict,
+        answer=answer,
+        photo=_reduced(opened.decode(SHORT_SIDE)),
+        views=view_maps(model, seen, index_of(model.labels, about), chosen, verifier),
+        target=about,
+        method=chosen.name,
     )
 
 
-def _index(bundle: Bundle, target: Answer | None) -> int | tuple[int, int] | None:
-    if isinstance(target, tuple):
-        return bundle.labels.index(target[0]), bundle.labels.index(target[1])
-    return None if target is None else bundle.labels.index(target)
+def view_maps(
+    model: Model, seen: PhotoViews, index: int | tuple[int, int], method: Method, verifier: "Verifier | None" = None
+) -> tuple[ViewMap, ...]:
+    """A map of every view; `index` says which label they are about, or which one against which."""
+    found = []
+    for view, crop_HWC in zip(seen.views, seen.crops, strict=True):
+        map_HW = view_map(model, crop_HWC, index, method)
+        verdict = verifier.judge(model.preprocess, crop_HWC, map_HW, index) if verifier else None
+        found.append(ViewMap(view=view, map=map_HW, verdict=verdict))
+    return tuple(found)
 
 
-def _with(ranked: list[Guess], asked: tuple[str, ...]) -> tuple[Guess, ...]:
-    """The top five; those that were asked about and are not among them take the last places."""
-    late = [guess for guess in ranked[TOP:] if guess[0] in asked]
-    kept = [guess for guess in ranked[:TOP] if guess[0] in asked]
-    others = [guess for guess in ranked[:TOP] if guess[0] not in asked][: TOP - len(late) - len(kept)]
-    return tuple(sorted([*kept, *others], key=lambda guess: -guess[1]) + late)
+def codes_of(target: Target) -> tuple[str, ...]:
+    """The codes of a target: one, or two."""
+    return target if isinstance(target, tuple) else (target,)
+
+
+def index_of(labels: Sequence[str], target: Target) -> int | tuple[int, int]:
+    """Where in the labels a target stands. Raises UserError for a code that is not there or a label against itself."""
+    for code in codes_of(target):
+        if code not in labels:
+            raise UserError(f"{code!r} is no label of this model; it knows {', '.join(labels)}")
+    if isinstance(target, str):
+        return labels.index(target)
+    if target[0] == target[1]:
+        raise UserError(f"{target[0]} cannot be compared with itself; name another label")
+    return labels.index(target[0]), labels.index(target[1])
 
 
 def _reduced(photo: Pixels) -> Pixels:

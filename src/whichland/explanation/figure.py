@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from whichland.explanation.overlay import Box, Map, framed, overlay
-from whichland.geo.countries import country_name
+from whichland.explanation.overlay import Map, framed, overlay
 from whichland.images.preprocess import Pixels
+from whichland.model.answer import Guess
+from whichland.model.views import Box
 
 WIDTH_IN, DPI = 9.0, 150
 GAP_IN, CAPTION_IN = 0.2, 0.3
@@ -16,7 +17,6 @@ ASPECTS = (0.5, 6.0)  # width over height of the frames; what is beyond stands i
 WARM, GREY, INK = "#c8412b", "#b9bec6", "#20242b"
 LONGEST_NAME = 24  # characters
 
-Guess = tuple[str, float]  # ISO 3166-1 alpha-2 and its probabilities
 Rectangle = tuple[float, float, float, float]  # left, bottom, width, height; inches
 
 
@@ -25,15 +25,15 @@ def figure(
     map_HW: Map,
     guesses: Sequence[Guess],
     *,
-    box: Box,
-    target: str | tuple[str, str],
+    boxes: Sequence[Box],
+    target: Sequence[Guess],
     doubtful: bool = False,
 ) -> Pixels:
     """Draw the sheet: `photo` H×W×3, its map of the same size, and the best `guesses` as bars.
 
-    `box` is the part of the photo that the model saw; `target` the country that the map is about, or a pair:
-    for the first, against the second. A `doubtful` map, one that failed its test, is marked as such. Wide photos
-    stand above each other, others side by side.
+    `boxes` are the parts of the photo that the model saw; `target` the label that the map is about, or two: for the
+    first, against the second. A `doubtful` map, one that failed its test, is marked as such. Wide photos stand above
+    each other, others side by side.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -41,12 +41,15 @@ def figure(
     (sheet_w, sheet_h), left, right, bars = _layout(float(np.clip(photo.shape[1] / photo.shape[0], *ASPECTS)))
     sheet = Figure(figsize=(sheet_w, sheet_h), dpi=DPI, facecolor="white")
     canvas = FigureCanvasAgg(sheet)
-    whole = framed(photo, box) is photo
-    captions = ("photo" if whole else "photo; the model sees what is framed", _caption(target, map_HW))
+    shown = framed(photo, boxes)
+    seen = "" if shown is photo else "; the model sees what is framed"
+    if len(boxes) > 1:
+        seen = f"; the model sees it in {len(boxes)} views"
+    captions = ("photo" + seen, _caption(target, map_HW))
     colours = (INK, WARM if doubtful else INK)
     if doubtful and map_HW.any():
         captions = (captions[0], "not confirmed: " + captions[1])
-    pictures = (framed(photo, box), framed(overlay(photo, map_HW), box))
+    pictures = (shown, framed(overlay(photo, map_HW), boxes))
     for rectangle, caption, colour, picture in zip((left, right), captions, colours, pictures, strict=True):
         axes = _axes(sheet, rectangle)
         axes.imshow(picture, interpolation="antialiased", aspect="equal")
@@ -58,15 +61,12 @@ def figure(
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
-def _caption(target: str | tuple[str, str], map_HW: Map) -> str:
+def _caption(target: Sequence[Guess], map_HW: Map) -> str:
     what = "what speaks" if map_HW.any() else "nothing found that speaks"
-    if isinstance(target, tuple):
-        return f"{what} for {_short(target[0])}, not {_short(target[1])}"
-    return f"{what} for {_short(target)}"
+    return f"{what} for {', not '.join(_short(guess.name) for guess in target)}"
 
 
-def _short(code: str) -> str:
-    name = country_name(code)
+def _short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1].rstrip() + "…"
 
 
@@ -116,21 +116,21 @@ def _axes(sheet: Any, rectangle: Rectangle) -> Any:
     return sheet.add_axes((left / width, bottom / height, wide / width, high / height))
 
 
-def _draw_bars(axes: Any, guesses: Sequence[Guess], target: str | tuple[str, str]) -> None:
-    """Bars from 0 to 1, each under its country's name; what the map is about in the heat's colour."""
-    warm = target if isinstance(target, tuple) else (target,)
-    for row, (code, probabilities) in enumerate(guesses):
+def _draw_bars(axes: Any, guesses: Sequence[Guess], target: Sequence[Guess]) -> None:
+    """Bars from 0 to 1, each under its label's name; what the map is about in the heat's colour."""
+    warm = [guess.code for guess in target]
+    for row, (code, name, probability) in enumerate(guesses):
         axes.barh(row, 1.0, height=0.3, color="#eef0f3")
-        axes.barh(row, probabilities, height=0.3, color=WARM if code in warm else GREY)
-        axes.text(0, row - 0.24, _short(code), fontsize=10, color=INK, va="bottom")
-        axes.text(1, row - 0.24, percent(probabilities), fontsize=10, color=INK, va="bottom", ha="right")
+        axes.barh(row, probability, height=0.3, color=WARM if code in warm else GREY)
+        axes.text(0, row - 0.24, _short(name), fontsize=10, color=INK, va="bottom")
+        axes.text(1, row - 0.24, percent(probability), fontsize=10, color=INK, va="bottom", ha="right")
     axes.set_xlim(0, 1)
     axes.set_ylim(4.2, -0.62)  # always room for five, so that sheets of one run are alike
     axes.set_axis_off()
 
 
-def percent(probabilities: float) -> str:
-    """Write probabilities for a reader; never 100 % or 0 % for what is not certain."""
-    if probabilities >= 0.995:
+def percent(probability: float) -> str:
+    """Write a probability for a reader; never 100 % or 0 % for what is not certain."""
+    if probability >= 0.995:
         return "> 99 %"
-    return "< 1 %" if probabilities < 0.005 else f"{probabilities:.0%}".replace("%", " %")
+    return "< 1 %" if probability < 0.005 else f"{probability:.0%}".replace("%", " %")

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from whichland.explanation.faithfulness import STEPS, insertion_and_deletion, moved_at_random
 from whichland.explanation.methods import find_method
 from whichland.explanation.randomised import rank_correlation, shuffled, ssim
+from whichland.images.preprocess import Pixels, Preprocess
 
 RANDOM_MAPS = 19  # with all of them beaten, chance is at most 1 in 20
 SHUFFLES = 3
@@ -68,14 +71,24 @@ class Verifier:
         self.random_maps, self.steps = random_maps, steps
         self.shuffled: Sequence[nn.Module] = [shuffled(model, seed=seed) for seed in range(shuffles)]
 
-    def __call__(
-        self, x_1CHW: Tensor, map_1HW: Tensor, logits_1K: Tensor, target: int | tuple[int, int] | None
+    def judge(
+        self, preprocess: Preprocess, crop_HWC: Pixels, map_HW: NDArray[np.float32], target: int | tuple[int, int]
     ) -> Verdict:
-        """Judge the map of one photo; `target` is what it is about, None for the top guess."""
-        about = int(logits_1K[0].argmax()) if target is None else target
+        """Judge the map of one view, from the pixels of its crop."""
+        device = next(self.model.parameters()).device
+        x_1CHW = torch.from_numpy(preprocess.normalise(crop_HWC[None])).to(device)
+        return self(x_1CHW, torch.from_numpy(map_HW)[None].to(device), None, target)
+
+    def __call__(
+        self, x_1CHW: Tensor, map_1HW: Tensor, logits_1K: Tensor | None, target: int | tuple[int, int] | None
+    ) -> Verdict:
+        """Judge the map of one photo; `target` is what it is about, None for the top guess of `logits_1K`."""
+        if target is None:
+            assert logits_1K is not None
+            target = int(logits_1K[0].argmax())
         moved = moved_at_random(map_1HW[0], self.random_maps)
         insertion_M, deletion_M = insertion_and_deletion(
-            self.model, x_1CHW, torch.cat([map_1HW, moved]), about, steps=self.steps
+            self.model, x_1CHW, torch.cat([map_1HW, moved]), target, steps=self.steps
         )
         # A shuffled model's answers mean nothing; it is asked for its own, as for another the map is often empty.
         others = torch.cat([self.method.maps_and_logits(other, x_1CHW, None)[0] for other in self.shuffled])

@@ -120,6 +120,13 @@ class Answer:
         chosen = [(self.labels[at], float(self.probabilities[at])) for at in self.order[:n]]
         return [Guess(code, country_name(code), probability) for code, probability in chosen]
 
+    def guess(self, code: str) -> Guess:
+        """A label and its probability. Raises UserError for a code that the model does not know."""
+        probs_K = self._known()[0]
+        if code not in self.labels:
+            raise UserError(f"this model does not know {code!r}; it knows {', '.join(self.labels)}")
+        return Guess(code, country_name(code), float(probs_K[self.labels.index(code)]))
+
     @property
     def country(self) -> str:
         """The code of the first guess."""

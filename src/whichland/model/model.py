@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from whichland.model.engines import (
 from whichland.model.places import read_places
 from whichland.model.views import HowMany, PhotoViews, combined, cut_views
 from whichland.progress import Progress
+
+if TYPE_CHECKING:
+    from whichland.explanation.explain import Explanation
 
 BATCH = 32  # crops that the network takes at once
 
@@ -140,6 +143,14 @@ class Model:
 
         found = self._many(cast(Iterable[PhotoLike], photos), look, batch_size, progress)
         return list(found) if isinstance(photos, list | tuple) else found
+
+    def explain(
+        self, photo: PhotoLike, target: str | tuple[str, str] | None = None, method: str | None = None, **options: Any
+    ) -> "Explanation":
+        """Show where in a photo the evidence for an answer lies: `whichland.explain` of this model."""
+        from whichland import explain  # stands above this module, so it is reached by its public name
+
+        return explain(self, photo, target, method, **options)
 
     def look(self, photo: PhotoLike, *, views: HowMany = "auto") -> PhotoViews:
         """Read a photo and cut what the network is to see of it. Raises ImageError."""

@@ -9,10 +9,10 @@ from fastapi.responses import JSONResponse
 
 from whichland import __version__
 from whichland.errors import UserError
+from whichland.explanation.methods import METHODS_HELP
 from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError
 from whichland.serving.answers import answer_json
-from whichland.serving.heat import methods
 from whichland.serving.limits import Refused
 from whichland.serving.metrics import CONTENT_TYPE_LATEST
 from whichland.serving.schema import Answers, Error, Explanation, Health, Info
@@ -56,8 +56,8 @@ def router(service: Service) -> APIRouter:
             "name": service.model.name,
             "labels": [{"code": label, "name": country_name(label)} for label in labels],
             "engine": service.model.engine,
-            "torch": service.bundle is not None,
-            "methods": methods(service.bundle),
+            "torch": service.gradients,
+            "methods": service.methods,
             "calibrated": calibration is not None,
             "sets": [share * 100 for share in calibration.sets] if calibration else [],
             "limits": {name: getattr(settings, name) for name in ("files", "bytes", "pixels", "seconds")},
@@ -113,13 +113,13 @@ def router(service: Service) -> APIRouter:
                 "file": PHOTO,
                 "country": {**code, "description": "what to explain; the guess when not given"},
                 "against": {**code, "description": "what speaks for the country and against this one"},
-                "method": {"type": "string", "enum": list(methods(service.bundle))},
+                "method": {"type": "string", "enum": list(service.methods), "description": METHODS_HELP},
             },
         ),
         summary="Where in a photo the model found its answer",
     )
     async def explain(request: Request) -> dict[str, Any]:
-        """A heat map over the part of the photo that the model saw."""
+        """A heat map over every view of the photo that the answer is combined of."""
         sent = await read_form(request, field="file", files=1)
         if not sent.files:
             raise Refused(422, "no photo came in the field file", reason="form")
@@ -133,10 +133,8 @@ def router(service: Service) -> APIRouter:
             "method": heat.method,
             "country": heat.country,
             "against": heat.against,
-            "box": heat.box,
-            "png": heat.png(),
-            "map": heat.rows(),
-            "evidence": bool(heat.map.any()),
+            "views": heat.views_json(numbers=True),
+            "evidence": heat.evidence,
             "verified": None,
         }
 

@@ -21,7 +21,7 @@ from whichland.serving.answers import guesses, rounded
 from whichland.serving.api import TOP, errors
 from whichland.serving.limits import Refused
 from whichland.serving.rounds import PHOTOS, open_deck
-from whichland.serving.schema import Error, Guess
+from whichland.serving.schema import Error, Guess, HeatView
 from whichland.serving.scoring import score
 from whichland.serving.service import Service
 
@@ -82,8 +82,7 @@ class Revealed(BaseModel):
 class HeatMap(BaseModel):
     """What the model looked at; not what it made of it, which only the answer to a pin says."""
 
-    box: list[float]
-    png: str
+    views: list[HeatView]
     method: str
     evidence: bool
 
@@ -153,6 +152,6 @@ def router(service: Service) -> APIRouter:
     async def heat(seed: Seed, number: Number) -> dict[str, Any]:
         _, data = await photo_of(seed, number)
         found = await service.explain(data)
-        return {"box": found.box, "png": found.png(), "method": found.method, "evidence": bool(found.map.any())}
+        return {"views": found.views_json(numbers=False), "method": found.method, "evidence": found.evidence}
 
     return routes

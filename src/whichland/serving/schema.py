@@ -121,6 +121,30 @@ class Answers(BaseModel):
     results: list[Answer | Unread]
 
 
+class HeatView(BaseModel):
+    """One part of the photo that the model saw, and the evidence in it."""
+
+    box: Annotated[
+        list[float],
+        Field(
+            description="left, top, right and bottom as fractions of the upright photo; of a view of a sphere what it "
+            "covers about: where it reaches across the sphere's seam, right is above 1",
+            min_length=4,
+            max_length=4,
+            examples=[[0.28, 0.0, 0.72, 1.0]],
+        ),
+    ]
+    heading: Annotated[float | None, Field(description="of a view of a sphere: degrees right of the photo's middle")]
+    fov: Annotated[float | None, Field(description="of a view of a sphere: degrees across")]
+    png: Annotated[str, Field(description="base64 of a PNG with transparency, to be laid over the box")]
+
+
+class MappedView(HeatView):
+    """The same with numbers."""
+
+    map: Annotated[list[list[float]], Field(description="the heat over the box in numbers, rows from the top")]
+
+
 class Explanation(BaseModel):
     """Where in a photo the evidence for an answer lies."""
 
@@ -128,18 +152,8 @@ class Explanation(BaseModel):
     method: Annotated[str, Field(examples=["gradcam"])]
     country: Annotated[str, Field(examples=["NO"])]
     against: Annotated[str | None, Field(description="what the country is told from", examples=["SE"])]
-    box: Annotated[
-        list[float],
-        Field(
-            description="left, top, right and bottom of what the model saw, in parts of the photo",
-            min_length=4,
-            max_length=4,
-            examples=[[0.28, 0.0, 0.72, 1.0]],
-        ),
-    ]
-    png: Annotated[str, Field(description="base64 of a PNG with transparency, to be laid over the box")]
-    map: Annotated[list[list[float]], Field(description="the heat over the box in numbers, rows from the top")]
-    evidence: Annotated[bool, Field(description="whether any was found; without it the map is empty")]
+    views: Annotated[list[MappedView], Field(description="every part of the photo that the model saw")]
+    evidence: Annotated[bool, Field(description="whether any was found; without it the maps are empty")]
     verified: Annotated[bool | None, Field(description="whether the map held a test; null: it took none")]
 
 

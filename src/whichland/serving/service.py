@@ -8,30 +8,29 @@ It is `app.state.whichland` of the application, and what the routes of the page 
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from whichland.errors import UserError
+from whichland.explanation.explain import index_of, view_maps
+from whichland.explanation.methods import METHODS, find_method
 from whichland.images.containers import ImageError
 from whichland.images.photo import open_photo
 from whichland.model.answer import Answer
+from whichland.model.engines import load_torch
 from whichland.model.gallery import Gallery, read_gallery
 from whichland.model.model import Model
 from whichland.model.model import load as open_model
 from whichland.model.views import PhotoViews, cut_views
 from whichland.serving.batching import Batcher
-from whichland.serving.heat import Heat, explain_crop
+from whichland.serving.heat import Heat
 from whichland.serving.limits import Load
 from whichland.serving.metrics import Metrics
 from whichland.serving.settings import ServeConfig
-
-if TYPE_CHECKING:
-    from whichland.model.bundle import Bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,8 @@ class Service:
     model: Model
     settings: ServeConfig
     gallery: Gallery | None
-    bundle: "Bundle | None"  # where torch explains
+    explaining: Model  # with a network of its own: gradients in the one that answers would disturb it
+    gradients: bool  # whether torch explains
     play: Path | None
     report: Path | None
     atlas: Path | None
@@ -84,11 +84,18 @@ class Service:
             seen = await self.look(data)
             if country is None:
                 country = (await self._answer(data, seen)).country
-            work = partial(explain_crop, self.model, self.bundle, seen.crops[0], size=(seen.width, seen.height))
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                self.explainer, partial(work, country=country, against=against, method=method)
-            )
+            index = index_of(self.model.labels, country if against is None else (country, against))
+            chosen = find_method(method or self.methods[0])
+            if chosen.name not in self.methods:
+                raise UserError(f"no method {chosen.name!r} to explain by here; there are {', '.join(self.methods)}")
+            maps = partial(view_maps, self.explaining, seen, index, chosen)
+            views = await asyncio.get_running_loop().run_in_executor(self.explainer, maps)
+            return Heat(method=chosen.name, country=country, against=against, views=views)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The ways to explain that there are, the usual one first."""
+        return tuple(name for name, method in METHODS.items() if self.gradients or not method.torch)
 
     def close(self) -> None:
         """Finish what is under way and stop the threads."""
@@ -103,6 +110,7 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
     folder = Path(bundle)
     model = open_model(folder, engine=settings.engine, threads=settings.threads)
     model.knowledge.pins  # noqa: B018  (worked out before the first photo, and damage is reported now)
+    gradients = _gradients(settings)
     load = Load(settings)
     metrics = Metrics(load)
 
@@ -114,7 +122,8 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
         model=model,
         settings=settings,
         gallery=read_gallery(folder),
-        bundle=_torch_bundle(folder, settings),
+        explaining=replace(model, loaded=load_torch(folder)) if gradients else model,
+        gradients=gradients,
         play=_there(settings.play, "the manifest to play with"),
         report=_there(settings.report, "the report") or _beside(folder, "report/report.html"),
         atlas=_there(settings.atlas, "the atlas") or _beside(folder, "atlas/index.html"),
@@ -126,15 +135,12 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
     )
 
 
-def _torch_bundle(folder: Path, settings: ServeConfig) -> "Bundle | None":
-    """A model of its own for explanations: gradients in the one that answers would disturb it."""
-    if settings.explain == "occlusion" or (settings.explain == "auto" and find_spec("torch") is None):
-        return None
-    if find_spec("torch") is None:
+def _gradients(settings: ServeConfig) -> bool:
+    """Whether torch is to explain."""
+    torch_there = find_spec("torch") is not None
+    if settings.explain == "gradcam" and not torch_there:
         raise UserError("explain gradcam: torch is not installed: pip install 'whichland[train]'")
-    from whichland.model.bundle import load
-
-    return load(folder)
+    return torch_there and settings.explain != "occlusion"
 
 
 def _there(path: str | None, what: str) -> Path | None:

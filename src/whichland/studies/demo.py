@@ -77,8 +77,8 @@ def run(folder: Path, *, scenes: int, seed: int, config: TrainConfig, say: Calla
     for uri, truth in shown.select("uri", "country").iter_rows():
         explanation = explain(loaded, uri, verifier=verifier)
         overlays.append(explanation.save(folder / "explained" / f"{Path(uri).stem}.png"))
-        guess, probabilities = explanation.guesses[0]
-        said = f"{country_name(truth)}: guessed {country_name(guess)}, {probabilities:.0%}"
+        guess = explanation.guesses[0]
+        said = f"{country_name(truth)}: guessed {guess.name}, {guess.probability:.0%}"
         pictures.append((explanation.overlay(), said + explanation.doubt))
     say("4/5  evaluating on the test split")
     report = evaluate(bundle, table, explanations=pictures)

@@ -28,7 +28,7 @@ export function turnHeatOn() {
 }
 
 function setOpacity() {
-  $("heat").style.opacity = $("opacity").value / 100;
+  for (const image of document.querySelectorAll(".heat")) image.style.opacity = $("opacity").value / 100;
 }
 
 // As wide as there is room, but no higher than the window lets one see whole.
@@ -38,32 +38,54 @@ export function fitStage() {
 }
 
 export function hideHeat() {
+  for (const more of document.querySelectorAll(".more-views")) more.remove();
   $("heat").hidden = true;
   $("frame").hidden = true;
 }
 
-// Lay a heat map, as the service answers it, over the photo.
+// The box of every view. One of a sphere may reach across its seam: it is drawn at both ends, and the stage cuts it.
+const placed = (views) =>
+  views.flatMap((view) => {
+    const [left, top, right, bottom] = view.box;
+    const boxes = right > 1.0001 ? [view.box, [left - 1, top, right - 1, bottom]] : [view.box];
+    return boxes.map((box) => ({ ...view, box: box.map((part) => 100 * part) }));
+  });
+
+// The element of that id for the first view, copies of it for the others.
+function elementFor(id, number) {
+  if (!number) return $(id);
+  const copy = $(id).cloneNode();
+  copy.removeAttribute("id");
+  copy.classList.add("more-views");
+  $(id).parentElement.append(copy);
+  return copy;
+}
+
+// Lay the heat maps of all views, as the service answers them, over the photo.
 export function showHeat(heat) {
   const names = {
     country: countryName(heat.country),
     against: heat.against ? countryName(heat.against) : "",
     method: t(`method.${heat.method}`),
   };
-  const [left, top, right, bottom] = heat.box.map((part) => 100 * part);
-  for (const element of [$("heat"), $("frame")])
-    Object.assign(element.style, {
-      left: `${left}%`,
-      top: `${top}%`,
-      width: `${right - left}%`,
-      height: `${bottom - top}%`,
-    });
-  $("heat").src = `data:image/png;base64,${heat.png}`;
-  $("heat").alt = t(heat.against ? "heat.versus" : "heat.alt", names);
-  $("heat").hidden = false;
-  const framed = right - left < 98 || bottom - top < 98;
-  $("frame").hidden = !framed;
+  hideHeat();
+  const several = heat.views.length > 1;
+  let framed = several;
+  placed(heat.views).forEach(({ box, png }, number) => {
+    const [left, top, right, bottom] = box;
+    const image = elementFor("heat", number);
+    const frame = elementFor("frame", number);
+    for (const { style } of [image, frame])
+      Object.assign(style, { left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%` });
+    image.src = `data:image/png;base64,${png}`;
+    image.alt = number ? "" : t(heat.against ? "heat.versus" : "heat.alt", names);
+    image.hidden = false;
+    framed ||= right - left < 98 || bottom - top < 98;
+    frame.hidden = !framed;
+    frame.classList.toggle("several", several);
+  });
   const said = [t((heat.evidence ? "heat.caption" : "heat.nothing") + (heat.against ? "Versus" : ""), names)];
-  if (framed) said.push(t("heat.frame"));
+  if (framed) said.push(several ? t("heat.views", { count: heat.views.length }) : t("heat.frame"));
   if (heat.verified === false) said.push(t("heat.unverified"));
   $("heat-caption").textContent = said.join(" ");
   setOpacity();
