@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,40 @@ def test_a_user_error_is_one_line_and_exit_code_2() -> None:
     assert len(shown.stderr.splitlines()) == 1
     assert shown.stderr.startswith("whichland: ")
     assert "no/such/" in shown.stderr
+
+
+def in_shell(line: str) -> tuple[int, str]:
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [
+        ("> /dev/full", 2, "No space left on device"),
+        (">&-", 0, ""),
+        ("2> /dev/full", 0, ""),
+        ("> /dev/full 2> /dev/full", 2, ""),
+        ("| true", 1, ""),
+    ],
+)
+def test_closed_and_full_streams_end_without_a_traceback(streams: str, code: int, said: str) -> None:
+    line = f"{sys.executable} -m whichland --version"
+    found, errors = in_shell(f"{line} {streams}")
+    assert "Traceback" not in errors
+    assert "Exception ignored" not in errors
+    assert (found, said in errors) == (code, True)
+
+
+@pytest.mark.parametrize("command", ["train", "data split", "data measure", "atlas B", "study G", "cross-source"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path, command: str) -> None:
+    """Before anything is read, so that a manifest that is not there does not matter."""
+    (tmp_path / "file").write_text("")
+    shown = run(*command.split(), str(tmp_path / "none.parquet"), "--out", str(tmp_path / "file" / "out"))
+    assert shown.returncode == 2, shown.stderr
+    assert shown.stderr.startswith(f"whichland: {tmp_path}/file/out: ")
+    assert "is a file" in shown.stderr
+    assert len(shown.stderr.splitlines()) == 1
 
 
 def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

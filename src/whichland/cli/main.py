@@ -9,6 +9,7 @@ from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import getdoc
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, NoReturn
 
 import typer
@@ -16,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from whichland.allocator import keep_freed_memory
 from whichland.errors import UserError
+from whichland.whole_file import check_writable
 
 WIDTH = 100  # of --help, at most
 
@@ -101,6 +103,11 @@ class Command(TyperCommand):
                     f"{flag} is no flag here: give --set {setting}=VALUE, or write it in a file of settings"
                 )
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        if isinstance(out := ctx.params.get("out"), Path):
+            check_writable(out)  # before the work, not after it
+        return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}

@@ -8,21 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from whichland.manifest import Manifest, write
-from whichland.whole_file import check_writable
 
 In = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest to read.")]
-
-
-def _writable(out: Path) -> Path:
-    check_writable(out)
-    return out
-
-
 Out = Annotated[
-    Path,
-    typer.Option(
-        "-o", "--out", dir_okay=False, callback=_writable, help="The manifest to write; it may be the one that is read."
-    ),
+    Path, typer.Option("-o", "--out", dir_okay=False, help="The manifest to write; it may be the one that is read.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
