@@ -34,6 +34,7 @@ from whichland.manifest import read
 from whichland.model import backbone
 from whichland.model.head import features_before_head
 from whichland.statistics import group_numbers, interval, replicate
+from whichland.training.config import TrainConfig
 from whichland.training.data import choose_labels, select
 
 ARCH = "mobilenetv2_100"
@@ -76,11 +77,11 @@ def report_away(
 
 def photos_of(args: argparse.Namespace) -> tuple:
     table = read(args.manifest)
-    labels = choose_labels(table, tuple(c for c in args.countries.split(",") if c))
+    labels = choose_labels(table, TrainConfig(countries=tuple(c for c in args.countries.split(",") if c)))
     train = select(table, "train", labels, photos=args.photos)
     test = select(table, "test", labels)
-    frame = table.kept.filter(pl.col("split") == "test", pl.col("country").is_in(list(labels))).sort("image_id")
-    return labels, train, select(table, "val", labels), test, frame["group"].to_list()
+    frame = table.kept.filter(pl.col("split") == "test", pl.col("country").is_in(labels.codes)).sort("image_id")
+    return labels.codes, train, select(table, "val", labels), test, frame["group"].to_list()
 
 
 @torch.inference_mode()

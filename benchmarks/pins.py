@@ -23,8 +23,9 @@ from whichland.geo.distance import WORLD_KM, haversine_km
 from whichland.manifest import Manifest, read
 from whichland.model import bundle
 from whichland.model.features import BackboneConfig, features
+from whichland.model.label_sources import countries, located
+from whichland.model.labels import LabelSpace
 from whichland.model.model import predict
-from whichland.model.places import Places, places_of
 
 ARCH = "mobilenetv2_100"
 PENALTY = 1e-3  # scikit-learn's C, where validation put it in accuracy.py
@@ -71,8 +72,8 @@ def predictions(labels: tuple[str, ...], rows: pl.DataFrame, probabilities: np.n
     return found.per_panorama() if viewed else found
 
 
-def places_from(table: Path, labels: tuple[str, ...], judged: np.ndarray) -> Places:
-    """Places of a table country, lat, lon, but those within a kilometre of what is judged."""
+def places_from(table: Path, labels: tuple[str, ...], judged: np.ndarray) -> LabelSpace:
+    """LabelSpace of a table country, lat, lon, but those within a kilometre of what is judged."""
     points = pl.read_csv(table).with_row_index("n")
     km = haversine_km(points["lat"].to_numpy()[:, None], points["lon"].to_numpy()[:, None], *judged.T)
     away = points.filter(pl.Series(km.min(axis=1) > 1))
@@ -80,7 +81,7 @@ def places_from(table: Path, labels: tuple[str, ...], judged: np.ndarray) -> Pla
     frame = away.select(
         pl.format("p{}", "n").alias("image_id"), "country", "lat", "lon", pl.lit("train").alias("split")
     )
-    return places_of(labels, Manifest(frame))
+    return located(countries(labels), Manifest(frame))
 
 
 def show(name: str, report: PinReport) -> None:
@@ -123,7 +124,7 @@ def main() -> None:
     found = predictions(labels, rows, probabilities)
     right = (found.probabilities.argmax(axis=1) == found.truth).mean()
     print(f"{found.frame.height} {found.per}s of {len(np.unique(found.truth))} countries, top-1 {right:.1%}")
-    show("land", judge_pins(found, places_of(labels), table, scale_km=args.scale_km))
+    show("land", judge_pins(found, located(countries(labels)), table, scale_km=args.scale_km))
     if args.points:
         places = places_from(args.points, labels, coordinates(found, table))
         show(args.points.name, judge_pins(found, places, table, scale_km=args.scale_km))

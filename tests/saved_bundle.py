@@ -6,6 +6,8 @@ from typing import Any
 
 from whichland.model import bundle
 from whichland.model.backbone import Backbone
+from whichland.model.info import Info
+from whichland.model.label_sources import countries
 
 LABELS = ("NA", "NO", "US")
 
@@ -24,8 +26,8 @@ def save_bundle(
         arch=made.arch,
         model_args=made.model_args,
         pretrained_cfg=pretrained_cfg or made.pretrained_cfg,
-        labels=labels,
-        info={"head": list(made.head), **info},
+        space=countries(labels),
+        info=Info(head=made.head, **info),
         metrics={},
         card="# card\n",
     )

@@ -15,7 +15,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from tiny_bundle import LABELS, make_bundle, make_photos
-from whichland.model.places import places_of, write_places
+from whichland.model.label_sources import countries, located
+from whichland.model.labels import write_labels
 from whichland.serving.app import create_app
 from whichland.serving.batching import Batcher
 from whichland.serving.server import _config, listen
@@ -33,7 +34,7 @@ CALIBRATION: dict[str, Any] = {
 def calibrated_bundle(folder: Path) -> Path:
     """A bundle with a temperature, thresholds and places."""
     bundle = make_bundle(folder, temperature=0.5, calibration=CALIBRATION)
-    write_places(places_of(LABELS), bundle)
+    write_labels(located(countries(LABELS)), bundle)
     return bundle
 
 

@@ -25,6 +25,8 @@ from whichland.explanation.atlas_page import factor, numbers, write_atlas
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, write
 from whichland.model.bundle import Bundle
+from whichland.model.info import Info
+from whichland.model.label_sources import countries
 
 COLOURS = {"FR": (230, 20, 20), "JP": (20, 230, 20), "NA": (20, 20, 230)}  # of each country's square
 YELLOW = (230, 230, 20)  # the decoy
@@ -86,7 +88,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Atlas:
     folder = tmp_path_factory.mktemp("photos")
     preprocess = Preprocess(size=(SIDE, SIDE), mean=(0.5,) * 3, std=(0.5,) * 3)
     bundle = Bundle(
-        folder=folder / "run" / "bundle", model=ByColour(), labels=tuple(COLOURS), preprocess=preprocess, info={}
+        folder=folder / "run" / "bundle",
+        model=ByColour(),
+        space=countries(tuple(COLOURS)),
+        preprocess=preprocess,
+        info=Info(),
     )
     return atlas(bundle, draw(folder / "in"), CONFIG)
 

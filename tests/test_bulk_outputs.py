@@ -17,9 +17,9 @@ from whichland.bulk.map_page import box_around
 from whichland.bulk.run import Outcome, predict_to
 from whichland.geo.land import on_land
 from whichland.model.calibration import fit
+from whichland.model.label_sources import countries, located
 from whichland.model.model import load
 from whichland.model.pins import pin_table, pins
-from whichland.model.places import places_of
 
 ODD = 'an "odd", näme <b>.jpg'
 
@@ -72,7 +72,7 @@ def test_the_table(bundle: Path, photos: list[Path], probabilities: np.ndarray, 
         assert table[f"country{ending}"].to_list() == [*codes, None]
         sure = probabilities[np.arange(5), best[:, rank]]
         np.testing.assert_allclose(table[f"probability{ending}"][:5], sure, atol=1e-5)
-    points, scores = pins(probabilities, pin_table(places_of(LABELS).points))
+    points, scores = pins(probabilities, pin_table(located(countries(LABELS)).points))
     np.testing.assert_allclose(table.select("pin_lat", "pin_lon")[:5].to_numpy(), points, atol=1e-3)
     np.testing.assert_allclose(table["pin_score"][:5], scores, atol=1)
     for row in table[:5].iter_rows(named=True):

@@ -15,6 +15,8 @@ from whichland.errors import UserError
 from whichland.images.preprocess import Preprocess
 from whichland.model import bundle as bundles
 from whichland.model.backbone import create
+from whichland.model.info import Info
+from whichland.model.label_sources import countries
 
 LABELS = ("NA", "NO", "US")
 
@@ -48,8 +50,8 @@ def save(folder: Path, arch: str = "test_resnet", *, head: tuple[int, ...] = (),
         arch=made.arch,
         model_args=made.model_args,
         pretrained_cfg=made.pretrained_cfg | {"crop_pct": 0.9, "mean": (0.4, 0.5, 0.6)},
-        labels=LABELS,
-        info={"version": "0.1.0", "head": list(head), "temperature": 1.5},
+        space=countries(LABELS),
+        info=Info(version="0.1.0", head=head, temperature=1.5),
         metrics={"top1": 0.5},
         card="# card\n",
     )
@@ -87,7 +89,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path, arch: str, head: tuple[int, ...
         assert torch.equal(loaded.model(batch()), model(batch()))
     assert loaded.labels == LABELS
     assert not loaded.model.training
-    assert loaded.info["temperature"] == 1.5
+    assert loaded.info.temperature == 1.5
     assert loaded.preprocess == Preprocess(
         size=(64, 64),
         mean=(0.4, 0.5, 0.6),
@@ -100,7 +102,14 @@ def test_what_is_saved_is_loaded(tmp_path: Path, arch: str, head: tuple[int, ...
 def test_the_bundle_is_these_files_and_none_is_a_pickle(tmp_path: Path) -> None:
     save(tmp_path / "bundle")
     files = {path.name: path.read_bytes() for path in (tmp_path / "bundle").iterdir()}
-    assert set(files) == {"config.json", "model.safetensors", "whichland.json", "metrics.json", "README.md"}
+    assert set(files) == {
+        "config.json",
+        "model.safetensors",
+        "whichland.json",
+        "labels.json",
+        "metrics.json",
+        "README.md",
+    }
     for name, content in files.items():
         assert not content.startswith((b"\x80", b"PK\x03\x04")), f"{name} is a pickle or a zip of one"
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"], "no temporary folder stays"

@@ -19,13 +19,13 @@ from whichland.model.calibration import (
     Abstention,
     Calibration,
     abstention,
-    calibration_of,
     fit,
     fit_temperature,
     group_weights,
     log_softmax,
     set_threshold,
 )
+from whichland.model.info import Info
 from whichland.model.model import predict
 
 
@@ -126,9 +126,9 @@ def test_the_bundle_keeps_the_calibration_whole_and_answers_by_it(tmp_path: Path
     assert changed == ["whichland.json"]
     assert {path.name for path in bundle.iterdir()} == set(before)
     loaded = bundles.load(bundle)
-    assert loaded.info["train"] == {"arch": "test_resnet"}
-    assert loaded.info["temperature"] == found.calibration.temperature != 1
-    assert calibration_of(loaded.info) == found.calibration
+    assert loaded.info.train == {"arch": "test_resnet"}
+    assert loaded.info.temperature == found.calibration.temperature != 1
+    assert loaded.info.calibration == found.calibration
     assert (found.calibration.photos, found.calibration.groups) == (48, 24)
     assert set(found.calibration.sets) == {0.5, 0.9}
     probabilities = [answer.probabilities for answer in predict(loaded, table.frame["uri"])]
@@ -189,7 +189,7 @@ def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixt
     bundle = make_bundle(tmp_path / "bundle", split_certificate={"seed": 0, "groups": 9, "assignment_sha256": ""})
     run("calibrate", bundle, table)
     out = capsys.readouterr().out
-    kept = calibration_of(bundles.load(bundle).info)
+    kept = bundles.load(bundle).info.calibration
     assert "48 validation photos in 24 groups" in out
     assert f"temperature {kept.temperature:.3f} [" in out
     assert "no threshold keeps 95 % of the answers right" in out
@@ -199,5 +199,6 @@ def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_calibration_survives_json() -> None:
     kept = {0.8: Abstention(threshold=None, answered=0, right=0), 0.9: Abstention(threshold=0.7, answered=0.2, right=1)}
     before = Calibration(temperature=1.25, photos=9, groups=7, sets={0.9: 0.1}, abstain=kept)
-    assert calibration_of(json.loads(json.dumps(before.info))) == before
-    assert calibration_of({"temperature": 1.0}) is None
+    info = Info.model_validate(json.loads(json.dumps(Info().calibrated(before).written)))
+    assert (info.calibration, info.temperature) == (before, 1.25)
+    assert Info.model_validate({"temperature": 1.0}).calibration is None

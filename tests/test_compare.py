@@ -71,8 +71,8 @@ def test_only_photos_that_all_answered_count(table: Path, others: tuple[Path, Pa
 
 
 def answers(text: str, labels: str = "ABC", countries: str = "ABCABCABC") -> Guesses:
-    frame = pl.DataFrame({"image_id": [str(n) for n in range(9)], "country": list(countries), "group": None})
-    return Guesses(labels=tuple(labels), frame=frame.with_columns(guess=pl.Series(list(text))))
+    frame = pl.DataFrame({"image_id": [str(n) for n in range(9)], "truth": list(countries), "group": None})
+    return Guesses(kind="country", labels=tuple(labels), frame=frame.with_columns(guess=pl.Series(list(text))))
 
 
 def test_a_model_has_several_runs() -> None:
@@ -84,7 +84,7 @@ def test_a_model_has_several_runs() -> None:
 
 
 def test_reports_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(UserError, match="different countries for one photo"):
+    with pytest.raises(UserError, match="different labels for one photo"):
         compare_answers({"a": [answers("ABCABCABC")], "b": [answers("ABCABCABC", countries="BBCABCABC")]}, "test")
 
 

@@ -16,11 +16,10 @@ from curated import measured
 from saved_bundle import save_bundle
 from tiny_bundle import LABELS, make_photos
 from whichland.errors import UserError
-from whichland.evaluation.predictions import bundle_hash
 from whichland.manifest import Manifest, write
 from whichland.model import backbone
 from whichland.model.agreement import agreement, wilson
-from whichland.model.bundle import load
+from whichland.model.bundle import bundle_hash, load
 from whichland.model.export import ExportConfig, export
 from whichland.model.model import load as open_model
 from whichland.model.model import model_of

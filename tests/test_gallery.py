@@ -25,10 +25,11 @@ from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest
 from whichland.model import gallery as module
 from whichland.model.export import ExportConfig, export
-from whichland.model.export_record import sha256
 from whichland.model.gallery import FILE, Gallery, centred, photos_to_show, read_gallery
+from whichland.model.label_sources import countries
 from whichland.model.model import load as open_model
 from whichland.serving.schema import Answers
+from whichland.whole_file import file_sha256
 
 
 def copied(shown: Shown, folder: Path) -> Path:
@@ -67,18 +68,18 @@ def test_what_an_open_licence_is(
 ) -> None:
     made = train(7, license=[license], creator=[creator], attribution=[attribution])
     if open_:
-        assert photos_to_show(made, LABELS, "open", 100).height == 7
+        assert photos_to_show(made, countries(LABELS), "open", 100).height == 7
     else:
         with pytest.raises(UserError, match="--gallery any"):
-            photos_to_show(made, LABELS, "open", 100)
-    assert photos_to_show(made, LABELS, "any", 100).height == 7
+            photos_to_show(made, countries(LABELS), "open", 100)
+    assert photos_to_show(made, countries(LABELS), "any", 100).height == 7
 
 
 def test_only_what_may_be_shown_is_and_the_rest_is_told_in_one_line() -> None:
     made = train(14, license=["CC-BY-NC-4.0", "CC0-1.0"])
-    assert photos_to_show(made, LABELS, "open", 100)["license"].unique().to_list() == ["CC0-1.0"]
+    assert photos_to_show(made, countries(LABELS), "open", 100)["license"].unique().to_list() == ["CC0-1.0"]
     with pytest.raises(UserError) as told:
-        photos_to_show(train(14, license=["CC-BY-NC-4.0", "CC-BY-NC-4.0", None]), LABELS, "open", 100)
+        photos_to_show(train(14, license=["CC-BY-NC-4.0", "CC-BY-NC-4.0", None]), countries(LABELS), "open", 100)
     assert "none of the 14 training photos" in str(told.value)
     assert "CC-BY-NC-4.0 (10), no licence (4)" in str(told.value)
     assert "\n" not in str(told.value)
@@ -88,7 +89,7 @@ def test_only_kept_training_photos_of_countries_that_the_model_knows() -> None:
     made = train(40, countries=[*LABELS, "BR"], license=["CC0-1.0"])
     split, reason = (pl.Series(["train"] * 20 + ["val", "test"] * 10), pl.Series([None, None, None, "dark"] * 10))
     made = changed(made, split=split, drop_reason=reason)
-    found = photos_to_show(made, LABELS, "any", 100)
+    found = photos_to_show(made, countries(LABELS), "any", 100)
     assert set(found["split"]) == {"train"}
     assert found["drop_reason"].null_count() == found.height > 0
     assert "BR" not in set(found["country"])
@@ -97,11 +98,11 @@ def test_only_kept_training_photos_of_countries_that_the_model_knows() -> None:
 def test_countries_have_as_many_and_drives_come_one_by_one() -> None:
     common = train(200, countries=["FR"] * 16 + ["JP", "NA", "NO", "US"], license=["CC0-1.0"])
     common = changed(common, group=pl.format("drive-{}", pl.int_range(pl.len()) // 20 % 4))
-    found = photos_to_show(common, LABELS, "open", 30)
+    found = photos_to_show(common, countries(LABELS), "open", 30)
     counts = dict(found["country"].value_counts().iter_rows())
     assert counts == {"FR": 6, "JP": 6, "NA": 6, "NO": 6, "US": 6}
     assert found.filter(pl.col("country") == "FR").head(4)["drive"].n_unique() == 4
-    assert found["image_id"].to_list() == photos_to_show(common, LABELS, "open", 30)["image_id"].to_list()
+    assert found["image_id"].to_list() == photos_to_show(common, countries(LABELS), "open", 30)["image_id"].to_list()
 
 
 def test_nothing_of_a_photo_goes_into_the_file_but_what_is_shown(shown: Shown) -> None:
@@ -204,7 +205,7 @@ def test_a_new_temperature_leaves_it_and_other_weights_hide_and_remove_it(
 def note_hash(folder: Path) -> None:
     """Let the record say that gallery.parquet is as it was written."""
     info = json.loads((folder / "whichland.json").read_text(encoding="utf-8"))
-    info["export"]["files"][FILE]["sha256"] = sha256(folder / FILE)
+    info["export"]["files"][FILE]["sha256"] = file_sha256(folder / FILE)
     (folder / "whichland.json").write_text(json.dumps(info), encoding="utf-8")
 
 

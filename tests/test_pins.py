@@ -9,8 +9,9 @@ from whichland.evaluation.predictions import Identity, Predictions
 from whichland.geo.distance import geoguessr_score, haversine_km
 from whichland.geo.land import land_points, sea_km
 from whichland.manifest import Manifest
+from whichland.model.label_sources import countries, located
+from whichland.model.labels import LabelSpace
 from whichland.model.pins import pin_table, pins
-from whichland.model.places import Places, places_of
 
 LABELS = ("FI", "NO", "PL", "SI", "US")
 
@@ -59,7 +60,7 @@ def predictions(truth: np.ndarray, probabilities: np.ndarray) -> Predictions:
     frame = frame.with_columns(group=pl.Series([f"g{n // 2}" for n in range(len(truth))]))
     return Predictions(
         identity=Identity(bundle_sha256="", manifest_sha256="", split="test"),
-        labels=LABELS,
+        space=countries(LABELS),
         frame=frame,
         probabilities=probabilities.astype(np.float32),
         unknown={},
@@ -68,7 +69,7 @@ def predictions(truth: np.ndarray, probabilities: np.ndarray) -> Predictions:
     )
 
 
-def located(found: Predictions, places: Places, every: int = 2) -> Manifest:
+def placed(found: Predictions, places: LabelSpace, every: int = 2) -> Manifest:
     """The photos at places of their countries; every second has no coordinates; rows in another order."""
     random = np.random.default_rng(3)
     rows = []
@@ -82,9 +83,9 @@ def test_pins_beat_centroids_where_the_odds_are_honest() -> None:
     random = np.random.default_rng(2)
     probabilities = random.dirichlet(np.ones(5), 1200)
     truth = np.array([random.choice(5, p=row) for row in probabilities])
-    places = places_of(LABELS)
+    places = located(countries(LABELS))
     found = predictions(truth, probabilities)
-    report = judge_pins(found, places, located(found, places))
+    report = judge_pins(found, places, placed(found, places))
     assert (report.photos, report.located, report.from_photos) == (1200, 600, 0)
     assert list(report.rules) == ["centroid", "best_of_first", "pin"]
     pin, centroid = report.rules["pin"], report.rules["centroid"]
@@ -100,8 +101,8 @@ def test_pins_beat_centroids_where_the_odds_are_honest() -> None:
 def test_distances_are_those_of_each_photo() -> None:
     truth = np.array([0, 1, 2, 3])
     found = predictions(truth, np.eye(5)[[0, 1, 2, 0]])
-    places = places_of(LABELS)
-    table = located(found, places, every=1)
+    places = located(countries(LABELS))
+    table = placed(found, places, every=1)
     report = judge_pins(found, places, table)
     coordinates = table.frame.reverse().select("lat", "lon").to_numpy()
     guessed = centroids(places.points)[[0, 1, 2, 0]]
@@ -111,8 +112,8 @@ def test_distances_are_those_of_each_photo() -> None:
     assert report.rules["centroid"].score.value == pytest.approx(geoguessr_score(km).mean())
 
 
-def test_without_coordinates_only_expectations_are_told() -> None:
+def test_without_coordinates_only_expectations_are_reported() -> None:
     found = predictions(np.array([0, 1]), np.eye(5)[[0, 2]])
-    report = judge_pins(found, places_of(LABELS), Manifest(found.frame.select("image_id")))
+    report = judge_pins(found, located(countries(LABELS)), Manifest(found.frame.select("image_id")))
     assert (report.located, report.rules, report.gain) == (0, {}, None)
     assert report.expected > 3000

@@ -21,9 +21,9 @@ from whichland.geo.distance import geoguessr_score, haversine_km
 from whichland.images.decode import decode
 from whichland.manifest import Manifest, write
 from whichland.model.bundle import load
+from whichland.model.labels import read_labels
 from whichland.model.model import predict
 from whichland.model.pins import pin_table, pins
-from whichland.model.places import read_places
 from whichland.serving.rounds import LONG_SIDE, Truth, open_deck
 from whichland.serving.scoring import country_km, score
 
@@ -122,8 +122,8 @@ def test_nothing_that_is_answered_before_a_pin_holds_the_truth(client: TestClien
 def test_the_answer_to_a_pin_is_scored_as_the_game_does_and_the_model_by_its_own_pin(
     client: TestClient, bundle: Path, tmp_path: Path
 ):
-    places = read_places(bundle, LABELS)
-    assert places is not None
+    places = read_labels(bundle, LABELS)
+    assert places.points is not None
     seen = {}
     for number in range(1, 6):
         path = tmp_path / f"{number}.jpg"

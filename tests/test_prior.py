@@ -52,8 +52,8 @@ def test_a_run_for_photos_from_anywhere_differs_in_its_last_bias_alone(tmp_path:
         )
         runs[prior] = train(manifest, settings, tmp_path / prior)
     trained, even = (bundles.load(run.bundle) for run in runs.values())
-    taught = trained.info["prior"]
-    assert taught == even.info["prior"]
+    taught = trained.info.prior
+    assert taught == even.info.prior
     assert max(taught) > min(taught) > 0
     bias = classifier_names(trained.model)[0] + ".bias"
     states = trained.model.state_dict(), even.model.state_dict()

@@ -22,9 +22,9 @@ from whichland.evaluation.report import Report
 from whichland.geo.countries import COUNTRIES
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
-from whichland.model.calibration import Abstention, Calibration, keep
+from whichland.model.calibration import Abstention, Calibration
+from whichland.model.info import keep_calibration
 from whichland.model.model import predict
-from whichland.training.run import manifest_hash
 
 COUNTRY_OF = ("DE", "FR", "JP", "NA", "NO", "US")  # ZA is known and has no photos
 
@@ -80,7 +80,7 @@ def report(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Repo
     ]
     (run / "log.jsonl").write_text("\n".join(map(json.dumps, [{"kind": "step", "loss": 1}, *lines])))
     bundle = make_bundle(
-        run / "bundle", manifest_sha256=manifest_hash(manifest), train={"arch": "test_resnet", "epochs": 3}
+        run / "bundle", manifest_sha256=manifest.digest("country"), train={"arch": "test_resnet", "epochs": 3}
     )
     return evaluate(bundle, manifest, explanations=[(pixels(1), "why <b>not</b>")])
 
@@ -314,7 +314,7 @@ def test_a_calibrated_bundle_shows_what_its_promises_are_worth(manifest: Manifes
     never = Abstention(threshold=None, answered=0, right=0)
     abstention = {0.5: Abstention(threshold=0.3, answered=0.9, right=0.6), 0.9: never}
     kept = Calibration(temperature=2.0, photos=30, groups=20, sets={0.9: 0.1}, abstain=abstention)
-    keep(bundle, kept)
+    keep_calibration(bundle, kept)
     found = evaluate(bundle, manifest)
     assert found.folder != plain.folder  # the probabilities differ
     assert found.evaluations == 2  # but the model does not

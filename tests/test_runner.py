@@ -34,10 +34,9 @@ import whichland as wl
 import importlib.util
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name in Missing.blocked else find(name, *rest)
-from whichland.model.calibration import calibration_of
-from whichland.model.places import read_places
+from whichland.model.labels import read_labels
 model = wl.load(sys.argv[1])
-calibration_of(model.info), read_places(model.folder, model.labels)
+model.info.calibration, model.space.points
 for answer in wl.predict(model, sys.argv[2:]):
     print(model.engine, answer.country, round(answer.probability, 4))
 assert not [name for name in sys.modules if name.partition(".")[0] in Missing.blocked]
@@ -153,11 +152,12 @@ def replace(content: bytes) -> Callable[[Path], None]:
     """Another file, which whichland.json vouches for: what a hostile bundle does."""
 
     def damage(folder: Path) -> None:
-        from whichland.model.export_record import keep_record, read_record, sha256
+        from whichland.model.export_record import keep_record, read_record
+        from whichland.whole_file import file_sha256
 
         (folder / "model.onnx").write_bytes(content)
         record = read_record(folder)
-        record["files"]["model.onnx"]["sha256"] = sha256(folder / "model.onnx")
+        record["files"]["model.onnx"]["sha256"] = file_sha256(folder / "model.onnx")
         keep_record(folder, record)
 
     return damage
@@ -183,6 +183,7 @@ def relabel(folder: Path) -> None:
     config = json.loads(path.read_text(encoding="utf-8"))
     config["label_names"] = [*config["label_names"][1:], config["label_names"][0]]
     path.write_text(json.dumps(config), encoding="utf-8")
+    (folder / "labels.json").unlink()
 
 
 @pytest.mark.parametrize(

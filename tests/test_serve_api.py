@@ -16,9 +16,9 @@ from serving import photos as photos
 from tiny_bundle import LABELS, make_bundle, pixels
 from whichland.explanation.gradcam import gradcam
 from whichland.model.bundle import load
+from whichland.model.labels import read_labels
 from whichland.model.model import model_of, predict
 from whichland.model.pins import pin_table, pins
-from whichland.model.places import read_places
 from whichland.serving.app import create_app
 from whichland.serving.words import WORDS, words
 
@@ -39,8 +39,8 @@ def test_every_answer_equals_predict_and_stands_in_its_place(client: TestClient,
     assert answer.status_code == 200
     results = answer.json()["results"]
     assert [result["name"] for result in results] == [path.name for path in photos[::-1]]
-    places = read_places(bundle, LABELS)
-    assert places is not None
+    places = read_labels(bundle, LABELS)
+    assert places.points is not None
     for result, own in zip(results, predict(loaded, photos[::-1]), strict=True):
         probs_K = own.probabilities
         assert np.allclose([result["probabilities"][label] for label in LABELS], probs_K, atol=2e-6)

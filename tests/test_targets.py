@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 from curated import measured
 from whichland.geo.distance import haversine_km
 from whichland.manifest import Manifest
+from whichland.model.label_sources import countries
 from whichland.training.config import TrainConfig
 from whichland.training.targets import target_table
 
@@ -21,14 +22,14 @@ def table(**columns: list[object]) -> Manifest:
 
 
 def soft(manifest: Manifest | None = None, **settings: object) -> torch.Tensor:
-    found = target_table(LABELS, TrainConfig(**settings), manifest or table())  # type: ignore[arg-type]
+    found = target_table(countries(LABELS), TrainConfig(**settings), manifest or table())  # type: ignore[arg-type]
     assert found is not None
     torch.testing.assert_close(found.sum(1), torch.ones(3))
     return found
 
 
 def test_without_mixing_the_loss_smooths_evenly_by_itself() -> None:
-    assert target_table(LABELS, TrainConfig(smoothing=0.2), table()) is None
+    assert target_table(countries(LABELS), TrainConfig(smoothing=0.2), table()) is None
 
 
 def test_the_table_for_mixed_photos_gives_the_loss_of_plain_smoothing() -> None:

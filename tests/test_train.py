@@ -55,7 +55,7 @@ def test_the_tints_are_learnt_and_the_bundle_knows_namibia(manifest: Path, tmp_p
     assert run.scores["val_top1"] == 1.0
     loaded = bundle.load(run.bundle)
     assert loaded.labels == ("FR", "JP", "NA")
-    assert loaded.info["train"]["epochs"] == 8
+    assert loaded.info.train["epochs"] == 8
     assert (tmp_path / "run" / "curve.png").stat().st_size > 5000
     assert log(tmp_path / "run", "epoch")[-1]["epoch"] == 8
 
@@ -68,7 +68,7 @@ def test_the_certificate_of_the_split_goes_into_the_bundle_and_another_split_is_
     trained, other = split(table), split(table, SplitConfig(seed=5))
     run = train(trained, config(epochs=1), tmp_path / "run")
     assert certificate_of(trained) is not None
-    assert bundle.load(run.bundle).info["split_certificate"] == certificate_of(trained)
+    assert bundle.load(run.bundle).info.split_certificate == certificate_of(trained)
 
     def said(judged: Manifest) -> list[str]:
         file = write(judged, tmp_path / "judged.parquet")

@@ -14,6 +14,7 @@ from whichland.errors import UserError
 from whichland.images.augment import Augment
 from whichland.model.backbone import create
 from whichland.model.head import classifier_name
+from whichland.model.label_sources import countries
 from whichland.training.card import card
 from whichland.training.config import TrainConfig
 from whichland.training.data import Loader, Photos, epoch_order
@@ -177,7 +178,7 @@ def test_features_that_are_no_numbers_do_not_become_a_head() -> None:
 
 @pytest.mark.parametrize("scores", [{}, {"val_top1": 0.5}])
 def test_the_card_says_whether_there_were_validation_photos(scores: dict[str, float]) -> None:
-    text = card(["JP", "NA"], TrainConfig(), scores, 10)
+    text = card(countries(["JP", "NA"]), TrainConfig(), scores, 10)
     assert ("| val_top1 | 0.500 |" in text) == bool(scores)
     assert ("There were none; judge the model with" in text) == (not scores)
     assert ("seen while training" in text) == bool(scores)

@@ -4,6 +4,7 @@ A step is a pure function from `Manifest` to `Manifest`: it adds or fills column
 appends a `Step` that says what it did.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -135,6 +136,15 @@ class Manifest:
     def last(self, step: str) -> dict[str, Any] | None:
         """The parameters of the last run of a step; None when it has not run on this table."""
         return next((line.params for line in reversed(self.history) if line.step == step), None)
+
+    def digest(self, label: str, *more: str) -> str:
+        """SHA-256 of what a run on the column `label` depends on: each kept row's id, label and split, by id.
+
+        `more` names further columns, which count where they are there.
+        """
+        self.require(label, "split", hint="run `whichland data split` first")
+        columns = ["image_id", label, "split", *(name for name in more if name in self.frame.columns)]
+        return hashlib.sha256(self.kept.sort("image_id").select(columns).write_csv().encode()).hexdigest()
 
     def require(self, *names: str, hint: str) -> None:
         """Raise UserError when a column that a step needs has not been written yet."""

@@ -1,6 +1,7 @@
-"""Write a file whole or not at all, or say in one line why it cannot be written."""
+"""Files that are written whole or not at all, or one line that says why not; and their SHA-256."""
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -59,3 +60,9 @@ def check_writable(path: Path) -> None:
 def cannot_write(path: Path, error: OSError) -> UserError:
     """What the user reads of a file or folder that cannot be written."""
     return UserError(f"{path}: cannot be written ({error.strerror or error}); give another place")
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

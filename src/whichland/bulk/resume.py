@@ -7,7 +7,6 @@ A line that the process died in is cut off; the photos of its batch are asked ag
 call: killing the process (SIGKILL included) costs the batch under way, a loss of power may cost some more.
 """
 
-import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from whichland.bulk.config import PredictConfig
 from whichland.bulk.inputs import Photos
 from whichland.bulk.rows import Row, shown
 from whichland.errors import UserError
+from whichland.model.bundle import bundle_hash
 from whichland.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -26,28 +26,17 @@ if TYPE_CHECKING:
 CHUNK = 1 << 16
 
 
-def model_of(bundle: Path) -> str:
-    """SHA-256 over the files of a bundle that decide its answers: settings, places, and the networks in it."""
-    digest = hashlib.sha256()
-    names = {"config.json", "whichland.json", "places.json"}
-    for path in sorted(bundle.iterdir()):
-        if path.is_file() and (path.name in names or path.name.startswith("model.")):
-            digest.update(path.name.encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
 class Journal:
     """The half-done batch of one file; a context manager that lets go of it."""
 
     def __init__(self, out: Path, bundle: Path, config: PredictConfig) -> None:
         """Begin the batch, or open it to go on. Raises UserError when it is one of another model or settings."""
+        networks = sorted(path.name for path in bundle.iterdir() if path.name.startswith("model."))
         self.folder = out.with_name(out.name + ".part")
         self._rows = self.folder / "rows.jsonl"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._bind({"model": model_of(bundle), "form": out.suffix.lower(), **config.of_answers})
+            self._bind({"model": bundle_hash(bundle, *networks), "form": out.suffix.lower(), **config.of_answers})
             self._file = self._rows.open("ab")
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written ({error.strerror or error}); give another -o") from None

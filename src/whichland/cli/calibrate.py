@@ -43,7 +43,7 @@ def calibrate(
 def numbers(found: "Calibrated") -> dict[str, Any]:
     """What was fitted, and the scores, ready for JSON."""
     scores = {name: asdict(getattr(found, name)) for name in ("temperature", "plain", "fitted", "change")}
-    return {"bundle": str(found.bundle), **scores, **found.calibration.info["calibration"], "doubt": found.doubt}
+    return {"bundle": str(found.bundle), **scores, **found.calibration.facts, "doubt": found.doubt}
 
 
 def _sure(temperature: "Score") -> str:

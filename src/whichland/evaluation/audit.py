@@ -25,7 +25,7 @@ from whichland.evaluation.audit_config import AuditConfig
 from whichland.evaluation.audit_effects import MIN_GROUPS, Check, adjust, verdict
 from whichland.evaluation.audit_mirror import mirror_check
 from whichland.evaluation.audit_sources import source_check
-from whichland.evaluation.predictions import Identity, bundle_hash
+from whichland.evaluation.predictions import Identity
 from whichland.images.preprocess import Pixels
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
@@ -33,7 +33,6 @@ from whichland.model.bundle import Bundle
 from whichland.model.engines import best_device
 from whichland.model.model import model_of
 from whichland.statistics import group_numbers
-from whichland.training.run import manifest_hash
 from whichland.whole_file import whole_file
 
 PAGE, NUMBERS = "audit.html", "audit.json"
@@ -84,7 +83,7 @@ def audit(
     loaded = bundles.load(bundle)
     table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
     table.require("split", "country", "group", hint="make it with `whichland data split`")
-    identity = Identity(bundle_sha256=bundle_hash(loaded.folder), manifest_sha256=manifest_hash(table), split=split)
+    identity = Identity.of(loaded, table, split)
     folder = choose_folder(loaded.folder, Path(out) if out else None, identity)
     found = _audit(loaded, table, identity, folder, config)
     _write(found)
@@ -130,7 +129,7 @@ def _audit(loaded: Bundle, table: Manifest, identity: Identity, folder: Path, co
         source_check(table, names, seed=config.seed),
     ]
     checks = _decided(checks)
-    flipped = bool(loaded.info.get("train", {}).get("flip", False))
+    flipped = bool(loaded.info.train.get("flip", False))
     checks.append(
         mirror_check(views.plain[:, columns], views.mirrored[:, columns], truth_N, group_N, names, flipped=flipped)
     )

@@ -21,12 +21,11 @@ from whichland.model.calibration import (
     Calibration,
     fit,
     fit_temperature,
-    keep,
     log_softmax,
     slope,
 )
+from whichland.model.info import keep_calibration
 from whichland.statistics import Floats, Ints, Score, replicate, scored
-from whichland.training.run import manifest_hash
 
 SPLIT = "val"  # never the test: what is fitted there judges nothing any more
 FOLDS = 5
@@ -63,16 +62,17 @@ def calibrate(bundle: str | Path, manifest: Manifest | str | Path, config: Calib
     config = config or CalibrateConfig()
     loaded = bundles.load(bundle)
     table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
-    digest = manifest_hash(table)
-    plain = replace(loaded, info=loaded.info | {"temperature": 1.0})
+    digest = table.digest(loaded.space.kind)
+    plain = replace(loaded, info=loaded.info.model_copy(update={"temperature": 1.0}))
     identity = Identity(bundle_sha256="", manifest_sha256=digest, split=SPLIT)
     with TemporaryDirectory() as folder:
         found, _ = collect(plain, table, identity, Path(folder))
     groups = found.frame["group"].to_list()
     logits_NK = np.log(np.maximum(found.probabilities.astype(np.float64), NOTHING))
-    calibration = fit(logits_NK, found.truth, groups, levels=config.levels, accuracies=config.accuracies)
+    fitted = fit(logits_NK, found.truth, groups, levels=config.levels, accuracies=config.accuracies)
+    calibration = replace(fitted, split=SPLIT, manifest_sha256=digest)
     scores = _before_and_after(logits_NK, found.truth, found.groups)
-    keep(loaded.folder, calibration, split=SPLIT, manifest_sha256=digest)
+    keep_calibration(loaded.folder, calibration)
     return Calibrated(
         bundle=loaded.folder,
         calibration=calibration,

@@ -16,10 +16,11 @@ from whichland.errors import UserError
 from whichland.evaluation import paired
 from whichland.evaluation.evaluate import evaluate
 from whichland.evaluation.paired import SCORES, Tally
-from whichland.evaluation.predictions import FILE, IDENTITY_KEY, Identity, bundle_hash, identity_of
+from whichland.evaluation.predictions import FILE, IDENTITY_KEY, Identity, identity_of
 from whichland.manifest import Manifest
+from whichland.model.bundle import bundle_hash, read_settings
+from whichland.model.labels import COUNTRY
 from whichland.statistics import ALPHA, Floats, Ints, Score, group_numbers, holm, interval, with_bounds
-from whichland.training.run import manifest_hash
 
 POINTS = 0.05  # the difference in top-1 for which enough test photos are counted
 
@@ -93,16 +94,18 @@ def compare(places: Sequence[str | Path], manifest: Manifest | str | Path, split
     if len(places) < 2:
         raise UserError("a comparison needs two models or more")
     table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
-    digest = manifest_hash(table)
-    answered = [_answers(Path(place), table, digest, split) for place in places]
+    answered = [_answers(Path(place), table, split) for place in places]
+    if len(kinds := {answers.kind for answers in answered}) > 1:
+        raise UserError(f"the models tell different things apart, {' and '.join(sorted(kinds))}: compare those of one")
     names = _names([Path(place) for place in places])
     return compare_answers({n: [a] for n, a in zip(names, answered, strict=True)}, split)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guesses:
-    """One model's answers: a row a photo with image_id, country, group and the guessed country."""
+    """One model's answers: a row a photo with image_id, truth, group and guess."""
 
+    kind: str  # what the labels are, see `LabelSpace`
     labels: tuple[str, ...]
     frame: pl.DataFrame
 
@@ -144,13 +147,13 @@ def count_answers(runs: Mapping[str, Sequence[Guesses]]) -> tuple[Tally, int]:
     every = [answers for of in runs.values() for answers in of]
     joined = every[0].frame.sort("image_id").rename({"guess": "guess0"})
     for at, answers in enumerate(every[1:], 1):
-        other = answers.frame.select("image_id", pl.col("country").alias("truth"), pl.col("guess").alias(f"guess{at}"))
+        other = answers.frame.select("image_id", pl.col("truth").alias("other"), pl.col("guess").alias(f"guess{at}"))
         joined = joined.join(other, on="image_id", how="inner", maintain_order="left")
-        if (joined["truth"] != joined["country"]).any():
-            raise UserError("two of the reports name different countries for one photo: make them anew")
-        joined = joined.drop("truth")
+        if (joined["other"] != joined["truth"]).any():
+            raise UserError("two of the reports state different labels for one photo: make them anew")
+        joined = joined.drop("other")
     if joined.is_empty():
-        raise UserError("no photo was answered by all of the models: they share no countries of this split")
+        raise UserError("no photo was answered by all of the models: they share no labels of this split")
     labels = sorted({label for answers in every for label in answers.labels})
     index = {label: at for at, label in enumerate(labels)}
 
@@ -162,10 +165,10 @@ def count_answers(runs: Mapping[str, Sequence[Guesses]]) -> tuple[Tally, int]:
         guesses[name] = [numbers(f"guess{run}") for run in range(at, at + len(of))]
         at += len(of)
     groups = group_numbers(joined["group"].to_list())
-    counted = paired.tally(guesses, numbers("country"), groups, len(labels))
+    counted = paired.tally(guesses, numbers("truth"), groups, len(labels))
     order = np.argsort(-paired.scores(counted)[0, :, 1], kind="stable")
     best_first = {counted.names[at]: guesses[counted.names[at]] for at in order}
-    return paired.tally(best_first, numbers("country"), groups, len(labels)), joined.height
+    return paired.tally(best_first, numbers("truth"), groups, len(labels)), joined.height
 
 
 def _pairs(counted: Tally, drawn_RMS: Floats, seen_MS: Floats) -> list[Pair]:
@@ -209,33 +212,36 @@ def _ties(counted: Tally, pairs: Sequence[Pair], seen_M: Floats, score: str) -> 
     return paired.tie_groups(seen_M.tolist(), apart_MM)
 
 
-def _answers(place: Path, table: Manifest, digest: str, split: str) -> Guesses:
+def _answers(place: Path, table: Manifest, split: str) -> Guesses:
     """The answers of a bundle, a run folder or a report folder to a split of the table."""
     if (place / FILE).is_file():
-        return _of_report(place, digest, split)
+        return _of_report(place, table, split)
     bundle = place / "bundle" if (place / "bundle").is_dir() else place
     if not (bundle / "whichland.json").is_file():
         raise UserError(f"{place} is neither a bundle nor a run folder nor a report folder with {FILE}")
+    digest = table.digest(read_settings(bundle).space.kind)
     identity = Identity(bundle_sha256=bundle_hash(bundle), manifest_sha256=digest, split=split)
     beside = sorted(path.parent for path in bundle.parent.glob(f"report*/{FILE}"))
     folder = next((folder for folder in beside if identity_of(folder) == identity), None)
     return read_answers(folder or evaluate(bundle, table, split).folder)
 
 
-def _of_report(folder: Path, digest: str, split: str) -> Guesses:
-    identity = identity_of(folder)
+def _of_report(folder: Path, table: Manifest, split: str) -> Guesses:
+    identity, answers = identity_of(folder), read_answers(folder)
+    digest = table.digest(answers.kind) if answers.kind in table.frame.columns else None
     if identity is None or (identity.manifest_sha256, identity.split) != (digest, split):
         raise UserError(f"{folder} holds the report of another manifest or split; evaluate the bundle on this one")
-    return read_answers(folder)
+    return answers
 
 
 def read_answers(folder: Path) -> Guesses:
     """Read the answers that lie in a report folder."""
-    labels = json.loads(pl.read_parquet_metadata(folder / FILE)[IDENTITY_KEY])["labels"]
+    written = json.loads(pl.read_parquet_metadata(folder / FILE)[IDENTITY_KEY])
+    kind, labels = written.get("kind", COUNTRY), written["labels"]
     frame = pl.read_parquet(folder / FILE, glob=False)
     guesses = frame["probabilities"].to_numpy().argmax(axis=1)
-    frame = frame.select("image_id", "country", "group", guess=pl.Series(np.array(labels)[guesses]))
-    return Guesses(labels=tuple(labels), frame=frame)
+    frame = frame.select("image_id", "group", truth=kind, guess=pl.Series(np.array(labels)[guesses]))
+    return Guesses(kind=kind, labels=tuple(labels), frame=frame)
 
 
 def _names(places: Sequence[Path]) -> list[str]:

@@ -24,13 +24,14 @@ from whichland.config import build, read_toml
 from whichland.curate.balance import BalanceConfig, balance
 from whichland.errors import UserError
 from whichland.evaluation import metrics
-from whichland.evaluation.predictions import Identity, Predictions, bundle_hash, collect
+from whichland.evaluation.predictions import Identity, Predictions, collect
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
+from whichland.model.info import read_info
 from whichland.sources.columns import slug
 from whichland.statistics import Flags, Score, renumbered
 from whichland.training.config import TrainConfig
-from whichland.training.run import manifest_hash, train
+from whichland.training.run import train
 from whichland.whole_file import whole_file
 
 OTHERS = "all others"
@@ -86,9 +87,9 @@ def cross_source(manifest: Manifest | str | Path, config: TrainConfig, out: str 
     or `out` holds runs of other settings or photos.
     """
     table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
-    table.require("split", "country", hint="make it with `whichland data split`")
-    tested = _sources(table, "test")
-    known = {source: _countries(table, source, config) for source in _sources(table, "train")}
+    table.require("split", config.label, hint="make it with `whichland data split`")
+    tested = _sources(table, "test", config.label)
+    known = {source: _countries(table, source, config) for source in _sources(table, "train", config.label)}
     untrained = {
         source: f"training photos of {', '.join(known.get(source, ())) or 'no country'} alone; a model needs two"
         for source in tested
@@ -117,15 +118,15 @@ def cross_source(manifest: Manifest | str | Path, config: TrainConfig, out: str 
     return result
 
 
-def _sources(table: Manifest, split: str) -> list[str]:
-    rows = table.kept.filter(pl.col("split") == split).drop_nulls("country")
+def _sources(table: Manifest, split: str, column: str) -> list[str]:
+    rows = table.kept.filter(pl.col("split") == split).drop_nulls(column)
     return rows["source"].unique().sort().to_list()
 
 
 def _countries(table: Manifest, source: str, config: TrainConfig) -> tuple[str, ...]:
     """The countries of which a source has training photos, of those that are wanted."""
     rows = table.kept.filter(pl.col("split") == "train", pl.col("source") == source)
-    found = rows["country"].drop_nulls().unique().sort()
+    found = rows[config.label].drop_nulls().unique().sort()
     return tuple(code for code in found if not config.countries or code in config.countries)
 
 
@@ -159,10 +160,10 @@ def _check_same(run: Path, part: Manifest, config: TrainConfig) -> None:
     """Raise UserError when a finished run there is of other settings or photos than the one wanted."""
     if not (run / "bundle").is_dir():
         return
-    info = bundles.read_json(run / "bundle", "whichland.json")
+    trained = read_info(run / "bundle").manifest_sha256
     if build(TrainConfig, read_toml(run / "config.toml"), str(run)) != config:
         raise UserError(f"{run} was trained with other settings; choose another --out, or remove it")
-    if info["manifest_sha256"] != manifest_hash(part):
+    if trained != part.digest(config.label):
         raise UserError(f"{run} was trained on other photos; choose another --out, or remove it")
 
 
@@ -171,7 +172,7 @@ def _answers(run: Path, part: Manifest, config: TrainConfig, table: Manifest) ->
     if not (run / "bundle").is_dir():
         train(part, config, run, resume=(run / "config.toml").exists())
     loaded = bundles.load(run / "bundle")
-    identity = Identity(bundle_sha256=bundle_hash(loaded.folder), manifest_sha256=manifest_hash(table), split="test")
+    identity = Identity.of(loaded, table, "test")
     return collect(loaded, table, identity, run / "answers")[0]
 
 

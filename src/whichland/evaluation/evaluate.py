@@ -15,12 +15,12 @@ from whichland.errors import UserError
 from whichland.evaluation import metrics, page
 from whichland.evaluation.figures import confusion_svg
 from whichland.evaluation.page import Picture
-from whichland.evaluation.predictions import FILE, Identity, Per, bundle_hash, collect, identity_of
+from whichland.evaluation.predictions import FILE, Identity, Per, collect, identity_of
 from whichland.evaluation.report import Report, confusion_csv, numbers
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
-from whichland.training.run import manifest_hash
-from whichland.whole_file import whole_file
+from whichland.model.bundle import WEIGHTS
+from whichland.whole_file import file_sha256, whole_file
 
 LOG = "evaluations.jsonl"  # beside the bundle: a line each time that the model answered a split
 FILES = ("metrics.json", "predictions.parquet", "confusion.csv", "confusion.svg", "report.html")
@@ -45,15 +45,15 @@ def evaluate(
     """
     loaded = bundles.load(bundle)
     table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
-    table.require("split", "country", hint="make it with `whichland data split`")
+    table.require("split", loaded.space.kind, hint="make it with `whichland data split`")
     if per == "panorama":
         table.require("panorama", hint="`whichland data merge --images views` cuts panoramas into views")
-    identity = Identity(bundle_sha256=bundle_hash(loaded.folder), manifest_sha256=manifest_hash(table), split=split)
+    identity = Identity.of(loaded, table, split)
     folder = choose_folder(loaded.folder.parent, split, Path(out) if out else None, identity, per)
     if per == "panorama":
         borrow(folder, loaded.folder.parent, identity)
     predictions, asked = collect(loaded, table, identity, folder)
-    log, model = loaded.folder.parent / LOG, model_hash(loaded.folder)
+    log, model = loaded.folder.parent / LOG, file_sha256(loaded.folder / WEIGHTS)
     if asked:
         note(log, identity, model)
     if per == "panorama":

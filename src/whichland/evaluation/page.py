@@ -177,15 +177,15 @@ def _provenance(report: Report) -> dict[str, Any]:
         "labels": len(report.bundle.labels),
         "input": f"{preprocess.size[1]}×{preprocess.size[0]} pixels, crop {preprocess.crop_pct:g}, "
         f"{preprocess.interpolation}",
-        **{name: value for name, value in info.items() if not isinstance(value, dict | list)},
+        **{name: value for name, value in info.written.items() if not isinstance(value, dict | list)},
     }
     steps: list[dict[str, Any]] = [
         {"step": step, "params": _plain(step.params), "dropped": _plain(step.dropped)}
         for step in report.manifest.history
     ]
-    nested = {name: value for name, value in info.items() if isinstance(value, dict)}
+    nested = {name: value for name, value in info.written.items() if isinstance(value, dict)}
     return {
-        "arch": str(info.get("train", {}).get("arch", "model")),
+        "arch": str(info.train.get("arch", "model")),
         "model": [(name, _plain(value)) for name, value in model.items()],
         "settings": [
             (name, [(key, _plain(value)) for key, value in values.items()]) for name, values in nested.items()

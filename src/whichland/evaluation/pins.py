@@ -14,8 +14,9 @@ from whichland.evaluation.predictions import Predictions
 from whichland.geo.distance import WORLD_KM, geoguessr_score, haversine_km
 from whichland.geo.land import Points, sea_km
 from whichland.manifest import Manifest
+from whichland.model.label_sources import COAST_KM
+from whichland.model.labels import LabelSpace
 from whichland.model.pins import pin_table, pins, unit
-from whichland.model.places import COAST_KM, Places
 from whichland.statistics import Floats, Ints, Score, bootstrap, renumbered
 
 RULES = ("centroid", "best_of_first", "pin")
@@ -55,24 +56,29 @@ def centroids(places: Sequence[Points]) -> Points:
     return middles
 
 
-def judge_pins(found: Predictions, places: Places, manifest: Manifest, *, scale_km: float = WORLD_KM) -> PinReport:
-    """Set a pin for every photo, and measure it on those whose true coordinates stand in the manifest."""
-    table = pin_table(places.points, scale_km=scale_km)
-    middles = centroids(places.points)
+def judge_pins(found: Predictions, labels: LabelSpace, manifest: Manifest, *, scale_km: float = WORLD_KM) -> PinReport:
+    """Set a pin for every photo, and measure it on those whose true coordinates are in the manifest.
+
+    `labels` are those of the answers, with points.
+    """
+    assert labels.points is not None
+    table = pin_table(labels.points, scale_km=scale_km)
+    middles = centroids(labels.points)
     first_N = found.probabilities.argmax(axis=1)
     certain_NK = np.eye(len(found.labels), dtype=np.float32)[first_N]
     pin_N2, expected_N = pins(found.probabilities, table)
     answers = {"centroid": middles[first_N], "best_of_first": pins(certain_NK, table)[0], "pin": pin_N2}
     at_sea_K = sea_km(*middles.T) > COAST_KM
+    worth_NK = _worth(middles, labels.points, scale_km)[first_N]
     true_N2 = coordinates(found, manifest)
     rows = np.flatnonzero(np.isfinite(true_N2).all(axis=1))
     rules, gain = _judged(answers, true_N2, rows, found.groups, scale_km)
     return PinReport(
         photos=len(first_N),
         scale_km=scale_km,
-        from_photos=places.origins.count("photos"),
+        from_photos=labels.origins.count("photos"),
         expected=float(expected_N.mean()),
-        expected_of_centroids=float((found.probabilities * _worth(middles, places, scale_km)[first_N]).sum(1).mean()),
+        expected_of_centroids=float((found.probabilities * worth_NK).sum(1).mean()),
         centroids_at_sea=tuple(code for code, at_sea in zip(found.labels, at_sea_K, strict=True) if at_sea),
         photos_at_sea=int(at_sea_K[first_N].sum()),
         located=len(rows),
@@ -81,10 +87,10 @@ def judge_pins(found: Predictions, places: Places, manifest: Manifest, *, scale_
     )
 
 
-def _worth(points_C2: Points, places: Places, scale_km: float) -> Floats:
+def _worth(points_C2: Points, places: Sequence[Points], scale_km: float) -> Floats:
     """What some points are worth in each country, C×K."""
     columns = []
-    for of_country in places.points:
+    for of_country in places:
         km = haversine_km(points_C2[:, :1], points_C2[:, 1:], of_country[:, 0], of_country[:, 1])
         columns.append(geoguessr_score(km, scale_km=scale_km).mean(axis=1))
     return np.stack(columns, axis=1)

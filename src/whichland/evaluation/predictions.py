@@ -1,11 +1,10 @@
 """The answers of a bundle to one split of a manifest: a table beside the report, so that no photo is asked twice.
 
-One row a photo: image_id, uri, country (the truth), group, probabilities in the order of the bundle's labels.
+One row a photo: image_id, uri, the truth in a column named for what the labels are (country), group, probabilities
+in the order of the labels.
 """
 
-import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +17,10 @@ from whichland.curate.certificate import difference
 from whichland.errors import UserError
 from whichland.evaluation.metrics import Outcomes
 from whichland.manifest import CREDIT, Manifest
-from whichland.model.bundle import Bundle, json_text, read_json
+from whichland.model.bundle import Bundle, bundle_hash
 from whichland.model.engines import best_device
+from whichland.model.info import Info
+from whichland.model.labels import LabelSpace
 from whichland.model.model import model_of
 from whichland.model.views import combined
 from whichland.statistics import Ints, group_numbers
@@ -38,26 +39,35 @@ class Identity:
     manifest_sha256: str
     split: str
 
+    @classmethod
+    def of(cls, bundle: Bundle, manifest: Manifest, split: str) -> "Identity":
+        digest = manifest.digest(bundle.space.kind)
+        return cls(bundle_sha256=bundle_hash(bundle.folder), manifest_sha256=digest, split=split)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
     """The answers, and what of the split was left out of them."""
 
     identity: Identity
-    labels: tuple[str, ...]
+    space: LabelSpace
     frame: pl.DataFrame  # one row a photo that was answered
     probabilities: NDArray[np.float32]  # N×K
-    unknown: dict[str, int]  # photos of countries that the model does not know, by country
-    unplaced: int  # photos without a country
+    unknown: dict[str, int]  # photos of labels that the model does not know, by label
+    unplaced: int  # photos without a label
     unreadable: dict[str, str]  # image_id → reason
     per: Per = "photo"  # what a row is
     views: int = 0  # photos that were combined into panoramas
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The codes of the model's labels, in the order of the probabilities."""
+        return self.space.codes
+
+    @property
     def truth(self) -> Ints:
-        """Index of each photo's country in `labels`."""
-        index = {label: at for at, label in enumerate(self.labels)}
-        return np.array([index[country] for country in self.frame["country"]], np.int64)
+        """Number of each photo's label."""
+        return np.array([self.space.index[code] for code in self.frame[self.space.kind]], np.int64)
 
     @property
     def outcomes(self) -> Outcomes:
@@ -84,55 +94,42 @@ class Predictions:
         return replace(self, frame=self.frame[first_P], probabilities=probs_PK, per="panorama", views=self.frame.height)
 
 
-def bundle_hash(folder: Path) -> str:
-    """SHA-256 over what decides a bundle's answers: its weights, its configuration and its temperature.
-
-    What `export` noted about its files does not count: they do not answer here.
-    """
-    info = read_json(folder, "whichland.json")
-    info.pop("export", None)
-    digest = hashlib.sha256((folder / "config.json").read_bytes()).digest()
-    digest += hashlib.sha256(json_text(info).encode()).digest()
-    with (folder / "model.safetensors").open("rb") as weights:
-        digest += hashlib.file_digest(weights, "sha256").digest()
-    return hashlib.sha256(digest).hexdigest()
-
-
-def doubt_about(info: Mapping[str, Any], manifest: Manifest, manifest_sha256: str) -> str | None:
-    """Why a manifest's photos may not be new to a model (`info`: its whichland.json), in one line; else None."""
-    differs = difference(info.get("split_certificate"), manifest)
-    if differs is None and info.get("manifest_sha256") != manifest_sha256:
+def doubt_about(info: Info, manifest: Manifest, manifest_sha256: str) -> str | None:
+    """Why a manifest's photos may not be new to a model, in one line; else None."""
+    differs = difference(info.split_certificate, manifest)
+    if differs is None and info.manifest_sha256 != manifest_sha256:
         return "this is not the manifest the model was trained from: photos may have been trained on"
     return differs
 
 
 def collect(bundle: Bundle, manifest: Manifest, identity: Identity, folder: Path) -> tuple[Predictions, bool]:
-    """Answer every kept photo of the split whose country the model knows; return (answers, whether asked anew).
+    """Answer every kept photo of the split whose label the model knows; return (answers, whether asked anew).
 
     Answers that lie in `folder` with the same identity are taken from there. Truth and groups always come from
     the manifest. Raises UserError when the split has nothing to judge.
     """
     hint = "make it with `whichland data split`"
-    manifest.require("split", "country", hint=hint)
+    column = bundle.space.kind
+    manifest.require("split", column, hint=hint)
     rows = manifest.kept.filter(pl.col("split") == identity.split)
-    known = rows.filter(pl.col("country").is_in(list(bundle.labels)))
+    known = rows.filter(pl.col(column).is_in(bundle.labels))
     if rows.is_empty():
         raise UserError(f"the manifest has no kept photos in split {identity.split!r}; {hint}")
     if known.is_empty():
-        raise UserError(f"none of the {rows.height} photos of split {identity.split!r} shows a country it knows")
+        raise UserError(f"none of the {rows.height} photos of split {identity.split!r} shows a {column} it knows")
     cached = _cached(folder, identity)
     probabilities, errors = cached or _ask(bundle, known)
-    table = _table(known).filter(~pl.col("image_id").is_in(list(errors)))
+    table = _table(known, column).filter(~pl.col("image_id").is_in(list(errors)))
     if table.is_empty():
         raise UserError(f"none of the {known.height} photos can be read: {next(iter(errors.values()))}")
-    strange = rows["country"].drop_nulls().filter(~rows["country"].drop_nulls().is_in(list(bundle.labels)))
+    strange = rows[column].drop_nulls().filter(~rows[column].drop_nulls().is_in(bundle.labels))
     found = Predictions(
         identity=identity,
-        labels=bundle.labels,
+        space=bundle.space,
         frame=table,
         probabilities=np.stack([probabilities[image] for image in table["image_id"]]),
         unknown=dict(strange.value_counts(sort=True).iter_rows()),
-        unplaced=rows["country"].null_count(),
+        unplaced=rows[column].null_count(),
         unreadable=errors,
     )
     _write(found, folder / FILE)
@@ -154,10 +151,10 @@ def _ask(bundle: Bundle, known: pl.DataFrame) -> Answers:
     return probabilities, errors
 
 
-def _table(known: pl.DataFrame) -> pl.DataFrame:
+def _table(known: pl.DataFrame, column: str) -> pl.DataFrame:
     group = pl.col("group") if "group" in known.columns else pl.lit(None, pl.String).alias("group")
     shown = [name for name in ("panorama", *CREDIT) if name in known.columns]
-    return known.select("image_id", "uri", "country", group, *shown)
+    return known.select("image_id", "uri", column, group, *shown)
 
 
 def identity_of(folder: Path) -> Identity | None:
@@ -190,7 +187,12 @@ def _cached(folder: Path, identity: Identity) -> Answers | None:
 def _write(found: Predictions, path: Path) -> None:
     """Write the answers as Parquet, atomically; labels and identity stand in its metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    written = {"identity": vars(found.identity), "labels": found.labels, "unreadable": found.unreadable}
+    written = {
+        "identity": vars(found.identity),
+        "kind": found.space.kind,
+        "labels": found.labels,
+        "unreadable": found.unreadable,
+    }
     shape = pl.Array(pl.Float32, len(found.labels))
     table = found.frame.with_columns(pl.Series("probabilities", found.probabilities, dtype=shape))
     with whole_file(path) as partial:

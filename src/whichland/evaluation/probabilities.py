@@ -7,7 +7,6 @@
   arXiv 1805.08206).
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +15,8 @@ from numpy.typing import NDArray
 
 from whichland.evaluation.predictions import Predictions
 from whichland.evaluation.reliability import Bin, ProbabilityScores, compared, probability_scores, reliability
-from whichland.model.calibration import NOTHING, Calibration, calibration_of, log_softmax
+from whichland.model.calibration import NOTHING, Calibration, log_softmax
+from whichland.model.info import Info
 from whichland.statistics import Flags, Floats, Ints, Score, bootstrap, interval, replicate, scored, share, shares
 
 FEWEST = 20  # photos of a country below which its own coverage says little
@@ -78,9 +78,9 @@ class ProbabilityReport:
     abstention: list[JudgedAbstention]
 
 
-def judge_probabilities(found: Predictions, info: Mapping[str, Any]) -> ProbabilityReport:
-    """Judge answers and what their bundle (`info`: its whichland.json) keeps about its probabilities."""
-    calibration, temperature = calibration_of(info), float(info.get("temperature", 1.0))
+def judge_probabilities(found: Predictions, info: Info) -> ProbabilityReport:
+    """Judge answers and what their bundle keeps about its probabilities."""
+    calibration, temperature = info.calibration, info.temperature
     judged = (found.probabilities, found.truth, found.groups)
     plain, change = None, None
     if temperature == 1 or found.per == "panorama":  # probabilities of several photos have no one temperature
@@ -104,7 +104,7 @@ def judge_probabilities(found: Predictions, info: Mapping[str, Any]) -> Probabil
 def numbers(report: ProbabilityReport) -> dict[str, Any]:
     """The same, ready for JSON."""
     found = asdict(report)
-    found["calibration"] = report.calibration.info["calibration"] if report.calibration else None
+    found["calibration"] = report.calibration.facts if report.calibration else None
     for name in ("coverage", "risk", "low", "high"):
         found["curve"][name] = [round(float(value), 6) for value in found["curve"][name]]
     return found

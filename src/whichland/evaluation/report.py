@@ -19,7 +19,7 @@ from whichland.evaluation.probabilities import ProbabilityReport, judge_probabil
 from whichland.geo.countries import region_order
 from whichland.manifest import Manifest
 from whichland.model.bundle import Bundle
-from whichland.model.places import places_of, read_places
+from whichland.model.label_sources import located
 from whichland.statistics import Ints, Score
 
 
@@ -62,7 +62,7 @@ class Report:
     @property
     def trained_on_this(self) -> bool:
         """Whether the manifest is the one the bundle was trained from, so that its split was kept apart."""
-        trained = self.bundle.info.get("manifest_sha256")
+        trained = self.bundle.info.manifest_sha256
         return bool(trained == self.predictions.identity.manifest_sha256)
 
     @cached_property
@@ -74,11 +74,15 @@ class Report:
         return geography(self.outcomes, self.predictions.labels, self.predictions.groups)
 
     @cached_property
-    def pins(self) -> PinReport:
-        """Judged by the places that the bundle keeps; else by its training photos, or the land where it has none."""
-        kept = read_places(self.bundle.folder, self.bundle.labels)
-        places = kept or places_of(self.bundle.labels, self.manifest if self.trained_on_this else None)
-        return judge_pins(self.predictions, places, self.manifest)
+    def pins(self) -> PinReport | None:
+        """Judged by the points that the bundle keeps; else by its training photos, or the land where it has none.
+
+        None where its labels have no points.
+        """
+        labels = self.bundle.space
+        if labels.points is None:
+            labels = located(labels, self.manifest if self.trained_on_this else None)
+        return judge_pins(self.predictions, labels, self.manifest) if labels.points is not None else None
 
     @cached_property
     def doubt(self) -> str | None:
@@ -135,7 +139,7 @@ def numbers(report: Report) -> dict[str, Any]:
         },
         "probabilities": probabilities.numbers(report.probabilities),
         "geography": asdict(report.geography),
-        "pins": asdict(report.pins),
+        "pins": asdict(report.pins) if report.pins else None,
         "left_out": {
             "unknown_countries": found.unknown,
             "without_country": found.unplaced,

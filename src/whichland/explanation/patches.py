@@ -84,7 +84,7 @@ def log_odds(bundle: Bundle) -> Score:
     thousands of crops are compared with each other, and its rounding is far below what a patch does.
     """
     device = next(bundle.model.parameters()).device
-    temperature = float(bundle.info.get("temperature", 1.0))
+    temperature = bundle.temperature
     fast = device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
     @torch.inference_mode()

@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichland.errors import UserError
-from whichland.geo.countries import country_name
 from whichland.images.containers import ImageError, is_address
 from whichland.images.encode import encode_jpeg, shrink
 from whichland.images.photo import PhotoLike, open_photo
 from whichland.model.calibration import Calibration
+from whichland.model.labels import LabelSpace
 from whichland.model.pins import PinTable, pin_table, pins
-from whichland.model.places import Places, places_of
 from whichland.model.views import View
 
 Probabilities = NDArray[np.float32]  # one probability a label, in the order of the labels
@@ -54,19 +53,25 @@ class Knowledge:
     """What a bundle keeps for its answers."""
 
     bundle: Path  # for messages
-    labels: tuple[str, ...]
+    space: LabelSpace
     calibration: Calibration | None
-    places: Places | None
 
     @cached_property
     def pins(self) -> PinTable | None:
         """What every pin is worth; None where the bundle keeps no places."""
-        return pin_table(self.places.points) if self.places else None
+        return pin_table(self.space.points) if self.space.points else None
 
     @cached_property
     def pins_or_land(self) -> PinTable:
-        """The same, on the labels' land where the bundle keeps no places."""
-        return self.pins or pin_table(places_of(self.labels).points)
+        """The same, on the countries' land where the bundle keeps no places. Raises UserError for other labels."""
+        if self.pins is not None:
+            return self.pins
+        from whichland.model.label_sources import located
+
+        points = located(self.space).points
+        if points is None:
+            raise UserError(f"{self.bundle} does not know where its labels ({self.space.kind}) are photographed")
+        return pin_table(points)
 
     def require_level(self, level: float) -> Calibration:
         """The calibration. Raises UserError when the bundle has none, or no sets of that level."""
@@ -99,9 +104,14 @@ class Answer:
     photo: PhotoLike | None = None  # as it was given, for a picture of it
 
     @property
+    def space(self) -> LabelSpace:
+        """The labels: their names, what they lie in, where they are photographed."""
+        return self.knowledge.space
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The codes of the labels."""
-        return self.knowledge.labels
+        return self.space.codes
 
     def _known(self) -> Probabilities:
         """The probabilities, 1×K. Raises the photo's error, where it has one."""
@@ -118,14 +128,14 @@ class Answer:
     def top(self, n: int = SHOWN) -> list[Guess]:
         """The `n` likeliest labels, likeliest first."""
         chosen = [(self.labels[at], float(self.probabilities[at])) for at in self.order[:n]]
-        return [Guess(code, country_name(code), probability) for code, probability in chosen]
+        return [Guess(code, self.space.name(code), probability) for code, probability in chosen]
 
     def guess(self, code: str) -> Guess:
         """A label and its probability. Raises UserError for a code that the model does not know."""
         probs_K = self._known()[0]
         if code not in self.labels:
             raise UserError(f"this model does not know {code!r}; it knows {', '.join(self.labels)}")
-        return Guess(code, country_name(code), float(probs_K[self.labels.index(code)]))
+        return Guess(code, self.space.name(code), float(probs_K[self.space.index[code]]))
 
     @property
     def country(self) -> str:
@@ -135,7 +145,7 @@ class Answer:
     @property
     def name(self) -> str:
         """The name of the first guess."""
-        return country_name(self.country)
+        return self.space.name(self.country)
 
     @property
     def probability(self) -> float:

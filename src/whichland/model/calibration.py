@@ -12,16 +12,13 @@ Sadinle, Lei & Wasserman 2019 (arXiv 1609.00451), with the threshold of split co
 Barber & Willett 2023 (arXiv 2306.06342).
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from whichland.whole_file import whole_file
+from pydantic import Field
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -29,6 +26,7 @@ Ints = NDArray[np.int64]
 LEVELS = (0.8, 0.9, 0.95)
 COLDEST, HOTTEST = 0.1, 10.0
 ROUNDING = 1e-9
+Share = Annotated[float, Field(ge=0, le=1)]
 NOTHING = float(np.finfo(np.float32).tiny)  # probabilities below it are a model's rounding
 
 
@@ -36,9 +34,9 @@ NOTHING = float(np.finfo(np.float32).tiny)  # probabilities below it are a model
 class Abstention:
     """Above which probabilities of the first guess to answer, and what that gave on the validation photos."""
 
-    threshold: float | None  # None: no threshold keeps the promise
-    answered: float  # share of the photos
-    right: float  # share of the answered ones
+    threshold: Share | None  # None: no threshold keeps the promise
+    answered: Share  # of the photos
+    right: Share  # of the answered ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,36 +46,24 @@ class Calibration:
     temperature: float
     photos: int  # of validation
     groups: int
-    sets: dict[float, float]  # coverage → the probabilities from which on a country stands in the set
-    abstain: dict[float, Abstention]  # accuracy of what is answered → when to answer
+    sets: dict[Share, Share]  # coverage → the probability from which on a label is in the set
+    abstain: dict[Share, Abstention]  # accuracy of what is answered → when to answer
+    split: str | None = field(default=None, compare=False)  # that it was fitted on
+    manifest_sha256: str | None = field(default=None, compare=False)
 
     @property
-    def info(self) -> dict[str, Any]:
-        """As whichland.json holds it; merge it into the bundle's other entries."""
-        kept = {key: value for key, value in asdict(self).items() if key != "temperature"}
+    def facts(self) -> dict[str, Any]:
+        """As whichland.json holds it, under "calibration"; the temperature is an entry of its own."""
+        kept = {key: value for key, value in asdict(self).items() if key != "temperature" and value is not None}
         for name in ("sets", "abstain"):
             kept[name] = {f"{share:g}": value for share, value in kept[name].items()}
-        return {"temperature": self.temperature, "calibration": kept}
+        return kept
 
     def set_of(self, probs_NK: NDArray[np.floating[Any]], level: float) -> NDArray[np.bool_]:
         """Which countries stand in each photo's set: N×K. The first guess always does, so no set is empty."""
         within = probs_NK >= self.sets[level]
         within[np.arange(len(probs_NK)), probs_NK.argmax(axis=1)] = True
         return within
-
-
-def calibration_of(info: Mapping[str, Any]) -> Calibration | None:
-    """The calibration in a bundle's whichland.json; None when it has none."""
-    kept = info.get("calibration")
-    if kept is None:
-        return None
-    return Calibration(
-        temperature=float(info["temperature"]),
-        photos=kept["photos"],
-        groups=kept["groups"],
-        sets={float(level): threshold for level, threshold in kept["sets"].items()},
-        abstain={float(share): Abstention(**abstention) for share, abstention in kept["abstain"].items()},
-    )
 
 
 def fit(
@@ -179,13 +165,3 @@ def abstention(probs_NK: Floats, truth_N: Ints, weights_N: Floats, accuracy: flo
         answered=float(answered[at] / weights_N.sum()),
         right=float(1 - wrong[at] / answered[at]),
     )
-
-
-def keep(folder: Path, calibration: Calibration, **facts: Any) -> None:
-    """Write the calibration and further facts about it into a bundle's whichland.json, whole or not at all."""
-    path = folder / "whichland.json"
-    info = json.loads(path.read_text(encoding="utf-8"))
-    added = calibration.info
-    added["calibration"] |= facts
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(info | added, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

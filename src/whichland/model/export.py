@@ -22,13 +22,13 @@ from whichland.model.agreement import Agreement, agreement
 from whichland.model.bundle import Bundle, load, read_settings
 from whichland.model.engines import FLOAT_FILE, INT8_FILE, Run, torch_network
 from whichland.model.export_photos import answers_of, crops_of, photos_of
-from whichland.model.export_record import facts_of, keep_record, read_record, sha256, up_to_date
+from whichland.model.export_record import facts_of, keep_record, read_record, up_to_date
 from whichland.model.gallery import FILE as GALLERY_FILE
 from whichland.model.gallery import Shown, fits, photos_to_show, write_gallery
 from whichland.model.model import Model
 from whichland.model.model import load as open_model
 from whichland.model.onnx_engine import run_of
-from whichland.whole_file import whole_file
+from whichland.whole_file import file_sha256, whole_file
 
 PARITY = 1e-3  # of the largest logit: what fp32 sums in another order may differ by
 TRIED = 4  # made-up crops on which that is tested
@@ -93,7 +93,7 @@ def export(folder: str | Path, manifest: Manifest | None = None, config: ExportC
             raise UserError(f"{folder / name} was not exported from this bundle; write over it with --force")
     shown = None
     if manifest is not None and config.gallery != "none":
-        labels = read_settings(folder)[2]
+        labels = read_settings(folder).space
         shown = photos_to_show(manifest, labels, config.gallery, config.gallery_photos)
     if config.force or not up_to_date(folder, FLOAT_FILE, record, facts):
         record = _export_float(load(folder), facts)
@@ -105,12 +105,12 @@ def export(folder: str | Path, manifest: Manifest | None = None, config: ExportC
         written.append(GALLERY_FILE)
     if manifest is not None and (config.int8 or config.openvino):
         model = open_model(folder, engine="onnx")
-        photos = photos_of(manifest, "val", model.labels, config.judge_on)
+        photos = photos_of(manifest, "val", model.space, config.judge_on)
         if config.openvino:
             record["openvino"] = _try_bf16(model, photos, config)
             keep_record(folder, record)
         if config.int8 and not up_to_date(folder, INT8_FILE, record, facts):
-            fitted_on = photos_of(manifest, "train", model.labels, config.fit_on)
+            fitted_on = photos_of(manifest, "train", model.space, config.fit_on)
             record["files"][INT8_FILE] = _try_int8(model, fitted_on, photos, config)
             keep_record(folder, record)
             written.append(INT8_FILE)
@@ -136,7 +136,7 @@ def _export_float(bundle: Bundle, facts: dict[str, str]) -> dict[str, Any]:
                 f"{path} was not written: its logits differ from torch's by {difference:.2g}, the largest of "
                 f"which is {largest:.2g}"
             )
-    files = {FLOAT_FILE: {"sha256": sha256(path), "difference": difference, "largest": largest}}
+    files = {FLOAT_FILE: {"sha256": file_sha256(path), "difference": difference, "largest": largest}}
     (bundle.folder / INT8_FILE).unlink(missing_ok=True)
     kept = read_record(bundle.folder)["files"].get(GALLERY_FILE)
     if kept and fits(bundle.folder):  # a new temperature leaves it as it is
@@ -151,7 +151,7 @@ def _export_float(bundle: Bundle, facts: dict[str, str]) -> dict[str, Any]:
 def _agreement(model: Model, photos: pl.DataFrame, run: Run) -> Agreement:
     """How far another way of running the network agrees with the model's on some photos."""
     networks = {"before": model.run, "after": run}
-    logits, truth_N = answers_of(photos, model.preprocess, model.labels, networks)
+    logits, truth_N = answers_of(photos, model.preprocess, model.space, networks)
     return agreement(logits["before"], logits["after"], model.temperature, truth_N)
 
 
@@ -185,7 +185,7 @@ def _try_int8(model: Model, fitted_on: pl.DataFrame, photos: pl.DataFrame, confi
                 f"{config.moved:.0%} moved. {FLOAT_FILE} stays; loosen --same and --moved if that is good enough"
             )
     return {
-        "sha256": sha256(path),
+        "sha256": file_sha256(path),
         "fitted_on": fitted_on.height,
         "layers": quantised.layers,
         "float_layers": quantised.float_layers,

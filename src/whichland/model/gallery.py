@@ -35,12 +35,13 @@ from whichland.model.batches import made_ahead
 from whichland.model.bundle import read_settings
 from whichland.model.calibration import NOTHING
 from whichland.model.export_photos import BATCH, rows_of
-from whichland.model.export_record import read_record, sha256
+from whichland.model.export_record import read_record
+from whichland.model.labels import LabelSpace
 from whichland.model.model import Model
 from whichland.model.onnx_engine import metadata_of
 from whichland.model.views import PhotoViews, cut_views
 from whichland.progress import Progress
-from whichland.whole_file import whole_file
+from whichland.whole_file import file_sha256, whole_file
 
 Shown = Literal["none", "open", "any"]
 
@@ -102,12 +103,12 @@ def read_gallery(folder: Path) -> Gallery | None:
     again = "remove it, or make it anew with `whichland export --gallery`"
     if path.stat().st_size > MOST_BYTES:
         raise UserError(f"{path}: {path.stat().st_size / 1e6:,.0f} MB, over {MOST_BYTES / 1e6:.0f}; {again}")
-    if sha256(path) != read_record(folder)["files"].get(FILE, {}).get("sha256"):
+    if file_sha256(path) != read_record(folder)["files"].get(FILE, {}).get("sha256"):
         raise UserError(f"{path}: damaged, or not the file that was exported (its SHA-256 differs); {again}")
     if not fits(folder):
         print(f"warning: {path}: made with another model, so it is not shown; {again}", file=sys.stderr)
         return None
-    _, _, labels, _ = read_settings(folder)
+    labels = read_settings(folder).space
     try:
         frame = pl.read_parquet(path, glob=False)
         frame = frame.rename({"odds": "probabilities"}, strict=False)  # what galleries of 0.1 called them
@@ -140,11 +141,12 @@ def _made_from(folder: Path) -> str:
 
     Where model.safetensors was not copied along, the weights are those that model.onnx was exported from.
     """
-    _, _, labels, preprocess = read_settings(folder)
+    read = read_settings(folder)
     weights = folder / "model.safetensors"
     known = read_record(folder).get("metadata", {}).get("weights_sha256")
     return json.dumps(
-        metadata_of(labels, preprocess) | {"weights_sha256": sha256(weights) if weights.is_file() else known}
+        metadata_of(read.space.codes, read.preprocess)
+        | {"weights_sha256": file_sha256(weights) if weights.is_file() else known}
     )
 
 
@@ -155,7 +157,7 @@ def _schema(countries: int) -> dict[str, pl.DataType]:
     return shown | {"probabilities": probabilities, "thumbnail": pl.Binary(), "drive": pl.UInt32()}
 
 
-def photos_to_show(manifest: Manifest, labels: tuple[str, ...], shown: Shown, most: int) -> pl.DataFrame:
+def photos_to_show(manifest: Manifest, labels: LabelSpace, shown: Shown, most: int) -> pl.DataFrame:
     """Up to `most` kept training photos that may be shown, the same ones at each call.
 
     Countries have as many as each other where they can, and each first one of every group; column `drive` numbers
@@ -179,7 +181,7 @@ def photos_to_show(manifest: Manifest, labels: tuple[str, ...], shown: Shown, mo
     group = pl.coalesce("group", "image_id") if "group" in rows.columns else pl.col("image_id")
     mixed = rows.sort("image_id").sample(fraction=1, shuffle=True, seed=0)
     mixed = mixed.with_columns((group.rank("dense") - 1).cast(pl.UInt32).alias("drive"))
-    for own in ("drive", "country"):
+    for own in ("drive", labels.kind):
         turn = pl.int_range(pl.len()).over(own)
         mixed = mixed.with_columns(turn.alias("turn")).sort("turn", maintain_order=True)
     return mixed.drop("turn").head(most)
@@ -203,7 +205,7 @@ def write_gallery(model: Model, photos: pl.DataFrame) -> dict[str, Any]:
             pairs = [(row, one) for one, row in zip(found, rows, strict=False) if not isinstance(one, ImageError)]
             answers = model.answers([row["uri"] for row, _ in pairs], [views for _, (views, _) in pairs], BATCH)
             for (row, (_, thumbnail)), answer in zip(pairs, answers, strict=True):
-                shown = {"country": row["country"], "license": row["license"], "credit": credit(row) or None}
+                shown = {"country": row[model.space.kind], "license": row["license"], "credit": credit(row) or None}
                 (probs_K,) = centred(answer.probabilities[None])
                 kept.append(shown | {"probabilities": probs_K, "thumbnail": thumbnail, "drive": row["drive"]})
             progress.advance(len(names))
@@ -219,7 +221,7 @@ def write_gallery(model: Model, photos: pl.DataFrame) -> dict[str, Any]:
                 f"{MOST_BYTES / 1e6:.0f}; give fewer with --gallery-photos"
             )
     return {
-        "sha256": sha256(path),
+        "sha256": file_sha256(path),
         "photos": frame.height,
         "unreadable": photos.height - frame.height,
         "licenses": _counted(frame["license"]),

@@ -23,7 +23,6 @@ from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.answer import Answer, Knowledge, Probabilities
 from whichland.model.batches import made_ahead
 from whichland.model.bundle import Bundle, read_settings
-from whichland.model.calibration import calibration_of
 from whichland.model.engines import (
     Engine,
     EngineChoice,
@@ -34,7 +33,8 @@ from whichland.model.engines import (
     load_torch,
     torch_network,
 )
-from whichland.model.places import read_places
+from whichland.model.info import Info
+from whichland.model.labels import LabelSpace
 from whichland.model.views import HowMany, PhotoViews, combined, cut_views
 from whichland.progress import Progress
 
@@ -50,9 +50,9 @@ class Model:
 
     folder: Path
     arch: str
-    labels: tuple[str, ...]  # ISO 3166-1 alpha-2, in the order of the logits
+    space: LabelSpace
     preprocess: Preprocess
-    info: dict[str, Any]  # whichland.json
+    info: Info  # whichland.json
     engine: Engine
     run: Run
     loaded: Bundle | None = None  # where torch is what runs
@@ -64,19 +64,19 @@ class Model:
         return folder.parent.name if folder.name == "bundle" else folder.name
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The codes of the labels, in the order of the logits."""
+        return self.space.codes
+
+    @property
     def temperature(self) -> float:
         """What logits are divided by before the softmax; 1 where the bundle was not calibrated."""
-        return float(self.info.get("temperature", 1.0))
+        return self.info.temperature
 
     @cached_property
     def knowledge(self) -> Knowledge:
-        """Calibration and places. Raises UserError when they are damaged."""
-        return Knowledge(
-            bundle=self.folder,
-            labels=self.labels,
-            calibration=calibration_of(self.info),
-            places=read_places(self.folder, self.labels),
-        )
+        """Labels and calibration."""
+        return Knowledge(bundle=self.folder, space=self.space, calibration=self.info.calibration)
 
     @cached_property
     def bundle(self) -> Bundle:
@@ -224,15 +224,16 @@ def load(folder: str | Path, *, engine: EngineChoice = "auto", threads: int | No
     chosen = choose_engine(folder, engine)
     if chosen == "torch":
         return model_of(load_torch(folder), threads)
-    config, info, labels, preprocess = read_settings(folder)
+    read = read_settings(folder)
+    of_bundle = {"preprocess": read.preprocess, "info": read.info}
     return Model(
         folder=folder,
-        arch=str(config.get("architecture", "")),
-        labels=labels,
-        preprocess=preprocess,
-        info=info,
+        arch=str(read.config.get("architecture", "")),
+        space=read.space,
+        preprocess=read.preprocess,
+        info=read.info,
         engine=chosen,
-        run=exported_network(folder, chosen, threads, labels=labels, preprocess=preprocess, info=info),
+        run=exported_network(folder, chosen, threads, labels=read.space.codes, **of_bundle),
     )
 
 
@@ -243,7 +244,7 @@ def model_of(bundle: Bundle | Model, threads: int | None = None) -> Model:
     return Model(
         folder=bundle.folder,
         arch=bundle.arch,
-        labels=bundle.labels,
+        space=bundle.space,
         preprocess=bundle.preprocess,
         info=bundle.info,
         engine="torch",

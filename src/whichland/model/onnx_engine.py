@@ -1,6 +1,5 @@
 """An exported network run by ONNX Runtime."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -12,19 +11,21 @@ from numpy.typing import NDArray
 
 from whichland.errors import UserError
 from whichland.images.preprocess import Pixels, Preprocess
+from whichland.model.info import Info
+from whichland.whole_file import file_sha256
 
 INPUT, OUTPUT = "pixels", "logits"  # B×H×W×3 uint8 RGB → B×K float32
 SILENT = 4  # ONNX Runtime prints on stderr what it also raises
 
 
 def open_network(
-    path: Path, *, labels: Sequence[str], preprocess: Preprocess, info: Mapping[str, Any], threads: int | None
+    path: Path, *, labels: Sequence[str], preprocess: Preprocess, info: Info, threads: int | None
 ) -> Callable[[Pixels], NDArray[np.float32]]:
     """Load an exported network: crops B×H×W×3 uint8 in, logits B×K out; may be called from several threads.
 
     Raises UserError when the file is missing, damaged, or was not exported from this bundle.
     """
-    check_file(path, info)
+    check_file(path, info.export)
     try:
         session = session_of(path, threads)
     except Exception as error:  # each kind of damage has its own class there, with no common one
@@ -62,17 +63,15 @@ def session_of(path: Path, threads: int | None = None) -> Any:
 AGAIN = "make it anew with `whichland export --force`"
 
 
-def check_file(path: Path, info: Mapping[str, Any]) -> None:
+def check_file(path: Path, export: Mapping[str, Any] | None) -> None:
     """Raise UserError unless the file is the one that the bundle's whichland.json says was exported."""
     if not path.is_file():
         how = " --int8 --photos MANIFEST" if path.name.endswith(".int8.onnx") else ""
         raise UserError(f"{path.parent} holds no {path.name}; make it with `whichland export{how}`")
-    recorded = (info.get("export") or {}).get("files", {}).get(path.name, {}).get("sha256")
+    recorded = (export or {}).get("files", {}).get(path.name, {}).get("sha256")
     if recorded is None:
         raise UserError(f"{path}: whichland.json does not say that it was exported; {AGAIN}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != recorded:
+    if file_sha256(path) != recorded:
         raise UserError(f"{path}: damaged, or not the file that was exported (its SHA-256 differs); {AGAIN}")
 
 

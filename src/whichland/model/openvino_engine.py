@@ -1,7 +1,7 @@
 """An exported network run by OpenVINO, in the processor's bf16 where the export found that it agrees."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 
 from whichland.errors import UserError
 from whichland.images.preprocess import Pixels, Preprocess
+from whichland.model.info import Info
 from whichland.model.onnx_engine import check_file
 
 
 def open_network(
-    path: Path, *, labels: Sequence[str], preprocess: Preprocess, info: Mapping[str, Any], threads: int | None
+    path: Path, *, labels: Sequence[str], preprocess: Preprocess, info: Info, threads: int | None
 ) -> Callable[[Pixels], NDArray[np.float32]]:
     """Load an exported network: crops B×H×W×3 uint8 in, logits B×K out; may be called from several threads.
 
     Raises UserError when OpenVINO is not installed and when the file is missing or damaged.
     """
-    check_file(path, info)
-    return open_at(path, (info.get("export") or {}).get("openvino", {}).get("precision", "f32"), threads)
+    check_file(path, info.export)
+    return open_at(path, (info.export or {}).get("openvino", {}).get("precision", "f32"), threads)
 
 
 def open_at(path: Path, precision: str, threads: int | None = None) -> Callable[[Pixels], NDArray[np.float32]]:

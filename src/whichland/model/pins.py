@@ -1,7 +1,7 @@
 """From probabilities over countries to one point on the map: the pin with the highest expected GeoGuessr score.
 
 With probabilities p over K countries, and of each country the places x where photos of it stand
-(`model/places.py`), the pin is the place c, of all those, that maximises
+(`LabelSpace.points`), the pin is the place c, of all those, that maximises
 
     sum_k p_k · mean_x 5000 exp(-10 d(c, x) / scale)
 

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from whichland.errors import UserError
 from whichland.model.head import classifier_names
 
-KEY = "prior"  # in a bundle's whichland.json: a share a label, in their order
-
 
 def shares(targets_N: NDArray[np.int64], weights_N: NDArray[np.floating[Any]], labels: int) -> list[float]:
     """Share of each label among weighted photos."""

@@ -51,12 +51,12 @@ def run(folder: Path) -> dict[str, Any]:
         "test_groups": int(report.predictions.groups.max()) + 1,
         "report": report.folder.name,
         "countries": len(report.bundle.labels),
-        "train_photos": info["photos"],
+        "train_photos": info.photos,
         "parameters": sum(p.numel() for p in report.bundle.model.parameters()),
-        "train_photos_s": rate(lines, min(config.batch_size, info["photos"])),
+        "train_photos_s": rate(lines, min(config.batch_size, info.photos or 0)),
         "seconds": next((line["seconds"] for line in reversed(lines) if "seconds" in line), None),
-        "version": info["version"],
-        "packages": info["packages"],
+        "version": info.version,
+        "packages": info.packages,
     }
     with whole_file(folder / RESULT) as partial:
         partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

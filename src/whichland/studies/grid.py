@@ -19,9 +19,10 @@ photos and seed, such as convnext-tiny-300.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ TOP = ("title", "train", "grid")
 NO_MATTER = ("cache", "tensorboard")  # settings that change no result
 REPEATED = ("photos", "seed")  # axes along which a model stays the same
 TIERS = ("tiny", "small", "base")
-DECIDING = ("image_id", "country", "split", "group", "weight", "rank")  # columns that a run depends on
+DECIDING = ("group", "weight", "rank")  # columns that a run depends on beside label and split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ class Grid:
 def read_grid(path: str | Path, manifest: Manifest) -> Grid:
     """Read a grid and settle every cell. Raises UserError for what cannot be a grid or a setting."""
     title, planned = _planned(path)
-    data = data_hash(manifest)
+    data = cache(lambda label: manifest.digest(label, *DECIDING))
     weights: dict[str, str] = {}
     cells: dict[str, Cell] = {}
     for cell in planned:
@@ -124,13 +125,6 @@ def _planned(path: str | Path) -> tuple[str, list[Cell]]:
 
 def _slug(words: list[str]) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(words)).strip("-").lower()
-
-
-def data_hash(manifest: Manifest) -> str:
-    """SHA-256 of all that the manifest decides of a run: photos, countries, splits, groups, weights, ranks."""
-    columns = [name for name in DECIDING if name in manifest.frame.columns]
-    frame = manifest.kept.sort("image_id").select(columns)
-    return hashlib.sha256(frame.write_csv().encode()).hexdigest()
 
 
 def _table(value: Any, where: str) -> dict[str, Any]:
@@ -175,7 +169,7 @@ def _values(values: Any, where: str) -> list[Any]:
     return values
 
 
-def _key(config: TrainConfig, data: str, weights: dict[str, str]) -> str:
+def _key(config: TrainConfig, data: Callable[[str], str], weights: dict[str, str]) -> str:
     """Hash of every setting, given or default, of the photos and of the weights: none of them changes silently."""
     settings = {name: value for name, value in asdict(config).items() if name not in NO_MATTER}
     file = Path(config.weights)
@@ -184,7 +178,7 @@ def _key(config: TrainConfig, data: str, weights: dict[str, str]) -> str:
             with file.open("rb") as opened:
                 weights[config.weights] = hashlib.file_digest(opened, "sha256").hexdigest()
         settings["weights"] = weights[config.weights]
-    text = json.dumps([settings, data], sort_keys=True)
+    text = json.dumps([settings, data(config.label)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

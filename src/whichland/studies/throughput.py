@@ -11,6 +11,7 @@ import torch
 
 from whichland.model import bundle as bundles
 from whichland.model.engines import best_device
+from whichland.model.info import read_info
 from whichland.model.model import model_of
 from whichland.progress import track
 from whichland.whole_file import whole_file
@@ -66,7 +67,6 @@ def in_turns(folders: Mapping[str, Path]) -> dict[str, dict[str, float]]:
 def _kind(folder: Path) -> str:
     """What the speed of a bundle depends on."""
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    info = json.loads((folder / "whichland.json").read_text(encoding="utf-8"))
     sizes = {name: config["pretrained_cfg"].get(name) for name in ("input_size", "test_input_size")}
-    kind = (config["architecture"], config["model_args"], sizes, info.get("head"), config["num_classes"])
+    kind = (config["architecture"], config["model_args"], sizes, read_info(folder).head, config["num_classes"])
     return json.dumps(kind, sort_keys=True)

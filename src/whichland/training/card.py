@@ -1,14 +1,14 @@
 """The model card that travels in a bundle as README.md."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from whichland.geo.countries import country_name
+from whichland.model.labels import LabelSpace
 from whichland.training.config import TrainConfig
 
 
-def card(labels: Sequence[str], config: TrainConfig, scores: Mapping[str, float], photos: int) -> str:
+def card(labels: LabelSpace, config: TrainConfig, scores: Mapping[str, float], photos: int) -> str:
     """Markdown that says what the model is, how it was trained, how good it was, and what it is not for."""
-    names = ", ".join(f"{country_name(code)} ({code})" for code in labels)
+    names = ", ".join(labels.described(code) for code in labels.codes)
     rows = "".join(f"| {name} | {value:.3f} |\n" for name, value in scores.items())
     seen = "These were seen while training; judge" if scores else "There were none; judge"
     results = f"| score | value |\n|---|---|\n{rows}\n" if scores else ""

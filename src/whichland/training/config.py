@@ -19,8 +19,9 @@ class DataSettings(Config):
 
     group = "data"
 
-    countries: Annotated[tuple[str, ...], "ISO codes to learn; all of the manifest's when empty"] = ()
-    photos: Annotated[int | None, "learn from the first N photos of each country, by rank", AT_LEAST_1] = None
+    label: Annotated[str, "column of the manifest to learn: country, or any other column of text"] = "country"
+    countries: Annotated[tuple[str, ...], "labels to learn, as the column has them; all when empty"] = ()
+    photos: Annotated[int | None, "learn from the first N photos of each label, by rank", AT_LEAST_1] = None
     size: Annotated[Size, "side of the training crops, pixels, or height and width, such as 662x1536", AT_LEAST_1] = 256
     test_size: Annotated[
         Size | None, "side of the crop when predicting; half as much again as size when unset", AT_LEAST_1

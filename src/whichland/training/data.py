@@ -1,5 +1,6 @@
 """Training photos as batches: drawn, decoded and cropped ahead of the step that uses them."""
 
+import unicodedata
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,11 @@ from whichland.images.augment import Augment, Draw
 from whichland.images.decode import load
 from whichland.images.preprocess import Pixels
 from whichland.manifest import Manifest
+from whichland.model.label_sources import column_labels, located
+from whichland.model.labels import COUNTRY, LabelSpace
+from whichland.training.config import TrainConfig
 
+NO_LABELS = ("image_id", "uri", "sequence", "group", "split", "drop_reason", "sha256", "panorama")
 AHEAD = 4  # batches prepared before they are needed
 
 
@@ -38,38 +43,75 @@ class Photos:
         return Photos([self.uris[number] for number in chosen], self.targets[chosen], self.weights[chosen])
 
 
-def choose_labels(manifest: Manifest, countries: Sequence[str]) -> tuple[str, ...]:
-    """Sorted ISO codes to learn. Raises UserError when the manifest lacks one or is not split yet."""
-    manifest.require("country", "split", hint="run `whichland data prepare` (or split) first")
+def choose_labels(manifest: Manifest, config: TrainConfig) -> LabelSpace:
+    """The labels to learn, with the points where they are photographed: all that can be wrong with them is found here.
+
+    Raises UserError when the manifest is not split yet or lacks a label, and for labels that cannot be learnt: codes
+    that are no countries, one alone, names that differ in case or blanks only, a photo each.
+    """
+    column = config.label
+    manifest.require(column, "split", hint="run `whichland data prepare` (or split) first")
+    if column in NO_LABELS or manifest.frame.schema[column] != pl.String:
+        raise UserError(f"label {column}: no column of text to learn; `country`, or one that your table brought along")
     train = manifest.kept.filter(pl.col("split") == "train")
-    if "weight" in train.columns:  # a country that balancing left out is no label
+    if weighed_by(manifest, column):  # a label that balancing left out is none
         train = train.filter(pl.col("weight") > 0)
-    known = train["country"].drop_nulls().unique().sort().to_list()
-    missing = sorted(set(countries) - set(known))
+    counts = dict(train[column].drop_nulls().value_counts().sort(column).iter_rows())
+    missing = sorted(set(config.countries) - set(counts))
     if missing:
-        raise UserError(f"no training photos of {', '.join(missing)}; the manifest has {', '.join(known)}")
-    labels = tuple(sorted(countries) or known)
-    if len(labels) < 2:
-        raise UserError(f"training needs photos of at least two countries; the manifest has {len(labels)}")
-    return labels
+        raise UserError(f"no training photos of {', '.join(missing)}; the manifest has {', '.join(counts)}")
+    codes = tuple(sorted(config.countries) or counts)
+    if len(codes) < 2:
+        raise UserError(f"training needs photos of at least two labels of `{column}`; the manifest has {len(codes)}")
+    _check_names(codes, column)
+    single = sum(counts[code] == 1 for code in codes)
+    if 2 * single > len(codes):
+        raise UserError(
+            f"{single} of {len(codes)} labels of `{column}` have one training photo alone: too few to learn from; "
+            "choose some with --countries, or another column with --label"
+        )
+    return located(column_labels(manifest, column, codes), manifest)
 
 
-def select(manifest: Manifest, split: str, labels: Sequence[str], *, photos: int | None = None) -> Photos:
-    """The kept photos of a split whose country is among `labels`; of training, those with a weight above 0."""
-    frame = manifest.kept.filter(pl.col("split") == split, pl.col("country").is_in(list(labels)))
-    if split == "train" and "weight" in frame.columns:
+def _check_names(codes: Sequence[str], column: str) -> None:
+    """Raise UserError for labels that nobody can tell apart, and for such as no file can name."""
+    seen: dict[str, str] = {}
+    for code in codes:
+        plain = " ".join(unicodedata.normalize("NFKC", code).split()).casefold()
+        if not plain or not code.isprintable():
+            raise UserError(f"label {code!r} of `{column}` is empty or not printable; mend the column")
+        if plain in seen:
+            raise UserError(f"labels {seen[plain]!r} and {code!r} of `{column}` have one name; mend the column")
+        seen[plain] = code
+
+
+def weighed_by(manifest: Manifest, column: str) -> bool:
+    """Whether the manifest's weights and ranks are those of the labels of a column."""
+    balanced = manifest.last("balance") or {"label": column}
+    return "weight" in manifest.frame.columns and balanced.get("label", COUNTRY) == column
+
+
+def select(manifest: Manifest, split: str, labels: LabelSpace, *, photos: int | None = None) -> Photos:
+    """The kept photos of a split that have one of `labels`; of training, those with a weight above 0.
+
+    Weights that were made for another column do not count. With `photos` the first of each label, by rank, which
+    raises UserError where the ranks are those of another column.
+    """
+    column = labels.kind
+    frame = manifest.kept.filter(pl.col("split") == split, pl.col(column).is_in(labels.codes))
+    weighed = split == "train" and weighed_by(manifest, column)
+    if weighed:
         frame = frame.filter(pl.col("weight") > 0)
     if photos is not None:
         manifest.require("rank", hint="run `whichland data balance` first")
+        if not weighed:
+            raise UserError(f"photos {photos}: the ranks are not those of `{column}`; balance it with --label {column}")
         frame = frame.filter(pl.col("rank") < photos)
     frame = frame.sort("image_id")  # the order of the file must not change the run
-    index = {label: i for i, label in enumerate(labels)}
-    targets = np.array([index[code] for code in frame["country"]], dtype=np.int64)
-    weights = np.ones(frame.height)
-    if split == "train" and "weight" in frame.columns:
-        weights = frame["weight"].to_numpy().astype(np.float64)
+    targets = np.array([labels.index[code] for code in frame[column]], dtype=np.int64)
+    weights = frame["weight"].to_numpy().astype(np.float64) if weighed else np.ones(frame.height)
     if photos is not None and frame.height:
-        counts = np.bincount(targets, minlength=len(labels))  # weights of the file are for the whole country
+        counts = np.bincount(targets, minlength=len(labels))  # weights of the file are for the whole label
         weights = 1 / np.sqrt(counts[targets])
     return Photos(frame["uri"].to_list(), targets, weights / weights.mean() if frame.height else weights)
 

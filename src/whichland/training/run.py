@@ -3,7 +3,6 @@
 runs/NAME/{config.toml, log.jsonl, index.html, curve.png, checkpoint/last.pt, bundle/}
 """
 
-import hashlib
 import sys
 import time
 from dataclasses import asdict, dataclass, fields, replace
@@ -32,8 +31,9 @@ from whichland.model import bundle, calibration, prior
 from whichland.model.backbone import Backbone, create
 from whichland.model.freezing import train_mode
 from whichland.model.head import get_head
+from whichland.model.info import Info, json_text, keep_calibration
 from whichland.model.input_size import check_size
-from whichland.model.places import places_of, write_places
+from whichland.model.labels import LabelSpace, labels_text
 from whichland.model.unfused_attention import write_out_attention
 from whichland.training.card import card
 from whichland.training.config import TrainConfig, height_width
@@ -66,7 +66,7 @@ class Prepared:
 
     table: Manifest
     digest: str
-    labels: tuple[str, ...]
+    labels: LabelSpace
     photos: Photos
     made: Backbone
     pretrained_cfg: dict[str, Any]  # of the bundle
@@ -90,6 +90,7 @@ def _train(manifest: Manifest | str | Path, config: TrainConfig, out: Path, *, r
     with deterministic(config.deterministic):
         ready = prepare(manifest, config, out, resume=resume)
     accelerator = ready.fit.accelerator
+    _rehearse(ready, config)
     with deterministic(config.deterministic), watching(ready.fit, config, out):
         scores = ready.fit.run(train_mode)
         model = ready.fit.finished_model()
@@ -103,17 +104,24 @@ def _train(manifest: Manifest | str | Path, config: TrainConfig, out: Path, *, r
     return Run(out, out / "bundle", scores)
 
 
+def _rehearse(ready: Prepared, config: TrainConfig) -> None:
+    """Make every text that is written after the last step once before the first, so that none fails hours later."""
+    card(ready.labels, config, {}, len(ready.photos))
+    labels_text(ready.labels)
+    json_text(_info(ready, config).written)
+
+
 def _calibrate(folder: Path, ready: Prepared) -> None:
     """Fit temperature, country sets and abstention on the validation photos, and keep them in the bundle."""
     if ready.fit.validated is None:
         return
     logits, targets = (part.numpy() for part in ready.fit.validated)
-    rows = ready.table.kept.filter(pl.col("split") == "val", pl.col("country").is_in(list(ready.labels)))
+    rows = ready.table.kept.filter(pl.col("split") == "val", pl.col(ready.labels.kind).is_in(ready.labels.codes))
     rows = rows.sort("image_id")
     assert rows["uri"].to_list() == ready.fit.validation.uris
     groups = rows["group"].to_list() if "group" in rows.columns else [None] * len(rows)
     fitted = calibration.fit(logits, targets, groups)
-    calibration.keep(folder, fitted, split="val", manifest_sha256=ready.digest)
+    keep_calibration(folder, replace(fitted, split="val", manifest_sha256=ready.digest))
 
 
 def prepare(
@@ -127,12 +135,13 @@ def prepare(
         require_tensorboard()
     accelerator = _accelerator(config.precision)
     table = manifest if isinstance(manifest, Manifest) else read(manifest)
-    labels = choose_labels(table, config.countries)
-    digest = manifest_hash(table)
+    labels = choose_labels(table, config)
+    digest = table.digest(config.label)
+    soft = target_table(labels, config, table)
     photos = balanced(select(table, "train", labels, photos=config.photos), config.balance)
     validation = select(table, "val", labels)
     if config.patience and not len(validation):
-        raise UserError("patience needs validation photos; the manifest has none of these countries")
+        raise UserError("patience needs validation photos; the manifest has none of these labels")
     if out is not None and accelerator.is_main_process:
         _check_folder(out, config, resume)
     accelerator.wait_for_everyone()
@@ -163,10 +172,9 @@ def prepare(
         if accelerator.is_main_process:
             print(text, file=sys.stderr)
 
-    say(f"{len(photos)} training and {len(validation)} validation photos of {len(labels)} countries")
+    say(f"{len(photos)} training and {len(validation)} validation photos of {len(labels)} labels of {labels.kind}")
     if made.report:
         say(f"{config.weights}: {made.report}")
-    soft = target_table(labels, config, table)
     # A head after the logits begins with the pretrained classifier, which the fit would overwrite.
     fresh = config.head_after == "features"
     linear = any(isinstance(module, nn.Linear) for module in get_head(made.model).modules())
@@ -191,12 +199,6 @@ def prepare(
         fit.resume()
         say(f"resumed at epoch {fit.position.epoch + 1}, step {fit.position.step + 1}")
     return Prepared(table, digest, labels, photos, made, cfg, fit, shares)
-
-
-def manifest_hash(manifest: Manifest) -> str:
-    """SHA-256 of what a run depends on: each kept row's id, country and split, in order of id."""
-    frame = manifest.kept.sort("image_id").select("image_id", "country", "split")
-    return hashlib.sha256(frame.write_csv().encode()).hexdigest()
 
 
 def _accelerator(precision: str) -> Accelerator:
@@ -299,32 +301,34 @@ def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Lo
 def _write_bundle(
     folder: Path, model: nn.Module, ready: Prepared, config: TrainConfig, scores: dict[str, float]
 ) -> None:
-    settings = {field.name: getattr(config, field.name) for field in fields(config)}
-    settings["weights"] = Path(config.weights).name  # where it lay on this machine is nobody's business
-    settings["cache"] = None
-    made, labels = ready.made, ready.labels
-    info = {
-        "version": whichland.__version__,
-        "temperature": 1.0,
-        "head": list(made.head),
-        "train": settings,
-        "photos": len(ready.photos),
-        prior.KEY: ready.shares,
-        "manifest_sha256": ready.digest,
-        "split_certificate": certificate_of(ready.table),
-        "history": [asdict(step) for step in ready.table.history],
-        "packages": {name: version(name) for name in ("torch", "timm", "numpy", "pillow", "polars")},
-        "seed": config.seed,
-    }
+    made = ready.made
     bundle.save(
         folder,
         model=model.to("cpu").eval(),
         arch=made.arch,
         model_args=made.model_args,
         pretrained_cfg=ready.pretrained_cfg,
-        labels=labels,
-        info=info,
+        space=ready.labels,
+        info=_info(ready, config),
         metrics={"validation": scores},
-        card=card(labels, config, scores, len(ready.photos)),
+        card=card(ready.labels, config, scores, len(ready.photos)),
     )
-    write_places(places_of(labels, ready.table), folder)
+
+
+def _info(ready: Prepared, config: TrainConfig) -> Info:
+    settings = {field.name: getattr(config, field.name) for field in fields(config)}
+    settings["weights"] = Path(config.weights).name  # the path on this machine concerns nobody else
+    settings["cache"] = None
+    return Info(
+        version=whichland.__version__,
+        temperature=1.0,
+        head=ready.made.head,
+        train=settings,
+        photos=len(ready.photos),
+        prior=ready.shares,
+        manifest_sha256=ready.digest,
+        split_certificate=certificate_of(ready.table),
+        history=[asdict(step) for step in ready.table.history],
+        packages={name: version(name) for name in ("torch", "timm", "numpy", "pillow", "polars")},
+        seed=config.seed,
+    )

@@ -10,9 +10,14 @@ import pytest
 from whichland.errors import UserError
 from whichland.geo.land import land_points, on_land
 from whichland.manifest import Manifest
-from whichland.model.places import ENOUGH, places_of, read_places, write_places
+from whichland.model.label_sources import ENOUGH, countries, located
+from whichland.model.labels import LabelSpace, read_labels, write_labels
 
 LABELS = ("FR", "JP", "NA")
+
+
+def places_of(codes: tuple[str, ...], table: Manifest | None = None) -> LabelSpace:
+    return located(countries(codes), table)
 
 
 def manifest(photos: int = 400) -> Manifest:
@@ -57,17 +62,38 @@ def test_without_coordinates_all_come_from_the_land() -> None:
 
 
 def test_they_come_back_from_the_bundle_in_the_order_of_its_labels(tmp_path: Path) -> None:
-    assert read_places(tmp_path, LABELS) is None
+    assert read_labels(tmp_path, LABELS) == countries(LABELS)
     kept = places_of(LABELS, manifest())
-    path = write_places(kept, tmp_path)
-    again = read_places(tmp_path, LABELS[::-1])
-    assert again is not None
+    path = write_labels(kept, tmp_path)
+    again = read_labels(tmp_path, LABELS)
+    assert again == kept
+    assert again.origins == kept.origins
+    for one, other in zip(again.points, kept.points, strict=True):
+        np.testing.assert_allclose(one, other, atol=6e-4)
+    assert path.stat().st_size < 8000
+    for codes in ((*LABELS, "DE"), LABELS[::-1]):
+        with pytest.raises(UserError, match="not the labels of this bundle"):
+            read_labels(tmp_path, codes)
+    written = json.loads(path.read_text())
+    for damage in ({"levels": {}}, {"levels": {"country": {"FR": {}}}}, {"kind": "state"}, {"points": {"FR": {}}}):
+        path.write_text(json.dumps(written | damage))
+        with pytest.raises(UserError, match="not the labels of this bundle"):
+            read_labels(tmp_path, LABELS)
+
+
+def test_the_places_of_an_old_bundle_are_read(tmp_path: Path) -> None:
+    kept = places_of(LABELS, manifest())
+    written = json.loads(write_labels(kept, tmp_path).rename(tmp_path / "places.json").read_text())["points"]
+    (tmp_path / "places.json").write_text(json.dumps(written))
+    again = read_labels(tmp_path, LABELS[::-1])
+    assert again == countries(LABELS[::-1])
     assert again.origins == kept.origins[::-1]
     for one, other in zip(again.points[::-1], kept.points, strict=True):
         np.testing.assert_allclose(one, other, atol=6e-4)
-    assert path.stat().st_size < 8000
     with pytest.raises(UserError, match="not the places"):
-        read_places(tmp_path, (*LABELS, "DE"))
-    path.write_text(json.dumps({code: {"from": "land", "points": []} for code in LABELS}))
+        read_labels(tmp_path, (*LABELS, "DE"))
+    (tmp_path / "places.json").write_text(json.dumps({code: {"from": "land", "points": []} for code in LABELS}))
     with pytest.raises(UserError, match="without places"):
-        read_places(tmp_path, LABELS)
+        read_labels(tmp_path, LABELS)
+    with pytest.raises(UserError, match=r"labels\.json is missing, and 'QQ' is no country"):
+        read_labels(tmp_path, ("FR", "QQ"))

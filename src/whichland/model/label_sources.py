@@ -1,0 +1,114 @@
+"""Where label spaces come from: ISO 3166-1, or a text column of a manifest; and where their labels are photographed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from whichland.errors import UserError
+from whichland.geo.borders import country_of
+from whichland.geo.countries import COUNTRIES
+from whichland.geo.land import POINTS, Points, land_points, sea_km
+from whichland.manifest import Manifest
+from whichland.model.labels import COUNTRY, Label, LabelSpace
+
+ENOUGH = 20  # training photos with coordinates; a country with fewer is represented by its land
+COAST_KM = 10.0  # the map's coast is off by less, but for islands that it leaves out
+DECIMALS = 2  # of degrees, about a kilometre: a bundle gives no house away
+REGION, CONTINENT = "region", "continent"
+
+
+def countries(codes: Sequence[str]) -> LabelSpace:
+    """Countries by ISO 3166-1 alpha-2 code, in UN regions, in continents; without points.
+
+    Raises UserError for what is no country.
+    """
+    return LabelSpace(kind=COUNTRY, tree=_above_labels(codes))
+
+
+def column_labels(manifest: Manifest, column: str, codes: Sequence[str]) -> LabelSpace:
+    """The labels of a manifest's column; without points.
+
+    A label lies in a country where all its kept photos that have one share it. Raises UserError for a code of
+    column `country` that is no country.
+    """
+    if column == COUNTRY:
+        return countries(codes)
+    parents: dict[str, str] = {}
+    if COUNTRY in manifest.frame.columns and column != CONTINENT:
+        rows = manifest.kept.drop_nulls([column, COUNTRY]).group_by(column).agg(pl.col(COUNTRY).unique())
+        parents = {str(code): found[0] for code, found in rows.iter_rows() if len(found) == 1}
+    own = tuple(Label(code=code, name=code, parent=parents.get(code)) for code in codes)
+    above = _above_labels(sorted({str(label.parent) for label in own if label.parent})) if parents else {}
+    return LabelSpace(kind=column, tree={column: own} | _without(above, column))
+
+
+def _above_labels(codes: Sequence[str]) -> dict[str, tuple[Label, ...]]:
+    """Countries, their regions and continents, by level."""
+    unknown = [code for code in codes if code not in COUNTRIES]
+    if unknown:
+        raise UserError(
+            f"{unknown[0]!r} is no country: codes are ISO 3166-1 alpha-2, such as NO; mend the column `country`, or "
+            "train on another column with --label"
+        )
+    of = [COUNTRIES[code] for code in codes]
+    regions = {country.region: country.continent for country in sorted(of, key=lambda country: country.region)}
+    return {
+        COUNTRY: tuple(Label(code=one.code, name=one.name, parent=one.region) for one in of),
+        REGION: tuple(Label(code=name, name=name, parent=continent) for name, continent in regions.items()),
+        CONTINENT: tuple(Label(code=name, name=name) for name in sorted(set(regions.values()))),
+    }
+
+
+def _without(above: dict[str, tuple[Label, ...]], column: str) -> dict[str, tuple[Label, ...]]:
+    """The levels above a column; from one that has the column's name on there are none."""
+    kept = list(above)
+    return {level: above[level] for level in kept[: kept.index(column)]} if column in kept else above
+
+
+def located(labels: LabelSpace, manifest: Manifest | None = None) -> LabelSpace:
+    """Labels with the points where their training photos were taken.
+
+    One photo a group counts, not at sea, and of a country only where it lies in it. Of more than `POINTS` those are
+    taken that lie evenly in the order from south to north. A country with fewer than `ENOUGH` has points on its land
+    instead; other labels keep the few that there are, and where one has none, there are no points at all.
+    """
+    found: dict[str, Points] = {}
+    if manifest is not None and {"lat", "lon", "split"} <= set(manifest.frame.columns):
+        found = _photographed(labels.kind, manifest)
+    if labels.kind != COUNTRY:
+        photographed = [found[code] for code in labels.codes if code in found]
+        return (
+            labels.with_points(photographed, ["photos"] * len(labels)) if len(photographed) == len(labels) else labels
+        )
+    on_map = [code for code in labels.codes if code not in found]
+    points = found | dict(zip(on_map, land_points(on_map), strict=True))
+    return labels.with_points(
+        [points[code] for code in labels.codes], ["photos" if code in found else "land" for code in labels.codes]
+    )
+
+
+def _photographed(column: str, manifest: Manifest) -> dict[str, Points]:
+    """Points of the training photos by label, for labels with enough of them."""
+    rows = manifest.kept.filter(pl.col("split") == "train").drop_nulls(["lat", "lon", column])
+    if "group" in rows.columns:
+        rows = rows.sort("image_id").unique(pl.coalesce("group", "image_id"), keep="first")
+    places = rows.select(column, pl.col("lat", "lon").round(DECIMALS)).unique().sort(column, "lat", "lon")
+    found = {}
+    for (code,), own in places.group_by(column):
+        points = _evenly(own.select("lat", "lon").to_numpy(), 4 * POINTS)
+        lat, lon = points.T
+        good = sea_km(lat, lon) <= COAST_KM
+        if column == COUNTRY:
+            good &= country_of(lat, lon) == code
+        points = points[good]
+        if len(points) >= (ENOUGH if column == COUNTRY else 1):
+            found[str(code)] = _evenly(points, POINTS)
+    return found
+
+
+def _evenly(points: Points, count: int) -> Points:
+    """Up to `count` of some points, at equal steps along the list."""
+    steps = np.linspace(0, len(points) - 1, min(count, len(points)))
+    some: Points = points[steps.round().astype(int)]
+    return some

@@ -1,0 +1,255 @@
+"""What a model tells apart: countries, or the values of any text column of a manifest.
+
+    labels = countries(("FR", "JP"))
+    labels.name("FR"), labels.levels
+    ('France', ('country', 'region', 'continent'))
+    continents, probs_NP = labels.roll_up(probs_NK, "continent")
+
+A bundle keeps its label space as labels.json: of each level the labels with name and parent, and of the model's own
+labels the points where they are photographed.
+
+    {"kind": "country",
+     "levels": {"country": {"FR": {"name": "France", "parent": "Western Europe"}, …},
+                "region": {"Western Europe": {"name": "Western Europe", "parent": "Europe"}, …}, …},
+     "points": {"FR": {"from": "photos", "points": [[48.86, 2.35], …]}, "NA": {"from": "land", "points": […]}}}
+
+`model/label_sources.py` makes label spaces. What is above it asks a label space for names, regions and driving
+sides, never the table of countries.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whichland.errors import UserError
+from whichland.geo.land import Points
+from whichland.whole_file import whole_file
+
+FILE = "labels.json"
+OLD_FILE = "places.json"  # the points alone, in bundles before labels.json
+COUNTRY = "country"
+
+Origin = Literal["photos", "land"]  # of a label's points: its training photos, or its land where those are few
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """One label of one level."""
+
+    code: str
+    name: str
+    parent: str | None = None  # code of the label of the next level that it lies in; None: in none, or in several
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSpace:
+    """The K labels of a model in the order of its logits, what they lie in, and where they are photographed."""
+
+    kind: str  # what the labels are: "country", or the column of the manifest
+    tree: Mapping[str, tuple[Label, ...]]  # by level, that of the labels first, each one's parents next
+    points: tuple[Points, ...] | None = field(default=None, compare=False)  # of each label P×2 degrees; None: unknown
+    origins: tuple[Origin, ...] = field(default=(), compare=False)  # where the points come from
+
+    @cached_property
+    def codes(self) -> tuple[str, ...]:
+        return tuple(label.code for label in self.tree[self.kind])
+
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        """The number of each code."""
+        return {code: number for number, code in enumerate(self.codes)}
+
+    @cached_property
+    def levels(self) -> tuple[str, ...]:
+        """The levels at which every label lies in one, its own first: what scores and answers roll up to."""
+        whole = [level for level in self.tree if None not in self._ancestors[level]]
+        return tuple(whole)
+
+    @cached_property
+    def has_countries(self) -> bool:
+        """Whether every label is a country or lies in one."""
+        return COUNTRY in self.levels
+
+    @cached_property
+    def _ancestors(self) -> Mapping[str, tuple[str | None, ...]]:
+        """Of each level the code that each label lies in."""
+        found: dict[str, tuple[str | None, ...]] = {}
+        codes: tuple[str | None, ...] = self.codes
+        for level, labels in self.tree.items():
+            found[level] = codes
+            parents: dict[str | None, str | None] = {label.code: label.parent for label in labels}
+            codes = tuple(parents.get(code) for code in codes)
+        return found
+
+    @cached_property
+    def _names(self) -> Mapping[str, str]:
+        return {label.code: label.name for label in self.tree[self.kind]}
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __contains__(self, code: object) -> bool:
+        return code in self.index
+
+    def name(self, code: str) -> str:
+        """The name of a label. Raises KeyError for a code that is none."""
+        return self._names[code]
+
+    def described(self, code: str) -> str:
+        """Name and code, "France (FR)"; the code alone where it is the name."""
+        name = self.name(code)
+        return code if name == code else f"{name} ({code})"
+
+    def named(self, code: str, level: str) -> str | None:
+        """The code of what a label lies in at a level; None where it lies in none or the level is not known."""
+        ancestors = self._ancestors.get(level)
+        return None if ancestors is None else ancestors[self.index[code]]
+
+    def country_of(self, code: str) -> str | None:
+        """The country that a label is or lies in."""
+        return self.named(code, COUNTRY)
+
+    def at(self, level: str) -> "LabelSpace":
+        """The labels of a level that this one's labels lie in, in the order of their codes; without points.
+
+        Raises UserError for a level that is not one of `levels`.
+        """
+        if level not in self.levels:
+            raise UserError(f"these labels do not add up to {level!r}; they do to {', '.join(self.levels)}")
+        if level == self.kind:
+            return self
+        kept = set(self._ancestors[level])
+        names = list(self.tree)
+        own = sorted((label for label in self.tree[level] if label.code in kept), key=lambda label: label.code)
+        above = {name: self.tree[name] for name in names[names.index(level) + 1 :]}
+        return LabelSpace(kind=level, tree={level: tuple(own)} | above)
+
+    def numbers_at(self, level: str) -> NDArray[np.int64]:
+        """The number of what each label lies in among the labels `at` a level: K."""
+        upper = self.at(level)
+        return np.array([upper.index[str(code)] for code in self._ancestors[level]], np.int64)
+
+    def roll_up(self, probs_NK: NDArray[Any], level: str) -> tuple["LabelSpace", NDArray[Any]]:
+        """Sum probabilities over the labels that lie in the same label of a level: (its labels, N×P)."""
+        upper = self.at(level)
+        lies_in_KP = np.eye(len(upper))[self.numbers_at(level)]
+        return upper, (probs_NK @ lies_in_KP).astype(probs_NK.dtype)
+
+    def in_order(self, codes: Iterable[str] | None = None) -> list[str]:
+        """Codes sorted by what they lie in, from the top down, and by name: neighbours stand together in a matrix."""
+        above = self.levels[:0:-1]
+        return sorted(
+            self.codes if codes is None else codes,
+            key=lambda code: (*(str(self.named(code, level)) for level in above), self.name(code)),
+        )
+
+    @cached_property
+    def drives_on(self) -> tuple[Literal["left", "right"], ...] | None:
+        """The driving side of each label's country; None where labels lie in no country."""
+        if not self.has_countries:
+            return None
+        from whichland.geo.countries import COUNTRIES
+
+        return tuple(COUNTRIES[str(code)].drives_on for code in self._ancestors[COUNTRY])
+
+    def find(self, text: str) -> str:
+        """The code of a label from its code or name; of a country from any usual spelling.
+
+        Raises UserError, with the nearest names, for what is none of these labels.
+        """
+        wanted = text.strip()
+        found = wanted if wanted in self else None
+        if found is None and self.kind == COUNTRY:
+            from whichland.geo.countries import find_country, nearest_names
+
+            found = find_country(wanted)
+            if found is None:
+                near = nearest_names(wanted)
+                raise UserError(f"no country {wanted!r}" + (f"; near: {', '.join(near)}" if near else ""))
+        if found is None:
+            by_name = {key.casefold(): code for code, name in self._names.items() for key in (code, name)}
+            found = by_name.get(wanted.casefold())
+            if found is None:
+                near = difflib.get_close_matches(wanted.casefold(), by_name, n=3)
+                near = list(dict.fromkeys(self.name(by_name[key]) for key in near))
+                raise UserError(f"no {self.kind} {wanted!r}" + (f"; near: {', '.join(near)}" if near else ""))
+        if found not in self:
+            raise UserError(f"this bundle does not know {found}; it knows {', '.join(self.codes)}")
+        return found
+
+    def with_points(self, points: Sequence[Points], origins: Sequence[Origin]) -> "LabelSpace":
+        return replace(self, points=tuple(points), origins=tuple(origins))
+
+
+def labels_text(labels: LabelSpace) -> str:
+    """What labels.json holds."""
+    levels = {
+        level: {label.code: {"name": label.name, "parent": label.parent} for label in own}
+        for level, own in labels.tree.items()
+    }
+    written: dict[str, Any] = {"kind": labels.kind, "levels": levels}
+    if labels.points is not None:
+        rows = zip(labels.codes, labels.points, labels.origins, strict=True)
+        written["points"] = {code: {"from": origin, "points": p.round(3).tolist()} for code, p, origin in rows}
+    return json.dumps(written, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def write_labels(labels: LabelSpace, folder: Path) -> Path:
+    """Write a label space into a bundle's folder, whole or not at all."""
+    with whole_file(folder / FILE) as partial:
+        partial.write_text(labels_text(labels), encoding="utf-8")
+    return folder / FILE
+
+
+def read_labels(folder: Path, codes: Sequence[str]) -> LabelSpace:
+    """The label space of a bundle whose logits are for `codes`.
+
+    A bundle of 0.1 keeps none: its labels are countries, and places.json holds their points. Raises UserError when a
+    file is damaged or not of these labels.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return _of_old_bundle(folder, codes)
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+        tree = {
+            str(level): tuple(Label(code=code, name=of["name"], parent=of["parent"]) for code, of in own.items())
+            for level, own in written["levels"].items()
+        }
+        labels = LabelSpace(kind=next(iter(tree)), tree=tree)
+        if labels.kind != written["kind"] or labels.codes != tuple(codes):
+            raise ValueError("config.json has other labels")
+        return labels if "points" not in written else labels.with_points(*_points(written["points"], codes))
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise UserError(f"{path}: not the labels of this bundle ({error}); train or copy it anew") from None
+
+
+def _of_old_bundle(folder: Path, codes: Sequence[str]) -> LabelSpace:
+    from whichland.model.label_sources import countries
+
+    try:
+        labels = countries(codes)
+    except UserError as error:
+        raise UserError(f"{folder} is not a bundle: {FILE} is missing, and {error}") from None
+    path = folder / OLD_FILE
+    if not path.is_file():
+        return labels
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+        return labels.with_points(*_points(written, codes))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not the places of this bundle's countries ({error}); remove it") from None
+
+
+def _points(written: Mapping[str, Any], codes: Sequence[str]) -> tuple[list[Points], list[Origin]]:
+    points = [np.array(written[code]["points"], dtype=float).reshape(-1, 2) for code in codes]
+    if not all(len(of) and np.isfinite(of).all() for of in points):
+        raise ValueError("a label without places")
+    return points, ["photos" if written[code]["from"] == "photos" else "land" for code in codes]
