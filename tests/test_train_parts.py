@@ -18,6 +18,7 @@ from whichland.model.label_sources import countries
 from whichland.training.card import card
 from whichland.training.config import TrainConfig
 from whichland.training.data import Loader, Photos, epoch_order
+from whichland.training.evaluation import macro_f1
 from whichland.training.linear_probe import fit_head
 from whichland.training.schedule import Average, parameter_groups, share_of_peak
 
@@ -203,3 +204,8 @@ def test_the_heads_start_is_logistic_regression() -> None:
     ours = torch.softmax(torch.from_numpy(logits), 1).numpy()
     np.testing.assert_allclose(ours, peer.predict_proba(standard), atol=0.01)
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_macro_f1_is_the_mean_over_the_labels_there_are() -> None:
+    targets, guesses = torch.tensor([0, 0, 0, 2, 2, 5]), torch.tensor([0, 0, 2, 2, 7, 1])
+    assert macro_f1(guesses, targets) == pytest.approx((4 / 5 + 2 / 4 + 0) / 3)

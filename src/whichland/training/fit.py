@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -26,7 +25,7 @@ from whichland.training.checkpoint import Checkpoint, Pace, Position
 from whichland.training.config import TrainConfig
 from whichland.training.data import Batch, Loader, Photos
 from whichland.training.divergence import check_loss
-from whichland.training.evaluation import logits_of
+from whichland.training.evaluation import logits_of, macro_f1
 from whichland.training.frozen_cache import FrozenCache, run_front
 from whichland.training.mixing import mix
 from whichland.training.packs import Packs
@@ -308,7 +307,7 @@ class Fit:
         return {
             "val_loss": float(cross_entropy(logits, targets)),
             "val_top1": float((guesses == targets).float().mean()),
-            "val_macro_f1": float(f1_score(targets, guesses, average="macro", labels=targets.unique())),
+            "val_macro_f1": macro_f1(guesses, targets),
         }
 
     @contextmanager
