@@ -11,7 +11,7 @@ from curated import photo, save
 from whichland import manifest
 from whichland.cli.data import _unfinished
 from whichland.cli.main import main
-from whichland.cli.tables import print_table
+from whichland.cli.output import print_table
 from whichland.curate import measure as measuring
 from whichland.progress import Progress, track
 
@@ -106,7 +106,7 @@ def test_prepare_goes_on_where_it_was_stopped(
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code == 130
-    assert f"`whichland data measure {table} -o {table}` goes on" in capsys.readouterr().err
+    assert f"`whichland data measure {table} -o {table}` resumes" in capsys.readouterr().err
     done = 44 - manifest.read(table).frame["sha256"].null_count()
     assert 0 < done < 44
     assert _unfinished(table, {"ingest": {"origin": str(photos), "exif": True, "keys": None}}) is not None

@@ -248,7 +248,7 @@ def test_two_at_once_may_not_use_the_folder(server: Mapillary, tmp_path: Path) -
     slow.send_signal(signal.SIGINT)
     _, told = slow.communicate(timeout=60)
     assert slow.returncode == 130
-    assert "the same command goes on" in told
+    assert "the same command resumes" in told
 
 
 def test_a_refused_token_is_said_without_it(server: Mapillary, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """whichland calibrate BUNDLE MANIFEST"""
 
-import json as json_format
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,11 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whichland.cli.flags import flags
-from whichland.cli.main import require_extra
-from whichland.cli.manifests import Json
-
-require_extra("train", "torch")
-from whichland.evaluation.calibration import CalibrateConfig  # noqa: E402
+from whichland.cli.output import Json, print_json
+from whichland.evaluation.calibration import CalibrateConfig
 
 if TYPE_CHECKING:
     from whichland.evaluation.calibration import Calibrated
@@ -37,7 +33,10 @@ def calibrate(
     from whichland.evaluation.calibration import calibrate as fit_and_keep
 
     found = fit_and_keep(bundle, manifest, config)
-    print(json_format.dumps(numbers(found), indent=2) if json else table(found))
+    if json:
+        print_json(numbers(found), indent=2)
+    else:
+        print(table(found))
 
 
 def numbers(found: "Calibrated") -> dict[str, Any]:

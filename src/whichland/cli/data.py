@@ -1,29 +1,35 @@
-"""whichland data ingest|measure|clean|balance|prepare
+"""whichland data ingest | geocode | measure | clean | split | check | balance | prepare
 
 Each step reads one manifest and writes another; what was done is said in a line or two on stderr.
 """
 
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from whichland.cli.flags import flags
-from whichland.cli.manifests import In, Json, Out, finish
+from whichland.cli.main import require_extra
+from whichland.cli.output import In, Json, Out, Workers, finish, print_json, say
 from whichland.curate.balance import BalanceConfig
 from whichland.curate.clean import CleanConfig
 from whichland.curate.geocode import GeocodeConfig
 from whichland.curate.split import SplitConfig
+from whichland.errors import UserError
 from whichland.manifest import Manifest, read, write
 from whichland.sources.kinds import KINDS
+
+if TYPE_CHECKING:
+    from whichland.model.features import BackboneConfig
+
+ARCH = "mobilenetv2_100.ra_in1k"
 
 Origin = Annotated[
     str,
     typer.Argument(
         metavar="ORIGIN",
-        help="A path, told by what lies there, or "
+        help="A path, recognised by what lies there, or "
         + "; ".join(f"{name}:{kind.form} ({kind.meaning})" for name, kind in KINDS.items()),
     ),
 ]
@@ -37,7 +43,6 @@ Keys = Annotated[
     typer.Option(help="Table that places the traffic sign set's photos: key and lat and lon, or key and country."),
 ]
 World = Annotated[Path | None, typer.Option("--folder", help="Where a synthetic world is written. [default: world]")]
-Workers = Annotated[int | None, typer.Option("-j", "--workers", min=1, help="Processes. [default: one a core]")]
 Ray = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Spread the work over a Ray cluster: its address, or auto.")
 ]
@@ -96,7 +101,7 @@ def balance(
 
         before = charts.in_use(Manifest(balanced.frame.drop("weight")), "train")
         drawn = charts.before_and_after(before, charts.in_use(balanced, "train"), chart, what="Training photos")
-        print(f"chart: {drawn}", file=sys.stderr)
+        say(f"chart: {drawn}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +127,7 @@ def prepare(
 ) -> None:
     """Ingest, geocode what has coordinates, measure, clean, split and balance in one go.
 
-    Interrupted, the same command goes on measuring.
+    Interrupted, the same command resumes measuring.
     """
     from whichland.curate.balance import balance
     from whichland.curate.clean import clean
@@ -144,7 +149,7 @@ def prepare(
 
 
 def _measured(manifest: Manifest, out: Path, workers: int | None, ray: str | None) -> Manifest:
-    """Measure, keeping what is done in `out` so that an interrupted run can go on."""
+    """Measure, keeping what is done in `out` so that an interrupted run can be resumed."""
     from whichland.curate.measure import measure as run
 
     def checkpoint(so_far: Manifest) -> None:
@@ -153,7 +158,7 @@ def _measured(manifest: Manifest, out: Path, workers: int | None, ray: str | Non
     try:
         return run(manifest, workers=workers, ray=ray, checkpoint=checkpoint)
     except KeyboardInterrupt:
-        print(f"what is measured is in {out}: `whichland data measure {out} -o {out}` goes on", file=sys.stderr)
+        say(f"what is measured is in {out}: `whichland data measure {out} -o {out}` resumes")
         raise
 
 
@@ -167,3 +172,84 @@ def _unfinished(out: Path, asked: dict[str, dict[str, Any]]) -> Manifest | None:
         return None
     same = all(params.items() <= steps[step].items() for step, params in asked.items() if step in steps)
     return manifest if same else None
+
+
+@flags(GeocodeConfig)
+def geocode(config: GeocodeConfig, manifest: In, out: Out, json: Json = False) -> None:
+    """Look up each photo's country by its coordinates; find labels that disagree, and swapped coordinates."""
+    from whichland.curate.geocode import geocode as run
+
+    table = run(read(manifest), config)
+    found = table.history[-1].params["found"]
+    say(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in found.items()))
+    finish(table, out, json)
+
+
+@flags(SplitConfig)
+def split(
+    config: SplitConfig,
+    manifest: In,
+    out: Out,
+    report_leak: Annotated[
+        bool,
+        typer.Option(
+            "--report-leak",
+            help="Measure what a random split would have claimed, by probes on the frozen features of "
+            "--arch, --weights and --size; they are kept beside OUT. Needs the extra train.",
+        ),
+    ] = False,
+    arch: Annotated[str, typer.Option(help="For the leak: timm's name of a pretrained model.")] = ARCH,
+    weights: Annotated[str, typer.Option(help="For the leak: `hub`, or a .safetensors file.")] = "hub",
+    size: Annotated[int, typer.Option(help="For the leak: pixels a photo is shown at.")] = 224,
+    leak_photos: Annotated[
+        int, typer.Option(min=100, help="For the leak: most photos looked at, drawn by groups.")
+    ] = 5000,
+    json: Json = False,
+) -> None:
+    """Tie related images into groups, put each whole group into train, val or test, and certify it."""
+    from whichland.curate.split import split as run
+
+    backbone = None
+    if report_leak:
+        require_extra("train", "torch")
+        from whichland.model.features import BackboneConfig
+
+        backbone = BackboneConfig(arch=arch, weights=weights, size=size)
+    result = run(read(manifest), config)
+    finish(result, out, json and backbone is None)
+    if backbone:
+        _report_leak(result, out, leak_photos, json, backbone)
+
+
+def _report_leak(manifest: Manifest, out: Path, photos: int, json: bool, backbone: "BackboneConfig") -> None:
+    """Print the leak number on stdout: as lines, or as one JSON object."""
+    from whichland.evaluation.leak import leak
+
+    found = leak(manifest, backbone, photos=photos, cache=out.with_suffix(".features"))
+    if json:
+        print_json(asdict(found))
+        return
+    print(f"logistic regression: {found.linear}")
+    print(f"nearest neighbour:   {found.nearest}")
+    print(f"{found.photos:,} photos, {found.shared:.0%} of them in a group with another; {found.countries} countries")
+
+
+def check(
+    manifest: In,
+    files: Annotated[bool, typer.Option("--files", help="Read every file again, not only a sample of 64.")] = False,
+    json: Json = False,
+) -> None:
+    """Re-derive what must hold of a manifest; print what does not and exit with 2."""
+    from whichland.curate.check import CHECKS
+    from whichland.curate.check import check as run
+
+    table = read(manifest)
+    problems = run(table, all_files=files)
+    result = {"rows": len(table), "checks": CHECKS, "problems": problems}
+    lines = problems or [f"ok: {len(table):,} rows, {CHECKS} checks"]
+    if json:
+        print_json(result)
+    else:
+        print("\n".join(lines))
+    if problems:
+        raise UserError(f"{manifest}: {len(problems)} problem{'s' if len(problems) > 1 else ''} found")

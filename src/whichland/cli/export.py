@@ -8,7 +8,7 @@ import typer
 
 from whichland.cli.flags import flags
 from whichland.cli.main import require_extra
-from whichland.cli.manifests import Json
+from whichland.cli.output import Json
 
 require_extra("train", "onnxscript")
 from whichland.model.export import ExportConfig  # noqa: E402

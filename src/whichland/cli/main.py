@@ -25,47 +25,50 @@ WIDTH = 100  # of --help, at most
 class Entry(NamedTuple):
     """Where a command lives, and its line in --help, which must not import it."""
 
-    module: str
+    module: str  # of this package
     function: str
     help: str
+    needs: str = ""  # a module of the extra `train`
 
 
 COMMANDS = {
-    "demo": Entry("whichland.cli.demo", "demo", "The whole way on the synthetic world: photos to report."),
-    "doctor": Entry("whichland.cli.doctor", "doctor", "What is installed, what is missing, what the machine has."),
-    "train": Entry("whichland.cli.train", "train", "Train a model on a manifest; out comes a bundle."),
-    "lr-find": Entry("whichland.cli.lr_find", "lr_find", "Suggest a learning rate, with a picture."),
-    "evaluate": Entry("whichland.cli.evaluate", "evaluate", "Judge a bundle on a split, with intervals and a report."),
-    "compare": Entry("whichland.cli.compare", "compare", "Is one model better, and can it be told at all?"),
+    "demo": Entry("start", "demo", "The whole way on the synthetic world: photos to report.", needs="torch"),
+    "doctor": Entry("start", "doctor", "What is installed, what is missing, what the machine has."),
+    "train": Entry("training", "train", "Train a model on a manifest; out comes a bundle.", needs="torch"),
+    "lr-find": Entry("training", "lr_find", "Suggest a learning rate, with a picture.", needs="torch"),
+    "evaluate": Entry(
+        "evaluation", "evaluate", "Judge a bundle on a split, with intervals and a report.", needs="torch"
+    ),
+    "compare": Entry("evaluation", "compare", "Is one model better, and can the test show it?", needs="torch"),
     "calibrate": Entry(
-        "whichland.cli.calibrate", "calibrate", "Make a bundle's probabilities honest, on the validation photos."
+        "calibrate", "calibrate", "Make a bundle's probabilities honest on validation photos.", needs="torch"
     ),
-    "study": Entry("whichland.cli.study", "study", "Train and judge a grid of runs; figures with intervals."),
+    "study": Entry("training", "study", "Train and judge a grid of runs; figures with intervals.", needs="torch"),
     "cross-source": Entry(
-        "whichland.cli.cross_source", "cross_source", "Train on one source, test on another, for all pairs."
+        "training", "cross_source", "Train on one source, test on another, for all pairs.", needs="torch"
     ),
-    "export": Entry("whichland.cli.export", "export", "Write a bundle as ONNX, so that no torch is needed."),
-    "predict": Entry("whichland.cli.predict", "predict", "The likeliest countries of photos and folders."),
-    "serve": Entry("whichland.cli.serve", "serve", "A bundle over HTTP: the page, the API, the game."),
-    "models": Entry("whichland.cli.models", "models", "Models to train: size, input, work, licence, speed."),
-    "audit": Entry("whichland.cli.audit", "audit", "Does the model know the rig or the file, not the country?"),
-    "explain": Entry("whichland.cli.explain", "explain", "Show where in a photo the model found its answer."),
-    "atlas": Entry("whichland.cli.atlas", "atlas", "The clues a model knows each country by, each tried."),
+    "export": Entry("export", "export", "Write a bundle as ONNX, so that no torch is needed."),
+    "predict": Entry("predict", "predict", "The likeliest countries of photos and folders."),
+    "serve": Entry("serve", "serve", "A bundle over HTTP: the page, the API, the game."),
+    "models": Entry("start", "models", "Models to train: size, input, work, licence, speed.", needs="torch"),
+    "audit": Entry("evaluation", "audit", "Does the model know the rig or the file, not the country?", needs="torch"),
+    "explain": Entry("explain", "explain", "Show where in a photo the model found its answer."),
+    "atlas": Entry("evaluation", "atlas", "The clues a model knows each country by, each tried.", needs="torch"),
 }
 DATA_COMMANDS = {
-    "ingest": Entry("whichland.cli.data", "ingest", "A manifest of photos from folders, shards, tables, the hub, …"),
-    "fetch": Entry("whichland.cli.fetch", "fetch", "Photos with coordinates from Mapillary, resumable."),
-    "geocode": Entry("whichland.cli.geocode", "geocode", "Country by coordinates; labels that disagree."),
-    "measure": Entry("whichland.cli.data", "measure", "Size, hashes, brightness, contrast, sharpness of each image."),
-    "probe": Entry("whichland.cli.probe", "probe", "Can the source of a photo be told from its file alone?"),
-    "merge": Entry("whichland.cli.merge", "merge", "Bring sources together: one table, one geometry, one encoding."),
-    "score": Entry("whichland.cli.score", "score", "How like a street outdoors each photo is, by ImageNet."),
-    "clean": Entry("whichland.cli.data", "clean", "Give bad and duplicate images a drop reason."),
-    "split": Entry("whichland.cli.split", "split", "Put groups of related images into train, val and test."),
-    "balance": Entry("whichland.cli.data", "balance", "Cap and rank the training images of each country."),
-    "prepare": Entry("whichland.cli.data", "prepare", "Ingest, measure, clean, split and balance in one go."),
-    "stats": Entry("whichland.cli.stats", "stats", "Count by country, split, source and drop reason."),
-    "check": Entry("whichland.cli.split", "check", "Re-derive the manifest's invariants; fail when one is broken."),
+    "ingest": Entry("data", "ingest", "A manifest of photos from folders, shards, tables, the hub, …"),
+    "fetch": Entry("sources", "fetch", "Photos with coordinates from Mapillary, resumable."),
+    "geocode": Entry("data", "geocode", "Country by coordinates; labels that disagree."),
+    "measure": Entry("data", "measure", "Size, hashes, brightness, contrast, sharpness of each image."),
+    "probe": Entry("sources", "probe", "Can the source of a photo be read from its file alone?"),
+    "merge": Entry("sources", "merge", "Bring sources together: one table, one geometry, one encoding."),
+    "score": Entry("score", "score", "How like a street outdoors each photo is, by ImageNet.", needs="torch"),
+    "clean": Entry("data", "clean", "Give bad and duplicate images a drop reason."),
+    "split": Entry("data", "split", "Put groups of related images into train, val and test."),
+    "balance": Entry("data", "balance", "Cap and rank the training images of each country."),
+    "prepare": Entry("data", "prepare", "Ingest, measure, clean, split and balance in one go."),
+    "stats": Entry("sources", "stats", "Count by country, split, source and drop reason."),
+    "check": Entry("data", "check", "Re-derive the manifest's invariants; fail when one is broken."),
 }
 
 
@@ -124,7 +127,9 @@ class Command(TyperCommand):
 def load(name: str, entry: Entry) -> Any:
     """Import a command's function and turn it into a command. Raises UserError when its extra is missing."""
     command = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    function = getattr(import_module(entry.module), entry.function)
+    if entry.needs:
+        require_extra("train", entry.needs)
+    function = getattr(import_module(f"whichland.cli.{entry.module}"), entry.function)
     settings = {"max_content_width": WIDTH}
     command.command(name, cls=Command, help=getdoc(function) or entry.help, context_settings=settings)(function)
     return typer.main.get_command(command)

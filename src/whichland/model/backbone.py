@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from whichland.errors import UserError
 from whichland.hub import check_reachable, first_line
-from whichland.model.head import HeadAfter, classifier_name, replace_head
+from whichland.model.choices import HeadAfter
+from whichland.model.head import classifier_name, replace_head
 from whichland.model.input_size import Size, as_size, fit_size, own_size, resampled
 
 WEIGHTS = "model.safetensors"  # the hub's name for them

@@ -1,13 +1,11 @@
 """Which parameters learn: all, the head alone, or the last stages and the head."""
 
-from typing import Literal
-
 from torch import nn
 
 from whichland.errors import UserError
+from whichland.model.choices import Freeze
 from whichland.model.head import classifier_name, classifier_names
 
-Freeze = Literal["none", "backbone", "front", "front2", "front3"]
 LEARNING_STAGES = {"front": 1, "front2": 2, "front3": 3}
 
 

@@ -1,13 +1,12 @@
 """The classifier on top of a backbone: one linear layer, or a chain of them with given widths."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from whichland.errors import UserError
-
-HeadAfter = Literal["features", "logits"]
+from whichland.model.choices import HeadAfter
 
 
 def make_head(features: int, widths: Sequence[int], labels: int, dropout: float = 0.0) -> nn.Module:

@@ -7,7 +7,7 @@ from annotated_types import Interval
 
 from whichland.config import ABOVE_0, AT_LEAST_0, AT_LEAST_1, SHARE, TOML_ONLY, Config
 from whichland.errors import UserError
-from whichland.model.head import HeadAfter
+from whichland.model.choices import HeadAfter
 from whichland.training.phases import phases
 
 Size = int | tuple[int, int]  # a square's side, or height and width

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from whichland.model.freezing import Freeze, learning_begins
+from whichland.model.choices import Freeze
+from whichland.model.freezing import learning_begins
 
 TOLERANCE = 0.03  # of the largest logit; 16-bit activations come within 0.01
 

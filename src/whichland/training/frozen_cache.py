@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from whichland.images.augment import Draw, colour
 from whichland.images.preprocess import Preprocess
-from whichland.model.freezing import Freeze
+from whichland.model.choices import Freeze
 from whichland.training.cut import Cut, NotCut
 from whichland.training.data import AHEAD, Batch, Loader, Photos
 from whichland.training.evaluation import crops_of, gathered, own_share, share_of

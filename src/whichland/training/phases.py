@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
-
-from torch import nn
+from typing import TYPE_CHECKING, get_args
 
 from whichland.errors import UserError
-from whichland.model.freezing import Freeze, freeze
+from whichland.model.choices import Freeze
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,10 @@ def phase_of(plan: Sequence[Phase], epoch: int) -> Phase:
     return next(phase for phase in reversed(plan) if phase.first <= epoch)
 
 
-def learning(model: nn.Module, plan: Sequence[Phase]) -> set[str]:
+def learning(model: "nn.Module", plan: Sequence[Phase]) -> set[str]:
     """Names of the parameters that learn in any phase; the model is left frozen as in the first."""
+    from whichland.model.freezing import freeze
+
     names = set()
     for phase in reversed(plan):
         freeze(model, phase.policy)

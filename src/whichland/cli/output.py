@@ -1,0 +1,105 @@
+"""What commands share: arguments that many take, tables and JSON on stdout, lines on stderr."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from whichland.manifest import Manifest
+
+In = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest to read.")]
+Out = Annotated[
+    Path, typer.Option("-o", "--out", dir_okay=False, help="The manifest to write; it may be the one that is read.")
+]
+Workers = Annotated[int | None, typer.Option("-j", "--workers", min=1, help="Processes. [default: one a core]")]
+Bundle = Annotated[Path, typer.Argument(help="Folder of a trained model.")]
+SplitManifest = Annotated[
+    Path, typer.Argument(metavar="MANIFEST", help="The table of photos, with splits, from `whichland data prepare`.")
+]
+Split = Annotated[str, typer.Option("--split", help="Which part to judge on.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+def print_json(values: Any, *, indent: int | None = None) -> None:
+    """Print JSON on stdout, letters as they are."""
+    print(json.dumps(values, indent=indent, ensure_ascii=False))
+
+
+def say(text: object) -> None:
+    """Print a line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def finish(manifest: "Manifest", out: Path, json: bool) -> None:
+    """Write the manifest and say what it holds."""
+    from whichland.manifest import write
+
+    write(manifest, out)
+    step = manifest.history[-1]
+    say(_in_words(manifest))
+    if json:
+        summary: dict[str, Any] = {"step": step.step, "out": str(out), "rows": len(manifest)}
+        print_json(summary | {"kept": manifest.kept.height, "dropped": step.dropped})
+
+
+def _in_words(manifest: "Manifest") -> str:
+    frame, step = manifest.frame, manifest.history[-1]
+    words = [f"{len(manifest):,} rows"]
+    if step.step == "measure":
+        words.append(f"{frame['unreadable'].drop_nulls().len():,} unreadable")
+    if "drop_reason" in frame.columns:
+        words.append(f"{manifest.kept.height:,} kept")
+        words += [f"{count:,} {reason}" for reason, count in step.dropped.items()]
+    text = f"{step.step}: {', '.join(words)}"
+    if "split" in frame.columns:
+        counts = dict(frame["split"].drop_nulls().value_counts().iter_rows())
+        parts = ", ".join(f"{part} {counts.get(part, 0):,}" for part in ("train", "val", "test"))
+        text += f"\n{frame['group'].drop_nulls().n_unique():,} groups: {parts}"
+    if "weight" in frame.columns:
+        unused = frame.filter(frame["weight"] == 0).height
+        text += f"; {unused:,} of train not used" if unused else ""
+    return text
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows under a title on stdout; numbers are set right, fractions as percentages."""
+    rows = list(rows)
+    cells = [[_text(value) for value in row] for row in rows]
+    numeric = [any(isinstance(row[at], (int, float)) for row in rows) for at in range(len(columns))]
+    heads = [name.replace("_", " ") for name in columns]
+    if sys.stdout.isatty():
+        _print_ruled(title, heads, cells, numeric)
+        return
+    widths = [max([len(head), *(len(row[at]) for row in cells)]) for at, head in enumerate(heads)]
+    print(f"\n{title}")
+    for row in [heads, *cells]:
+        aligned = [
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(row, widths, numeric, strict=True)
+        ]
+        print("  ".join(aligned).rstrip())
+
+
+def _print_ruled(title: str, heads: list[str], cells: list[list[str]], numeric: list[bool]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for head, right in zip(heads, numeric, strict=True):
+        table.add_column(head, justify="right" if right else "left")
+    for row in cells:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.1%}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,228 @@
+"""whichland train | lr-find | cross-source | study"""
+
+from pathlib import Path
+from signal import SIG_IGN, SIGTERM, default_int_handler, signal
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whichland.cli.flags import flags
+from whichland.cli.output import Json, SplitManifest, print_json, print_table, say
+from whichland.errors import UserError
+from whichland.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from whichland.evaluation.cross_source import CrossSource
+    from whichland.studies.findings import Findings
+
+
+@flags(TrainConfig, recipe=True)
+def train(
+    manifest: SplitManifest,
+    config: TrainConfig,
+    out: Annotated[Path, typer.Option("--out", help="Run folder to make; must not hold another run.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted run in --out.")] = False,
+) -> None:
+    """Train a model on a manifest; out comes a bundle."""
+    from accelerate import PartialState
+
+    from whichland.training.run import train as run
+    from whichland.training.stopping import Interrupted, ProcessLost, first_to_say
+
+    def end(code: int, why: str) -> typer.Exit:
+        """Say why, in one of the job's processes."""
+        signal(SIGTERM, SIG_IGN)  # torchrun stops the others while they say it
+        if first_to_say():
+            saved = (out / "checkpoint" / "last.pt").exists()
+            where = f"checkpoint in {out}" if saved else "nothing is saved yet"
+            say(f"{why} resume with the same command and --resume ({where})")
+        return typer.Exit(code)
+
+    signal(SIGTERM, default_int_handler)  # before and after the steps, which have their own
+    try:
+        result = run(manifest, config, out, resume=resume)
+    except (Interrupted, KeyboardInterrupt):
+        raise end(130, "stopped;") from None
+    except ProcessLost:
+        raise end(1, "whichland: a process of this job has ended before its time;") from None
+    except UserError:
+        if first_to_say():
+            raise
+        raise typer.Exit(2) from None
+    if PartialState().is_main_process:
+        print(result.bundle)
+
+
+@flags(TrainConfig, recipe=True, every=False)
+def lr_find(
+    manifest: SplitManifest,
+    config: TrainConfig,
+    out: Annotated[Path, typer.Option("--out", dir_okay=False, help="The PNG to write.")] = Path("lr-find.png"),
+    steps: Annotated[int, typer.Option(min=20, help="Steps of the sweep, a batch each.")] = 100,
+    lowest: Annotated[float, typer.Option(help="The rate it begins with.")] = 1e-6,
+    highest: Annotated[float, typer.Option(help="The rate it ends with, unless it diverges before.")] = 1.0,
+    json: Json = False,
+) -> None:
+    """Suggest a learning rate: train a copy for a few steps at rising rates and see where the loss falls.
+
+    Give the settings of training as a recipe or a run's config.toml, and by --set. Prints the suggestion for --lr,
+    or one line that says why there is none, and draws the losses. Works under torchrun as well.
+    """
+    from whichland.training.lr_finder import check_sweep, sweep_rates
+    from whichland.training.run import prepare
+
+    check_sweep(steps, lowest, highest)  # before the head is fitted, which may take minutes
+    fit = prepare(manifest, config, None).fit
+    sweep = sweep_rates(fit, steps=steps, lowest=lowest, highest=highest)
+    if not fit.accelerator.is_main_process:
+        return
+    sweep.save(out, lr_now=config.lr)
+    if json:
+        print_json(sweep.numbers() | {"picture": str(out)})
+    elif sweep.lr is None:
+        raise UserError(f"{sweep.reason}; picture: {out}")
+    else:
+        say(f"{sweep.reason}; picture: {out}")
+        print(f"{sweep.lr:.2g}")
+
+
+@flags(TrainConfig, recipe=True, every=False)
+def cross_source(
+    manifest: SplitManifest,
+    config: TrainConfig,
+    out: Annotated[
+        Path, typer.Option("--out", file_okay=False, help="Folder for the runs, the matrix and its picture.")
+    ],
+    json: Json = False,
+) -> None:
+    """Train on A and test on B for every pair of sources, and on all but one; the worst source is the headline.
+
+    Give the settings of training as a recipe or a run's config.toml, and by --set. A pair is judged on the countries
+    that both sources show. The same command resumes: a model whose bundle is there is not trained again.
+    """
+    from whichland.evaluation.cross_source import cross_source as run
+    from whichland.evaluation.cross_source import numbers
+    from whichland.training.stopping import Interrupted
+
+    try:
+        result = run(manifest, config, out)
+    except Interrupted:
+        say("stopped; the same command resumes")
+        raise typer.Exit(130) from None
+    if json:
+        print_json(numbers(result))
+    else:
+        _show_sources(result)
+
+
+def _show_sources(result: "CrossSource") -> None:
+    """Print a line a cell, and the headline."""
+    columns = ("trained_on", "tested_on", "macro_f1", "low", "high", "top1", "at_home", "countries", "photos")
+    rows = [
+        (
+            cell.trained_on,
+            cell.tested_on,
+            *((s.value, s.low, s.high) if (s := cell.macro_f1) else (None, None, None)),
+            cell.top1.value if cell.top1 else None,
+            cell.at_home,
+            len(cell.countries),
+            cell.photos,
+        )
+        for cell in sorted(result.cells, key=lambda cell: (result.sources.index(cell.tested_on), cell.trained_on))
+    ]
+    print_table("Every model on every source, on the countries they share", columns, rows)
+    for source, why in result.untrained.items():
+        print(f"not trained on {source}: {why}")
+    worst = result.worst
+    if worst is None:
+        print("no two sources share a country")
+    else:
+        print(f"worst source: {worst.tested_on}, macro-F1 {worst.macro_f1} of {worst.trained_on}, unseen")
+    print(f"picture: {result.folder / 'cross_source.png'}")
+
+
+def study(
+    grid: Annotated[Path, typer.Argument(metavar="GRID.toml", help="Lists of settings that are axes.")],
+    manifest: SplitManifest,
+    out: Annotated[Path, typer.Option("--out", help="Folder for runs, tables, figures and the page.")],
+    split: Annotated[str, typer.Option(help="Which part to judge on.")] = "test",
+    jobs: Annotated[int, typer.Option(help="Cells at once on this machine.")] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Run the cells on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT.", metavar="ADDRESS"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells and run none.")] = False,
+    json: Json = False,
+) -> None:
+    """Train and judge every cell of a grid; out come a table, figures with intervals and study.html.
+
+    The same command resumes: cells that are done are not run again. A cell that fails is reported and the others
+    are run; the exit code is then 1.
+    """
+    from whichland.studies.runs import check_jobs
+
+    check_jobs(jobs, ray)
+    if dry_run:
+        _list_cells(grid, manifest, out, split, json)
+        return
+    from whichland.studies.study import study as run
+
+    try:
+        found, failed = run(grid, manifest, out, split=split, jobs=jobs, ray=ray, say=say)
+    except KeyboardInterrupt:
+        say("stopped; the same command resumes")
+        raise typer.Exit(130) from None
+    if json:
+        print_json(found.table.to_dicts(), indent=2)
+    else:
+        _show_study(found, out)
+    if failed:
+        say(f"{len(failed)} of {found.table.height} cells failed")
+        raise typer.Exit(1)
+
+
+def _list_cells(grid: Path, manifest: Path, out: Path, split: str, json: bool) -> None:
+    """Print every cell with its place on the axes, its folder, and whether it is done."""
+    from whichland.manifest import read
+    from whichland.studies.grid import read_grid
+    from whichland.studies.runs import state
+
+    planned = read_grid(grid, read(manifest))
+    states = [state(out / "runs" / cell.name, split) for cell in planned.cells]
+    if json:
+        cells = [{"cell": c.name, "state": s, **c.axes} for c, s in zip(planned.cells, states, strict=True)]
+        print_json(cells, indent=2)
+        return
+    print_table(
+        f"{len(planned.cells)} cells" + (f", {planned.repeated} more stand twice" if planned.repeated else ""),
+        (*planned.axes, "state", "folder"),
+        [
+            (*(_shown(cell.axes.get(axis)) for axis in planned.axes), state, f"runs/{cell.name}")
+            for cell, state in zip(planned.cells, states, strict=True)
+        ],
+    )
+
+
+def _show_study(found: "Findings", out: Path) -> None:
+    """Print the models, what can be said of them, and where everything lies."""
+    from whichland.studies.page import sentences
+
+    if found.models:
+        print_table(
+            "Models at their best amount of data",
+            ("model", "photos", "macro-F1", "95% interval", "tied", "top-1", "train photos/s", "infer photos/s"),
+            [
+                (
+                    *(m.name, round(m.best.photos), m.best.score.value),
+                    *(f"{m.best.score.low * 100:.1f} to {m.best.score.high * 100:.1f}", m.ties, m.best.top1),
+                    *(round(m.training.value) if m.training else None, round(m.inference.value)),
+                )
+                for m in found.models
+            ],
+        )
+        print("\n".join(["", *sentences(found)]))
+    print(f"\npage: {out / 'study.html'}\ntable: {out / 'study.parquet'}")
+
+
+def _shown(value: object) -> object:
+    return str(value) if isinstance(value, float) else value
