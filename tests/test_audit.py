@@ -1,6 +1,7 @@
 """The audit: it finds what was planted, raises no alarm where nothing was, and says when it cannot tell."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,22 +10,23 @@ import pytest
 from PIL import Image
 
 from curated import measured
-from whichland.evaluation.audit_alone import (
-    Photos,
-    balanced,
+from whichland.evaluation.audit_areas import AREAS, SHARE
+from whichland.evaluation.audit_changes import Ask, area_check, draw_donors, look, mirror_check
+from whichland.evaluation.audit_checks import Check, adjust, verdict
+from whichland.evaluation.audit_effects import Limits, Sample, by_country, country_means, skill
+from whichland.evaluation.audit_files import (
+    ReadPhotos,
     file_effects,
     forest_guesses,
     header_table,
     read_photos,
     size_effects,
     size_table,
+    source_check,
     thumbnail_effect,
     thumbnail_guesses,
 )
-from whichland.evaluation.audit_areas import AREAS, SHARE, Ask, area_check, draw_donors, look
-from whichland.evaluation.audit_effects import Check, Limits, adjust, by_country, country_means, skill, verdict
-from whichland.evaluation.audit_mirror import mirror_check
-from whichland.evaluation.audit_sources import source_check
+from whichland.evaluation.metrics import balanced_accuracy
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest
 
@@ -66,11 +68,9 @@ def looked(seed: int, ask: Ask, mark: Callable[[np.ndarray], None] | None, photo
     """The four checks of areas, decided among themselves."""
     crops, truth, group = street(seed, mark, photos)
     donors = draw_donors(truth, seed)
-    views = look(ask, crops, donors, "other", np.full(3, 128, np.uint8), seed)
-    checks = [
-        area_check(name, [0.9, 0.8, 0.8, 0.8], views.replaced[name], views.elsewhere[name], truth, group, donors, NAMES)
-        for name in AREAS
-    ]
+    changed = look(ask, crops, donors, "other", np.full(3, 128, np.uint8), seed)
+    sample = Sample(country=truth, group=group, names=NAMES)
+    checks = [area_check(name, changed, sample, range(len(NAMES)), donors) for name in AREAS]
     effects = adjust([check.effects for check in checks])
     return {
         check.name: Check(**{**vars(check), "effects": part, "verdict": verdict(part)})
@@ -158,7 +158,8 @@ def test_an_effect_needs_groups_and_its_interval_holds_the_truth() -> None:
         group = np.arange(48) // 2
         values = np.repeat(random.normal(0.3, 0.2, 24), 2) + random.normal(0, 0.1, 48)
         country = np.where(group < 22, 0, 1)  # the second has two groups only
-        effects = by_country("x", country_means(values, country, group, 2), country, group, ("A", "B"), limits)
+        sample = Sample(country=country, group=group, names=("A", "B"))
+        effects = by_country("x", country_means(values, sample), sample, limits)
         assert [effect.country for effect in effects] == [None, "A"]
         held.append(effects[1].low <= 0.3 <= effects[1].high)
     assert 0.91 <= np.mean(held) <= 0.99
@@ -166,17 +167,17 @@ def test_an_effect_needs_groups_and_its_interval_holds_the_truth() -> None:
 
 def test_skill_is_zero_for_a_constant_guess_and_one_for_the_truth() -> None:
     truth = np.array([0, 0, 1, 1, 2, 2])
-    once = np.ones((1, 6))
-    assert skill(truth, truth, np.arange(6), 3)(once).tolist() == [[1, 1, 1]]
-    assert skill(np.zeros(6, int), truth, np.arange(6), 3)(once).tolist() == [[0, 0, 0]]
+    once, sample = np.ones((1, 6)), Sample(country=truth, group=np.arange(6), names=("A", "B", "C"))
+    assert skill(truth, sample)(once).tolist() == [[1, 1, 1]]
+    assert skill(np.zeros(6, int), sample)(once).tolist() == [[0, 0, 0]]
 
 
-# ---- alone: thumbnails and files
+# ---- thumbnails and files
 
 CODES = ("FR", "JP", "NA", "US")
 
 
-def stored(folder: Path, split: str, seed: int, **jp: object) -> Photos:
+def stored(folder: Path, split: str, seed: int, **jp: object) -> ReadPhotos:
     """Grey noise with a faint tint of its country, as files; JP's may be written in a way of their own."""
     random = np.random.default_rng(seed)
     rows = []
@@ -198,11 +199,10 @@ def file_checks(folder: Path, **jp: object) -> dict[str, object]:
     header, leaned = forest_guesses(header_table(train), truth, header_table(judged))
     size, _ = forest_guesses(size_table(train, anew=False), truth, size_table(judged, anew=False))
     anew, _ = forest_guesses(size_table(train, anew=True), truth, size_table(judged, anew=True))
-    group = np.arange(80)
-    by_header, by_size = adjust(
-        [file_effects(header, truth, group, CODES), size_effects(size, anew, truth, group, CODES)]
-    )
-    return {"header": by_header, "size": by_size, "leaned": leaned, "right": balanced(header, truth, group)}
+    sample = Sample(country=truth, group=np.arange(80), names=CODES)
+    by_header, by_size = adjust([file_effects(header, sample), size_effects(size, anew, sample)])
+    right = balanced_accuracy(header, truth, sample.group)
+    return {"header": by_header, "size": by_size, "leaned": leaned, "right": right}
 
 
 def test_a_way_of_writing_files_is_found_and_named(tmp_path: Path) -> None:
@@ -240,9 +240,9 @@ def test_thumbnails_that_explain_the_model_are_found_and_poor_ones_are_not(tmp_p
     truth = np.arange(160) % 4
     base = stored(tmp_path, "train", 0)
 
-    def tinted(strength: float) -> Photos:
+    def tinted(strength: float) -> ReadPhotos:
         small = random.normal(120, 20, (160, 16, 16, 3)) + strength * truth[:, None, None, None]
-        return Photos(
+        return ReadPhotos(
             frame=base.frame,
             crops=None,
             thumbnails=np.clip(small, 0, 255).astype(np.uint8),
@@ -251,11 +251,11 @@ def test_thumbnails_that_explain_the_model_are_found_and_poor_ones_are_not(tmp_p
             unreadable=0,
         )
 
-    group = np.arange(160) // 2
+    sample = Sample(country=truth, group=np.arange(160) // 2, names=CODES)
     model = np.where(random.random(160) < 0.9, truth, 0)
     for strength, found in ((30.0, True), (0.0, False)):
-        guesses = thumbnail_guesses(tinted(strength), truth, group, tinted(strength))
-        (effects,) = adjust([thumbnail_effect(guesses, model, truth, group, CODES)])
+        guesses = thumbnail_guesses(tinted(strength), sample, tinted(strength))
+        (effects,) = adjust([thumbnail_effect(guesses, model, sample)])
         assert [effect.found for effect in effects] == [found]
 
 
@@ -263,17 +263,17 @@ def test_thumbnails_that_explain_the_model_are_found_and_poor_ones_are_not(tmp_p
 
 
 def test_a_model_of_the_driving_side_swaps_and_a_blind_one_does_not() -> None:
-    names = ("GB", "JP", "DE", "US")
     truth, group = np.arange(80) % 4, np.arange(80) // 2
+    sample = Sample(country=truth, group=group, names=("GB", "JP", "DE", "US"))
     left = np.array([True, True, False, False])
     plain = np.where(left[None] == left[truth][:, None], 0.45, 0.05)
-    uses = mirror_check(plain, plain[:, [2, 3, 0, 1]], truth, group, names, flipped=False)
+    uses = mirror_check(plain, plain[:, [2, 3, 0, 1]], sample, flipped=False)
     assert (uses.verdict, uses.alarm) == ("found", False)
     assert uses.score is not None
     assert uses.score.value == pytest.approx(0.8)
-    blind = mirror_check(plain, plain, truth, group, names, flipped=True)
+    blind = mirror_check(plain, plain, sample, flipped=True)
     assert blind.verdict == "not found"
-    one = mirror_check(plain, plain, truth % 2, group, names, flipped=True)
+    one = mirror_check(plain, plain, replace(sample, country=truth % 2), flipped=True)
     assert one.verdict == "cannot be told"
 
 

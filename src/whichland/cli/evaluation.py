@@ -12,7 +12,7 @@ from whichland.evaluation.audit_config import AuditConfig
 from whichland.explanation.atlas_config import AtlasConfig
 
 if TYPE_CHECKING:
-    from whichland.evaluation.audit import Audit
+    from whichland.evaluation.audit_checks import Audit
     from whichland.evaluation.compare import Comparison
     from whichland.evaluation.probabilities import ProbabilityReport
     from whichland.evaluation.report import Report
@@ -197,7 +197,7 @@ def audit(
     is no shortcut, at most one audit in twenty says "found" anywhere.
     """
     from whichland.evaluation.audit import audit as look
-    from whichland.evaluation.audit import numbers
+    from whichland.evaluation.audit_checks import numbers
 
     found = look(bundle, manifest, split, out, config)
     if json:

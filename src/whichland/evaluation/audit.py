@@ -8,9 +8,7 @@ found anywhere.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,13 +16,13 @@ from numpy.typing import NDArray
 
 from whichland import manifest as manifests
 from whichland.errors import UserError
-from whichland.evaluation import audit_alone as alone
-from whichland.evaluation.audit_alone import Photos, read_photos
-from whichland.evaluation.audit_areas import AREAS, Views, area_check, draw_donors, look
+from whichland.evaluation import audit_page
+from whichland.evaluation.audit_areas import AREAS
+from whichland.evaluation.audit_changes import area_check, draw_donors, look, mirror_check
+from whichland.evaluation.audit_checks import Audit, decided, numbers
 from whichland.evaluation.audit_config import AuditConfig
-from whichland.evaluation.audit_effects import MIN_GROUPS, Check, adjust, verdict
-from whichland.evaluation.audit_mirror import mirror_check
-from whichland.evaluation.audit_sources import source_check
+from whichland.evaluation.audit_effects import MIN_GROUPS
+from whichland.evaluation.audit_files import file_checks, read_photos, source_check
 from whichland.evaluation.predictions import Identity
 from whichland.images.preprocess import Pixels
 from whichland.manifest import Manifest
@@ -32,38 +30,10 @@ from whichland.model import bundle as bundles
 from whichland.model.bundle import Bundle
 from whichland.model.engines import best_device
 from whichland.model.model import model_of
-from whichland.statistics import group_numbers
+from whichland.statistics import Ints
 from whichland.whole_file import whole_file
 
-PAGE, NUMBERS = "audit.html", "audit.json"
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Audit:
-    """What an audit found; audit.html and audit.json lie in `folder`."""
-
-    folder: Path
-    identity: Identity
-    config: AuditConfig
-    checks: tuple[Check, ...]
-    photos: int
-    groups: int
-    countries: tuple[str, ...]  # with photos
-    few: tuple[str, ...]  # of them, those with too few groups to be tested alone
-    unreadable: int
-    top1: float
-    pictures: dict[str, tuple[Pixels, Pixels]] = field(repr=False)  # mean photo and edges by country; "": of all
-
-    @property
-    def html(self) -> Path:
-        return self.folder / PAGE
-
-    @property
-    def alarms(self) -> tuple[Check, ...]:
-        return tuple(check for check in self.checks if check.alarm)
+NUMBERS = "audit.json"
 
 
 def audit(
@@ -86,7 +56,11 @@ def audit(
     identity = Identity.of(loaded, table, split)
     folder = choose_folder(loaded.folder, Path(out) if out else None, identity)
     found = _audit(loaded, table, identity, folder, config)
-    _write(found)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(numbers(found), indent=2, ensure_ascii=False) + "\n"
+    for path, content in ((folder / NUMBERS, text), (found.html, audit_page.render(found))):
+        with whole_file(path) as partial:
+            partial.write_text(content, encoding="utf-8")
     return found
 
 
@@ -119,33 +93,32 @@ def _audit(loaded: Bundle, table: Manifest, identity: Identity, folder: Path, co
         raise UserError(f"an audit needs photos of two countries in {split!r} and in 'train'; there are {len(names)}")
     judged, train = judged.of(names), train.of(names)
     assert judged.crops is not None
-    truth_N, group_N = _numbers(judged, names)
-    donor_N = draw_donors(truth_N, config.seed)
+    sample = judged.sample(names)
+    donor_N = draw_donors(sample.country, config.seed)
     columns = [loaded.labels.index(name) for name in names]
-    views = look(model_of(loaded).probabilities, judged.crops, donor_N, config.fill, _grey(loaded), config.seed)
+    ask = model_of(loaded).probabilities
+    changed = look(ask, judged.crops, donor_N, config.fill, _grey(loaded), config.seed)
+    plain_NK, mirrored_NK = changed.plain[:, columns], changed.mirrored[:, columns]
+    pieces_N = donor_N if config.fill == "other" else None
     checks = [
-        *_area_checks(views, truth_N, group_N, donor_N if config.fill == "other" else None, columns, names),
-        *_alone_checks(train, judged, views.plain[:, columns].argmax(axis=1), names),
+        *(area_check(area, changed, sample, columns, pieces_N) for area in AREAS),
+        *file_checks(train, judged, plain_NK.argmax(axis=1), names),
         source_check(table, names, seed=config.seed),
     ]
-    checks = _decided(checks)
     flipped = bool(loaded.info.train.get("flip", False))
-    checks.append(
-        mirror_check(views.plain[:, columns], views.mirrored[:, columns], truth_N, group_N, names, flipped=flipped)
-    )
-    sizes = [len(np.unique(group_N[truth_N == at])) for at in range(len(names))]
+    few_K = sample.groups_by_country < MIN_GROUPS
     return Audit(
         folder=folder,
         identity=identity,
         config=config,
-        checks=tuple(checks),
-        photos=len(truth_N),
-        groups=int(group_N.max()) + 1,
+        checks=(*decided(checks), mirror_check(plain_NK, mirrored_NK, sample, flipped=flipped)),
+        photos=len(sample.country),
+        groups=int(sample.group.max()) + 1,
         countries=names,
-        few=tuple(name for name, groups in zip(names, sizes, strict=True) if groups < MIN_GROUPS),
+        few=tuple(name for name, few in zip(names, few_K, strict=True) if few),
         unreadable=judged.unreadable + train.unreadable,
-        top1=float((views.plain.argmax(axis=1) == np.array(columns)[truth_N]).mean()),
-        pictures=_mean_pictures(judged.crops, truth_N, names),
+        top1=float((changed.plain.argmax(axis=1) == np.array(columns)[sample.country]).mean()),
+        pictures=_mean_pictures(judged.crops, sample.country, names),
     )
 
 
@@ -164,118 +137,8 @@ def _drawn(table: Manifest, split: str, bundle: Bundle, photos: int) -> pl.DataF
     return rows.sort("image_id")
 
 
-def _numbers(photos: Photos, names: Sequence[str]) -> tuple[Ints, Ints]:
-    """The number of each photo's country in `names`, and of its group."""
-    index = {name: at for at, name in enumerate(names)}
-    truth = [index[country] for country in photos.frame["country"]]
-    return np.array(truth, np.int64), group_numbers(photos.frame["group"].to_list())
-
-
 def _grey(bundle: Bundle) -> Pixels:
     return np.round(np.array(bundle.preprocess.mean) * 255).astype(np.uint8)
-
-
-def _area_checks(
-    views: Views, truth_N: Ints, group_N: Ints, donor_N: Ints | None, columns: Sequence[int], names: Sequence[str]
-) -> list[Check]:
-    own_N = np.array(columns)[truth_N]
-
-    def top1(probs_NK: Floats) -> float:
-        return float((probs_NK.argmax(axis=1) == own_N).mean())
-
-    return [
-        area_check(
-            name,
-            [top1(probabilities) for probabilities in (views.plain, views.replaced[name], *views.elsewhere[name])],
-            views.replaced[name][:, columns],
-            [probabilities[:, columns] for probabilities in views.elsewhere[name]],
-            truth_N,
-            group_N,
-            donor_N,
-            names,
-        )
-        for name in AREAS
-    ]
-
-
-def _alone_checks(train: Photos, judged: Photos, model_N: Ints, names: Sequence[str]) -> list[Check]:
-    """What can be told without looking at the street."""
-    truth_T, group_T = _numbers(train, names)
-    truth_N, group_N = _numbers(judged, names)
-    chance = 1 / len(np.unique(truth_N))
-    common: Any = {"measure": "balanced accuracy", "null": chance, "against": "chance"}
-    thumb_N = alone.thumbnail_guesses(train, truth_T, group_T, judged)
-    header_N, leaned = alone.forest_guesses(alone.header_table(train), truth_T, alone.header_table(judged))
-    size_N, _ = alone.forest_guesses(alone.size_table(train, anew=False), truth_T, alone.size_table(judged, anew=False))
-    anew_N, _ = alone.forest_guesses(alone.size_table(train, anew=True), truth_T, alone.size_table(judged, anew=True))
-    model, anew = alone.balanced(model_N, truth_N, group_N), alone.balanced(anew_N, truth_N, group_N)
-    return [
-        Check(
-            name="thumbnail",
-            title="16×16 thumbnail alone",
-            asks="Does a linear model on thumbnails get nearly as far as the model?",
-            score=alone.balanced(thumb_N, truth_N, group_N),
-            effects=tuple(alone.thumbnail_effect(thumb_N, model_N, truth_N, group_N, names)),
-            facts=(("the model", str(model)), ("chance", f"{chance:.1%}")),
-            **common,
-        ),
-        Check(
-            name="file",
-            title="file's header alone",
-            asks="Do size in pixels, JPEG tables and layout of the file tell the country?",
-            score=alone.balanced(header_N, truth_N, group_N),
-            effects=tuple(alone.file_effects(header_N, truth_N, group_N, names)),
-            facts=(("it leans on", ", ".join(leaned) or "nothing"),),
-            **common,
-        ),
-        Check(
-            name="bytes",
-            title="number of bytes alone",
-            asks="Does the file's size tell more than the same pixels written anew would?",
-            score=alone.balanced(size_N, truth_N, group_N),
-            effects=tuple(alone.size_effects(size_N, anew_N, truth_N, group_N, names)),
-            facts=(("same pixels, all written alike", str(anew)),),
-            **common | {"null": max(anew.value, chance), "against": "the same pixels, all written alike"},
-        ),
-    ]
-
-
-def _decided(checks: Sequence[Check]) -> list[Check]:
-    """Holm over all checks, then each one's verdict and what it says."""
-    decided = []
-    for check, effects in zip(checks, adjust([check.effects for check in checks]), strict=True):
-        if effects:
-            check = replace(check, effects=effects, verdict=verdict(effects))
-            check = replace(check, says=_says(check))
-            if check.name in AREAS:
-                check = replace(check, **_largest(check))
-        elif not check.says:
-            check = replace(check, says=f"no country has {MIN_GROUPS} groups")
-        if check.verdict == "found" and check.unless:
-            check = replace(check, verdict="cannot be told", says=f"{check.says}, but {check.unless}")
-        decided.append(check)
-    return decided
-
-
-def _largest(check: Check) -> dict[str, Any]:
-    """What an area's row shows: the mean over the countries would hide a single marked one."""
-    shown = max(check.effects, key=lambda effect: (effect.found, effect.value))
-    where = f"most in {shown.country}" if shown.country else "on average"
-    return {"score": shown.score, "measure": f"{shown.what} beyond elsewhere, {where}"}
-
-
-def _says(check: Check) -> str:
-    found = sorted((effect for effect in check.effects if effect.found), key=lambda effect: -effect.value)
-    if found:
-        shown = [f"{e.country or 'on average'} {e.value * 100:+.0f} points {e.what}" for e in found[:4]]
-        return ", ".join(shown) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
-    open_ = [effect for effect in check.effects if not effect.excluded]
-    if not open_:
-        return "ruled out for every country that was tested"
-    where = list(dict.fromkeys(effect.country or "the average" for effect in open_))
-    return f"too few photos to rule it out for {', '.join(where[:6])}" + (
-        f" and {len(where) - 6} more" if len(where) > 6 else ""
-    )
 
 
 def _mean_pictures(crops_NHWC: Pixels, truth_N: Ints, names: Sequence[str]) -> dict[str, tuple[Pixels, Pixels]]:
@@ -304,29 +167,3 @@ def _edges(crop_HWC: Pixels) -> NDArray[np.float32]:
     edges: NDArray[np.float32] = np.pad(down, ((0, 1), (0, 0)), "edge")
     edges += np.pad(across, ((0, 0), (0, 1)), "edge")
     return edges
-
-
-def numbers(found: Audit) -> dict[str, Any]:
-    """Everything an audit says, ready for JSON."""
-    return {
-        **asdict(found.identity),
-        "config": asdict(found.config),
-        "photos": found.photos,
-        "groups": found.groups,
-        "countries": found.countries,
-        "countries_with_few_groups": found.few,
-        "unreadable": found.unreadable,
-        "top1": found.top1,
-        "shortcuts_found": [check.name for check in found.alarms],
-        "checks": [asdict(check) | {"found_in": check.countries, "facts": dict(check.facts)} for check in found.checks],
-    }
-
-
-def _write(found: Audit) -> None:
-    from whichland.evaluation.audit_page import render
-
-    found.folder.mkdir(parents=True, exist_ok=True)
-    texts = {NUMBERS: json.dumps(numbers(found), indent=2, ensure_ascii=False) + "\n", PAGE: render(found)}
-    for name, text in texts.items():
-        with whole_file(found.folder / name) as partial:
-            partial.write_text(text, encoding="utf-8")

@@ -1,24 +1,42 @@
-"""Effects country by country with intervals over groups, and what may be said of them all together.
+"""Effects country by country with intervals over groups.
 
 A country's effect is tested against `trivial`, not against zero: real pictures differ a little everywhere, and
-with enough photos any difference is sure. Holm's step-down over every test of an audit keeps the chance of one
-false alarm in it, of whatever kind, at `ALPHA` (Holm 1979).
+with enough photos any difference is significant.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from whichland.statistics import ALPHA, Floats, Ints, Score, holm, redraws, student_p, student_reach
-
-Verdict = Literal["found", "not found", "cannot be told"]
+from whichland.statistics import ALPHA, Flags, Floats, Ints, Score, redraws, renumbered, student_p, student_reach
 
 MIN_GROUPS = 4  # of a country; with fewer its interval is a guess
 APART = 2.5  # spreads from the other countries' median, where an effect must stand out from theirs
 REDRAWS = 1000  # for a standard error; a percentile would need more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """N photos by country and group."""
+
+    country: Ints  # of each photo, in `names`
+    group: Ints
+    names: tuple[str, ...]
+
+    def of(self, rows_N: Ints) -> "Sample":
+        """Some of the photos, groups numbered anew; a photo may be among them several times."""
+        return Sample(country=self.country[rows_N], group=renumbered(self.group[rows_N]), names=self.names)
+
+    @property
+    def groups_by_country(self) -> Ints:
+        return np.array([len(np.unique(self.group[self.country == k])) for k in range(len(self.names))], np.int64)
+
+    def sums(self, values_N: Floats, country_N: Ints | None = None) -> Floats:
+        """Sums of values over photos, by group and country: G×K. With them a redraw is a product of matrices."""
+        shape = int(self.group.max()) + 1, len(self.names)
+        cell_N = self.group * shape[1] + (self.country if country_N is None else country_N)
+        return np.bincount(cell_N, values_N, shape[0] * shape[1]).astype(np.float64).reshape(shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,21 +77,13 @@ class Limits:
     relevant_mean: float
 
 
-Statistic = Callable[[Floats], Floats]
+ByCountry = Callable[[Floats], Floats]
 """From how often each of G groups was drawn, in R redraws (R×G), to K numbers for each (R×K)."""
 
 
-def _tables(country_N: Ints, group_N: Ints, labels: int, *values: Floats) -> list[Floats]:
-    """Sums of values over photos, by group and country: G×K each. With them a redraw is a product of matrices."""
-    shape = int(group_N.max()) + 1, labels
-    cell_N = group_N * labels + country_N
-    sums = (np.bincount(cell_N, value, shape[0] * labels).astype(np.float64) for value in values)
-    return [sum_GK.reshape(shape) for sum_GK in sums]
-
-
-def country_means(values_N: Floats, country_N: Ints, group_N: Ints, labels: int) -> Statistic:
+def country_means(values_N: Floats, sample: Sample) -> ByCountry:
     """A statistic for `by_country`: the mean of the values over each country's photos, NaN for none."""
-    photos_GK, sums_GK = _tables(country_N, group_N, labels, np.ones(len(values_N)), values_N)
+    photos_GK, sums_GK = sample.sums(np.ones(len(values_N))), sample.sums(values_N)
 
     def statistic(times_RG: Floats) -> Floats:
         with np.errstate(invalid="ignore"):
@@ -82,23 +92,34 @@ def country_means(values_N: Floats, country_N: Ints, group_N: Ints, labels: int)
     return statistic
 
 
-def by_country(
-    what: str,
-    statistic: Statistic,
-    country_N: Ints,
-    group_N: Ints,
-    names: Sequence[str],
-    limits: Limits,
-    *,
-    outliers: bool = False,
-    seed: int = 0,
-) -> list[Effect]:
-    """Test a statistic of each country with `MIN_GROUPS` groups, and its mean over them, which stands first.
+def skill(guess_N: Ints, sample: Sample) -> ByCountry:
+    """A statistic for `by_country`: how much oftener a country is named for its own photos than for others'.
 
-    `country_N` says whose number a photo goes into, `group_N` what is drawn as one. With `outliers` a country's
-    effect counts only where it stands out from the other countries', which honest evidence seldom does.
+    Youden's J: 1 when its photos are distinguished from all others, 0 for guesses that know nothing, however they
+    lean (Youden 1950).
     """
-    groups_K = np.array([len(np.unique(group_N[country_N == k])) for k in range(len(names))])
+    ones_N = np.ones(len(guess_N))
+    photos_GK, hits_GK = sample.sums(ones_N), sample.sums((guess_N == sample.country).astype(float))
+    named_GK = sample.sums(ones_N, guess_N)
+
+    def statistic(times_RG: Floats) -> Floats:
+        photos_RK, hits_RK, named_RK = (times_RG @ table for table in (photos_GK, hits_GK, named_GK))
+        others_RK = photos_RK.sum(axis=1, keepdims=True) - photos_RK
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(hits_RK / photos_RK - (named_RK - hits_RK) / others_RK)
+
+    return statistic
+
+
+def by_country(
+    what: str, statistic: ByCountry, sample: Sample, limits: Limits, *, outliers: bool = False, seed: int = 0
+) -> list[Effect]:
+    """Test a statistic of each country with `MIN_GROUPS` groups, and its mean over them, which comes first.
+
+    With `outliers` a country's effect counts only where it stands out from the other countries', which honest
+    evidence seldom does.
+    """
+    groups_K = sample.groups_by_country
     tested = np.flatnonzero(groups_K >= MIN_GROUPS)
     if not tested.size:
         return []
@@ -107,7 +128,7 @@ def by_country(
         values = statistic(times_RG)[:, tested]
         return np.column_stack([values, np.nanmean(values, axis=1)])
 
-    count = int(group_N.max()) + 1
+    count = int(sample.group.max()) + 1
     values = with_mean(np.ones((1, count)))[0]
     drawn = with_mean(redraws(count, REDRAWS, seed))
     degrees = np.append(groups_K[tested] - 1, (groups_K[tested] - 1).sum())
@@ -118,12 +139,12 @@ def by_country(
     trivial = np.append(np.full(len(tested), limits.trivial), limits.trivial_mean)
     p = student_p((values - trivial) / error, degrees)
     if outliers and len(tested) > 2:
-        p[:-1][~_stand_out(values[:-1])] = 1.0
+        p[:-1][~_outlying(values[:-1])] = 1.0
     reach = student_reach(error, degrees)
     found = [
         Effect(
             what=what,
-            country=names[tested[at]] if at < len(tested) else None,
+            country=sample.names[tested[at]] if at < len(tested) else None,
             value=float(values[at]),
             low=float(values[at] - reach[at]),
             high=float(values[at] + reach[at]),
@@ -137,7 +158,7 @@ def by_country(
     return [found[-1], *found[:-1]]
 
 
-def _stand_out(values_C: Floats) -> NDArray[np.bool_]:
+def _outlying(values_C: Floats) -> Flags:
     """Which countries lie far above the others, by median and median deviation, which no second one bends."""
     found = []
     for at, value in enumerate(values_C):
@@ -146,64 +167,3 @@ def _stand_out(values_C: Floats) -> NDArray[np.bool_]:
         spread = 1.4826 * np.median(np.abs(others - middle))  # a standard deviation, were they normal
         found.append(value - middle > APART * spread)
     return np.array(found, bool)
-
-
-def skill(guess_N: Ints, truth_N: Ints, group_N: Ints, labels: int) -> Statistic:
-    """A statistic for `by_country`: how much oftener a country is named for its own photos than for others'.
-
-    Youden's J: 1 when its photos are told apart from all others, 0 for guesses that know nothing, however they
-    lean (Youden 1950).
-    """
-    hit_N = (guess_N == truth_N).astype(float)
-    photos_GK, hits_GK = _tables(truth_N, group_N, labels, np.ones(len(hit_N)), hit_N)
-    (named_GK,) = _tables(guess_N, group_N, labels, np.ones(len(hit_N)))
-
-    def statistic(times_RG: Floats) -> Floats:
-        photos_RK, hits_RK, named_RK = (times_RG @ table for table in (photos_GK, hits_GK, named_GK))
-        others_RK = photos_RK.sum(axis=1, keepdims=True) - photos_RK
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(hits_RK / photos_RK - (named_RK - hits_RK) / others_RK)
-
-    return statistic
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One question of an audit and its answer."""
-
-    name: str
-    title: str
-    asks: str
-    measure: str  # what `score` is
-    score: Score | None  # None where there is nothing to measure
-    null: float  # what the score would be without a shortcut
-    against: str  # what the null is
-    effects: tuple[Effect, ...] = ()
-    verdict: Verdict = "cannot be told"
-    says: str = ""  # the answer in one line
-    unless: str = ""  # why an effect that is found is no shortcut yet
-    facts: tuple[tuple[str, str], ...] = ()  # what else to know, name and value
-    shortcut: bool = True  # whether "found" is an alarm
-
-    @property
-    def alarm(self) -> bool:
-        return self.shortcut and self.verdict == "found"
-
-    @property
-    def countries(self) -> tuple[str, ...]:
-        """Where it was found, the largest effect first; none where it is about all together."""
-        found = sorted((e for e in self.effects if e.found and e.country), key=lambda effect: -effect.value)
-        return tuple(dict.fromkeys(str(effect.country) for effect in found))
-
-
-def adjust(effects: Sequence[Sequence[Effect]]) -> list[tuple[Effect, ...]]:
-    """Holm over all effects of all checks."""
-    adjusted = iter(holm([effect.p for part in effects for effect in part]))
-    return [tuple(replace(effect, adjusted=next(adjusted)) for effect in part) for part in effects]
-
-
-def verdict(effects: Sequence[Effect]) -> Verdict:
-    """Found, or ruled out for every country that was tested, or neither."""
-    if any(effect.found for effect in effects):
-        return "found"
-    return "not found" if effects and all(effect.excluded for effect in effects) else "cannot be told"

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 import whichland
 from whichland.evaluation import figures
-from whichland.evaluation.audit import Audit
 from whichland.evaluation.audit_areas import AREAS
-from whichland.evaluation.audit_effects import Check, Effect
+from whichland.evaluation.audit_checks import Audit, Check
+from whichland.evaluation.audit_effects import Effect
 from whichland.geo.countries import country_name
 from whichland.images.preprocess import Pixels
 from whichland.templates import templates_beside

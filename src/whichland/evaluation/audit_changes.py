@@ -1,0 +1,189 @@
+"""What the probabilities owe to the rim of a picture and to its handedness: the model is asked about changed photos.
+
+Rigs leave their marks at the rim: a bonnet or a blurred car below, a watermark or a date in a corner, a frame. The
+area is taken from a photo of another country, so that it stays a piece of a street and a blurred edge is really
+gone; grey would only be another smooth edge. The same is done at random places away from it with a piece of the
+same photo, since any tenth of a picture holds honest evidence. Only what the area costs beyond that counts.
+
+Mirroring swaps the driving side and spoils every letter, and leaves soil, plants and light as they are. A model
+that does not care makes no use of the first two.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whichland.evaluation.audit_areas import AREAS, Mask
+from whichland.evaluation.audit_checks import Check, Finding
+from whichland.evaluation.audit_config import Fill
+from whichland.evaluation.audit_effects import Effect, Limits, Sample, by_country, country_means
+from whichland.geo.countries import COUNTRIES
+from whichland.images.preprocess import Pixels
+from whichland.progress import Progress
+from whichland.statistics import Floats, Ints
+
+Ask = Callable[[Pixels], NDArray[np.float32]]  # crops B×H×W×3 to probabilities B×K
+
+ELSEWHERE = 2  # random places to compare each area with
+BATCH = 32
+LIMITS = Limits(trivial=0.05, relevant=0.2, trivial_mean=0.05, relevant_mean=0.15)
+
+SIDES = ("left", "right")
+BLIND, USED = 0.05, 0.1  # of the probabilities: up to here mirroring does nothing, from here on it does
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """The probabilities for the photos as they are and changed, N×K each."""
+
+    plain: Floats
+    mirrored: Floats
+    replaced: dict[str, Floats]  # by area
+    elsewhere: dict[str, list[Floats]]  # by area, for each of `ELSEWHERE` places
+
+
+def draw_donors(truth_N: Ints, seed: int) -> Ints:
+    """For each photo one of another country, the countries being equally likely."""
+    random = np.random.default_rng((seed, 1))
+    photos = {int(country): np.flatnonzero(truth_N == country) for country in np.unique(truth_N)}
+    donor_N = np.empty(len(truth_N), np.int64)
+    for at, own in enumerate(truth_N.tolist()):
+        other = random.choice([country for country in photos if country != own])
+        donor_N[at] = random.choice(photos[int(other)])
+    return donor_N
+
+
+def look(ask: Ask, crops_NHWC: Pixels, donor_N: Ints, fill: Fill, grey: Pixels, seed: int) -> Changed:
+    """Ask the model about the photos as they are, mirrored, and with each area replaced, there and elsewhere."""
+    count, height, width, _ = crops_NHWC.shape
+    random = np.random.default_rng((seed, 2))
+
+    def replaced(mask_of: Callable[[], Mask], rows: slice) -> Pixels:
+        changed = crops_NHWC[rows].copy()
+        for at, donor in enumerate(donor_N[rows]):
+            mask = mask_of()
+            changed[at][mask] = crops_NHWC[donor][mask] if fill == "other" else grey
+        return changed
+
+    parts: dict[tuple[str, int], list[NDArray[np.float32]]] = {}
+    with Progress("asking the model", total=count) as shown:
+        for start in range(0, count, BATCH):
+            rows = slice(start, min(start + BATCH, count))
+            views = {("plain", 0): crops_NHWC[rows], ("mirrored", 0): crops_NHWC[rows, :, ::-1]}
+            for name, area in AREAS.items():
+                views[name, 0] = replaced(lambda area=area: area.at(height, width), rows)  # type: ignore[misc]
+                for turn in range(1, ELSEWHERE + 1):
+                    views[name, turn] = replaced(
+                        lambda area=area: area.elsewhere(height, width, random),  # type: ignore[misc]
+                        rows,
+                    )
+            for key, pixels in views.items():
+                parts.setdefault(key, []).append(ask(np.ascontiguousarray(pixels)))
+            shown.advance(rows.stop - rows.start)
+    probabilities = {key: np.concatenate(part).astype(np.float64) for key, part in parts.items()}
+    return Changed(
+        plain=probabilities["plain", 0],
+        mirrored=probabilities["mirrored", 0],
+        replaced={name: probabilities[name, 0] for name in AREAS},
+        elsewhere={name: [probabilities[name, turn] for turn in range(1, ELSEWHERE + 1)] for name in AREAS},
+    )
+
+
+def area_check(name: str, changed: Changed, sample: Sample, columns: Sequence[int], donor_N: Ints | None) -> Check:
+    """The check of one area; `columns` are the sample's countries among the model's labels.
+
+    Probabilities lost: of a photo's own country. Probabilities drawn: of the country whose piece was put in, over
+    the photos of all others; a mark draws them all to it. Groups are those of the photos, and of the pieces' photos.
+    """
+    replaced, elsewhere = changed.replaced[name], changed.elsewhere[name]
+    own_N = np.array(columns)[sample.country]
+    effects = area_effects(replaced[:, columns], [probs[:, columns] for probs in elsewhere], sample, donor_N)
+    top1, without, *others = (
+        float((probs_NK.argmax(axis=1) == own_N).mean()) for probs_NK in (changed.plain, replaced, *elsewhere)
+    )
+    other = float(np.mean(others))
+    return Check(
+        name=name,
+        title=AREAS[name].title,
+        asks=AREAS[name].asks,
+        measure="probabilities lost beyond elsewhere",
+        score=effects[0].score if effects else None,
+        null=0.0,
+        against="as much area elsewhere",
+        effects=tuple(effects),
+        facts=(
+            ("top-1", f"{top1:.1%} as they are, {without:.1%} with it replaced, {other:.1%} elsewhere"),
+            (
+                "points of top-1 per tenth of area",
+                f"{(top1 - without) * 100:.1f}, elsewhere {(top1 - other) * 100:.1f}",
+            ),
+        ),
+    )
+
+
+def area_effects(
+    replaced_NK: Floats, elsewhere: Sequence[Floats], sample: Sample, donor_N: Ints | None
+) -> list[Effect]:
+    """What an area costs beyond as much area elsewhere, and what it brings to the country it was taken from."""
+    beyond_NK = np.mean(elsewhere, axis=0) - replaced_NK  # probabilities that the area takes beyond what others do
+    every = np.arange(len(beyond_NK))
+    own = country_means(beyond_NK[every, sample.country], sample)
+    found = by_country("probabilities lost", own, sample, LIMITS, outliers=True)
+    if donor_N is None:
+        return found
+    givers = sample.of(donor_N)
+    drawn = country_means(-beyond_NK[every, givers.country], givers)
+    return found + by_country("probabilities drawn", drawn, givers, LIMITS, outliers=True, seed=1)
+
+
+def mirror_check(plain_NK: Floats, mirrored_NK: Floats, sample: Sample, *, flipped: bool) -> Check:
+    """How much of the probabilities moves to the other driving side, both sides counting alike.
+
+    `flipped` says whether the model was trained on mirrored photos.
+    """
+    side_K = np.array([SIDES.index(COUNTRIES[name].drives_on) for name in sample.names])
+    side_N = side_K[sample.country]
+    own_NK = side_K[None] == side_N[:, None]
+    before_N, after_N = (plain_NK * own_NK).sum(axis=1), (mirrored_NK * own_NK).sum(axis=1)
+    right, still = plain_NK.argmax(axis=1) == sample.country, mirrored_NK.argmax(axis=1) == sample.country
+    by_side = Sample(country=side_N, group=sample.group, names=SIDES)
+    effects = by_country(
+        "probabilities moved",
+        country_means(before_N - after_N, by_side),
+        by_side,
+        Limits(trivial=BLIND, relevant=USED, trivial_mean=BLIND, relevant_mean=USED),
+    )
+    facts = [("top-1", f"{right.mean():.1%} as it is, {still.mean():.1%} mirrored")]
+    for at, side in enumerate(SIDES):
+        if (side_N == at).any():
+            before, after = before_N[side_N == at].mean(), after_N[side_N == at].mean()
+            name = f"probabilities on the {side} side, photos from there"
+            facts.append((name, f"{before:.0%} as it is, {after:.0%} mirrored"))
+    facts.append(("mirrored photos in training", "half of them" if flipped else "none"))
+    both = effects[0] if len(effects) > len(SIDES) else None
+    found, says = _moved(both)
+    return Check(
+        name="mirror",
+        title="mirrored photo",
+        asks="Do the probabilities move to countries that drive on the other side?",
+        measure="probabilities moved",
+        score=both.score if both else None,
+        null=0.0,
+        against="a model that is blind to mirroring",
+        verdict=found,
+        says=says,
+        shortcut=False,
+        facts=tuple(facts),
+    )
+
+
+def _moved(both: Effect | None) -> tuple[Finding, str]:
+    if both is None:
+        return "cannot be told", "too few photos from countries that drive on one of the sides"
+    if both.low > BLIND:
+        return "found", "it uses the driving side or the writing"
+    if both.high < USED:
+        return "not found", "blind to mirroring: it uses neither driving side nor writing"
+    return "cannot be told", "too few photos to tell whether mirroring matters to it"
