@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from test_calibration import simulated
+from whichland.evaluation.figures import risk_svg
 from whichland.evaluation.probabilities import judge_abstention, risk_curve
-from whichland.evaluation.probability_figures import risk_svg
 from whichland.model.calibration import fit, log_softmax
 
 

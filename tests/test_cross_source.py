@@ -11,7 +11,8 @@ from PIL import Image
 
 from whichland.cli.main import root
 from whichland.errors import UserError
-from whichland.evaluation.cross_source import OTHERS, Cell, CrossSource, cross_source
+from whichland.evaluation.cross_source import cross_source
+from whichland.evaluation.cross_source_matrix import OTHERS, Cell, CrossSource
 from whichland.manifest import Manifest, write
 from whichland.statistics import Score
 from whichland.training.config import TrainConfig

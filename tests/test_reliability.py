@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import log_loss
 
 from test_calibration import simulated
-from whichland.evaluation.probability_figures import reliability_svg
+from whichland.evaluation.figures import reliability_svg
 from whichland.evaluation.reliability import Gaps, compared, equal_mass, folded, probability_scores, reliability
 from whichland.model.calibration import log_softmax
 
@@ -97,7 +97,7 @@ def test_the_diagram_is_whole_and_its_bars_lie_inside() -> None:
     svg = reliability_svg(reliability(probabilities, truth, np.arange(600)))
     root = ElementTree.fromstring(svg)
     bars = [bar for bar in root.iter("{http://www.w3.org/2000/svg}rect") if "cell" in bar.attrib["class"]]
-    width, height = map(float, re.search(r'width="(\d+)" height="(\d+)"', svg).groups())
+    width, height = map(float, re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())
     assert len(bars) == 10
     assert width <= 360
     for bar in bars:

@@ -14,9 +14,10 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from tiny_bundle import LABELS, make_bundle, make_photos, pixels
+from whichland.charts import Line, lines_svg
 from whichland.errors import UserError
 from whichland.evaluation.evaluate import evaluate
-from whichland.evaluation.figures import confusion_svg, lines_svg
+from whichland.evaluation.figures import confusion_svg
 from whichland.evaluation.page import shown_confusion
 from whichland.evaluation.report import Report
 from whichland.geo.countries import COUNTRIES
@@ -281,8 +282,13 @@ def test_neighbours_stand_together_and_regions_are_parted(report: Report) -> Non
 
 
 def test_a_curve_of_one_epoch_and_of_equal_ends_draws() -> None:
-    ElementTree.fromstring(lines_svg("Loss", [("training", [(1, 0.7)])]))
-    placed = texts(lines_svg("Scores", [("a", [(1, 0.1), (9, 0.5)]), ("b", [(1, 0.2), (9, 0.5)])], percent=True))
+    def line(name: str, *points: tuple[float, float]) -> Line:
+        x, y = np.array(points, np.float64).T
+        return Line(name=name, x=x, y=y)
+
+    ElementTree.fromstring(lines_svg("Loss", [line("training", (1, 0.7))], end=1))
+    both = [line("a", (1, 0.1), (9, 0.5)), line("b", (1, 0.2), (9, 0.5))]
+    placed = texts(lines_svg("Scores", both, end=9, percent=True))
     heights = {text: y for text, _, y, _ in placed if text in "ab"}
     assert abs(heights["a"] - heights["b"]) >= 12
 

@@ -15,12 +15,13 @@ import pytest
 
 from local_ray import cluster as cluster
 from tinted import tinted
+from whichland.charts import logarithmic, straight
 from whichland.cli.main import root
 from whichland.manifest import Manifest, read, write
 from whichland.statistics import Score
 from whichland.studies import throughput
 from whichland.studies.cell import FAILED, RESULT, TASK, rate
-from whichland.studies.charts import Spot, front, logarithmic, scatter_svg, straight
+from whichland.studies.figures import Spot, front, scatter_svg
 from whichland.studies.findings import find
 from whichland.studies.grid import read_grid
 from whichland.studies.page import sentences

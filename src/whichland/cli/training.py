@@ -12,7 +12,7 @@ from whichland.errors import UserError
 from whichland.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from whichland.evaluation.cross_source import CrossSource
+    from whichland.evaluation.cross_source_matrix import CrossSource
     from whichland.studies.findings import Findings
 
 
@@ -101,7 +101,7 @@ def cross_source(
     that both sources show. The same command resumes: a model whose bundle is there is not trained again.
     """
     from whichland.evaluation.cross_source import cross_source as run
-    from whichland.evaluation.cross_source import numbers
+    from whichland.evaluation.cross_source_matrix import numbers
     from whichland.training.stopping import Interrupted
 
     try:

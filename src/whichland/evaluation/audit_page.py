@@ -7,12 +7,13 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 import whichland
+from whichland.charts import track
 from whichland.evaluation import figures
 from whichland.evaluation.audit_areas import AREAS
 from whichland.evaluation.audit_checks import Audit, Check
-from whichland.evaluation.audit_effects import Effect
 from whichland.geo.countries import country_name
 from whichland.images.preprocess import Pixels
+from whichland.statistics import Score
 from whichland.templates import templates_beside
 
 SHOWN = 4  # countries with their mean photo under one check
@@ -31,40 +32,20 @@ def render(found: Audit) -> str:
 
 def _shown(found: Audit, check: Check) -> dict[str, Any]:
     kinds = list(dict.fromkeys(effect.what for effect in check.effects if effect.country))
-    cells = {(effect.country, effect.what): (effect, _effect_track(effect)) for effect in check.effects}
+    cells = {
+        (effect.country, effect.what): (effect, Markup(track(effect.score, [(effect.trivial, False)], low=-1.0)))
+        for effect in check.effects
+    }
     countries = sorted({str(effect.country) for effect in check.effects if effect.country})
     rows = [(country, [cells.get((country, kind)) for kind in kinds]) for country in countries]
     rows.sort(key=lambda row: -max(cell[0].value for cell in row[1] if cell))
-    return {"check": check, "track": _track(check), "kinds": kinds, "rows": rows, "pictures": _pictures(found, check)}
+    shown = _track(check.score, check.null, below=check.score.low < 0) if check.score else None
+    return {"check": check, "track": shown, "kinds": kinds, "rows": rows, "pictures": _pictures(found, check)}
 
 
-def _track(check: Check) -> Markup | None:
-    """A line with the interval, the value, and a tick for the null."""
-    if check.score is None:
-        return None
-    return _line(check.score.value, check.score.low, check.score.high, check.null, below=check.score.low < 0)
-
-
-def _effect_track(effect: Effect) -> Markup:
-    return _line(effect.value, effect.low, effect.high, effect.trivial, below=True)
-
-
-def _line(value: float, low: float, high: float, tick: float, *, below: bool) -> Markup:
-    """The scale runs from 0 to 100 %, with `below` from -100 % to 100 %; what lies beyond is cut."""
-
-    def x(share: float) -> float:
-        start = -1.0 if below else 0.0
-        return 200 * (min(max(share, start), 1.0) - start) / (1.0 - start)
-
-    middle = f'<path class="rule" stroke-width=".5" d="M{x(0):.1f} 7v6"/>' if below else ""
-    return Markup(
-        f'<svg class="wl track" viewBox="-4 0 208 20" aria-hidden="true">'
-        f'<path class="rule" stroke-width=".5" d="M0 10h200M0 7v6M200 7v6"/>{middle}'
-        f'<path class="rule" stroke-width="1.5" d="M{x(tick):.1f} 3v14"/>'
-        f'<rect class="cell" fill-opacity=".35" x="{x(low):.1f}" y="5" height="10" '
-        f'width="{max(1.0, x(high) - x(low)):.1f}"/>'
-        f'<circle class="dot" cx="{x(value):.1f}" cy="10" r="4"/></svg>'
-    )
+def _track(score: Score, tick: float, *, below: bool) -> Markup:
+    """The interval on a line from 0 to 100 %, or with `below` from -100 %."""
+    return Markup(track(score, [(tick, False)], low=-1.0 if below else 0.0))
 
 
 def _pictures(found: Audit, check: Check) -> list[tuple[str, list[tuple[str, int, int]]]]:

@@ -12,72 +12,25 @@ cell whose bundle lies in the folder is not trained again.
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
 
 from whichland import manifest as manifests
 from whichland.config import build, read_toml
 from whichland.curate.balance import BalanceConfig, balance
 from whichland.errors import UserError
-from whichland.evaluation import metrics
+from whichland.evaluation.cross_source_figure import draw_matrix
+from whichland.evaluation.cross_source_matrix import CrossSource, cells_of, hardest_first, numbers
 from whichland.evaluation.predictions import Identity, Predictions, collect
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
 from whichland.model.info import read_info
 from whichland.sources.columns import slug
-from whichland.statistics import Flags, Score, renumbered
 from whichland.training.config import TrainConfig
 from whichland.training.run import train
 from whichland.whole_file import whole_file
-
-OTHERS = "all others"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One model on the test photos of one source."""
-
-    trained_on: str  # a source, or OTHERS: all but the one it is tested on
-    tested_on: str
-    countries: tuple[str, ...]  # shared by the two, and judged
-    photos: int
-    groups: int
-    macro_f1: Score | None  # None: no country is shared
-    top1: Score | None
-    at_home: float | None  # macro-F1 of the same model on its own sources, on the same countries
-
-    @property
-    def unseen(self) -> bool:
-        return self.trained_on != self.tested_on
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossSource:
-    """The matrix; its files lie in `folder`."""
-
-    folder: Path
-    sources: tuple[str, ...]  # the one that is hardest to a model that never saw it first
-    cells: tuple[Cell, ...]
-    untrained: dict[str, str]  # sources that could only be tested on, and why
-
-    @property
-    def held_out(self) -> dict[str, Cell]:
-        """For each source the model that saw most without seeing it: of all others, or of the one other."""
-        best: dict[str, Cell] = {}
-        for cell in sorted(self.cells, key=lambda cell: cell.trained_on != OTHERS):
-            if cell.unseen and cell.macro_f1:
-                best.setdefault(cell.tested_on, cell)
-        return best
-
-    @property
-    def worst(self) -> Cell | None:
-        """The headline: the source on which a model that never saw it does worst, by macro-F1."""
-        cells = self.held_out.values()
-        return min(cells, key=lambda cell: cell.macro_f1.value if cell.macro_f1 else 1.0, default=None)
 
 
 def cross_source(manifest: Manifest | str | Path, config: TrainConfig, out: str | Path) -> CrossSource:
@@ -112,8 +65,8 @@ def cross_source(manifest: Manifest | str | Path, config: TrainConfig, out: str 
     for number, (name, (part, settings)) in enumerate(jobs.items(), start=1):
         print(f"{number} of {len(jobs)}: {name}", file=sys.stderr)
         answers = _answers(folder / "runs" / name, part, settings, table)
-        cells += _cells(answers, table, runs[name], tested)
-    result = CrossSource(folder=folder, sources=_hardest_first(tested, cells), cells=tuple(cells), untrained=untrained)
+        cells += cells_of(answers, table, runs[name], tested)
+    result = CrossSource(folder=folder, sources=hardest_first(tested, cells), cells=tuple(cells), untrained=untrained)
     _write(result, config)
     return result
 
@@ -176,68 +129,7 @@ def _answers(run: Path, part: Manifest, config: TrainConfig, table: Manifest) ->
     return collect(loaded, table, identity, run / "answers")[0]
 
 
-def _cells(found: Predictions, table: Manifest, learnt: tuple[str, ...], tested: Sequence[str]) -> list[Cell]:
-    """The cells that one model fills: all sources, or for a model of several the one left out."""
-    sources = found.frame.select("image_id").join(
-        table.frame.select("image_id", "source"), on="image_id", how="left", maintain_order="left"
-    )["source"]
-    source_N = sources.to_numpy()
-    own_N = np.isin(source_N, learnt)
-    alone = len(learnt) == 1
-    cells = []
-    for source in tested if alone else [name for name in tested if name not in learnt]:
-        here_N = source_N == source
-        shared = np.unique(found.truth[here_N])
-        at_home = _scores(found, own_N & np.isin(found.truth, shared)) if source not in learnt else None
-        judged = _scores(found, here_N)
-        cells.append(
-            Cell(
-                trained_on=learnt[0] if alone else OTHERS,
-                tested_on=source,
-                countries=tuple(found.labels[at] for at in shared),
-                photos=int(here_N.sum()),
-                groups=len(np.unique(found.groups[here_N])),
-                macro_f1=judged["macro_f1"] if judged else None,
-                top1=judged["top1"] if judged else None,
-                at_home=at_home["macro_f1"].value if at_home else None,
-            )
-        )
-    return cells
-
-
-def _scores(found: Predictions, some_N: Flags) -> dict[str, Score] | None:
-    """The scores over some of the photos, with 95 % intervals over their groups; None for no photos."""
-    if not some_N.any():
-        return None
-    outcomes = metrics.Outcomes.from_probabilities(found.truth[some_N], found.probabilities[some_N])
-    return metrics.judged(outcomes, renumbered(found.groups[some_N]))
-
-
-def _hardest_first(tested: Sequence[str], cells: Sequence[Cell]) -> tuple[str, ...]:
-    """Sources by the mean macro-F1 of the models that never saw them, lowest first."""
-
-    def ease(source: str) -> float:
-        seen = [cell.macro_f1.value for cell in cells if cell.tested_on == source and cell.unseen and cell.macro_f1]
-        return float(np.mean(seen)) if seen else 1.0
-
-    return tuple(sorted(tested, key=lambda source: (ease(source), source)))
-
-
-def numbers(result: CrossSource) -> dict[str, Any]:
-    """The matrix, ready for JSON."""
-    worst = result.worst
-    return {
-        "worst_source": worst.tested_on if worst else None,
-        "worst_macro_f1": asdict(worst)["macro_f1"] if worst else None,
-        "sources": list(result.sources),
-        "untrained": result.untrained,
-        "cells": [asdict(cell) | {"unseen": cell.unseen} for cell in result.cells],
-    }
-
-
 def _write(result: CrossSource, config: TrainConfig) -> None:
-    from whichland.evaluation.cross_source_figure import draw_matrix
-
     with whole_file(result.folder / "cross_source.json") as partial:
         text = numbers(result) | {"train": asdict(config) | {"cache": None, "weights": Path(config.weights).name}}
         partial.write_text(json.dumps(text, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

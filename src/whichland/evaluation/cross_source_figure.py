@@ -1,24 +1,20 @@
 """The matrix of train and test sources as a picture: every cell with its numbers, the shade its macro-F1."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from whichland.evaluation.cross_source_matrix import OTHERS, Cell, CrossSource
 from whichland.whole_file import whole_file
-
-if TYPE_CHECKING:
-    from whichland.evaluation.cross_source import Cell, CrossSource
 
 SIDE = 1.35  # inches a cell
 LONG = 22  # characters of a name that fit beside the rows
 DARK = 0.7  # from this macro-F1 on white numbers are the ones that stand out
 
 
-def draw_matrix(result: "CrossSource", out: Path) -> None:
+def draw_matrix(result: CrossSource, out: Path) -> None:
     """Draw rows for the training sources, columns for the test sources, the hardest first; write a PNG."""
     import matplotlib
     from matplotlib.figure import Figure
-
-    from whichland.evaluation.cross_source import OTHERS
 
     trained = {cell.trained_on for cell in result.cells}
     rows = [*(source for source in result.sources if source in trained), *([OTHERS] if OTHERS in trained else [])]
@@ -51,14 +47,14 @@ def draw_matrix(result: "CrossSource", out: Path) -> None:
         figure.savefig(partial, format="png", dpi=110)
 
 
-def _headline(result: "CrossSource") -> str:
+def _headline(result: CrossSource) -> str:
     worst = result.worst
     if worst is None or worst.macro_f1 is None:
         return "No two sources share a country"
     return f"Worst source: {_short(worst.tested_on)}\nmacro-F1 {worst.macro_f1} unseen"
 
 
-def _write_numbers(axes: Any, cell: "Cell", x: int, y: int) -> None:
+def _write_numbers(axes: Any, cell: Cell, x: int, y: int) -> None:
     if cell.macro_f1 is None:
         axes.text(x + 0.5, y + 0.5, "no country\nshared", ha="center", va="center", fontsize=8, color="0.4")
         return

@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 from markupsafe import Markup
 
 import whichland
-from whichland.evaluation import figures, metrics, probability_figures
+from whichland.charts import Line, Look, lines_svg, track
+from whichland.evaluation import figures, metrics
 from whichland.evaluation.report import Confused, Report, confusion_csv
 from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError, load
@@ -38,6 +38,7 @@ def render(report: Report, explanations: Sequence[Picture] = ()) -> str:
     environment = templates_beside(__file__)
     environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
     environment.globals["country_name"] = country_name
+    environment.globals["band"] = lambda score, tick: Markup(track(score, [(tick, True)]))
     return environment.get_template("report.html.j2").render(
         report=report,
         found=report.predictions,
@@ -46,8 +47,8 @@ def render(report: Report, explanations: Sequence[Picture] = ()) -> str:
         **_headline(report),
         countries=_countries(report),
         **_confusion(report),
-        reliability_figure=Markup(probability_figures.reliability_svg(report.probabilities.bins)),
-        risk_figure=Markup(probability_figures.risk_svg(report.probabilities.curve)),
+        reliability_figure=Markup(figures.reliability_svg(report.probabilities.bins)),
+        risk_figure=Markup(figures.risk_svg(report.probabilities.curve)),
         confused=[_pair(report, pair) for pair in report.most_confused(PAIRS)],
         explanations=[(figures.inline_image(picture, 640), caption) for picture, caption in explanations],
         curves=_curves(report.bundle.folder.parent / "log.jsonl"),
@@ -68,27 +69,15 @@ def _headline(report: Report) -> dict[str, Any]:
         "sure": float(report.predictions.probabilities.max(axis=1).mean()),
         "worst": float(np.mean([country.recall for country in worst])),
         "worst_countries": len(worst),
-        "scores": [
-            {"name": SAID[name][0], "meaning": SAID[name][1], "score": score, "track": _track(report, name, score)}
-            | {floor: report.floors[floor][name] for floor in ("majority", "chance")}
-            for name, score in report.scores.items()
-        ],
+        "scores": [_score_row(report, name, score) for name, score in report.scores.items()],
     }
 
 
-def _track(report: Report, name: str, score: Score) -> Markup:
-    """A line from 0 to 100 with the interval, the value, and a tick for each floor."""
-    ticks = "".join(
-        f'<path class="rule" stroke-width="1.5" {dash} d="M{report.floors[floor][name] * 200:.1f} 3v14"/>'
-        for floor, dash in (("majority", ""), ("chance", 'stroke-dasharray="2 2"'))
-    )
-    return Markup(
-        f'<svg class="wl track" viewBox="-4 0 208 20" aria-hidden="true">'
-        f'<path class="rule" stroke-width=".5" d="M0 10h200M0 7v6M200 7v6"/>{ticks}'
-        f'<rect class="cell" fill-opacity=".35" x="{score.low * 200:.1f}" y="5" height="10" '
-        f'width="{max(1.0, (score.high - score.low) * 200):.1f}"/>'
-        f'<circle class="dot" cx="{score.value * 200:.1f}" cy="10" r="4"/></svg>'
-    )
+def _score_row(report: Report, name: str, score: Score) -> dict[str, Any]:
+    majority, chance = (report.floors[floor][name] for floor in ("majority", "chance"))
+    drawn = Markup(track(score, [(majority, False), (chance, True)]))
+    title, meaning = SAID[name]
+    return {"name": title, "meaning": meaning, "score": score, "track": drawn, "majority": majority, "chance": chance}
 
 
 def _countries(report: Report) -> list[dict[str, Any]]:
@@ -155,18 +144,21 @@ def _curves(log: Path) -> list[Markup]:
     if not log.is_file():
         return []
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
-    epochs = {line["epoch"]: line for line in lines if line.get("kind") == "epoch"}  # a resumed one stands twice
+    epochs = {line["epoch"]: line for line in lines if line.get("kind") == "epoch"}  # a resumed one occurs twice
 
-    def series(name: str, key: str) -> list[tuple[str, list[tuple[float, float]]]]:
-        points = [(epoch, line[key]) for epoch, line in sorted(epochs.items()) if line.get(key) is not None]
-        finite = [(epoch, value) for epoch, value in points if isfinite(value)]
-        return [(name, finite)] if finite else []
+    def line(name: str, key: str, look: Look = "first") -> Line:
+        values = np.array([(at, epochs[at].get(key)) for at in sorted(epochs)], np.float64).reshape(-1, 2)
+        x, y = values[np.isfinite(values[:, 1])].T
+        return Line(name=name, x=x, y=y, look=look, dots=True)
 
-    losses = series("training", "train_loss") + series("validation", "val_loss")
-    judged = series("top-1", "val_top1") + series("macro-F1", "val_macro_f1")
-    drawn = [figures.lines_svg("Loss", losses)] if losses else []
-    drawn += [figures.lines_svg("Validation scores", judged, percent=True)] if judged else []
-    return [Markup(figure) for figure in drawn]
+    end = float(max(epochs, default=0))
+    losses = [line("training", "train_loss"), line("validation", "val_loss", "second")]
+    judged = [line("top-1", "val_top1"), line("macro-F1", "val_macro_f1", "second")]
+    drawn = (
+        lines_svg("Loss", losses, end=end),
+        lines_svg("Validation scores", judged, end=end, percent=True, y_range=(0, 1)),
+    )
+    return [Markup(figure) for figure in drawn if figure]
 
 
 def _provenance(report: Report) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from jinja2 import Template
 from markupsafe import Markup
 
 import whichland
+from whichland.charts import Line, Look, lines_svg
 from whichland.config import settings
+from whichland.statistics import Floats
 from whichland.templates import templates_beside
 from whichland.training.config import TrainConfig
-from whichland.training.line_chart import Chart, Floats, Line
 from whichland.whole_file import whole_file
 
 State = Literal["running", "finished", "stopped", "failed"]
@@ -87,7 +88,7 @@ class RunPage:
             written_text=time.strftime("%Y-%m-%d %H:%M:%S"),
             facts=self._facts(state),
             share=1.0 if state == "finished" else min(1.0, len(self.at) / self._total),
-            charts=[Markup(svg) for svg in (chart.svg() for chart in self._charts()) if svg],
+            charts=[Markup(chart) for chart in self._charts() if chart],
             rows=self.epochs,
             best=self._best(),
             changed=_settings(self.config, changed=True),
@@ -128,12 +129,12 @@ class RunPage:
             facts.append(("time left", clock(left)))
         return facts
 
-    def _charts(self) -> list[Chart]:
+    def _charts(self) -> list[str]:
         at, losses, end = np.array(self.at), np.array(self.loss), float(self.config.epochs)
         best = self._best()
         marks = [(min(best["epoch"], end), "best")] if best else []
 
-        def scores(name: str, key: str, look: str) -> Line:
+        def scores(name: str, key: str, look: Look) -> Line:
             judged = [line for line in self.epochs if isfinite(line.get(key, nan))]
             points = [(min(line["epoch"], end), line[key]) for line in judged]  # the last may be cut short
             x, y = np.array(points, dtype=np.float64).reshape(-1, 2).T
@@ -148,21 +149,13 @@ class RunPage:
         speed_x, speed_y, slow, fast = _thinned(at[seen], _smoothed(speed), speed)
         rate_x, rate_y, _, _ = _thinned(at, np.array(self.rate), np.array(self.rate))
         both = [scores("top-1", "val_top1", "first"), scores("macro-F1", "val_macro_f1", "second")]
+        rate = Line(name="rate", x=rate_x, y=rate_y)
+        fast_and_slow = Line(name="photos/s", x=speed_x, y=speed_y, low=slow, high=fast)
         return [
-            Chart(title="Loss", lines=[training, validation], end=end, y_range=_from_zero(loss, validation.y)),
-            Chart(title="Validation scores", lines=both, end=end, unit="%", y_range=(0, 1), marks=marks),
-            Chart(
-                title="Learning rate of the head",
-                lines=[Line(name="rate", x=rate_x, y=rate_y)],
-                end=end,
-                y_range=_from_zero(rate_y),
-            ),
-            Chart(
-                title="Photos a second",
-                lines=[Line(name="photos/s", x=speed_x, y=speed_y, low=slow, high=fast)],
-                end=end,
-                y_range=_from_zero(speed_y),
-            ),
+            lines_svg("Loss", [training, validation], end=end, y_range=_from_zero(loss, validation.y)),
+            lines_svg("Validation scores", both, end=end, percent=True, y_range=(0, 1), marks=marks),
+            lines_svg("Learning rate of the head", [rate], end=end, y_range=_from_zero(rate_y)),
+            lines_svg("Photos a second", [fast_and_slow], end=end, y_range=_from_zero(speed_y)),
         ]
 
 
