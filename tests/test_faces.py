@@ -1,7 +1,9 @@
 """One photo has one answer, whichever way it is asked for: ten kinds of photo, to the last bit."""
 
+import base64
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,8 +230,6 @@ def test_model_and_answer_are_one_line_and_a_notebook_shows_no_metadata(model: M
     assert "<b>" not in shown
     assert "&lt;b&gt;&amp;.jpg" in shown
     data = shown.partition("base64,")[2].partition("'")[0]
-    import base64
-
     with Image.open(io.BytesIO(base64.b64decode(data))) as small:
         assert not small.getexif()
         assert max(small.size) <= 640
@@ -245,3 +245,15 @@ def test_an_answer_sums_up(model: Model, photos: list[Path]) -> None:
     assert answer.guess(answer.country) == best[0]
     with pytest.raises(wl.UserError, match="'XX'"):
         answer.guess("XX")
+
+
+def test_the_documented_python_runs(
+    bundle: Path, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).resolve().parent.parent / "docs" / "how-to" / "answers.md"
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL))
+    assert code.count("wl.load") == 1
+    monkeypatch.chdir(tmp_path)
+    Path("photo.jpg").write_bytes(photos[0].read_bytes())
+    exec(code.replace("runs/mine/bundle", str(bundle)), {})
+    assert Path("why.png").stat().st_size > 1000

@@ -28,6 +28,7 @@ from whichland.whole_file import whole_file
 
 FILE = "predictions.parquet"
 IDENTITY_KEY = "whichland.predictions"
+VIEWS = "auto"  # how photos are seen; 0.1 saw only the middle of wide ones, so its answers are asked for again
 Per = Literal["photo", "panorama"]
 
 
@@ -179,6 +180,8 @@ def _cached(folder: Path, identity: Identity) -> Answers | None:
         return None
     written = _metadata(folder)
     assert written is not None
+    if written.get("views") != VIEWS:
+        return None
     table = pl.read_parquet(folder / FILE, glob=False, columns=["image_id", "probabilities"])
     probabilities = table["probabilities"].to_numpy()
     return dict(zip(table["image_id"], probabilities, strict=True)), written["unreadable"]
@@ -189,6 +192,7 @@ def _write(found: Predictions, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     written = {
         "identity": vars(found.identity),
+        "views": VIEWS,
         "kind": found.space.kind,
         "labels": found.labels,
         "unreadable": found.unreadable,
