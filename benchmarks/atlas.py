@@ -29,7 +29,7 @@ from whichland.explanation.atlas_config import AtlasConfig
 from whichland.explanation.atlas_find import Patch, Photo, core
 from whichland.explanation.atlas_page import write_atlas
 from whichland.explanation.atlas_verify import Pool, Shift, shift
-from whichland.explanation.patches import Place, log_odds, sides, soft_edges
+from whichland.explanation.patches import Square, log_odds, sides, soft_edges
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read, write
@@ -176,7 +176,7 @@ def put_to_the_test(made: Atlas, table: Manifest, labels: Labels, value: int) ->
                 )
                 photo = Photo(uri=uri, country=code, group=groups[group], right=True, credit="")
                 crop = made.bundle.preprocess.crop(load(uri))
-                place = Place(top, left, side)
+                place = Square(top, left, side)
                 patches.append(Patch(photo=photo, place=place, pixels=place.cut(crop), gain=0.0, features=np.zeros(1)))
         tried = shift(score, label, core(patches), made.pool, made.config.seed) if patches else None
         if tried is not None:

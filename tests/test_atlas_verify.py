@@ -5,11 +5,11 @@ import pytest
 
 from whichland.explanation.atlas_find import Patch, Photo
 from whichland.explanation.atlas_verify import FEWEST_GROUPS, HOSTS_EACH, Pool, shift, summarise
-from whichland.explanation.patches import Place
+from whichland.explanation.patches import Square
 from whichland.images.preprocess import Pixels
 
 RED, GREY = (220, 20, 20), (110, 110, 110)
-PLACE = Place(8, 8, 16)
+PLACE = Square(8, 8, 16)
 
 
 def redness(crops: Pixels) -> np.ndarray:

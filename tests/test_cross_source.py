@@ -12,7 +12,7 @@ from PIL import Image
 from whichland.cli.main import root
 from whichland.errors import UserError
 from whichland.evaluation.cross_source import cross_source
-from whichland.evaluation.cross_source_matrix import OTHERS, Cell, CrossSource
+from whichland.evaluation.cross_source_matrix import OTHERS, CrossSource, Transfer
 from whichland.manifest import Manifest, write
 from whichland.statistics import Score
 from whichland.training.config import TrainConfig
@@ -51,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, CrossSourc
     return table, cross_source(table, CONFIG, folder / "out")
 
 
-def cell_of(result: CrossSource, trained: str, tested: str) -> Cell:
+def cell_of(result: CrossSource, trained: str, tested: str) -> Transfer:
     (cell,) = [c for c in result.cells if (c.trained_on, c.tested_on) == (trained, tested)]
     return cell
 
@@ -149,14 +149,14 @@ def test_one_source_alone_is_an_error_that_says_so(tmp_path: Path) -> None:
 
 
 def test_the_worst_source_is_told_of_the_model_that_saw_most_without_it() -> None:
-    def cell(trained: str, tested: str, value: float) -> Cell:
+    def cell(trained: str, tested: str, value: float) -> Transfer:
         score = Score(value=value, low=value, high=value)
-        return Cell(
+        return Transfer(
             trained_on=trained, tested_on=tested, countries=("FR",), photos=1, groups=1, macro_f1=score,
             top1=score, at_home=None,
         )  # fmt: skip
 
-    def matrix(*cells: Cell) -> CrossSource:
+    def matrix(*cells: Transfer) -> CrossSource:
         return CrossSource(folder=Path(), sources=("a", "b", "c"), cells=cells, untrained={})
 
     # a and b alone do worse on c than both together; only b can be trained without a

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from whichland.errors import UserError
-from whichland.explanation.gallery import gallery
+from whichland.explanation.figure import side_by_side
 from whichland.explanation.maximise import Goal, MaximiseConfig, maximise
 from whichland.images.preprocess import Preprocess
 
@@ -108,5 +108,5 @@ def test_settings_out_of_range(make: Callable[[], MaximiseConfig]) -> None:
 
 def test_a_sheet_of_five() -> None:
     tile = np.full((20, 30, 3), 200, np.uint8)
-    sheet = gallery([tile] * 5, [f"country {at}\nsecond line" for at in range(5)])
+    sheet = side_by_side([tile] * 5, [f"country {at}\nsecond line" for at in range(5)])
     assert sheet.shape[1] > sheet.shape[0]

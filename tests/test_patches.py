@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tiny_bundle import LABELS, make_bundle, make_photos, pixels
-from whichland.explanation.patches import Place, blurred, corners, gains, hot_places, log_odds, paste, soft_edges
+from whichland.explanation.patches import Square, blurred, corners, gains, hot_places, log_odds, paste, soft_edges
 from whichland.images.decode import load
 from whichland.images.preprocess import Pixels
 from whichland.model import bundle as bundles
@@ -23,7 +23,7 @@ def test_edges_fade_and_the_middle_covers(side: int) -> None:
 
 
 def test_a_paste_changes_its_place_and_nothing_else() -> None:
-    under, place = pixels(0, 60, 80), Place(10, 20, 24)
+    under, place = pixels(0, 60, 80), Square(10, 20, 24)
     patch = np.full((24, 24, 3), 250, np.uint8)
     before = under.copy()
     pasted = paste(under, patch, place)
@@ -38,9 +38,9 @@ def test_a_paste_changes_its_place_and_nothing_else() -> None:
 
 
 def test_overlap_is_a_share_of_the_smaller() -> None:
-    assert Place(0, 0, 10).overlap(Place(0, 5, 10)) == pytest.approx(0.5)
-    assert Place(0, 0, 40).overlap(Place(10, 10, 10)) == 1
-    assert Place(0, 0, 10).overlap(Place(20, 0, 10)) == 0
+    assert Square(0, 0, 10).overlap(Square(0, 5, 10)) == pytest.approx(0.5)
+    assert Square(0, 0, 40).overlap(Square(10, 10, 10)) == 1
+    assert Square(0, 0, 10).overlap(Square(20, 0, 10)) == 0
 
 
 def test_the_hottest_place_comes_first_and_cold_ones_never() -> None:
@@ -48,8 +48,8 @@ def test_the_hottest_place_comes_first_and_cold_ones_never() -> None:
     heat[40:52, 56:68] = 1
     heat[4:16, 4:16] = 0.8
     found = hot_places(heat, 12, 8)
-    assert found[0] == Place(39, 57, 12) or found[0].overlap(Place(40, 56, 12)) > 0.8
-    assert any(place.overlap(Place(4, 4, 12)) > 0.5 for place in found)
+    assert found[0] == Square(39, 57, 12) or found[0].overlap(Square(40, 56, 12)) > 0.8
+    assert any(place.overlap(Square(4, 4, 12)) > 0.5 for place in found)
     assert not any(place.cut(heat).sum() == 0 for place in found)
     assert all(a.overlap(b) <= 0.5 for a in found for b in found if a is not b)
     assert len(hot_places(heat, 12, 2)) == 2
@@ -74,7 +74,7 @@ def test_the_gain_is_what_blurring_takes_away() -> None:
         stripes = np.abs(np.diff(crops.astype(np.float32), axis=1)).mean(axis=(1, 2, 3))
         return np.stack([stripes, -stripes], axis=1)
 
-    on, off = Place(18, 38, 14), Place(40, 4, 14)
+    on, off = Square(18, 38, 14), Square(40, 4, 14)
     label_0 = gains(score, crop, [on, off], 0)
     assert label_0[0] > 0.5
     assert abs(label_0[1]) < 1e-3

@@ -6,9 +6,14 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from whichland.explanation.faithfulness import insertion_and_deletion, moved_at_random
-from whichland.explanation.randomised import rank_correlation, shuffled, ssim
-from whichland.explanation.smoothing import gaussian_blur
+from whichland.explanation.faithfulness import (
+    gaussian_blur,
+    insertion_and_deletion,
+    moved_at_random,
+    rank_correlation,
+    shuffled,
+    ssim,
+)
 from whichland.explanation.verify import Verdict, Verifier
 from whichland.statistics import mean_interval
 

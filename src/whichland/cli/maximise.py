@@ -18,7 +18,7 @@ def run(folder: Path, texts: Sequence[str], out: str, *, steps: int | None, plai
     """Make the pictures, write them on one sheet to `out`, and print a line for each."""
     import numpy as np
 
-    from whichland.explanation.gallery import gallery
+    from whichland.explanation.figure import side_by_side
     from whichland.explanation.maximise import MaximiseConfig, maximise
     from whichland.explanation.overlay import check_picture_path, save_picture
     from whichland.model import bundle as bundles
@@ -31,7 +31,7 @@ def run(folder: Path, texts: Sequence[str], out: str, *, steps: int | None, plai
     config = MaximiseConfig() if steps is None else MaximiseConfig(steps=steps)
     pictures, scores_G2 = maximise(bundle.model, goals, bundle.preprocess, config)
     captions = [caption(goal, bundle.labels) for goal in goals]
-    sheet = np.concatenate(list(pictures), axis=1) if plain else gallery(list(pictures), captions)
+    sheet = np.concatenate(list(pictures), axis=1) if plain else side_by_side(list(pictures), captions)
     path = save_picture(sheet, Path(out))
     for text, named, (grey, reached) in zip(texts, captions, scores_G2.tolist(), strict=True):
         if json:

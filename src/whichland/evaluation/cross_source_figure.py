@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from whichland.evaluation.cross_source_matrix import OTHERS, Cell, CrossSource
+from whichland.evaluation.cross_source_matrix import OTHERS, CrossSource, Transfer
 from whichland.whole_file import whole_file
 
 SIDE = 1.35  # inches a cell
@@ -54,7 +54,7 @@ def _headline(result: CrossSource) -> str:
     return f"Worst source: {_short(worst.tested_on)}\nmacro-F1 {worst.macro_f1} unseen"
 
 
-def _write_numbers(axes: Any, cell: Cell, x: int, y: int) -> None:
+def _write_numbers(axes: Any, cell: Transfer, x: int, y: int) -> None:
     if cell.macro_f1 is None:
         axes.text(x + 0.5, y + 0.5, "no country\nshared", ha="center", va="center", fontsize=8, color="0.4")
         return

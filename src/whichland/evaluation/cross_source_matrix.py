@@ -16,7 +16,7 @@ OTHERS = "all others"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Transfer:
     """One model on the test photos of one source."""
 
     trained_on: str  # a source, or OTHERS: all but the one it is tested on
@@ -39,26 +39,26 @@ class CrossSource:
 
     folder: Path
     sources: tuple[str, ...]  # the one that is hardest to a model that never saw it first
-    cells: tuple[Cell, ...]
+    cells: tuple[Transfer, ...]
     untrained: dict[str, str]  # sources that could only be tested on, and why
 
     @property
-    def held_out(self) -> dict[str, Cell]:
+    def held_out(self) -> dict[str, Transfer]:
         """For each source the model that saw most without seeing it: of all others, or of the one other."""
-        best: dict[str, Cell] = {}
+        best: dict[str, Transfer] = {}
         for cell in sorted(self.cells, key=lambda cell: cell.trained_on != OTHERS):
             if cell.unseen and cell.macro_f1:
                 best.setdefault(cell.tested_on, cell)
         return best
 
     @property
-    def worst(self) -> Cell | None:
+    def worst(self) -> Transfer | None:
         """The headline: the source on which a model that never saw it does worst, by macro-F1."""
         cells = self.held_out.values()
         return min(cells, key=lambda cell: cell.macro_f1.value if cell.macro_f1 else 1.0, default=None)
 
 
-def cells_of(found: Predictions, table: Manifest, learnt: tuple[str, ...], tested: Sequence[str]) -> list[Cell]:
+def cells_of(found: Predictions, table: Manifest, learnt: tuple[str, ...], tested: Sequence[str]) -> list[Transfer]:
     """The cells that one model fills: all sources, or for a model of several the one left out."""
     sources = found.frame.select("image_id").join(
         table.frame.select("image_id", "source"), on="image_id", how="left", maintain_order="left"
@@ -73,7 +73,7 @@ def cells_of(found: Predictions, table: Manifest, learnt: tuple[str, ...], teste
         at_home = _scores(found, own_N & np.isin(found.truth, shared)) if source not in learnt else None
         judged = _scores(found, here_N)
         cells.append(
-            Cell(
+            Transfer(
                 trained_on=learnt[0] if alone else OTHERS,
                 tested_on=source,
                 countries=tuple(found.labels[at] for at in shared),
@@ -95,7 +95,7 @@ def _scores(found: Predictions, some_N: Flags) -> dict[str, Score] | None:
     return metrics.judged(outcomes, renumbered(found.groups[some_N]))
 
 
-def hardest_first(tested: Sequence[str], cells: Sequence[Cell]) -> tuple[str, ...]:
+def hardest_first(tested: Sequence[str], cells: Sequence[Transfer]) -> tuple[str, ...]:
     """Sources by the mean macro-F1 of the models that never saw them, lowest first."""
 
     def ease(source: str) -> float:

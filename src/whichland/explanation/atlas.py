@@ -18,7 +18,7 @@ from whichland.errors import UserError
 from whichland.explanation.atlas_config import AtlasConfig
 from whichland.explanation.atlas_find import Patch, Photo, candidates, clusters, core
 from whichland.explanation.atlas_verify import Pool, Shift, shift
-from whichland.explanation.patches import Score, log_odds
+from whichland.explanation.patches import LogOdds, log_odds
 from whichland.geo.countries import country_name, find_country
 from whichland.images.photo import open_photo
 from whichland.images.preprocess import Pixels
@@ -164,7 +164,7 @@ def _crop(bundle: Bundle, photo: Photo) -> Pixels:
 
 
 def _chapter(
-    bundle: Bundle, score: Score, code: str, photos: Sequence[Photo], pool: Pool, config: AtlasConfig
+    bundle: Bundle, score: LogOdds, code: str, photos: Sequence[Photo], pool: Pool, config: AtlasConfig
 ) -> Chapter:
     label = bundle.labels.index(code)
     own = [photo for photo in photos if photo.country == code]

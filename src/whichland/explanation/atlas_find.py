@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from whichland.explanation.gradcam import gradcam
-from whichland.explanation.patches import Place, Score, corners, gains, hot_places, sides
+from whichland.explanation.patches import LogOdds, Square, corners, gains, hot_places, sides
 from whichland.images.preprocess import Pixels
 from whichland.model.bundle import Bundle
 
@@ -39,13 +39,13 @@ class Patch:
     """A square cut from a photo, as the model saw it."""
 
     photo: Photo
-    place: Place
+    place: Square
     pixels: Pixels  # side×side×3
     gain: float  # log odds of the photo's country that are lost when it is blurred away
     features: Floats  # F: what the model's middle layers make of it, where it stands
 
 
-def candidates(bundle: Bundle, score: Score, photo: Photo, crop_HWC: Pixels, scales: Sequence[float]) -> list[Patch]:
+def candidates(bundle: Bundle, score: LogOdds, photo: Photo, crop_HWC: Pixels, scales: Sequence[float]) -> list[Patch]:
     """The patches of one photo, at most `KEPT`, whose loss costs its country the most for their size.
 
     Looked for where Grad-CAM for the country is high, and in the corners, where marks of a source are and heat
@@ -65,7 +65,7 @@ def candidates(bundle: Bundle, score: Score, photo: Photo, crop_HWC: Pixels, sca
     measured = zip(places, gains(score, crop_HWC, places, label).tolist(), strict=True)
     # by area, as the largest size would always lose the most
     ordered = sorted(((p, g) for p, g in measured if g > 0), key=lambda one: -one[1] / one[0].side ** 2)
-    chosen: list[tuple[Place, float]] = []
+    chosen: list[tuple[Square, float]] = []
     for place, gain in ordered:
         if len(chosen) < KEPT and all(place.overlap(other) <= OVERLAP for other, _ in chosen):
             chosen.append((place, gain))
@@ -77,7 +77,7 @@ def candidates(bundle: Bundle, score: Score, photo: Photo, crop_HWC: Pixels, sca
 
 
 @torch.inference_mode()
-def _features(model: nn.Module, x_1CHW: torch.Tensor) -> Callable[[Place], Floats]:
+def _features(model: nn.Module, x_1CHW: torch.Tensor) -> Callable[[Square], Floats]:
     """The model's two middle stages, as a function that averages each over a place: texture, colour and form.
 
     The last stage would be of no use: its cells see the whole photo, so patches would be sorted by photo.
@@ -87,7 +87,7 @@ def _features(model: nn.Module, x_1CHW: torch.Tensor) -> Callable[[Place], Float
     width = x_1CHW.shape[-1]
     middle = [stage[0].float().cpu().numpy() for stage in stages[(len(stages) - 1) // 2 :][:2]]
 
-    def describe(place: Place) -> Floats:
+    def describe(place: Square) -> Floats:
         means = []
         for stage_Chw in middle:
             rows = _coverage(place.top, place.side, stage_Chw.shape[1], height)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from whichland.explanation.atlas_find import Patch, Photo
-from whichland.explanation.patches import Score, paste
+from whichland.explanation.patches import LogOdds, paste
 from whichland.images.preprocess import Pixels
 from whichland.statistics import Floats, Ints, renumbered, student_p, student_reach
 
@@ -45,7 +45,7 @@ class Pool:
         return [at for at, photo in enumerate(self.photos) if photo.country not in countries]
 
 
-def shift(score: Score, label: int, patches: Sequence[Patch], pool: Pool, seed: int) -> Shift | None:
+def shift(score: LogOdds, label: int, patches: Sequence[Patch], pool: Pool, seed: int) -> Shift | None:
     """Measure a cluster by its `patches`; None when too few drives show it, or nothing can be pasted into.
 
     Every patch goes into `HOSTS_EACH` photos of other countries, where it stood in its own. Each pasting has a

@@ -1,18 +1,29 @@
-"""Does an explanation point at what matters? Measured by taking it away, and on masks of known clues."""
+"""Does an explanation point at what matters, and is it about the model at all?
+
+The first is measured by taking away what it points at, and on masks of known clues; the second by the
+randomised-model test (Adebayo et al., arXiv 1810.03292): a map that is about the model changes with it. What is
+learnt is destroyed by shuffling each weight tensor in itself. That keeps the values a layer works with, and so its
+scale, where drawing them anew can mute a network and make every map differ trivially.
+"""
 
 from collections.abc import Callable
+from copy import deepcopy
+from math import ceil
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from whichland.explanation.activations import Target
-from whichland.explanation.smoothing import gaussian_blur
 
 STEPS = 8  # at which a curve is taken between the untouched and the blurred photo
 BLUR = 0.06  # deviation of the blur that hides, in short sides: shapes and writing go, light and sky stay
 BATCH = 64
+
+LATE = 1 / 3  # share of the layers, from the head back, whose weights are shuffled
+COARSE = 32  # rows and columns on which ranks are compared
 
 Areas = NDArray[np.float64]
 
@@ -107,3 +118,52 @@ def _points_at(map_HW: NDArray[np.floating], mask_HW: NDArray[np.bool_], toleran
     row, column = np.unravel_index(map_HW.argmax(), map_HW.shape)
     rows, columns = np.nonzero(mask_HW)
     return bool(((rows - row) ** 2 + (columns - column) ** 2).min() <= tolerance**2)
+
+
+def shuffled(model: nn.Module, share: float = LATE, *, seed: int = 0) -> nn.Module:
+    """A copy of the model whose last layers, this `share` of all (at least the head), have shuffled weights."""
+    copy = deepcopy(model)
+    layers = [layer for layer in copy.modules() if next(layer.parameters(recurse=False), None) is not None]
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for layer in layers[-max(1, ceil(share * len(layers))) :]:
+            for weights in layer.parameters(recurse=False):
+                order = torch.randperm(weights.numel(), generator=generator).to(weights.device)
+                weights.copy_(weights.flatten()[order].reshape(weights.shape))
+    return copy.eval()
+
+
+def rank_correlation(a_BHW: Tensor, b_BHW: Tensor) -> NDArray[np.float64]:
+    """Spearman's rank correlation of maps, pair by pair; 0 where a map is the same everywhere."""
+    from scipy.stats import spearmanr
+
+    pairs = zip(_coarse(a_BHW), _coarse(b_BHW), strict=True)
+    return np.array([float(spearmanr(a, b).statistic) if np.ptp(a) and np.ptp(b) else 0.0 for a, b in pairs])
+
+
+def ssim(a_BHW: Tensor, b_BHW: Tensor) -> NDArray[np.float64]:
+    """Structural similarity of maps in [0, 1], pair by pair (Wang et al., doi 10.1109/TIP.2003.819861)."""
+    a, b = a_BHW[:, None].double(), b_BHW[:, None].double()
+    mean_a, mean_b, aa, bb, ab = (gaussian_blur(part, 1.5) for part in (a, b, a * a, b * b, a * b))
+    var_a, var_b, cov = aa - mean_a**2, bb - mean_b**2, ab - mean_a * mean_b
+    light, contrast = 0.01**2, 0.03**2
+    above = (2 * mean_a * mean_b + light) * (2 * cov + contrast)
+    below = (mean_a**2 + mean_b**2 + light) * (var_a + var_b + contrast)
+    return (above / below).mean(dim=(1, 2, 3)).cpu().numpy()
+
+
+def _coarse(maps_BHW: Tensor) -> NDArray[np.float32]:
+    return functional.adaptive_avg_pool2d(maps_BHW[:, None].float(), COARSE)[:, 0].flatten(1).cpu().numpy()
+
+
+def gaussian_blur(x_BCHW: Tensor, sigma: float) -> Tensor:
+    """Blur each channel with a Gaussian of `sigma` pixels; edges go on as they end."""
+    reach = ceil(3 * sigma)
+    at = torch.arange(-reach, reach + 1, device=x_BCHW.device, dtype=x_BCHW.dtype)
+    kernel = torch.exp(-0.5 * (at / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    flat_NHW = x_BCHW.flatten(0, 1)[:, None]
+    down = functional.pad(flat_NHW, (0, 0, reach, reach), mode="replicate")
+    down = functional.conv2d(down, kernel[None, None, :, None])
+    across = functional.pad(down, (reach, reach, 0, 0), mode="replicate")
+    return functional.conv2d(across, kernel[None, None, None]).reshape(x_BCHW.shape)

@@ -1,6 +1,7 @@
 """One photo explained on one sheet: the photo, the heat over it, and the top probabilities."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ GAP_IN, CAPTION_IN = 0.2, 0.3
 BARS_IN = (2.5, 2.35)  # width beside the photos, height
 ASPECTS = (0.5, 6.0)  # width over height of the frames; what is beyond stands in one with room to spare
 WARM, GREY, INK = "#c8412b", "#b9bec6", "#20242b"
+SHEET_COLUMNS, TILE_IN, TILE_GAP_IN, TILE_CAPTION_IN = 4, 2.4, 0.15, 0.42  # of pictures side by side
 LONGEST_NAME = 24  # characters
 
 Rectangle = tuple[float, float, float, float]  # left, bottom, width, height; inches
@@ -134,3 +136,27 @@ def percent(probability: float) -> str:
     if probability >= 0.995:
         return "> 99 %"
     return "< 1 %" if probability < 0.005 else f"{probability:.0%}".replace("%", " %")
+
+
+def side_by_side(pictures: Sequence[Pixels], captions: Sequence[str]) -> Pixels:
+    """Lay pictures of one size, H×W×3, in rows of up to four; a caption may have two lines."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(SHEET_COLUMNS, len(pictures))
+    rows = ceil(len(pictures) / columns)
+    high = TILE_IN * pictures[0].shape[0] / pictures[0].shape[1]
+    width = columns * (TILE_IN + TILE_GAP_IN) + TILE_GAP_IN
+    height = rows * (high + TILE_CAPTION_IN) + TILE_GAP_IN
+    sheet = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    canvas = FigureCanvasAgg(sheet)
+    for at, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        row, column = divmod(at, columns)
+        left = TILE_GAP_IN + column * (TILE_IN + TILE_GAP_IN)
+        bottom = height - (row + 1) * (high + TILE_CAPTION_IN)
+        axes = sheet.add_axes((left / width, bottom / height, TILE_IN / width, high / height))
+        axes.imshow(picture, interpolation="lanczos")
+        axes.set_axis_off()
+        axes.set_title(caption, fontsize=9, color=INK, loc="left", pad=4)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]

@@ -19,11 +19,11 @@ EDGE = 1 / 5  # of the side that fades out, on each side of a patch
 BATCH = 64
 
 Floats = NDArray[np.float32]
-Score = Callable[[Pixels], Floats]  # crops B×H×W×3 -> log odds B×K
+LogOdds = Callable[[Pixels], Floats]  # crops B×H×W×3 -> log odds B×K
 
 
 @dataclass(frozen=True)
-class Place:
+class Square:
     """A square in the model's input, in pixels."""
 
     top: int
@@ -38,7 +38,7 @@ class Place:
     def columns(self) -> slice:
         return slice(self.left, self.left + self.side)
 
-    def overlap(self, other: "Place") -> float:
+    def overlap(self, other: "Square") -> float:
         """Share of the smaller of both squares that the other covers."""
         high = min(self.top + self.side, other.top + other.side) - max(self.top, other.top)
         wide = min(self.left + self.side, other.left + other.side) - max(self.left, other.left)
@@ -58,7 +58,7 @@ def soft_edges(side: int) -> Floats:
     return cover
 
 
-def paste(crop_HWC: Pixels, patch_SSC: Pixels, place: Place) -> Pixels:
+def paste(crop_HWC: Pixels, patch_SSC: Pixels, place: Square) -> Pixels:
     """Lay a patch over a crop at `place`, blended at its edges; the crop itself is left as it was."""
     cover = soft_edges(place.side)[..., None]
     pasted = crop_HWC.copy()
@@ -77,7 +77,7 @@ def sides(preprocess: Preprocess, scales: Sequence[float]) -> list[int]:
     return [max(4, round(scale * min(preprocess.size))) for scale in scales]
 
 
-def log_odds(bundle: Bundle) -> Score:
+def log_odds(bundle: Bundle) -> LogOdds:
     """The model as a function from crops to log odds: of each country against all others together, B×K.
 
     Natural logarithms, at the bundle's temperature. The model runs in bf16 where the device computes in it:
@@ -107,7 +107,7 @@ def _against_the_rest(logits_BK: torch.Tensor) -> torch.Tensor:
     return logits_BK - others_BKK.logsumexp(dim=2)
 
 
-def hot_places(map_HW: Floats, side: int, most: int) -> list[Place]:
+def hot_places(map_HW: Floats, side: int, most: int) -> list[Square]:
     """The places of one size where a map is highest, half a side apart or more, hottest first, at most `most`.
 
     Only places with at least half of the hottest one's heat; none for a map that is zero everywhere.
@@ -118,24 +118,24 @@ def hot_places(map_HW: Floats, side: int, most: int) -> list[Place]:
     tops, lefts = np.arange(0, height - side + 1, step), np.arange(0, width - side + 1, step)
     high, wide = np.ix_(tops, lefts)
     heat = total[high + side, wide + side] - total[high, wide + side] - total[high + side, wide] + total[high, wide]
-    chosen: list[Place] = []
+    chosen: list[Square] = []
     for at in np.argsort(-heat, axis=None, kind="stable"):
         row, column = divmod(int(at), len(lefts))
         if len(chosen) == most or heat[row, column] <= heat.max() / 2:
             break
-        place = Place(int(tops[row]), int(lefts[column]), side)
+        place = Square(int(tops[row]), int(lefts[column]), side)
         if all(place.overlap(other) <= 0.5 for other in chosen):
             chosen.append(place)
     return chosen
 
 
-def corners(size: tuple[int, int], side: int) -> list[Place]:
+def corners(size: tuple[int, int], side: int) -> list[Square]:
     """The four places of one size in the corners of a picture of that height and width."""
     height, width = size
-    return [Place(top, left, side) for top in (0, height - side) for left in (0, width - side)]
+    return [Square(top, left, side) for top in (0, height - side) for left in (0, width - side)]
 
 
-def gains(score: Score, crop_HWC: Pixels, places: Sequence[Place], label: int) -> Floats:
+def gains(score: LogOdds, crop_HWC: Pixels, places: Sequence[Square], label: int) -> Floats:
     """How much the log odds of a label fall when each place is blurred away: one number a place."""
     smooth = {side: blurred(crop_HWC, side / 2) for side in {place.side for place in places}}
     without = [paste(crop_HWC, place.cut(smooth[place.side]), place) for place in places]

@@ -8,9 +8,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from whichland.explanation.faithfulness import STEPS, insertion_and_deletion, moved_at_random
+from whichland.explanation.faithfulness import (
+    STEPS,
+    insertion_and_deletion,
+    moved_at_random,
+    rank_correlation,
+    shuffled,
+    ssim,
+)
 from whichland.explanation.methods import find_method
-from whichland.explanation.randomised import rank_correlation, shuffled, ssim
 from whichland.images.preprocess import Pixels, Preprocess
 
 RANDOM_MAPS = 19  # with all of them beaten, chance is at most 1 in 20
