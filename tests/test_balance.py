@@ -1,5 +1,7 @@
 """Ranks, nested subsets, caps and weights of the training rows, and of no others."""
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
@@ -187,3 +189,17 @@ def test_refuses_what_makes_no_sense() -> None:
         BalanceConfig(cap=5, floor=6)
     with pytest.raises(UserError, match="make 30"):
         quotas(np.array([10, 20, 40]), BalanceConfig(total=29, floor=10))
+
+
+def test_numbers_grow_with_the_total_and_with_a_cap_that_alone_decides() -> None:
+    """Of a fixed total, a higher cap gives to the large countries what it takes from the small ones."""
+    counts = np.array([1000, 300, 100, 20, 20, 3])
+    for temper in (0.0, 0.5, 1.0):
+        by_total = [quotas(counts, BalanceConfig(total=total, temper=temper)) for total in range(6, 1500, 7)]
+        assert all((more >= less).all() for less, more in pairwise(by_total))
+        by_cap = [quotas(counts, BalanceConfig(cap=cap, temper=temper)) for cap in range(1, 1100, 7)]
+        assert all((more >= less).all() for less, more in pairwise(by_cap))
+    bound = [quotas(np.array([100, 20, 20, 20]), BalanceConfig(cap=cap, total=80, temper=1.0)) for cap in (20, 60)]
+    assert [found.sum() for found in bound] == [80, 80]
+    assert bound[1][0] > bound[0][0]
+    assert (bound[1][1:] < bound[0][1:]).all()

@@ -163,7 +163,7 @@ def test_places_that_are_no_numbers_and_distances_that_are_too_short() -> None:
 
 def test_torn_sequences_groups_and_near_duplicates_are_found(sound: Manifest) -> None:
     first, twin = sound.frame.row(0, named=True), sound.frame.row(11, named=True)
-    assert first["group"] == twin["group"] == "sequence/drive"
+    assert first["group"] == twin["group"] == "sequence/made/drive"
     other = next(part for part in ("train", "val", "test") if part != first["split"])
     found = broken(sound, 11, split=other, group="made/elsewhere")
     assert any(line.startswith("near-duplicates: 1 pairs") for line in found), found

@@ -1,18 +1,20 @@
 """The data commands as a user runs them: real processes, results on stdout, the rest on stderr."""
 
+import hashlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from curated import photo, save
 from whichland import manifest
-from whichland.cli.data import _unfinished
 from whichland.cli.main import main
 from whichland.cli.output import print_table
 from whichland.curate import measure as measuring
+from whichland.curate.prepare import is_unfinished
 from whichland.progress import Progress, track
 
 KAGGLE = Path(__file__).parents[2] / "shared/data/compressed_dataset"
@@ -109,9 +111,10 @@ def test_prepare_goes_on_where_it_was_stopped(
     assert f"`whichland data measure {table} -o {table}` resumes" in capsys.readouterr().err
     done = 44 - manifest.read(table).frame["sha256"].null_count()
     assert 0 < done < 44
-    assert _unfinished(table, {"ingest": {"origin": str(photos), "exif": True, "keys": None}}) is not None
+    there = manifest.read(table)
+    assert is_unfinished(there, {"ingest": {"origin": str(photos), "exif": True, "keys": None}})
     for other in ({"exif": False}, {"keys": "k.csv"}, {"source": "mine"}, {"skip_unknown": True}):
-        assert _unfinished(table, {"ingest": {"origin": str(photos), **other}}) is None
+        assert not is_unfinished(there, {"ingest": {"origin": str(photos), **other}})
     monkeypatch.setattr(measuring, "measure_batch", whole)
     with pytest.raises(SystemExit) as finished:
         main()
@@ -151,3 +154,40 @@ def test_real_street_photos_pass_the_cleaning(tmp_path: Path) -> None:
         (tmp_path / "photos" / country).symlink_to(KAGGLE / country)
     summary = json.loads(run("prepare", tmp_path / "photos", "-o", tmp_path / "t.parquet", "--json").stdout)
     assert (summary["rows"], summary["kept"]) == (71, 71)
+
+
+def test_prepare_continues_a_table_whose_folder_has_grown(tmp_path: Path) -> None:
+    """No photo changes its split, only what is new or changed is measured, and what is gone is left out."""
+    folder, table = tmp_path / "photos", tmp_path / "table.parquet"
+
+    def name(number: int) -> str:  # one that says nothing of a sequence
+        return hashlib.sha256(b"%d" % number).hexdigest()[:12] + "x.jpg"
+
+    for number in range(120):
+        country = ("France", "Japan", "Namibia", "Norway")[number % 4]
+        save(photo(number, size=(64, 64)), folder / country / name(number))
+    run("prepare", folder, "-o", table, "-j", 1, "--seed", 2)
+    before = manifest.read(table)
+    for number in range(120, 170):
+        save(photo(number, size=(64, 64)), folder / ("France", "Chile")[number % 2] / name(number))
+    changed, gone = folder / "France" / name(0), folder / "Norway" / name(3)
+    save(photo(999, size=(64, 64)), changed)
+    gone.unlink()
+    said = run("prepare", folder, "-o", table, "-j", 1, "--seed", 2).stderr
+    assert "continued: 119 photos are in the table, 50 are new, 1 are gone" in said
+    after = manifest.read(table)
+    assert after.last("measure")["measured"] == 51
+    both = before.frame.join(after.frame, on="image_id", suffix="_after")
+    assert both.height == 119
+    assert (both["split"] == both["split_after"]).all()
+    assert (both["group"] == both["group_after"]).all()
+    assert both.filter(pl.col("sha256") != pl.col("sha256_after"))["uri"].to_list() == [str(changed)]
+    assert after.frame["split"].null_count() == 0
+    assert run("check", table, "--files").returncode == 0
+    run("prepare", folder, "-o", table, "-j", 1, "--seed", 2)
+    again = manifest.read(table)
+    assert again.frame.equals(after.frame)
+    assert again.last("measure")["measured"] == 0
+    once = table.stat().st_size
+    run("prepare", folder, "-o", table, "-j", 1, "--seed", 2)
+    assert table.stat().st_size < once + 1000  # histories are not nested without end

@@ -23,13 +23,13 @@ def test_two_components_never_share_a_name() -> None:
         measured(3, sequences=["a", "b", "a"], phash=[0, 1, 2**63], brightness=[0.5, 0.5, 0.9], contrast=[0.2])
     )
     both = split(Manifest(table.frame.head(2), table.history))
-    assert both.frame["group"].to_list() == ["sequence/a"] * 2
+    assert both.frame["group"].to_list() == ["sequence/made/a"] * 2
     left = both.frame.with_columns(drop_reason=pl.when(pl.col("image_id") == "made/0-00000").then(pl.lit("dark")))
     alone = split(Manifest(left, both.history))
-    assert alone.frame["group"].to_list() == [None, "sequence/a"]
+    assert alone.frame["group"].to_list() == [None, "sequence/made/a"]
     grown = pl.concat([alone.frame, table.frame.tail(1)], how="diagonal_relaxed")
     found = split(Manifest(grown, alone.history)).frame
-    assert found["group"].to_list() == [None, "sequence/b", "sequence/a"]
+    assert found["group"].to_list() == [None, "sequence/made/b", "sequence/made/a"]
     assert found["split"][1] == alone.frame["split"][1]
 
 

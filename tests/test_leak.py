@@ -70,7 +70,7 @@ def test_a_larger_draw_holds_a_smaller_one_and_cuts_no_group() -> None:
     assert set(small.group_by("group").len()["len"]) == {5}
     assert 90 <= small.height <= 105
     few = table.with_columns(
-        country=pl.when(pl.col("group") < "sequence/drive12").then(pl.lit("NO")).otherwise("country")
+        country=pl.when(pl.col("group") < "sequence/made/drive12").then(pl.lit("NO")).otherwise("country")
     )
     assert "NO" not in set(drawn(few, 400)["country"])
 

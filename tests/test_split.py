@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from curated import measured
 from whichland.curate.balance import balance
 from whichland.curate.certificate import certificate_of, difference
+from whichland.curate.check import check
 from whichland.curate.clean import clean
 from whichland.curate.pairs import connected_components, spanning_pairs
 from whichland.curate.split import SLACK, SplitConfig, split, split_at, stratify
@@ -208,13 +209,13 @@ def test_a_larger_val_takes_from_train_and_leaves_the_test_alone() -> None:
 def test_a_sequence_names_its_group_and_dropped_rows_have_none() -> None:
     table = clean(measured(4, sequences=["drive", None, None, "drive"], sharpness=[900.0, 900.0, 1.0, 900.0]))
     groups = split(table).frame["group"].to_list()
-    assert groups == ["sequence/drive", "made/0-00001", None, "sequence/drive"]
+    assert groups == ["sequence/made/drive", "made/0-00001", None, "sequence/made/drive"]
 
 
 def test_a_dropped_duplicate_still_ties_its_sequence_to_the_other_copy() -> None:
     table = clean(measured(4, countries=["FR"], sequences=["x", "x", "y", "y"], sha256=["1", "2", "2", "3"]))
     assert table.frame["drop_reason"].to_list() == [None, None, "duplicate", None]
-    assert split(table).frame["group"].to_list() == ["sequence/x", "sequence/x", None, "sequence/x"]
+    assert split(table).frame["group"].to_list() == ["sequence/made/x", "sequence/made/x", None, "sequence/made/x"]
 
 
 def test_near_duplicates_need_like_hash_and_like_tone() -> None:
@@ -298,7 +299,9 @@ def test_a_long_chain_is_one_component() -> None:
 
 
 def test_countries_without_test_photos_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    split(clean(measured(4, countries=["FR", "FR", "NA", "JP"])), SplitConfig(val=0, test=0.001))
+    split(
+        clean(measured(4, countries=["FR", "FR", "NA", "JP"], sequences=list("abcd"))), SplitConfig(val=0, test=0.001)
+    )
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["warning: 2 of 3 countries have no test photo, having too few groups: JP, NA"]
 
@@ -316,3 +319,23 @@ def test_countries_without_test_photos_are_named(capsys: pytest.CaptureFixture[s
 def test_senseless_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=r"give|shares"):
         SplitConfig(**wrong)
+
+
+def test_a_sequence_is_one_of_its_source_unless_its_name_is_unique_in_the_world() -> None:
+    """Drive 1 of one collection is not drive 1 of another; a UUID or an id of Mapillary's is the same drive."""
+    uuid, mapillary, digest = "0b6f7c1e-3d2a-4f4e-9a67-0c8c2f0a1b2c", "aE5o7bTMH0UtscOYxhVwID", "1a55b63323f32812"
+    names = ["1", "2024-08-12_14-30-00", "GX010123", "frame_000123_of_drive_22", "20240812143000123", "1" * 22]
+    for name, groups in [*((name, 2) for name in names), (uuid, 1), (mapillary, 1), (digest, 1)]:
+        table = clean(measured(4, sequences=[name], source=["a", "a", "b", "b"]))
+        found = split(table).frame["group"].to_list()
+        assert len(set(found)) == groups, name
+        assert found[0] == found[1]
+        assert not [line for line in check(split(table)) if not line.startswith("files:")]
+
+
+def test_collections_that_only_looks_tie_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    split(clean(measured(6, sequences=["x", None], source=["a", "b"])))
+    warned = [line for line in capsys.readouterr().err.splitlines() if "sequence" in line]
+    assert len(warned) == 1
+    assert "none of the 3 photos of 'b'" in warned[0]
+    assert "column `sequence`" in warned[0]

@@ -89,6 +89,7 @@ SCHEMA: tuple[Column, ...] = (
 )
 
 COLUMNS = {column.name: column for column in SCHEMA}
+MEASURED = tuple(column.name for column in SCHEMA if column.writer in ("measure", "score"))  # what the bytes decide
 CREDIT = ("attribution", "creator", "license")  # what a photo's credit line is made of
 
 
@@ -151,6 +152,20 @@ class Manifest:
         missing = [name for name in names if name not in self.frame.columns]
         if missing:
             raise UserError(f"the manifest has no column {', '.join(missing)}: {hint}")
+
+
+def sequence_key() -> pl.Expr:
+    """What a row's sequence is known by: null without one.
+
+    Numbers and names of drives are unique within one collection only, so the source is a part of it; but what is
+    made to be unique in the world (UUIDs, hashes, Mapillary's ids) names one drive wherever it stands.
+    """
+    name = pl.col("sequence")
+    letter_and_digit = name.str.contains(r"[A-Za-z]") & name.str.contains(r"[0-9]")
+    hexadecimal = name.str.contains(r"^(?:[0-9a-fA-F]{16,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$")
+    base64 = name.str.contains(r"^[A-Za-z0-9_-]{22}$") & name.str.contains(r"[a-z]") & name.str.contains(r"[A-Z]")
+    worldwide = letter_and_digit & (hexadecimal | base64) | name.str.starts_with(pl.col("source") + "/")
+    return pl.when(worldwide).then(name).otherwise(pl.col("source") + "/" + name)
 
 
 def credit(row: Mapping[str, Any]) -> str:

@@ -3,9 +3,9 @@
 Each step reads one manifest and writes another; what was done is said in a line or two on stderr.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,9 +15,10 @@ from whichland.cli.output import In, Json, Out, Workers, finish, print_json, say
 from whichland.curate.balance import BalanceConfig
 from whichland.curate.clean import CleanConfig
 from whichland.curate.geocode import GeocodeConfig
+from whichland.curate.prepare import PrepareConfig
 from whichland.curate.split import SplitConfig
 from whichland.errors import UserError
-from whichland.manifest import Manifest, read, write
+from whichland.manifest import Manifest, read
 from whichland.sources.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ def ingest(
 
 def measure(manifest: In, out: Out, workers: Workers = None, ray: Ray = None, json: Json = False) -> None:
     """Fill in size, hashes, brightness, contrast and sharpness; only rows that have none are read."""
-    finish(_measured(read(manifest), out, workers, ray), out, json)
+    from whichland.curate.prepare import measure_into
+
+    finish(measure_into(out, read(manifest), workers=workers, ray=ray), out, json)
 
 
 @flags(CleanConfig)
@@ -104,13 +107,6 @@ def balance(
         say(f"chart: {drawn}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrepareConfig(GeocodeConfig, CleanConfig, SplitConfig, BalanceConfig):
-    """The settings of all steps."""
-
-    seed: Annotated[int, "which of the possible splits, and orders within a country"] = 0
-
-
 @flags(PrepareConfig)
 def prepare(
     config: PrepareConfig,
@@ -127,51 +123,13 @@ def prepare(
 ) -> None:
     """Ingest, geocode what has coordinates, measure, clean, split and balance in one go.
 
-    Interrupted, the same command resumes measuring.
+    A table that is there is continued: photos that it has keep their measures and splits. Interrupted, the same
+    command resumes measuring.
     """
-    from whichland.curate.balance import balance
-    from whichland.curate.clean import clean
-    from whichland.curate.geocode import geocode
-    from whichland.curate.split import split
-    from whichland.sources.ingest import ingest
+    from whichland.curate.prepare import prepare as run
 
-    settings = config.part(CleanConfig), config.part(SplitConfig), config.part(BalanceConfig)
-    places = config.part(GeocodeConfig)
-    known = {"origin": origin, "skip_unknown": skip_unknown, "exif": exif} | ({"source": source} if source else {})
-    known["keys"] = None if keys is None else str(keys)
-    begun = _unfinished(out, {"ingest": known, "geocode": asdict(places)})
-    if begun is None:
-        begun = ingest(origin, source=source, skip_unknown=skip_unknown, folder=folder, exif=exif, keys=keys)
-        if begun.frame["lat"].count():
-            begun = geocode(begun, places)
-    measured = _measured(begun, out, workers, ray)
-    finish(balance(split(clean(measured, settings[0]), settings[1]), settings[2]), out, json)
-
-
-def _measured(manifest: Manifest, out: Path, workers: int | None, ray: str | None) -> Manifest:
-    """Measure, keeping what is done in `out` so that an interrupted run can be resumed."""
-    from whichland.curate.measure import measure as run
-
-    def checkpoint(so_far: Manifest) -> None:
-        write(so_far, out)
-
-    try:
-        return run(manifest, workers=workers, ray=ray, checkpoint=checkpoint)
-    except KeyboardInterrupt:
-        say(f"what is measured is in {out}: `whichland data measure {out} -o {out}` resumes")
-        raise
-
-
-def _unfinished(out: Path, asked: dict[str, dict[str, Any]]) -> Manifest | None:
-    """Return the manifest at `out` when it was made as `asked` (by step) and left in the middle of measuring."""
-    if not out.is_file():
-        return None
-    manifest = read(out)
-    steps = {line.step: line.params for line in manifest.history}
-    if set(steps) - {"geocode"} != {"ingest", "measure"} or not steps["measure"]["waiting"]:
-        return None
-    same = all(params.items() <= steps[step].items() for step, params in asked.items() if step in steps)
-    return manifest if same else None
+    how = {"source": source, "skip_unknown": skip_unknown, "folder": folder, "exif": exif, "keys": keys}
+    finish(run(origin, out, config, workers=workers, ray=ray, **how), out, json)
 
 
 @flags(GeocodeConfig)

@@ -8,12 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from whichland.whole_file import check_writable
+
 if TYPE_CHECKING:
     from whichland.manifest import Manifest
 
 In = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest to read.")]
+
+
+def _writable(out: Path) -> Path:
+    check_writable(out)
+    return out
+
+
 Out = Annotated[
-    Path, typer.Option("-o", "--out", dir_okay=False, help="The manifest to write; it may be the one that is read.")
+    Path,
+    typer.Option(
+        "-o", "--out", dir_okay=False, callback=_writable, help="The manifest to write; it may be the one that is read."
+    ),
 ]
 Workers = Annotated[int | None, typer.Option("-j", "--workers", min=1, help="Processes. [default: one a core]")]
 Bundle = Annotated[Path, typer.Argument(help="Folder of a trained model.")]

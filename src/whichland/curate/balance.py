@@ -89,8 +89,9 @@ def quotas(counts: Counts, config: BalanceConfig) -> Counts:
 
     Country c gives `scale * counts[c] ** temper`, but at most `cap` and what it has, and at least `floor` of
     what it has. The scale is the largest that keeps the sum within `total`; without a total, the one at which the
-    largest country gives `cap` images. Both grow with total and cap, and so does each number: a thinner set lies
-    within a fuller one.
+    largest country gives `cap` images. Every number grows with the total, and, where no total is given or it does not
+    bind, with the cap: such a thinner set lies within a fuller one. Under a total that binds, what a higher cap gives
+    to the large countries is taken from the small ones.
     """
     kept = counts >= config.min_photos
     most = np.where(kept, np.minimum(counts, config.cap or counts.max(initial=0)), 0)

@@ -19,7 +19,7 @@ from whichland.curate.pairs import near_duplicate_pairs, nearest_km
 from whichland.geo.countries import COUNTRIES
 from whichland.geo.distance import KM_PER_DEGREE, haversine_km
 from whichland.images.decode import ImageError, read_bytes
-from whichland.manifest import Manifest, problems
+from whichland.manifest import Manifest, problems, sequence_key
 from whichland.progress import track
 
 WRITTEN = {  # what the other checks read of a step's work: the table of another program may lack it
@@ -155,7 +155,13 @@ def _groups(manifest: Manifest) -> Iterator[str]:
     for column in ("group", "sequence", "panorama", "sha256"):
         if column not in frame.columns:
             continue
-        parts = manifest.kept.drop_nulls([column, "split"]).group_by(column).agg(pl.col("split").unique().sort())
+        key = sequence_key().alias(column) if column == "sequence" else pl.col(column)
+        parts = (
+            manifest.kept.with_columns(key)
+            .drop_nulls([column, "split"])
+            .group_by(column)
+            .agg(pl.col("split").unique().sort())
+        )
         torn = parts.filter(pl.col("split").list.len() > 1).sort(column)
         if torn.height:
             name, where = torn.row(0)

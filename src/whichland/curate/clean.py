@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from whichland.config import AT_LEAST_0, TOML_ONLY, Config
 from whichland.curate.pairs import Rows, connected_components, near_duplicate_pairs
 from whichland.errors import UserError
-from whichland.manifest import COLUMNS, Manifest
+from whichland.manifest import COLUMNS, Manifest, sequence_key
 
 OWN_FAULTS = (
     *("unreadable", "tiny", "dark", "blank", "placeholder", "blurred", "low_information"),
@@ -167,7 +167,9 @@ def is_placeholder(frame: pl.DataFrame, config: CleanConfig) -> NDArray[np.bool_
     if not least:
         return found
     tones = ("brightness", "contrast")
-    rows = frame.select("phash", *tones, "country", "sequence", row=pl.int_range(pl.len())).drop_nulls("phash")
+    rows = frame.select(
+        "phash", *tones, "country", sequence_key().alias("sequence"), row=pl.int_range(pl.len())
+    ).drop_nulls("phash")
     often = rows["phash"].value_counts().filter(pl.col("count") >= least).select("phash")
     same = rows.join(often, on="phash", how="semi").filter(
         *((pl.col(tone) - pl.col(tone).median().over("phash")).abs() <= PLACEHOLDER_TONE for tone in tones)

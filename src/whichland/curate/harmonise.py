@@ -23,11 +23,9 @@ from whichland.curate.merge import begun_anew
 from whichland.curate.views import Source, Target, View, views_of
 from whichland.curate.workers import WORKER_DIED, map_batches
 from whichland.errors import UserError
-from whichland.manifest import COLUMNS, Manifest
+from whichland.manifest import COLUMNS, MEASURED, Manifest
 from whichland.progress import Progress
 from whichland.whole_file import check_writable, whole_file
-
-MEASURED = tuple(column.name for column in COLUMNS.values() if column.writer in ("measure", "score"))
 
 SHARD_ROWS = 256  # rows of the manifest that go into one shard
 BLOCK_ROWS = 16  # a row group, and what the reader fetches at once

@@ -11,6 +11,7 @@ from annotated_types import Interval
 from whichland.config import Config
 from whichland.curate.pairs import NO_PAIRS, Pairs, near_duplicate_batches, pairs_within, spanning_pairs
 from whichland.errors import UserError
+from whichland.manifest import sequence_key
 
 STRANGERS = ((150_000, 12), (1_000_000, 10))  # (rows, bits): see docs/decisions/splits.md
 MANY = 8  # bits, for more rows than those
@@ -61,8 +62,8 @@ def _same(key: pl.Expr, frame: pl.DataFrame) -> Pairs:
 
 
 def sequence_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
-    """Link the images of a sequence (drive, panorama, capture session), whatever source they come from."""
-    return _same(pl.col("sequence"), frame)
+    """Link the images of a sequence: drive, panorama, capture session."""
+    return _same(sequence_key(), frame)
 
 
 def panorama_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:

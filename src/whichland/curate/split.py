@@ -16,10 +16,10 @@ from whichland.curate.certificate import SPLITS, certify
 from whichland.curate.links import LinkConfig, links
 from whichland.curate.pairs import connected_components
 from whichland.errors import UserError
-from whichland.manifest import Manifest
+from whichland.manifest import Manifest, sequence_key
 
 READ = (
-    *("image_id", "sequence", "panorama", "lat", "lon", "country", "drop_reason", "group", "split"),
+    *("image_id", "source", "sequence", "panorama", "lat", "lon", "country", "drop_reason", "group", "split"),
     *("sha256", "phash", "brightness", "contrast"),
 )
 REPEATED = ("duplicate", "near_duplicate")
@@ -87,6 +87,7 @@ def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
     rows = pl.DataFrame({"_row": pl.int_range(len(manifest), dtype=pl.UInt32, eager=True)})
     assigned = rows.join(kept.select("_row", "group", "split"), on="_row", how="left", maintain_order="left")
     frame = frame.with_columns(assigned.drop("_row"))
+    _warn_of_loose_photos(frame.filter(pl.col("drop_reason").is_null()))
     _warn_of_gaps(kept, config)
     _warn_of_large_groups(kept)
     return manifest.with_step("split", frame, **_parameters(kept, groups, config, linked.height))
@@ -116,7 +117,7 @@ def _names(kept: pl.DataFrame, linked: pl.DataFrame) -> pl.Series:
     """Return the `group` name of each row of `kept`, which has its `_component`; the names of an earlier run
     stand in `linked`, which also holds the repetitions that are left out.
     """
-    key = pl.lit("sequence/") + pl.col("sequence")
+    key = pl.lit("sequence/") + sequence_key()
     fresh = pl.coalesce(key.min().over("_component"), pl.col("image_id").min().over("_component"))
     kept = kept.with_columns(fresh.alias("_fresh"))
     old = (
@@ -150,6 +151,20 @@ def _parameters(kept: pl.DataFrame, groups: pl.DataFrame, config: SplitConfig, r
     rules |= {name: used[name] for name in ("radius_m", "near_duplicate_distance", "near_duplicate_tone")}
     certificate = certify(kept, seed=config.seed, shares=shares, rules=rules, moved=dict(off))
     return used | {"certificate": certificate}
+
+
+def _warn_of_loose_photos(kept: pl.DataFrame) -> None:
+    """Name the collections in which nothing but looks ties the photos of one drive together."""
+    panorama = pl.col("panorama") if "panorama" in kept.columns else pl.lit(None)
+    tied = pl.any_horizontal(pl.col("sequence", "lat").is_not_null(), panorama.is_not_null())
+    loose = kept.group_by("source").agg(tied=tied.any(), photos=pl.len()).filter(~pl.col("tied")).sort("source")
+    for source, photos in loose.select("source", "photos").iter_rows():
+        print(
+            f"warning: none of the {photos:,} photos of {source!r} has a sequence or coordinates, so photos of one"
+            " drive may stand in different splits; put each drive into a folder of its own below the country, or give"
+            " a table with a column `sequence`",
+            file=sys.stderr,
+        )
 
 
 def _warn_of_gaps(kept: pl.DataFrame, config: SplitConfig) -> None:

@@ -71,6 +71,12 @@ def read_bytes(uri: str) -> bytes:
     return _blocks.read(container, int(name))
 
 
+def container_of(uri: str) -> str:
+    """The file that holds the bytes of an image: the shard or archive, or the image's own."""
+    inside = _INSIDE.fullmatch(uri) if "#" in uri else None
+    return uri if inside is None or Path(uri).exists() else inside.group(1)
+
+
 def list_archive(path: str | Path) -> list[str]:
     """Name all members of a zip archive, from the directory at its end. Raises ImageError for what is none."""
     with _open_archive(path) as archive:
