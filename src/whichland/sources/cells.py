@@ -1,36 +1,152 @@
-"""What a cell of somebody's table says: countries, degrees, times, headings, projections, licences.
+"""What somebody's table says: which column is what, and countries, degrees, times, headings, licences in its cells.
 
 Everything is done a column at a time, as a table may hold millions of rows.
 """
+
+import re
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
 from whichland.errors import UserError
 from whichland.sources.columns import country_codes, say
 
+# Names of a role, the one to prefer first. Compared without case, spaces, punctuation and units in brackets.
+ROLES: dict[str, tuple[str, ...]] = {
+    "path": (
+        *("uri", "path", "image_path", "file_path", "filepath", "image", "file", "file_name", "filename", "img"),
+        *("img_path", "photo_path", "image_file", "image_name", "relative_path", "photo"),
+    ),
+    "country": (
+        *("label_country", "country_iso_alpha2", "country_code", "iso2", "iso_a2", "iso_3166_1", "iso_code"),
+        *("iso", "cc", "country", "country_name", "label", "target", "country_iso", "iso3", "iso_a3", "nation"),
+    ),
+    "lat": ("lat", "latitude", "gps_lat", "gps_latitude", "decimal_latitude", "latitud", "latitudine", "breitengrad"),
+    "lon": (
+        *("lon", "lng", "long", "longitude", "gps_lon", "gps_longitude", "decimal_longitude", "longitud"),
+        *("longitudine", "längengrad"),
+    ),
+    "place": (
+        *("gps", "coordinates", "gps_coordinates", "coords", "latlon", "lat_long", "latlng", "lonlat", "lnglat"),
+        *("location", "geo", "position", "point", "wkt", "geom", "geometry"),
+    ),
+    "sequence": (
+        *("sequence", "sequence_id", "sequence_key", "sequence_uuid", "drive", "pano_id", "panoid", "drive_id"),
+        *("trip", "trip_id", "track", "track_id", "recording", "recording_id", "video", "video_id", "session_id"),
+    ),
+    "heading": ("heading", "compass_angle", "bearing", "gpsimgdirection"),
+    "projection": ("projection", "camera_type", "projection_type"),
+    "captured_at": (
+        *("captured_at", "capture_time", "timestamp", "datetime", "date_taken", "datetime_original", "taken_at"),
+        *("capture_date", "captured", "date_captured"),
+    ),
+    "creator": ("creator", "creator_username", "username", "author", "photographer"),
+    "license": ("license", "licence"),
+    "attribution": ("attribution", "credit"),
+    "source": ("source", "collection", "provider"),
+    "image_id": ("image_id", "id", "key", "img_id", "photo_id"),
+}
+
+# What a column of coordinates may be called besides: words that say nothing of which one it is.
+_BESIDE = frozenset(
+    (
+        *("gps", "exif", "deg", "degree", "degrees", "decimal", "dd", "wgs", "wgs84", "84", "epsg", "4326", "geo", "n"),
+        *("camera", "image", "photo", "capture", "computed", "location", "point", "coord", "coordinate", "north", "e"),
+        *("east", "x", "y", "true", "original", "in", "dec", "map", "center", "centre", "place", "position"),
+    )
+)
+_LIKE_COORDINATES = re.compile(r"lat|lon|lng|coord|gps|geo|position|location|^[xy]$", re.IGNORECASE)
+
+# Words that tables have where nothing is known; "NA" is one, but among countries it is Namibia.
+MISSING = (
+    *("", "nan", "null", "none", "nil", "\\n", "n/a", "#n/a", "<na>", "n.a.", "(null)", "nat", "undefined", "missing"),
+    *("-", "--", "---", "–", "—", "?", ".", "not available", "unknown", "#value!", "#ref!"),
+    "00000000-0000-0000-0000-000000000000",
+)
+NO_SEQUENCE = ("-1", "-1.0")  # as clustering writes for what is in no cluster
+
 # The words of Mapillary, KartaView and Panoramax for what the manifest's `projection` tells apart.
 PROJECTIONS = {
-    "perspective": "perspective",
-    "plane": "perspective",
-    "flat": "perspective",
-    "brown": "perspective",
-    "equirectangular": "equirectangular",
-    "spherical": "equirectangular",
-    "sphere": "equirectangular",
-    "360": "equirectangular",
+    **dict.fromkeys(("perspective", "plane", "flat", "brown"), "perspective"),
+    **dict.fromkeys(("equirectangular", "spherical", "sphere", "360"), "equirectangular"),
     "strip": "strip",
 }
+
+NOWHERE = 0.01  # degrees; (0, 0), to about a kilometre, is what devices write that do not know their place
 
 _TIME = (
     r"^(?P<date>\d{4}[-:/]\d{2}[-:/]\d{2})"
     r"(?:[T ](?P<clock>\d{2}:\d{2})(?P<second>:\d{2})?(?:[.,](?P<part>\d{1,9}))?"
     r"\s*(?P<zone>Z|[+-]\d{2}(?::?\d{2})?)?)?$"
 )
+# "33.86 S", "S 33°51'30", "-33:51:30", "5,35": sign or hemisphere, degrees, minutes and seconds
+_ANGLE = (
+    r"(?i)^(?P<before>[NSEW])?\s*(?P<sign>[+-])?\s*(?P<degrees>\d{1,3}(?:[.,]\d+)?)\s*(?:°|º|deg|d|:|\s)?\s*"
+    r"(?:(?P<minutes>\d{1,2}(?:[.,]\d+)?)\s*(?:'|′|’|min|m|:|\s)?\s*)?"
+    r"(?:(?P<seconds>\d{1,2}(?:[.,]\d+)?)\s*(?:\x22|″|”|''|’’|sec|s)?\s*)?(?P<after>[NSEW])?$"
+)
+
+
+def find_columns(text: pl.DataFrame, roles: Iterable[str]) -> dict[str, str]:
+    """Map each role to the column of `text` that plays it; a role that no column plays is missing."""
+    by_plain = {_plain(name): name for name in reversed(text.columns)}
+    found = {}
+    for role in roles:
+        column = next((by_plain[_plain(name)] for name in ROLES[role] if _plain(name) in by_plain), None)
+        if column is not None and column not in found.values():
+            found[role] = column
+    roles = set(roles)
+    for role in {"lat", "lon"} & roles - set(found):
+        meant = [
+            name for name in text.columns if _bare(name) in (["lat"], ["latitude"], ["lon"], ["lng"], ["longitude"])
+        ]
+        meant = [name for name in meant if _bare(name)[0][:2] == role[:2] or (role == "lon" and _bare(name) == ["lng"])]
+        if len(meant) == 1:
+            found[role] = meant[0]
+    place = found.pop("place", None)
+    if place and not {"lat", "lon"} & set(found) and _pairs(text[place]):
+        found["place"] = place
+    return found
+
+
+def _plain(name: str) -> str:
+    """Take a column's name without case, separators and what stands in brackets, its unit."""
+    return re.sub(r"[\W_]+", "", re.sub(r"[(\[{].*?[)\]}]", "", name).casefold())
+
+
+def _bare(name: str) -> list[str]:
+    """The words of a column's name that may say which coordinate it holds."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold()
+    return [word for word in re.findall(r"[^\W_]+", spaced) if word not in _BESIDE]
+
+
+def _pairs(cells: pl.Series) -> bool:
+    """Tell whether at least half of the cells that are not empty hold two numbers, as places in one cell do."""
+    stated = cells.drop_nulls().head(1000)
+    return stated.len() > 0 and 2 * int(stated.str.contains(r"\d[^\d]+\d").sum()) >= stated.len()
+
+
+def say_columns(where: str, names: Sequence[str], columns: dict[str, str]) -> None:
+    """Say which columns were taken for what, and which look like coordinates and were not."""
+    rest = [name for name in names if name not in columns.values()]
+    taken = ", ".join(f"{role} from {name!r}" for role, name in columns.items())
+    left = f"; not read: {', '.join(map(repr, rest[:8]))}{' …' if len(rest) > 8 else ''}" if rest else ""
+    say(f"{where}: {taken or 'no column is known'}{left}")
+    alike = [name for name in rest if _LIKE_COORDINATES.search(name)]
+    if alike and not {"lat", "place"} & set(columns):
+        say(f"{where}: {', '.join(map(repr, alike[:4]))} may be coordinates; if so, call them lat and lon")
 
 
 def blank_to_null(rows: pl.DataFrame) -> pl.DataFrame:
-    """Strip all text; what is empty then is null."""
-    return rows.with_columns(pl.col(pl.String).str.strip_chars().replace("", None))
+    """Strip all text; what is empty then, or a word for nothing, is null. In `country`, NA is Namibia."""
+    texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
+    words = {name: MISSING if name == "country" else (*MISSING, "na") for name in texts}
+    if "sequence" in words:
+        words["sequence"] += NO_SEQUENCE
+    return rows.with_columns(pl.col(texts).str.strip_chars()).with_columns(
+        pl.when(~pl.col(name).str.to_lowercase().is_in(list(missing))).then(name).alias(name)
+        for name, missing in words.items()
+    )
 
 
 def good_degrees(lat: pl.Expr, lon: pl.Expr) -> pl.Expr:
@@ -38,23 +154,68 @@ def good_degrees(lat: pl.Expr, lon: pl.Expr) -> pl.Expr:
     return (lat.is_between(-90, 90) & lon.is_between(-180, 180)).fill_null(value=False)
 
 
-def degrees(rows: pl.DataFrame, where: str) -> pl.DataFrame:
-    """Turn text in `lat` and `lon` to degrees; `row` numbers the rows.
+def at_zero(lat: pl.Expr, lon: pl.Expr) -> pl.Expr:
+    """Tell, never null, whether (lat, lon) is (0, 0), which stands for no place."""
+    return ((lat.abs() < NOWHERE) & (lon.abs() < NOWHERE)).fill_null(value=False)
 
-    Raises UserError for half a pair, for what is no number, and for what is off the globe.
+
+def degrees(rows: pl.DataFrame, where: str, *, refuse: bool = True) -> pl.DataFrame:
+    """Turn text in `lat` and `lon`, or in `place`, to degrees; `row` numbers the rows. (0, 0) is no place.
+
+    Half a pair, what is no number and what is off the globe raises UserError, or without `refuse` becomes null and
+    is counted on stderr.
     """
-    if "lat" not in rows.columns:
+    if "place" in rows.columns:
+        rows = _split_place(rows)
+    if not {"lat", "lon"} <= set(rows.columns):
         return rows
-    lat, lon = (pl.col(name).cast(pl.Float64, strict=False) for name in ("lat", "lon"))
-    empty = pl.col("lat").is_null() & pl.col("lon").is_null()
-    bad = rows.filter(~empty & ~good_degrees(lat, lon))
-    if bad.height:
-        row, first_lat, first_lon = bad.select("row", "lat", "lon").row(0)
+    lat, lon = _angle("lat", "NS"), _angle("lon", "EW")
+    stated = rows.select(pl.any_horizontal(pl.col("lat", "lon").is_not_null())).to_series()
+    made = rows.with_columns(lat.alias("lat"), lon.alias("lon"))
+    bad = stated & ~made.select(good_degrees(pl.col("lat"), pl.col("lon"))).to_series()
+    if bad.any() and refuse:
+        row, first_lat, first_lon = rows.filter(bad).select("row", "lat", "lon").row(0)
         raise UserError(
             f"{where}: row {row}: ({first_lat}, {first_lon}) is not a latitude of -90 to 90 and a longitude of "
-            f"-180 to 180 ({bad.height:,} such rows); mend them or leave both cells empty"
+            f"-180 to 180 ({bad.sum():,} such rows); mend them or leave both cells empty"
         )
-    return rows.with_columns(lat.alias("lat"), lon.alias("lon"))
+    if bad.any():
+        say(f"{where}: {bad.sum():,} rows have text that is not a pair of coordinates; theirs are left empty")
+    zero = made.select(at_zero(pl.col("lat"), pl.col("lon"))).to_series()
+    if zero.any():
+        say(f"{where}: {zero.sum():,} rows are at (0, 0), which stands for no place; theirs are left empty")
+    none = bad | zero
+    return made.with_columns(pl.when(~none).then(name).alias(name) for name in ("lat", "lon"))
+
+
+def _angle(name: str, letters: str) -> pl.Expr:
+    """Turn text to degrees; of two signs, as in "-33 S", both must say the same."""
+    text = pl.col(name).cast(pl.String).str.strip_chars().str.replace_all("[−–]", "-")
+    parts = text.str.extract_groups(_ANGLE).struct
+
+    def number(part: str) -> pl.Expr:
+        return parts.field(part).str.replace(",", ".").cast(pl.Float64, strict=False)
+
+    size = number("degrees") + number("minutes").fill_null(0) / 60 + number("seconds").fill_null(0) / 3600
+    letter = pl.coalesce(parts.field("before"), parts.field("after")).str.to_uppercase()
+    minus = parts.field("sign") == "-"
+    negative = letter == letters[1]
+    fits = letter.is_null() | (letter.is_in(list(letters)) & (negative | ~minus.fill_null(value=False)))
+    sign = pl.when(pl.coalesce(negative, minus).fill_null(value=False)).then(-1).otherwise(1)
+    small = number("minutes").fill_null(0) < 60
+    return pl.coalesce(text.cast(pl.Float64, strict=False), pl.when(fits & small).then(size * sign))
+
+
+def _split_place(rows: pl.DataFrame) -> pl.DataFrame:
+    """Part `place` into `lat` and `lon`; well-known text and GeoJSON have the longitude first."""
+    text = pl.col("place").str.strip_chars("()[] ")
+    lettered = text.str.extract_groups(r"(?i)^(.*[NS])[\s,;]+(.*[EW])$|^(?:(.*?)[,;]\s*|(\S+)\s+)(.*)$").struct
+    point = pl.col("place").str.extract_groups(r"(?i)(?:point|coordinates)\D*?(-?\d[\d.]*)[\s,]+(-?\d[\d.]*)").struct
+    first = pl.coalesce(lettered.field("1"), lettered.field("3"), lettered.field("4"))
+    second = pl.coalesce(lettered.field("2"), lettered.field("5"))
+    return rows.with_columns(
+        pl.coalesce(point.field("2"), first, "place").alias("lat"), pl.coalesce(point.field("1"), second).alias("lon")
+    ).drop("place")
 
 
 def labels(rows: pl.DataFrame, where: str, skip_unknown: bool) -> pl.DataFrame:

@@ -5,31 +5,51 @@ Only the file's head is read; no pixel is decoded.
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import polars as pl
 from PIL import ExifTags, Image
 
+from whichland.images.panorama import is_sphere
 from whichland.progress import track
-from whichland.sources.cells import good_degrees, heading, utc
+from whichland.sources.cells import at_zero, good_degrees, heading, utc
+from whichland.sources.columns import say
 
 GPS, BASE = ExifTags.GPS, ExifTags.Base
 THREADS = min(8, 2 * (os.cpu_count() or 1))  # the disk is waited for, not the processor
 
+_LETTERS = {"N": 1, "NORTH": 1, "S": -1, "SOUTH": -1, "E": 1, "EAST": 1, "W": -1, "WEST": -1}
+
+
+class Stated(NamedTuple):
+    """What a photo's file states; the numbers are any that can be written."""
+
+    lat: float | None = None
+    lon: float | None = None
+    heading: float | None = None
+    satellites: str | None = None  # time, by those of the navigation system
+    clock: str | None = None  # time, by the camera's clock
+    camera: str | None = None  # whose clock
+    projection: str | None = None
+    unclear: bool = False  # a place is stated, and cannot be told
+
+
 _FIELDS = {
-    **{"lat": pl.Float64, "lon": pl.Float64, "heading": pl.Float64},
-    **{"satellites": pl.String, "clock": pl.String},
+    **{"lat": pl.Float64, "lon": pl.Float64, "heading": pl.Float64, "satellites": pl.String, "clock": pl.String},
+    **{"camera": pl.String, "projection": pl.String, "unclear": pl.Boolean},
 }
 
 
-def read_exif(paths: Iterable[str]) -> pl.DataFrame:
-    """Read `lat`, `lon`, `heading` and `captured_at` of photos; null where a photo does not state them.
+def read_exif(paths: Iterable[str], where: str = "EXIF") -> pl.DataFrame:
+    """Read `lat`, `lon`, `heading`, `captured_at`, `projection` and `camera` of photos; null where they are not stated.
 
     The time is that of the satellites, else the camera's clock with the zone it names; a clock without a zone is
-    taken as UTC. (0, 0), which cameras write before they know their place, counts as none.
+    taken as UTC. (0, 0), which cameras write before they know their place, counts as none. Places that are stated and
+    cannot be told are counted on stderr.
     """
     paths = list(paths)
     with ThreadPoolExecutor(THREADS) as pool, warnings.catch_warnings():
@@ -37,49 +57,82 @@ def read_exif(paths: Iterable[str]) -> pl.DataFrame:
         found = list(track(pool.map(stated, paths, chunksize=64), len(paths), "reading EXIF"))
     rows = pl.DataFrame(found, schema=_FIELDS, orient="row")
     lat, lon = pl.col("lat"), pl.col("lon")
-    here = good_degrees(lat, lon) & ~((lat == 0) & (lon == 0))
+    here = good_degrees(lat, lon) & ~at_zero(lat, lon)
+    unclear = rows.filter(pl.col("unclear") | (lat.is_not_null() & ~good_degrees(lat, lon))).height
+    if unclear:
+        say(f"{where}: {unclear:,} photos state a place in their EXIF that is not understood; theirs is left empty")
     return rows.select(
         pl.when(here).then(lat).alias("lat"),
         pl.when(here).then(lon).alias("lon"),
         heading(pl.col("heading")).alias("heading"),
         pl.coalesce(utc(pl.col("satellites")), utc(pl.col("clock"))).alias("captured_at"),
+        "projection",
+        "camera",
     )
 
 
-def stated(file: str | IO[bytes]) -> tuple[float | None, float | None, float | None, str | None, str | None]:
-    """Return latitude, longitude, heading and times as stated; nothing for a file that Pillow cannot open.
-
-    The numbers are any that can be written; the times are those of satellites and of the camera's clock.
-    """
+def stated(file: str | IO[bytes]) -> Stated:
+    """Return what a photo states; nothing for a file that Pillow cannot open."""
     try:
         with Image.open(file) as photo:
             # a PNG's own getexif decodes all pixels to look for EXIF behind them
             exif = Image.Image.getexif(photo)
             gps, taken = exif.get_ifd(ExifTags.IFD.GPSInfo), exif.get_ifd(ExifTags.IFD.Exif)
+            names = [exif.get(BASE.Make), exif.get(BASE.Model), taken.get(BASE.BodySerialNumber)]
+            sphere = is_sphere(_bytes(photo.info.get("xmp")), photo.size)
     except Exception:  # what a broken file raises is not bounded; measuring it will say what is wrong with it
-        return None, None, None, None, None
-    return (
-        _degrees(gps, GPS.GPSLatitude, GPS.GPSLatitudeRef, {"N": 1, "S": -1}),
-        _degrees(gps, GPS.GPSLongitude, GPS.GPSLongitudeRef, {"E": 1, "W": -1}),
-        _number(gps.get(GPS.GPSImgDirection)),
-        _satellite_time(gps),
-        _camera_time(taken),
+        return Stated()
+    lat, north_or_south = _degrees(gps, GPS.GPSLatitude, GPS.GPSLatitudeRef, "NS")
+    lon, east_or_west = _degrees(gps, GPS.GPSLongitude, GPS.GPSLongitudeRef, "EW")
+    clear = lat is not None and lon is not None
+    return Stated(
+        lat=lat if clear else None,
+        lon=lon if clear else None,
+        heading=_number(gps.get(GPS.GPSImgDirection)),
+        satellites=_satellite_time(gps),
+        clock=_camera_time(taken),
+        camera=" ".join(str(name).strip("\0 ") for name in names if name) or None,
+        projection="equirectangular" if sphere else None,
+        unclear=not clear and (north_or_south or east_or_west),
     )
 
 
-def _degrees(gps: Mapping[int, Any], tag: int, ref: int, signs: Mapping[str, int]) -> float | None:
-    """Turn degrees, minutes and seconds to degrees; without the hemisphere the sign would be a guess."""
-    parts = [_number(part) for part in _tuple(gps.get(tag))]
-    stated = gps.get(ref, "")
-    letter = stated.decode("latin-1") if isinstance(stated, bytes) else str(stated)
-    sign = signs.get(letter.strip("\0 ").upper())
-    if not parts or None in parts or sign is None:
+def place(file: str | IO[bytes]) -> tuple[float, float] | None:
+    """Return the latitude and longitude that a photo states; None where there are none, (0, 0), or none on the globe."""
+    lat, lon = stated(file)[:2]
+    if lat is None or lon is None or abs(lat) > 90 or abs(lon) > 180 or (lat == lon == 0):
         return None
-    return sign * math.fsum(part / 60.0**power for power, part in enumerate(parts[:3]) if part is not None)
+    return round(lat, 6), round(lon, 6)
 
 
-def _tuple(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else ()
+def _degrees(gps: Mapping[int, Any], tag: int, ref: int, letters: str) -> tuple[float | None, bool]:
+    """Turn degrees, minutes and seconds to degrees, and tell whether there was anything to turn.
+
+    Minutes and seconds of 0/0 count nothing. The hemisphere is a letter or a word; without one the sign would be a
+    guess, and so it would be where a negative number says north or east.
+    """
+    parts = _parts(gps.get(tag))
+    numbers = [_number(part) for part in parts[:3]]
+    stated = any(number is not None for number in numbers)
+    word = gps.get(ref, "")
+    text = (word.decode("latin-1") if isinstance(word, bytes) else str(word)).strip("\0 ").upper()
+    sign = _LETTERS.get(text.split()[0]) if text and text[0] in letters else None
+    if not numbers or numbers[0] is None or sign is None:
+        return None, stated
+    negative = any(number is not None and (number < 0 or str(number) == "-0.0") for number in numbers)
+    if negative and sign > 0:
+        return None, True
+    return sign * math.fsum(abs(number or 0.0) / 60.0**power for power, number in enumerate(numbers)), True
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    """The numbers of a coordinate: three rationals, fewer, a single one, or a text such as "33/1,51/1,30/1"."""
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    if isinstance(value, str):
+        pairs = re.findall(r"(-?\d+(?:\.\d+)?)(?:/(\d+))?", value)
+        return tuple(float(over) / float(under) if float(under or 1) else None for over, under in ((a, b or 1) for a, b in pairs))
+    return value if isinstance(value, tuple) else () if value is None else (value,)
 
 
 def _number(value: Any) -> float | None:
@@ -91,9 +144,13 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value or "").encode()
+
+
 def _satellite_time(gps: Mapping[int, Any]) -> str | None:
     date = gps.get(GPS.GPSDateStamp)
-    clock = [_number(part) for part in _tuple(gps.get(GPS.GPSTimeStamp))]
+    clock = [_number(part) for part in _parts(gps.get(GPS.GPSTimeStamp))]
     if not isinstance(date, str) or len(clock) != 3:
         return None
     hours, minutes, seconds = (int(part or 0) for part in clock)
@@ -101,5 +158,7 @@ def _satellite_time(gps: Mapping[int, Any]) -> str | None:
 
 
 def _camera_time(taken: Mapping[int, Any]) -> str | None:
-    time, zone = taken.get(BASE.DateTimeOriginal), taken.get(BASE.OffsetTimeOriginal, "")
+    """The time of capture, else of digitisation, by the clock of the camera."""
+    time = next((taken[tag] for tag in (BASE.DateTimeOriginal, BASE.DateTimeDigitized) if tag in taken), None)
+    zone = taken.get(BASE.OffsetTimeOriginal, "")
     return f"{time}{zone}".replace("\0", "").strip() if isinstance(time, str) else None

@@ -1,6 +1,11 @@
-"""Text from files of others, whatever encoding their spreadsheet or shell wrote it in."""
+"""Text of others: the encodings of lists and tables, and names that differ from those on the disk."""
 
 import codecs
+import os
+import unicodedata
+from functools import lru_cache
+
+WESTERN = "cp1252"  # what is neither UTF-8 nor UTF-16 is taken for this
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -9,7 +14,6 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-WESTERN = "cp1252"  # what is neither UTF-8 nor UTF-16 is taken for this
 
 
 def decode_text(data: bytes) -> tuple[str, str]:
@@ -35,3 +39,34 @@ def decode_text(data: bytes) -> tuple[str, str]:
 
 def _lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def on_disk(path: str) -> str | None:
+    """Find a file whose name is written in another Unicode form, in other cases or with backslashes; None: not there.
+
+    A name that several files could bear is none of them.
+    """
+    path = path if os.sep == "\\" else path.replace("\\", "/")
+    found = "/" if path.startswith("/") else "."
+    for part in filter(None, path.split("/")):
+        fitting = [part] if os.path.lexists(f"{found}/{part}") else _listing(found).get(_form(part), [])
+        if len(fitting) != 1:
+            return None
+        found = f"{found.rstrip('/')}/{fitting[0]}"
+    return found if os.path.isfile(found) else None  # noqa: PTH113 (a name may be too long for Path)
+
+
+@lru_cache(maxsize=4096)
+def _listing(folder: str) -> dict[str, list[str]]:
+    """The names in a folder by their form."""
+    by_form: dict[str, list[str]] = {}
+    try:
+        for name in os.listdir(folder):  # noqa: PTH208
+            by_form.setdefault(_form(name), []).append(name)
+    except OSError:
+        return {}
+    return by_form
+
+
+def _form(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
