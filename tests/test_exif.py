@@ -1,3 +1,4 @@
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,76 @@ def test_no_pixel_of_a_png_is_decoded(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: loaded.append(self))
     read_exif([str(tmp_path / "a.png")])
     assert loaded == []
+
+
+SOUTH_EAST = (-33.858333, 151.2)
+S, E = GPS.GPSLatitude, GPS.GPSLongitude
+
+
+@pytest.mark.parametrize(
+    ("changed", "place"),
+    [
+        ({S: (33, 51, IFDRational(0, 0)), E: (151, 12, IFDRational(0, 0))}, (-33.85, 151.2)),
+        ({S: (33.858333, IFDRational(0, 0), IFDRational(0, 0))}, SOUTH_EAST),
+        ({S: (33.858333,)}, SOUTH_EAST),
+        ({S: (33, 51.5)}, SOUTH_EAST),
+        ({S: (IFDRational(33858333, 1000000), 0, 0)}, SOUTH_EAST),
+        ({GPS.GPSLatitudeRef: "South", GPS.GPSLongitudeRef: "East"}, SOUTH_EAST),
+        ({GPS.GPSLatitudeRef: "s", GPS.GPSLongitudeRef: "e "}, SOUTH_EAST),
+        ({GPS.GPSLongitudeRef: "W"}, (-33.858333, -151.2)),
+        ({GPS.GPSLongitudeRef: "north"}, None),
+        ({GPS.GPSLatitudeRef: "?"}, None),
+        ({S: (4294967263, 51, 30)}, None),
+    ],
+)
+def test_places_as_devices_write_them(
+    tmp_path: Path, changed: dict[int, Any], place: tuple[float, float] | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sydney = {GPS.GPSLatitudeRef: "S", S: (33, 51, 30), GPS.GPSLongitudeRef: "E", E: (151, 12, 0)}
+    rows = read_exif([photo(tmp_path / "a.jpg", sydney | changed)])
+    found = rows.select("lat", "lon").row(0)
+    assert found == (pytest.approx(place, abs=1e-5) if place else (None, None))
+    assert ("1 photos state a place in their EXIF that is not understood" in capsys.readouterr().err) == (place is None)
+
+
+def signed(degrees: int, minutes: int, seconds: int, letter: bytes) -> bytes:
+    """EXIF with a latitude in signed rationals (type 10), as some programs write it, and longitude 151°12' E."""
+    west = struct.pack("<6i", degrees, 1, minutes, 1, seconds, 1)
+    east = struct.pack("<6I", 151, 1, 12, 1, 0, 1)
+    entries = struct.pack("<HHI4s", 1, 2, 2, letter) + struct.pack("<HHII", 2, 10, 3, 80)
+    entries += struct.pack("<HHI4s", 3, 2, 2, b"E\0") + struct.pack("<HHII", 4, 5, 3, 104)
+    gps = struct.pack("<H", 4) + entries + struct.pack("<I", 0)
+    tiff = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8825, 4, 1, 26, 0) + gps + west + east
+    assert len(tiff) == 128
+    body = b"Exif\0\0" + tiff
+    data = jpeg()
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
+
+
+@pytest.mark.parametrize(
+    ("parts", "letter", "lat"),
+    [
+        ((-33, -51, -30), b"S\0", -33.858333),
+        ((-33, 51, 30), b"S\0", -33.858333),
+        ((33, 51, 30), b"N\0", 33.858333),
+        ((-33, -51, -30), b"N\0", None),
+    ],
+)
+def test_signed_rationals_never_change_the_hemisphere(
+    tmp_path: Path, parts: tuple[int, int, int], letter: bytes, lat: float | None
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(signed(*parts, letter))
+    found = read_exif([str(tmp_path / "a.jpg")])["lat"][0]
+    assert found == (pytest.approx(lat, abs=1e-5) if lat else None)
+
+
+def test_the_file_says_that_it_is_a_whole_sphere(tmp_path: Path) -> None:
+    xmp = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description xmlns:GPano="http://ns.google.com/photos/1.0/panorama/" '
+        'GPano:ProjectionType="equirectangular" GPano:FullPanoWidthPixels="{}" GPano:FullPanoHeightPixels="32" '
+        'GPano:CroppedAreaImageWidthPixels="64" GPano:CroppedAreaImageHeightPixels="32"/></x:xmpmeta>'
+    )
+    for name, width in (("whole", 64), ("part", 128)):
+        Image.new("RGB", (64, 32)).save(tmp_path / f"{name}.jpg", xmp=xmp.format(width).encode())
+    frame = ingest(str(tmp_path)).frame
+    assert frame["projection"].to_list() == [None, "equirectangular"]

@@ -1,7 +1,9 @@
+import json
 import os
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from unicodedata import normalize
 
 import polars as pl
 import pytest
@@ -10,11 +12,11 @@ from origins import archive, jpeg, put
 from whichland import manifest
 from whichland.errors import UserError
 from whichland.images.decode import load
-from whichland.sources.folder import sessions
+from whichland.sources.cells import ROLES
 from whichland.sources.ingest import ingest
 from whichland.sources.kinds import KINDS
 from whichland.sources.members import find_photos
-from whichland.sources.roles import ROLES
+from whichland.sources.sequences import sequences
 
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
 
@@ -68,6 +70,87 @@ def test_unknown_folders_are_named_together(tmp_path: Path, capsys: pytest.Captu
     assert "2 photos left out" in capsys.readouterr().err
 
 
+def test_what_systems_put_beside_photos_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "FR/a.jpg", "FR/@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "FR/#recycle/b.jpg", "$RECYCLE.BIN/S-1/c.jpg")
+    put(tmp_path, "__MACOSX/FR/._a.jpg", "System Volume Information/d.jpg", "FR/.thumbnails/e.jpg")
+    os.mkfifo(tmp_path / "FR" / "pipe.jpg")
+    (tmp_path / "FR" / "gone.jpg").symlink_to("/nowhere.jpg")
+    assert [Path(uri).name for uri in ingest(str(tmp_path)).frame["uri"]] == ["a.jpg"]
+    assert "8 files are not images" in capsys.readouterr().err
+
+
+def test_a_link_leads_to_photos_that_keep_their_own_country(tmp_path: Path) -> None:
+    put(tmp_path, "NO/a.jpg", "CH/b.jpg")
+    (tmp_path / "CH" / "more").symlink_to(tmp_path / "NO")
+    assert ingest(str(tmp_path)).frame.select("country").to_series().to_list() == ["CH", "NO"]
+
+
+@pytest.mark.parametrize(
+    ("photos", "countries"),
+    [
+        (("archive/set/FR/a.jpg", "archive/set/NO/b.jpg"), ["FR", "NO"]),
+        (("train/FR/a.jpg",), ["FR"]),
+        (("train/FR/a.jpg", "val/NO/b.jpg", "annotations/x/c.jpg"), ["FR", "NO"]),
+        (("training_set/training_set/FR/a.jpg", "test_set/test_set/NO/b.jpg"), ["FR", "NO"]),
+        (("archive/train/FR/a.jpg", "archive/test/NO/b.jpg"), ["FR", "NO"]),
+        (("FR/a.jpg",), ["FR"]),
+    ],
+)
+def test_folders_as_archives_unpack_to(tmp_path: Path, photos: tuple[str, ...], countries: list[str]) -> None:
+    put(tmp_path, *photos)
+    assert sorted(ingest(str(tmp_path)).frame["country"]) == countries
+
+
+def test_a_table_beside_photos_does_not_change_how_they_are_read(tmp_path: Path) -> None:
+    put(tmp_path, "FR/a.jpg", "NO/b.jpg")
+    for path in (tmp_path / "manifest.parquet", tmp_path / "data" / "t.parquet"):
+        path.parent.mkdir(exist_ok=True)
+        made = ingest(str(tmp_path))
+        manifest.write(made, path)
+        assert ingest(str(tmp_path)).frame.equals(made.frame)
+    shard(tmp_path / "s.parquet", [{}])
+    with pytest.raises(UserError, match="both photos and shards"):
+        ingest(str(tmp_path))
+
+
+def test_json_beside_photos_places_them(tmp_path: Path) -> None:
+    names = ("IMG_1.JPG", "IMG_1(1).JPG", "IMG_2.JPG", "plain.jpg")
+    put(tmp_path / "takeout" / "Photos from 2021", *names)
+    for name, file in zip(
+        names,
+        ("IMG_1.JPG.supplemental-metadata", "IMG_1.JPG.supplemental-metadata(1)", "IMG_2.JPG.suppl"),
+        strict=False,
+    ):
+        place = {"latitude": 0.0 if "2" in name else 48.85, "longitude": 0.0 if "2" in name else 2.35}
+        content = {"title": name.replace("(1)", ""), "photoTakenTime": {"timestamp": "1622376000"}, "geoData": place}
+        (tmp_path / "takeout" / "Photos from 2021" / f"{file}.json").write_text(json.dumps(content))
+    frame = ingest(str(tmp_path / "takeout")).frame
+    by_name = {Path(uri).name: row for uri, *row in frame.select("uri", "lat", "captured_at").rows()}
+    assert by_name["IMG_1.JPG"] == by_name["IMG_1(1).JPG"] == [48.85, "2021-05-30T12:00:00Z"]
+    assert by_name["IMG_2.JPG"] == [None, "2021-05-30T12:00:00Z"]
+    assert by_name["plain.jpg"] == [None, None]
+    fixed = {
+        "MAPLatitude": 48.8,
+        "MAPLongitude": 2.3,
+        "MAPSequenceUUID": "a1",
+        "MAPCompassHeading": {"TrueHeading": 370},
+    }
+    described = [{"filename": f"{n}.jpg", "MAPCaptureTime": f"2021_05_30_12_00_0{n}_500", **fixed} for n in range(2)]
+    put(tmp_path / "drive", "0.jpg", "1.jpg")
+    (tmp_path / "drive" / "mapillary_image_description.json").write_text(json.dumps(described))
+    frame = ingest(str(tmp_path / "drive")).frame
+    assert frame.select("lat", "lon", "heading", "captured_at", "sequence").rows() == [
+        (48.8, 2.3, 10.0, f"2021-05-30T12:00:0{n}.500Z", "drive/a1") for n in range(2)
+    ]
+
+
+def test_names_that_are_not_unicode_may_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "FR/a.jpg")
+    (tmp_path / "FR" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(jpeg())
+    assert ingest(str(tmp_path), skip_unknown=True).frame.height == 1
+    assert "1 photos left out whose names are not UTF-8" in capsys.readouterr().err
+
+
 def test_words_that_look_like_codes_count_among_codes_alone(tmp_path: Path) -> None:
     put(tmp_path / "names", "France/a.jpg", "Norway/b.jpg", "DJI/c.jpg", "my/d.jpg")
     with pytest.raises(UserError, match=r"'DJI' \(did you mean Djibouti\?\); 'my' \(did you mean Malaysia\?\)"):
@@ -108,7 +191,7 @@ def test_nothing_to_ingest(tmp_path: Path, names: tuple[str, ...], says: str) ->
 
 def test_sessions_join_a_countrys_close_stamps() -> None:
     def named(*photos: tuple[int | None, str]) -> list[str | None]:
-        return sessions([(f"c/canvas_{stamp}.jpg", country) for stamp, country in photos], "s")
+        return sequences([(f"c/canvas_{stamp}.jpg", country) for stamp, country in photos], "s")
 
     t = 1_629_177_406
     one, other, chained, abroad, late = named(
@@ -118,7 +201,7 @@ def test_sessions_join_a_countrys_close_stamps() -> None:
     assert abroad == f"s/DE/session-{t + 1}"
     assert late == f"s/FR/session-{t + 178}"
     assert named((None, "FR")) == [None]
-    assert sessions([("FR/IMG_20210101.jpg", "FR"), ("FR/5550001111.jpg", "FR")], "s") == [None, None]
+    assert sequences([("FR/IMG_20210101.jpg", "FR"), ("FR/5550001111.jpg", "FR")], "s") == [None, None]
 
 
 def test_file_names_that_no_table_can_hold_are_named(tmp_path: Path) -> None:
@@ -148,6 +231,28 @@ def test_shards_are_read_in_place(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "2 rows have text that is not a pair of coordinates" in capsys.readouterr().err
     assert [round(float(load(uri).mean()), -1) for uri in frame["uri"]] == [10, 50, 90, 130]
     assert frame["uri"][1] == f"{path}#1"
+
+
+def test_numbers_of_files_are_no_panoramas_and_labels_have_names(tmp_path: Path) -> None:
+    countries = ["Brazil", "France", "Japan"]
+    rows = [
+        {"image": {"bytes": jpeg(), "path": f"{k:04d}.jpg"}, "label": number} for number in range(3) for k in range(4)
+    ]
+    features = {"label": {"names": countries, "_type": "ClassLabel"}, "image": {"_type": "Image"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    path = tmp_path / "data" / "train-00000-of-00001.parquet"
+    path.parent.mkdir()
+    pl.DataFrame(rows).write_parquet(path, metadata=metadata)
+    frame = ingest(str(tmp_path)).frame
+    assert frame["country"].to_list() == ["BR"] * 4 + ["FR"] * 4 + ["JP"] * 4
+    assert frame["sequence"].null_count() == 12
+    assert frame["image_id"].n_unique() == 12
+
+
+def test_nested_and_binary_columns_are_passed_over(tmp_path: Path) -> None:
+    shard(tmp_path / "s.parquet", [{"jpg": jpeg(), "sequence": [1, 2], "source": {"a": 1}}])
+    manifest_ = ingest(str(tmp_path / "s.parquet"))
+    assert manifest_.frame.select("country", "sequence").row(0) == ("NA", "s")
 
 
 def test_two_sets_of_shards_are_refused(tmp_path: Path) -> None:
@@ -298,6 +403,119 @@ def test_a_manifest_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     made = ingest(str(put(tmp_path, "FR/a.jpg")))
     with pytest.raises(UserError, match=r"a\.jpg/m\.parquet: cannot be written"):
         manifest.write(made, tmp_path / "FR" / "a.jpg" / "m.parquet")
+
+
+CELL = "path;country;lat;lon\n" + "a.jpg;Côte d'Ivoire;5.35;-4.01\n" + "c.jpg;Côte d'Ivoire;5.35;-4.01\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(CELL.encode(encoding) for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252")),
+        *(CELL.replace("\n", end).encode() for end in ("\r\n", "\r", "\n\n")),
+        *((above + CELL).encode() for above in ("sep=;\n", "# made in 2024\n", "\n#\n")),
+        *(CELL.replace(";", sign).encode() for sign in ("\t", "|", ",")),
+        CELL.replace("lat;lon", "decimalLatitude;decimalLongitude").encode(),
+        CELL.replace("lat;lon", "Latitude (deg);Longitude (deg)").encode(),
+        CELL.replace("lat;lon", "exif_gps_lat;exif_gps_lng").encode(),
+        CELL.replace("lat;lon", "LATITUD;LONGITUD").encode(),
+        CELL.replace("5.35;-4.01", "5,35;-4,01").encode(),
+        CELL.replace("5.35;-4.01", "5°21'N;4°00'36\"W").encode(),
+        CELL.replace("5.35;-4.01", "N 5 21 00;W 4 00 36").encode(),
+        CELL.replace("5.35;-4.01", "5.35;−4.01").encode(),
+        CELL.replace("lat;lon", "gps").replace("5.35;-4.01", "5.35, -4.01").encode(),
+        CELL.replace("lat;lon", "wkt").replace("5.35;-4.01", "POINT(-4.01 5.35)").encode(),
+        CELL.replace("lat;lon", "coordinates").replace("5.35;-4.01", "5°21'N 4°00'36\"W").encode(),
+    ],
+)
+def test_tables_as_others_write_them(tmp_path: Path, data: bytes) -> None:
+    put(tmp_path, "a.jpg", "c.jpg")
+    (tmp_path / "t.csv").write_bytes(data)
+    frame = ingest(f"table:{tmp_path}/t.csv").frame
+    assert frame["country"].to_list() == ["CI", "CI"]
+    assert frame["lat"].to_list() == pytest.approx([5.35] * 2)
+    assert frame["lon"].to_list() == pytest.approx([-4.01] * 2)
+
+
+def test_records_of_json_are_a_table(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg", "c.jpg")
+    lines = '{"file_name": "a.jpg", "gps": {"lat": 1.5, "lng": 2}}\n{"file_name": "c.jpg", "gps": null}\n'
+    (tmp_path / "metadata.jsonl").write_text(lines)
+    frame = ingest(str(tmp_path)).frame
+    assert frame.select("image_id", "lat", "lon").rows() == [
+        (f"{tmp_path.name}/a.jpg".replace("_", "_"), 1.5, 2.0),
+        (f"{tmp_path.name}/c.jpg", None, None),
+    ]
+    (tmp_path / "list.json").write_text('[{"path": "a.jpg", "country": "NA"}]')
+    assert ingest(f"table:{tmp_path}/list.json").frame["country"].to_list() == ["NA"]
+
+
+@pytest.mark.parametrize("word", ["", "nan", "NULL", "None", "\\N", "-", "N/A", "<NA>", "#N/A", "NaN", " null ", "NA"])
+def test_words_for_what_is_missing_tie_nothing_and_place_nothing(tmp_path: Path, word: str) -> None:
+    country = "" if word == "NA" else word
+    text = f"path,country,lat,lon,sequence,captured_at\na.jpg,{country},{word},{word},{word},{word}\n"
+    text += f"c.jpg,France,0,0.0,{word},2020-09-18 07:19:10\n"
+    frame = ingest(table(tmp_path, text)).frame
+    assert frame.select("country", "lat", "lon", "sequence", "captured_at").row(0) == (None,) * 5
+    assert frame.select("country", "lat", "lon").row(1) == ("FR", None, None)
+
+
+def test_a_minus_as_sequence_is_no_cluster(tmp_path: Path) -> None:
+    frame = ingest(table(tmp_path, "path,country,sequence\na.jpg,FR,-1\nc.jpg,NO,-1\n")).frame
+    assert frame["sequence"].to_list() == [None, None]
+
+
+@pytest.mark.parametrize("kind", ["table", "points", "parquet"])
+def test_null_island_is_no_place(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path, "a.jpg", "c.jpg")
+    if kind == "parquet":
+        rows: list[dict[str, object]] = [{"latitude": "0", "longitude": "0.000"}, {}]
+        shard(tmp_path / "s.parquet", rows)
+        frame = ingest(f"parquet:{tmp_path}/s.parquet").frame
+    else:
+        (tmp_path / "t.csv").write_text("path,country,lat,lon\na.jpg,NA,0,0.000\nc.jpg,NA,-22.5,17.1\n")
+        frame = ingest(f"{kind}:{tmp_path}/t.csv").frame
+    assert frame["lat"].to_list() == [None, -22.5]
+    assert "1 rows are at (0, 0)" in capsys.readouterr().err
+
+
+def test_columns_are_said_and_those_that_look_like_coordinates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingest(table(tmp_path, "file_name,label,start_lat,end_lat\na.jpg,FR,1,2\nc.jpg,FR,1,2\n"))
+    said = capsys.readouterr().err
+    assert "path from 'file_name', country from 'label'; not read: 'start_lat', 'end_lat'" in said
+    assert "'start_lat', 'end_lat' may be coordinates" in said
+    assert "nothing says which photos are of one drive" in said
+
+
+def test_a_row_for_each_object_is_a_photo_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "id,path,country,class\n1,a.jpg,FR,car\n2,a.jpg,France,sign\n3,c.jpg,NO,car\n"
+    assert ingest(table(tmp_path, text)).frame["image_id"].to_list() == ["mine/1", "mine/3"]
+    assert "1 rows left out of photos that have a row already" in capsys.readouterr().err
+    torn = text.replace("France", "Spain")
+    with pytest.raises(UserError, match=r"different countries: a\.jpg \(ES, FR\) first"):
+        ingest(table(tmp_path, torn))
+    assert ingest(table(tmp_path, torn), skip_unknown=True).frame["image_id"].to_list() == ["mine/3"]
+
+
+def test_quotation_marks_swallow_no_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = 'path,country,author\na.jpg,FR,"Bob\nsub/b.jpg,NO,Ann\nc.jpg,SE,Eve"\n'
+    assert ingest(table(tmp_path, text)).frame["country"].to_list() == ["FR", "NO", "SE"]
+    assert "would swallow 2 rows" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"row 1: a quotation mark is not closed, so that 'author' takes in 2"):
+        ingest(table(tmp_path, 'path,country,author\na.jpg,FR,"Bob\nsub/b.jpg,NO,Ann,x,y\nc.jpg,SE,Eve"\n'))
+    long = 'path,country,author\na.jpg,FR,"Bob\nof Oslo"\nc.jpg,SE,Eve\n'
+    assert ingest(table(tmp_path, long)).frame["creator"].to_list() == ["Bob\nof Oslo", "Eve"]
+
+
+@pytest.mark.parametrize("written", ["Réunion/é.jpg", "réunion/É.JPG", "Réunion\\é.jpg", "./Réunion//é.jpg"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_that_differ_from_those_on_the_disk_in_form_alone(tmp_path: Path, written: str, form: str) -> None:
+    other = "NFD" if form == "NFC" else "NFC"
+    put(tmp_path, normalize(form, "Réunion/é.jpg"))
+    (tmp_path / "t.csv").write_text(f"path,country\n{normalize(other, written)},RE\n")
+    assert load(ingest(f"table:{tmp_path}/t.csv").frame["uri"][0]).shape == (16, 24, 3)
 
 
 # --- telling the kind --------------------------------------------------------------------------------------

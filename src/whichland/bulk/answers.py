@@ -77,7 +77,7 @@ def _look(model: Model, config: PredictConfig, fetch: Fetch | None, pictured: fr
         return Seen(error)
     place = None
     if config.check_exif:
-        from whichland.bulk.exif import stated_place
+        from whichland.sources.exif import stated_place
 
         place = stated_place(photo.data)
     return Seen(views, place, _thumbnail(views.crops[len(views.crops) // 2]) if path in pictured else None)

@@ -1,23 +1,13 @@
 """Where a photo says it was taken, to be compared with the guess: nothing of it reaches the model."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from whichland.geo.borders import country_of
-from whichland.sources.exif import stated
 
 Place = tuple[float, float]  # latitude, longitude in degrees
-
-
-def stated_place(data: bytes) -> Place | None:
-    """The coordinates in a photo's EXIF; None where there are none, or (0, 0), or none on the globe."""
-    lat, lon, *_ = stated(io.BytesIO(data))
-    if lat is None or lon is None or abs(lat) > 90 or abs(lon) > 180 or lat == lon == 0:
-        return None
-    return round(lat, 6), round(lon, 6)
 
 
 def countries_at(places: Sequence[Place | None]) -> list[str | None]:

@@ -56,7 +56,8 @@ def find_country(text: str, *, among_codes: bool = False) -> str | None:
     punctuation, underscores, "the", "and" and "&" do not matter in them, nor does the order ("Korea, Republic of").
     A word may be cut short at a full stop ("S. Sudan"), and a second name stand in brackets ("Turkey (Türkiye)").
     """
-    text = text.strip()
+    # a flag or another sign beside the name says nothing more
+    text = "".join(c for c in text if unicodedata.category(c) not in ("So", "Cf")).strip()
     code = _codes().get(text.upper())
     as_written = (text.isupper() and text not in ALSO_WORDS) or (len(text) == 2 and text.islower())
     if code and (among_codes or as_written):

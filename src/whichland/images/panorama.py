@@ -10,6 +10,8 @@ Directions are degrees clockwise from the middle of the panorama; `pitch` is deg
 """
 
 import math
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,6 +24,7 @@ from whichland.images.encode import Pixels
 Floats = npt.NDArray[np.float32]
 
 BAND = 1 << 20  # pixels of a view that are resampled at once; the largest views would take gigabytes
+SHAPE = 0.01  # how far from twice as wide as high a sphere may be
 OVERSAMPLED = 2  # a view is computed at twice its size and averaged, so that fine texture does not flicker
 
 
@@ -176,3 +179,38 @@ def _lookup(
     column = (longitude / (2 * math.pi) + 0.5) * width - 0.5
     row = np.clip((0.5 - latitude / math.pi) * height - 0.5, 0, height - 1)
     return column.astype(np.float32), row.astype(np.float32)
+
+
+_GPANO = re.compile(rb"GPano:(\w+)\s*(?:=\s*[\"']|>)\s*([\w.+-]+)")
+
+
+def sphere_rows(xmp: bytes, size: Callable[[], tuple[int, int]]) -> tuple[float, float] | None:
+    """Which part of a sphere's height a photo shows, as shares from the top; None when its file states no sphere.
+
+    Read from Photo Sphere XMP (GPano:ProjectionType) in `xmp`; `size` gives the photo's width and height where that
+    does not. Cameras leave out the rows at the poles that they did not see. What does not go all the way round is no
+    sphere.
+    """
+    stated = dict(_GPANO.findall(xmp)) if b"GPano:" in xmp else {}
+    if stated.get(b"ProjectionType", b"").lower() != b"equirectangular":
+        return None
+    names = (
+        "FullPanoWidthPixels",
+        "FullPanoHeightPixels",
+        "CroppedAreaImageWidthPixels",
+        "CroppedAreaImageHeightPixels",
+    )
+    width, height, shown_width, shown_height = (_pixels(stated, name) for name in names)
+    if not (width and height and shown_width and shown_height):
+        width, height = shown_width, shown_height = size()
+    top = _pixels(stated, "CroppedAreaTopPixels")
+    round_it = math.isclose(width, shown_width, rel_tol=SHAPE)
+    if not round_it or not math.isclose(width, 2 * height, rel_tol=SHAPE) or top + shown_height > 1.01 * height:
+        return None
+    return top / height, min(1.0, (top + shown_height) / height)
+
+
+def _pixels(stated: dict[bytes, bytes], name: str) -> float:
+    """A number of pixels, 0 where it is not stated or none."""
+    text = stated.get(name.encode(), b"")
+    return float(text) if re.fullmatch(rb"\d{1,6}", text) else 0.0

@@ -9,7 +9,6 @@ that does to how far probabilities can be trusted.
 """
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichland.curate.views import all_round
-from whichland.images.panorama import native_width, sphere_views, strip_pieces
+from whichland.images.panorama import SHAPE, native_width, sphere_rows, sphere_views, strip_pieces
 from whichland.images.photo import OpenPhoto
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.calibration import NOTHING, log_softmax
@@ -28,9 +27,6 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 WIDE = 2.0  # times the shape of what the model sees
 MOST_VIEWS = 12  # of one photo, however wide it is
 FOV = 90.0  # degrees across a view of a sphere
-SHAPE = 0.01  # how far from twice as wide as high a sphere may be
-
-_GPANO = re.compile(rb"GPano:(\w+)\s*(?:=\s*[\"']|>)\s*([\w.+-]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,35 +111,13 @@ def _sphere_rows(photo: OpenPhoto, panorama: bool) -> tuple[float, float] | None
 
     Cameras leave out the rows at the poles that they did not see. What does not go all the way round is no sphere.
     """
-    stated = dict(_GPANO.findall(photo.xmp)) if b"GPano:" in photo.xmp else {}
-    if stated.get(b"ProjectionType", b"").lower() == b"equirectangular":
-        rows = _stated_rows(photo, stated)
-        if rows is not None:
-            return rows
+    rows = sphere_rows(photo.xmp, lambda: photo.size)
+    if rows is not None:
+        return rows
     if panorama:
         width, height = photo.size
         return (0.0, 1.0) if math.isclose(width, 2 * height, rel_tol=SHAPE) else None
     return None
-
-
-def _stated_rows(photo: OpenPhoto, stated: dict[bytes, bytes]) -> tuple[float, float] | None:
-    """The same from what Photo Sphere XMP states of the whole sphere and of the part that is there."""
-    names = (b"FullPanoWidthPixels", b"FullPanoHeightPixels", b"CroppedAreaImageWidthPixels",
-             b"CroppedAreaImageHeightPixels")  # fmt: skip
-    width, height, shown_width, shown_height = (_number(stated, name) for name in names)
-    if not (width and height and shown_width and shown_height):
-        width, height = shown_width, shown_height = photo.size
-    top = _number(stated, b"CroppedAreaTopPixels")
-    round_it = math.isclose(width, shown_width, rel_tol=SHAPE)
-    if not round_it or not math.isclose(width, 2 * height, rel_tol=SHAPE) or top + shown_height > 1.01 * height:
-        return None
-    return top / height, min(1.0, (top + shown_height) / height)
-
-
-def _number(stated: dict[bytes, bytes], name: bytes) -> float:
-    """A number of pixels, 0 where it is not stated or none."""
-    text = stated.get(name, b"")
-    return float(text) if re.fullmatch(rb"\d{1,6}", text) else 0.0
 
 
 def _views_of_sphere(photo: OpenPhoto, preprocess: Preprocess, rows: tuple[float, float]) -> Cut:

@@ -90,7 +90,7 @@ _ANGLE = (
 def find_columns(text: pl.DataFrame, roles: Iterable[str]) -> dict[str, str]:
     """Map each role to the column of `text` that plays it; a role that no column plays is missing."""
     by_plain = {_plain(name): name for name in reversed(text.columns)}
-    found = {}
+    found: dict[str, str] = {}
     for role in roles:
         column = next((by_plain[_plain(name)] for name in ROLES[role] if _plain(name) in by_plain), None)
         if column is not None and column not in found.values():
@@ -137,16 +137,16 @@ def say_columns(where: str, names: Sequence[str], columns: dict[str, str]) -> No
         say(f"{where}: {', '.join(map(repr, alike[:4]))} may be coordinates; if so, call them lat and lon")
 
 
+def stated(name: str) -> pl.Expr:
+    """The text of a column, stripped; null where it is empty or a word for nothing. In `country`, NA is Namibia."""
+    words = [*MISSING, *(["na"] if name != "country" else []), *(NO_SEQUENCE if name == "sequence" else [])]
+    text = pl.col(name).str.strip_chars()
+    return pl.when(~text.str.to_lowercase().is_in(words)).then(text).alias(name)
+
+
 def blank_to_null(rows: pl.DataFrame) -> pl.DataFrame:
-    """Strip all text; what is empty then, or a word for nothing, is null. In `country`, NA is Namibia."""
-    texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
-    words = {name: MISSING if name == "country" else (*MISSING, "na") for name in texts}
-    if "sequence" in words:
-        words["sequence"] += NO_SEQUENCE
-    return rows.with_columns(pl.col(texts).str.strip_chars()).with_columns(
-        pl.when(~pl.col(name).str.to_lowercase().is_in(list(missing))).then(name).alias(name)
-        for name, missing in words.items()
-    )
+    """Make null of all text that is empty or a word for nothing."""
+    return rows.with_columns(stated(name) for name, dtype in rows.schema.items() if dtype == pl.String)
 
 
 def good_degrees(lat: pl.Expr, lon: pl.Expr) -> pl.Expr:
@@ -176,7 +176,7 @@ def degrees(rows: pl.DataFrame, where: str, *, refuse: bool = True) -> pl.DataFr
     if bad.any() and refuse:
         row, first_lat, first_lon = rows.filter(bad).select("row", "lat", "lon").row(0)
         raise UserError(
-            f"{where}: row {row}: ({first_lat}, {first_lon}) is not a latitude of -90 to 90 and a longitude of "
+            f"{where}: row {row}: ({first_lat}, {first_lon}) has no latitude of -90 to 90 or no longitude of "
             f"-180 to 180 ({bad.sum():,} such rows); mend them or leave both cells empty"
         )
     if bad.any():

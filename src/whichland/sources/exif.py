@@ -3,6 +3,7 @@
 Only the file's head is read; no pixel is decoded.
 """
 
+import io
 import math
 import os
 import re
@@ -14,7 +15,7 @@ from typing import IO, Any, NamedTuple
 import polars as pl
 from PIL import ExifTags, Image
 
-from whichland.images.panorama import is_sphere
+from whichland.images.panorama import sphere_rows
 from whichland.progress import track
 from whichland.sources.cells import at_zero, good_degrees, heading, utc
 from whichland.sources.columns import say
@@ -79,7 +80,8 @@ def stated(file: str | IO[bytes]) -> Stated:
             exif = Image.Image.getexif(photo)
             gps, taken = exif.get_ifd(ExifTags.IFD.GPSInfo), exif.get_ifd(ExifTags.IFD.Exif)
             names = [exif.get(BASE.Make), exif.get(BASE.Model), taken.get(BASE.BodySerialNumber)]
-            sphere = is_sphere(_bytes(photo.info.get("xmp")), photo.size)
+            size = photo.size
+            sphere = sphere_rows(_bytes(photo.info.get("xmp")), lambda: size) is not None
     except Exception:  # what a broken file raises is not bounded; measuring it will say what is wrong with it
         return Stated()
     lat, north_or_south = _degrees(gps, GPS.GPSLatitude, GPS.GPSLatitudeRef, "NS")
@@ -97,9 +99,9 @@ def stated(file: str | IO[bytes]) -> Stated:
     )
 
 
-def place(file: str | IO[bytes]) -> tuple[float, float] | None:
-    """Return the latitude and longitude that a photo states; None where there are none, (0, 0), or none on the globe."""
-    lat, lon = stated(file)[:2]
+def stated_place(data: bytes) -> tuple[float, float] | None:
+    """Return the latitude and longitude in a photo's EXIF; None where there are none, (0, 0), or none on the globe."""
+    lat, lon = stated(io.BytesIO(data))[:2]
     if lat is None or lon is None or abs(lat) > 90 or abs(lon) > 180 or (lat == lon == 0):
         return None
     return round(lat, 6), round(lon, 6)
@@ -131,7 +133,7 @@ def _parts(value: Any) -> tuple[Any, ...]:
         value = value.decode("latin-1")
     if isinstance(value, str):
         pairs = re.findall(r"(-?\d+(?:\.\d+)?)(?:/(\d+))?", value)
-        return tuple(float(over) / float(under) if float(under or 1) else None for over, under in ((a, b or 1) for a, b in pairs))
+        return tuple(float(over) / int(under or 1) for over, under in pairs if int(under or 1))
     return value if isinstance(value, tuple) else () if value is None else (value,)
 
 

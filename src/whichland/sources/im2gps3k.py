@@ -30,6 +30,8 @@ def read_im2gps3k(folder: Path, *, source: str | None = None, skip_unknown: bool
     renamed = {"IMG_ID": "name", "LAT": "lat", "LON": "lon"}
     rows = blank_to_null(text.select(NEEDED).rename(renamed)).with_row_index("row", offset=1)
     photos = find_photos(folder, skip_broken=skip_unknown)
+    if not rows["name"].str.contains(r"\.\w{3,4}$").any():  # YFCC4k's table has names without their ending
+        photos = photos.with_columns(pl.col("name").str.replace(r"\.\w+$", ""))
     without = photos.join(rows, on="name", how="anti").height
     if without:
         say(f"{table}: {without:,} photos have no row and are ignored")
@@ -45,6 +47,15 @@ def read_im2gps3k(folder: Path, *, source: str | None = None, skip_unknown: bool
             page.alias("attribution"),
         )
     )
+
+
+def is_im2gps3k(folder: Path) -> bool:
+    """Tell whether a folder has the data set's table, whose columns YFCC4k's has as well."""
+    for table in folder.glob("*_places365.csv"):
+        with table.open("rb") as file:
+            if all(name.encode() in file.readline() for name in NEEDED[:1]):
+                return True
+    return False
 
 
 def _find_table(folder: Path) -> tuple[Path, pl.DataFrame]:

@@ -6,9 +6,13 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
+from whichland.images.formats import passed_over
 from whichland.manifest import Manifest, problems
-from whichland.sources.country211 import PARTS
+from whichland.sources.folder import PARTS, has_parts, walk
+from whichland.sources.im2gps3k import is_im2gps3k
 from whichland.sources.kinds import KINDS, forms
+from whichland.sources.sidecars import MAPILLARY
+from whichland.sources.table import JSON_SUFFIXES
 from whichland.sources.traffic_signs import is_traffic_signs
 
 
@@ -85,10 +89,15 @@ def _kind(origin: str) -> tuple[str, str]:
     path = Path(origin)
     if path.is_dir():
         return _kind_of_folder(path), origin
-    if path.is_file() and path.suffix.lower() in (".csv", ".tsv"):
+    suffix = path.suffix.lower()
+    if path.is_file() and suffix in (".csv", ".tsv", *JSON_SUFFIXES):
+        if path.name == MAPILLARY:
+            raise UserError(f"{origin}: it describes the photos beside it: ingest their folder, {path.parent}")
         return "table", origin
-    if path.is_file() and path.suffix.lower() == ".parquet":
+    if path.is_file() and suffix == ".parquet":
         return ("parquet" if _embeds_images(path) else "table"), origin
+    if path.is_file() and suffix in (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"):
+        raise UserError(f"{origin}: an archive: unpack it and ingest the folder, or name its photos in a table")
     if not path.exists() and any(sign in origin for sign in "*?["):
         return "parquet", origin
     if path.is_file():
@@ -101,10 +110,23 @@ def _kind_of_folder(folder: Path) -> str:
         return "osv5m"
     if is_traffic_signs(folder):
         return "traffic-signs"
-    if any(next(folder.glob(pattern), None) for pattern in ("*.parquet", "data/*.parquet")):
+    if is_im2gps3k(folder):
+        return "im2gps3k"
+    if _holds_shards(folder):
         return "parquet"
-    inside = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
-    return "country211" if len(inside) > 1 and inside <= set(PARTS) else "folder"
+    return "country211" if has_parts(folder) else "folder"
+
+
+def _holds_shards(folder: Path) -> bool:
+    """Tell whether Parquet files with images lie here; a table, such as a manifest, may lie beside photos."""
+    shards = [file for pattern in ("*.parquet", "data/*.parquet") for file in sorted(folder.glob(pattern))]
+    shards = [file for file in shards if not passed_over(file.name)]
+    photos = next(iter(walk(folder, skip_unknown=True)[0]), None) if shards else None
+    if photos is None:
+        return bool(shards)
+    if any(_embeds_images(file) for file in shards[:20]):
+        raise UserError(f"{folder}: both photos and shards of photos: write folder:{folder} or parquet:{folder}")
+    return False
 
 
 def _embeds_images(file: Path) -> bool:

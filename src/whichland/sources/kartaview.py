@@ -43,7 +43,8 @@ def read_kartaview(file: Path, *, source: str | None = None, skip_unknown: bool 
     records = [_flat(photo, file) for photo in _photos(file)]
     if not records:
         raise UserError(f"{file}: the list holds no photo")
-    rows = blank_to_null(pl.DataFrame(records, schema=dict.fromkeys(FIELDS, pl.String)))
+    rows = pl.DataFrame(records, schema=dict.fromkeys(FIELDS, pl.String))
+    rows = blank_to_null(rows.drop("id")).with_columns(rows["id"])
     rows = rows.with_row_index("row", offset=1).unique("id", keep="first", maintain_order=True)
     if rows.height < len(records):
         say(f"{file}: {len(records) - rows.height:,} records left out that repeat a photo")

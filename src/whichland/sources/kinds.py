@@ -36,7 +36,7 @@ KINDS = {
     ),
     "osv5m": Kind("whichland.sources.osv5m:read_osv5m", "FOLDER", "OpenStreetView-5M, its zips as they are", "folder"),
     "country211": Kind(
-        "whichland.sources.country211:read_country211",
+        "whichland.sources.folder:read_country211",
         "FOLDER",
         "Country211, or any train|valid|test folders of country folders",
         "folder",
@@ -59,7 +59,7 @@ KINDS = {
         ("keys",),
     ),
     "points": Kind(
-        "whichland.sources.points:read_points",
+        "whichland.sources.table:read_points",
         "FILE.csv|.parquet",
         "places without photos, to be geocoded and split",
         "file",

@@ -18,8 +18,9 @@ from whichland.sources.folder import walk
 def find_photos(folder: Path, *, skip_broken: bool = False) -> pl.DataFrame:
     """List the photos at and below `folder` and in its zip archives: columns `name`, `uri`.
 
-    `name` is the file's own name without folders. Raises UserError for an archive that cannot be read (cut off
-    while it was fetched, say); with `skip_broken` it is left out and named on stderr.
+    `name` is the file's own name without folders, in Unicode's composed form. Raises UserError for an
+    archive that cannot be read (cut off while it was fetched, say); with `skip_broken` it is left out and named on
+    stderr.
     """
     photos, archives = walk(folder, PHOTO_SUFFIXES)[0], walk(folder, {".zip"})[0]
     files = pl.DataFrame({"member": photos}, schema={"member": pl.String})
@@ -42,7 +43,7 @@ def _located(members: pl.DataFrame, prefix: str) -> pl.DataFrame:
     name = pl.col("member").str.split("/").list.last()
     suffix = name.str.extract(r"(\.\w+)$").str.to_lowercase()
     return members.filter(suffix.is_in(sorted(PHOTO_SUFFIXES)) & ~name.str.starts_with(".")).select(
-        name.alias("name"), pl.concat_str(pl.lit(prefix), "member").alias("uri")
+        name.str.normalize("NFC").alias("name"), pl.concat_str(pl.lit(prefix), "member").alias("uri")
     )
 
 
@@ -61,7 +62,7 @@ def locate(names: pl.Series, photos: pl.DataFrame, where: str) -> pl.Series:
 
     Raises UserError for a name that two photos have, as when an archive lies beside what was unpacked of it.
     """
-    wanted = pl.DataFrame({"name": names})
+    wanted = pl.DataFrame({"name": names.str.normalize("NFC")})  # a Mac's disk and a table seldom agree in this
     found = wanted.join(photos, on="name", how="left", maintain_order="left")
     if found.height > names.len():
         several = photos.join(wanted, on="name", how="semi").filter(pl.col("name").is_duplicated())

@@ -14,7 +14,7 @@ import polars as pl
 
 from whichland.errors import UserError
 from whichland.manifest import COLUMNS
-from whichland.sources.cells import good_degrees, utc
+from whichland.sources.cells import at_zero, good_degrees, stated, utc
 from whichland.sources.columns import complete, country_codes, say
 from whichland.sources.members import find_photos, locate, with_photo
 
@@ -55,7 +55,7 @@ def _read_part(folder: Path, part: str, source: str, skip_unknown: bool) -> pl.D
         missing = [name for name in OWN if name not in there]
         if missing:
             raise UserError(f"{table}: no column {missing[0]}; its columns are {', '.join(there[:12])}")
-        names = scan.select(pl.col("country").drop_nulls().unique()).collect(engine="streaming")["country"]
+        names = scan.select(stated("country").drop_nulls().unique()).collect(engine="streaming")["country"]
         codes = country_codes(sorted(names), where=str(table), skip_unknown=skip_unknown)
         typed = scan.select(*_own(codes), *_extra(there)).with_columns(_credit(source, part))
         rows = typed.collect(engine="streaming")
@@ -72,17 +72,17 @@ def _read_part(folder: Path, part: str, source: str, skip_unknown: bool) -> pl.D
 def _own(codes: Mapping[str, str]) -> list[pl.Expr]:
     """Turn the columns that the manifest knows to its form, and flag what was stated."""
     lat, lon = (pl.col(name).cast(pl.Float64, strict=False) for name in ("latitude", "longitude"))
-    here = good_degrees(lat, lon)
-    country, captured_at = pl.col("country"), pl.col("captured_at")
+    here = good_degrees(lat, lon) & ~at_zero(lat, lon)
+    country, captured_at = stated("country"), stated("captured_at")
     return [
         pl.concat_str("id", pl.lit(".jpg")).alias("name"),
         pl.col("id").alias("image_id"),
-        pl.col("sequence"),
+        stated("sequence"),
         pl.when(here).then(lat).alias("lat"),
         pl.when(here).then(lon).alias("lon"),
         country.replace_strict(codes, default=None, return_dtype=pl.String).alias("label_country"),
         utc(captured_at).alias("captured_at"),
-        pl.col("creator_username").alias("creator"),
+        stated("creator_username").alias("creator"),
         country.is_not_null().alias("states country"),
         captured_at.is_not_null().alias("states time"),
     ]

@@ -5,6 +5,7 @@ Street View panoramas of `random_streetview_images_pano` (country_iso_alpha2, la
 Only the small columns are read here; the images stay in the shard and are read from there, `shard.parquet#row`.
 """
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,13 +14,14 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.sources.cells import blank_to_null, details, good_degrees, labels
+from whichland.images.formats import passed_over
+from whichland.sources.cells import ROLES, blank_to_null, degrees, details, find_columns, labels
 from whichland.sources.columns import absolute, complete, say, slug
-from whichland.sources.roles import ROLES, find_columns
+from whichland.sources.sequences import warn_untied
 
 _SHARD = re.compile(r"(?P<split>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})(?:-[0-9a-f]+)?\.parquet")
 
-ROWS_AT_ONCE = 256  # Polars reads the image bytes along with their path; this bounds what it holds
+FEW_TORN = 0.05  # share of repeated names at two places, up to which they are taken for errors in the places
 
 SMALL = tuple(role for role in ROLES if role != "path")
 
@@ -50,8 +52,8 @@ def read_shards(
         for shard, split in zip(shards, splits, strict=True)
     ]
     rows = blank_to_null(pl.concat(frames, how="diagonal"))
-    rows = details(labels(_coordinates(rows, where), where, skip_unknown), where)
-    return complete(_identify(rows, source), extra=("official_split",) if any(splits) else ())
+    rows = details(labels(degrees(rows, where, refuse=False), where, skip_unknown), where)
+    return complete(_identify(rows, source, where), extra=("official_split",) if any(splits) else ())
 
 
 def _split(shard: Path) -> str | None:
@@ -63,7 +65,8 @@ def find_shards(pattern: str) -> list[Path]:
     """List the shards that a file, folder or glob names, sorted. Raises UserError when two sets are mixed."""
     path = Path(pattern)
     if path.is_dir():
-        shards = sorted(path.rglob("*.parquet"))
+        found = [shard for shard in sorted(path.rglob("*.parquet")) if not passed_over(shard.name)]
+        shards = [shard for shard in found if _has_images(shard)] or found
     elif path.is_file():
         shards = [path]
     else:
@@ -81,6 +84,14 @@ def find_shards(pattern: str) -> list[Path]:
     for (folder, split), by_total in sets.items():
         _check_set(folder, split, by_total)
     return [absolute(shard) for shard in shards]
+
+
+def _has_images(shard: Path) -> bool:
+    """Tell whether a file may be a shard; a table beside shards is none. What cannot be read is told later."""
+    try:
+        return "image" in pl.scan_parquet(shard, glob=False).collect_schema()
+    except (pl.exceptions.PolarsError, OSError):
+        return True
 
 
 def _check_set(folder: Path, split: str, by_total: dict[str, list[Path]]) -> None:
@@ -109,19 +120,35 @@ def _common_name(shards: list[Path]) -> str:
 def _read_shard(shard: Path) -> pl.DataFrame:
     """Read the small columns of a shard as text, with `native`, the image's own path, and `uri`."""
     try:
-        scan = pl.scan_parquet(shard, glob=False)  # a folder's name may hold brackets
+        scan = pl.scan_parquet(shard, glob=False, row_index_name=_ROW)  # a folder's name may hold brackets
         schema = scan.collect_schema()
-        columns = find_columns([name for name in schema if name != "image"], SMALL)
-        small = [pl.col(name).cast(pl.String).alias(role) for role, name in columns.items()]
-        rows: int = scan.select(pl.len()).collect().item()
+        small = [name for name, dtype in schema.items() if not dtype.is_nested() and name not in ("image", _ROW)]
+        sampled = [pl.col(name).cast(pl.String) for name in small if schema[name] != pl.Binary]
+        text = scan.select(*sampled, *(pl.lit(None, pl.String).alias(n) for n in small if schema[n] == pl.Binary))
+        columns = find_columns(text.head(200).collect(), SMALL)
+        chosen = [pl.col(name).cast(pl.String).alias(role) for role, name in columns.items()]
         native = _native_path(shard, schema.get("image"))
-        parts = [
-            scan.slice(start, ROWS_AT_ONCE).select(native, *small).collect() for start in range(0, rows, ROWS_AT_ONCE)
-        ]
+        # Polars reads the image bytes along with their path, here a few row groups at a time
+        table = scan.select(_ROW, native, *chosen).collect(engine="streaming").sort(_ROW)
+        names = _label_names(shard, columns.get("country"))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{shard}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
-    table = pl.concat(parts) if parts else pl.DataFrame(schema={"native": pl.String})
-    return table.with_columns(pl.format("{}#{}", pl.lit(str(shard)), pl.row_index()).alias("uri"))
+    if names:
+        table = table.with_columns(pl.col("country").replace(names))
+    return table.with_columns(pl.format("{}#{}", pl.lit(str(shard)), _ROW).alias("uri")).drop(_ROW)
+
+
+_ROW = "row of the shard"
+
+
+def _label_names(shard: Path, column: str | None) -> dict[str, str]:
+    """The names that the hub's library keeps of the numbers in a column of ClassLabel, in the file's metadata."""
+    try:
+        features = json.loads(pl.read_parquet_metadata(shard)["huggingface"])["info"]["features"]
+        names = features[column]["names"]
+    except (KeyError, TypeError, ValueError):  # a file that another library wrote, or a column of another kind
+        return {}
+    return {str(number): str(name) for number, name in enumerate(names)} if isinstance(names, list) else {}
 
 
 def _native_path(shard: Path, image: pl.DataType | None) -> pl.Expr:
@@ -138,29 +165,36 @@ def _native_path(shard: Path, image: pl.DataType | None) -> pl.Expr:
     )
 
 
-def _coordinates(rows: pl.DataFrame, where: str) -> pl.DataFrame:
-    """Turn `lat` and `lon` from text to degrees; a pair of which one is bad becomes null."""
-    if not {"lat", "lon"} <= set(rows.columns):
-        return rows
-    lat, lon = (pl.col(name).cast(pl.Float64, strict=False) for name in ("lat", "lon"))
-    good = good_degrees(lat, lon)
-    stated = rows.select(pl.any_horizontal(pl.col("lat", "lon").is_not_null())).to_series()
-    rows = rows.with_columns(pl.when(good).then(lat).alias("lat"), pl.when(good).then(lon).alias("lon"))
-    bad = int((stated & rows["lat"].is_null()).sum())
-    if bad:
-        say(f"{where}: {bad:,} rows have text that is not a pair of coordinates; theirs are left empty")
-    return rows
-
-
-def _identify(rows: pl.DataFrame, source: str) -> pl.DataFrame:
+def _identify(rows: pl.DataFrame, source: str, where: str) -> pl.DataFrame:
     """Add `image_id` and `sequence`; an image that stands twice gets `~2` and stays in its sequence."""
     stem = pl.col("native").str.split("/").list.last().str.replace(r"\.\w+$", "")
     place = pl.col("uri").str.split("/").list.last()
     own = pl.coalesce(pl.col("image_id") if "image_id" in rows.columns else pl.lit(None), stem, place)
-    sequence = pl.col("sequence") if "sequence" in rows.columns else pl.lit(None)
-    rows = rows.with_columns(own.alias("image_id"), pl.coalesce(sequence, stem).alias("sequence"))
+    rows = rows.with_columns(own.alias("image_id"), stem.alias("stem"))
+    ties = pl.col("stem")
+    if not _names_are_ids(rows):
+        say(f"{where}: names such as {rows['stem'].drop_nulls()[0]!r} number the photos, and tie none to another")
+        ties = pl.lit(None, dtype=pl.String)
+    sequence = pl.col("sequence") if "sequence" in rows.columns else pl.lit(None, dtype=pl.String)
+    rows = rows.with_columns(pl.coalesce(sequence, ties).alias("sequence")).drop("stem")
+    warn_untied(rows, where, "add a column `sequence`")
     nth = pl.int_range(pl.len()).over("image_id")
     again = pl.when(nth > 0).then(pl.format("~{}", nth + 1)).otherwise(pl.lit(""))
     return rows.with_columns(
         pl.concat_str(pl.lit(source + "/"), pl.col("image_id"), again).alias("image_id"), pl.lit(source).alias("source")
     )
+
+
+def _names_are_ids(rows: pl.DataFrame) -> bool:
+    """Tell whether files' names may be those of panoramas: not where a name that repeats is at another place.
+
+    An image folder that was pushed to the hub keeps the file's name alone, and numbers begin anew in each folder.
+    """
+    facts = [name for name in ("label_country", "lat", "lon") if name in rows.columns]
+    repeated = rows.filter(pl.col("stem").is_not_null() & pl.col("stem").is_duplicated())
+    if not repeated.height:
+        return True
+    counted = repeated["stem"].str.contains(r"^(?i)(?:[a-z]{0,6}[_-]?)?\d{1,6}$").mean()
+    torn = repeated.group_by("stem").agg(pl.col(name).drop_nulls().n_unique() > 1 for name in facts)
+    other = torn.select(pl.any_horizontal(facts)).to_series().mean() if facts else 0.0
+    return float(other or 0) <= FEW_TORN and float(counted or 0) < 0.5  # type: ignore[arg-type]

@@ -209,18 +209,18 @@ def _numbered(names: Sequence[_Name], countries: Sequence[str | None]) -> Ties:
 
 
 def _kind(before: str, *, alone: bool) -> str | None:
-    """Say what numbers behind `before` count: frames of a recording, shots of a camera; None: photos of a collection.
+    """Say what numbers behind `before` count: photos of what it names, shots of a camera; None: of a collection.
 
     `alone` says that no other name before a number stands in the folder.
     """
     letters = before.strip("_- ")
     if _TIME_LAPSE.fullmatch(letters):
-        return "frames"
+        return "named"
     if _COUNTER.fullmatch(letters):
         return "shots"
     if not re.search(r"[^\W\d_]", before) or _PLAIN_FOLDER.fullmatch(letters) or find_country(letters):
         return None
-    return None if alone and not re.search(r"\d", before) else "frames"
+    return None if alone and not re.search(r"\d", before) else "named"
 
 
 def _sessions(

@@ -34,10 +34,16 @@ def read_table(file: Path, *, source: str | None = None, skip_unknown: bool = Fa
     rows = read_roles(file, ROLES)
     if "path" not in rows.columns:
         raise UserError(f"{file}: no column of paths ({', '.join(ROLES['path'][:6])}, …); {_columns(file)}")
-    if "country" not in rows.columns and "lat" not in rows.columns:
+    if ("lat" in rows.columns) != ("lon" in rows.columns):
+        raise UserError(f"{file}: latitude and longitude must stand together; {_columns(file)}")
+    if not {"country", "lat", "place"} & set(rows.columns):
         say(f"{file}: neither a country nor coordinates, so there is nothing to learn from")
     if not rows.height:
         raise UserError(f"{file}: the table has no rows")
+    repeated = rows.height
+    rows = rows.unique(subset=rows.columns[1:], keep="first", maintain_order=True)
+    if rows.height < repeated:
+        say(f"{file}: {repeated - rows.height:,} rows left out that repeat another in every cell that is read")
     rows = labels(degrees(rows, str(file)), str(file), skip_unknown)
     rows = details(_one_a_photo(_files(file, rows, skip_unknown), file, skip_unknown), str(file))
     own = pl.coalesce(pl.col("image_id"), pl.col("path")) if "image_id" in rows.columns else pl.col("path")
@@ -53,7 +59,7 @@ def read_points(file: Path, *, source: str | None = None, skip_unknown: bool = F
     for a table without coordinates and for ones off the globe.
     """
     rows = read_roles(file, [role for role in ROLES if role != "path"])
-    if "lat" not in rows.columns:
+    if not {"lat", "lon"} <= set(rows.columns) and "place" not in rows.columns:
         raise UserError(f"{file}: no latitude and longitude; {_columns(file)}")
     named = pl.lit(source or slug(file.stem))
     if "source" in rows.columns and not source:
@@ -72,21 +78,13 @@ def read_points(file: Path, *, source: str | None = None, skip_unknown: bool = F
 def read_roles(file: Path, roles: Iterable[str]) -> pl.DataFrame:
     """Read the columns of a table that play a role, under the role's name, and `row`, counted from 1.
 
-    Words for what is missing are null, rows that repeat another are left out. Raises UserError for half a pair of
-    coordinates.
+    Words for what is missing are null.
     """
     text = read_text(file)
     columns = find_columns(text, roles)
     say_columns(str(file), text.columns, columns)
-    if ("lat" in columns) != ("lon" in columns):
-        raise UserError(f"{file}: latitude and longitude must stand together; {_columns(file)}")
-    rows = text.select(pl.col(name).alias(role) for role, name in columns.items()).with_row_index("row", offset=1)
-    if not columns:
-        return rows
-    rows = blank_to_null(rows).unique(subset=list(columns), keep="first", maintain_order=True)
-    if rows.height < text.height:
-        say(f"{file}: {text.height - rows.height:,} rows left out that repeat another in every cell that is read")
-    return rows
+    rows = text.select(pl.col(name).alias(role) for role, name in columns.items())
+    return blank_to_null(rows).with_row_index("row", offset=1)
 
 
 def _columns(file: Path) -> str:
@@ -209,23 +207,28 @@ def _read_csv(text: str, file: Path) -> pl.DataFrame:
         raise ValueError("empty")
     separator = separator or max(",;\t|", key=lines[0].count)
     cells = {line.count(separator) for line in lines}
-    quoted = sum(line.count('"') for line in lines)
-    if quoted % 2 and len(cells) == 1:  # no mark of these keeps cells together
-        return _unquoted(lines, separator)
-    data = "\n".join(lines).encode()
-    table = pl.read_csv(data, infer_schema=False, separator=separator)
+    data = "\n".join(lines)
+    if not re.search(f'(?:^|{re.escape(separator)}) *"', data, re.MULTILINE):  # no cell is in quotation marks
+        return _unquoted(data, separator)
+    try:
+        table = pl.read_csv(data.encode(), infer_schema=False, separator=separator)
+    except pl.exceptions.PolarsError:
+        if len(cells) > 1:
+            raise
+        return _unquoted(data, separator)
     swallowed = len(lines) - 1 - table.height
     if swallowed > 0 and len(cells) == 1:
         say(f"{file}: quotation marks that are not closed would swallow {swallowed:,} rows; read as characters")
-        return _unquoted(lines, separator)
+        return _unquoted(data, separator)
     if swallowed > 0:
         _check_long_cells(table, separator, file)
     return table
 
 
-def _unquoted(lines: list[str], separator: str) -> pl.DataFrame:
-    table = pl.read_csv("\n".join(lines).encode(), infer_schema=False, separator=separator, quote_char=None)
-    return table.with_columns(pl.all().str.strip_chars('"')).rename(lambda name: name.strip('"'))
+def _unquoted(data: str, separator: str) -> pl.DataFrame:
+    """Read quotation marks as characters, but for those around a whole cell."""
+    table = pl.read_csv(data.encode(), infer_schema=False, separator=separator, quote_char=None)
+    return table.with_columns(pl.all().str.replace('^"(.*?)"?$', "$1")).rename(lambda name: name.strip('"'))
 
 
 def _check_long_cells(table: pl.DataFrame, separator: str, file: Path) -> None:

@@ -17,9 +17,8 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.sources.cells import good_degrees
-from whichland.sources.columns import absolute, complete, country_codes, say
-from whichland.sources.roles import find_columns
+from whichland.sources.cells import blank_to_null, degrees, find_columns, labels
+from whichland.sources.columns import absolute, complete, say
 from whichland.sources.table import read_text
 
 SPLITS = ("train", "val", "test")
@@ -119,14 +118,10 @@ def _projection(folder: Path, key: str) -> str | None:
 
 def _placed(frame: pl.DataFrame, table: Path, skip_unknown: bool) -> pl.DataFrame:
     """Add what the user's table knows of each key."""
-    rows = _read_table(table)
-    joined = frame.join(rows, on="key", how="left", maintain_order="left")
+    rows = _read_table(table).filter(pl.col("key").is_in(frame["key"].implode()))
+    rows = labels(degrees(rows, str(table)), str(table), skip_unknown)
+    joined = frame.join(rows.drop("row", "country", strict=False), on="key", how="left", maintain_order="left")
     columns = [name for name in ("lat", "lon", "label_country") if name in joined.columns]
-    if "label_country" in columns:
-        names = joined["label_country"].drop_nulls().unique(maintain_order=True)
-        codes = country_codes(names, where=str(table), skip_unknown=skip_unknown)
-        known = pl.col("label_country").replace_strict(codes, default=None, return_dtype=pl.String)
-        joined = joined.with_columns(known)
     if columns:
         without = joined.filter(pl.all_horizontal(pl.col(columns).is_null())).height
         if without:
@@ -141,33 +136,22 @@ def _placed(frame: pl.DataFrame, table: Path, skip_unknown: bool) -> pl.DataFram
 
 
 def _read_table(file: Path) -> pl.DataFrame:
-    """Read key, and id, lat, lon, label_country where there are such columns. Raises UserError."""
+    """Read row, key, and mapillary_id, lat, lon, country where there are such columns. Raises UserError."""
     text = read_text(file)
     by_name = {name.strip().casefold(): name for name in text.columns}
     key = next((by_name[name] for name in _KEY_NAMES if name in by_name), None)
-    roles = find_columns([name for name in text.columns if name != key], ("lat", "lon", "country"))
-    others = {"mapillary_id": next((by_name[n] for n in _ID_NAMES if n in by_name and by_name[n] != key), None)}
-    others |= {"lat": roles.get("lat"), "lon": roles.get("lon"), "label_country": roles.get("country")}
-    taken = {role: name for role, name in others.items() if name is not None}
+    taken = find_columns(text.drop(key or []), ("lat", "lon", "country"))
+    native = next((by_name[name] for name in _ID_NAMES if name in by_name and by_name[name] != key), None)
+    if native is not None:
+        taken["mapillary_id"] = native
     if key is None or not taken or ("lat" in taken) != ("lon" in taken):
         raise UserError(
             f"{file}: expected the columns key and id, key and lat and lon, or key and country; it has "
             f"{', '.join(text.columns[:12])}"
         )
-    rows = text.select(
-        pl.col(key).str.strip_chars().alias("key"),
-        *(pl.col(name).str.strip_chars().replace("", None).alias(role) for role, name in taken.items()),
-    ).filter(pl.col("key").str.len_bytes() > 0)
+    rows = text.select(pl.col(name).alias(role) for role, name in {"key": key, **taken}.items())
+    rows = blank_to_null(rows).with_row_index("row", offset=1).filter(pl.col("key").is_not_null())
     repeated = rows.filter(pl.col("key").is_duplicated())
     if repeated.height:
         raise UserError(f"{file}: the key {repeated['key'][0]} stands more than once")
-    return _degrees(rows, file) if "lat" in taken else rows
-
-
-def _degrees(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
-    numbers = rows.with_columns(pl.col("lat", "lon").cast(pl.Float64, strict=False))
-    empty = rows["lat"].is_null() & rows["lon"].is_null()
-    bad = numbers.filter(~good_degrees(pl.col("lat"), pl.col("lon")) & ~empty)
-    if bad.height:
-        raise UserError(f"{file}: {bad['key'][0]} has no latitude of -90 to 90 and longitude of -180 to 180")
-    return numbers
+    return rows

@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 
 import polars as pl
 
+from whichland.sources.cells import NOWHERE
 from whichland.sources.columns import complete
 from whichland.sources.mapillary.config import HarvestConfig, milliseconds
 
@@ -84,6 +85,8 @@ def _position(geometry: Any) -> tuple[float, float] | None:
         return None
     lon, lat = ([_number(value) for value in geometry["coordinates"][:2]] + [None, None])[:2]
     if lat is None or lon is None or not (-90 <= lat <= 90 and -180 <= lon <= 180):
+        return None
+    if max(abs(lat), abs(lon)) < NOWHERE:
         return None
     return lat, lon
 
