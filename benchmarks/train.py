@@ -37,7 +37,7 @@ from whichland.manifest import Manifest, write
 from whichland.model.freezing import train_mode
 from whichland.training.config import TrainConfig
 from whichland.training.fit import Fit
-from whichland.training.run import prepare
+from whichland.training.prepare import prepare
 
 COUNTRIES = ("AU", "BR", "DE", "JP", "US")
 BATCH = 32
@@ -203,7 +203,7 @@ class OurParty:
         self.fit.config = replace(self.fit.config, epochs=first + self.epochs)
         started, before = time.perf_counter(), self.fit.position.seconds
         self.fit.clock = started
-        self.fit.run(train_mode)
+        self.fit.run()
         if not first:  # the first turn makes the cache, before its first step
             self.once = self.lines[0]["seconds"] - before
         each = [
@@ -230,7 +230,7 @@ class OurParty:
         seconds = []
         for number in range(6):
             times = [time.perf_counter()]
-            self.fit.backward(self.fit.model, batch)
+            self.fit.objective.backward(self.fit.model, batch)
             times.append(time.perf_counter())
             self.fit.optimizer.step()
             self.fit.optimizer.zero_grad()

@@ -23,17 +23,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from whichland.manifest import Manifest, write
-from whichland.sources.synthetic.world import WorldConfig
-from whichland.sources.synthetic.world import write as render
 
 try:
+    from whichland.sources.synthetic.files import write as render
+    from whichland.sources.synthetic.world import WorldConfig
     from whichland.training.config import TrainConfig
     from whichland.training.run import train
     from whichland.training.stopping import Interrupted
-except ModuleNotFoundError:  # the packages' names before they were renamed
+except ImportError:  # where they were before
     from whichland.train.config import TrainConfig
     from whichland.train.run import train
     from whichland.train.stopping import Interrupted
+
+    from whichland.sources.synthetic.world import WorldConfig
+    from whichland.sources.synthetic.world import write as render
 
 COUNTRIES = ("JP", "NA", "US")
 QUICK = {"arch": "test_resnet", "weights": "none", "size": 64, "test_size": 64, "batch_size": 8, "precision": "fp32"}
@@ -124,7 +127,10 @@ def main() -> None:
             if kind.startswith("two"):
                 torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
                 command[1:1] = torchrun
-            environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+            environment = os.environ | {
+                "OMP_NUM_THREADS": "1",
+                "ACCELERATE_USE_CPU": "true",
+            }  # which the old code needs
             done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
             if done.returncode:
                 raise SystemExit(f"{kind}: {done.stderr[-2000:]}")

@@ -16,10 +16,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from whichland.manifest import Manifest, write
-from whichland.model.freezing import train_mode
 from whichland.training.config import TrainConfig
 from whichland.training.frozen_cache import Form, times_before
-from whichland.training.run import prepare, train
+from whichland.training.prepare import prepare
+from whichland.training.run import train
 from whichland.training.stopping import Interrupted
 
 PLAIN = {"min_area": 1.0, "max_stretch": 1.0, "brightness": 0.0, "contrast": 0.0}  # every view is the same
@@ -140,11 +140,11 @@ def test_a_resumed_run_trains_from_the_same_activations(manifest: Path, tmp_path
         lambda line: os.kill(os.getpid(), signal.SIGINT) if len(losses(tmp_path / "stopped")) == stop_at else None
     )
     with pytest.raises(Interrupted):
-        ready.fit.run(train_mode)
+        ready.fit.run()
     made = {file: file.stat().st_mtime_ns for file in (tmp_path / "stopped" / "cache").iterdir()}
     assert made
     again = prepare(manifest, settings, tmp_path / "stopped", resume=True)
-    again.fit.run(train_mode)
+    again.fit.run()
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "stopped" / "cache").iterdir()} == made
     assert losses(tmp_path / "stopped") == losses(tmp_path / "whole")
 
@@ -153,14 +153,12 @@ def test_two_processes_train_from_activations_as_one(manifest: Path, tmp_path: P
     flags = [item for name, value in QUICK.items() for item in (f"--{name.replace('_', '-')}", str(value))]
     command = ["-m", "whichland", "train", str(manifest), *flags, "--freeze", "front"]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     train(manifest, config(freeze="front"), tmp_path / "one")
     done = subprocess.run(
         [sys.executable, *torchrun, *command, "--out", str(tmp_path / "two")],
         capture_output=True,
         text=True,
         timeout=300,
-        env=environment,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "cache of" in done.stderr

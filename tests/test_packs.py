@@ -1,5 +1,7 @@
 """Packs: arrays on disk that come back as they were, are made once, and are made anew when damaged or changed."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 
 from whichland.training import packs
 from whichland.training.packs import Packs, Share, build
+from whichland.whole_file import whole_file
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +109,17 @@ def test_processes_share_the_chunks(tmp_path: Path) -> None:
     assert (first.made, second.made) == ([0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13])
     for given, array in zip(first.arrays, found, strict=True):
         np.testing.assert_array_equal(array, given)
+
+
+def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from whichland.whole_file import whole_file\n"
+        "with whole_file(Path(sys.argv[1]) / 'chunk.bin') as partial:\n"
+        "    partial.write_bytes(b'half'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    with whole_file(tmp_path / "other.bin") as partial:
+        partial.write_bytes(b"of a process that lives")
+        assert len(list(tmp_path.glob(".*.part"))) == 2
+        Source(3).build(tmp_path)
+        assert list(tmp_path.glob(".*.part")) == [partial]

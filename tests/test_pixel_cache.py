@@ -10,9 +10,10 @@ from whichland.errors import UserError
 from whichland.images.augment import Augment
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess
-from whichland.training import pixel_cache
+from whichland.training import packs
 from whichland.training.data import Loader, Photos
-from whichland.training.pixel_cache import photo_digests, scaled_photos, validation_crops
+from whichland.training.packs import photo_digests
+from whichland.training.pixel_cache import scaled_photos, validation_crops
 
 PREPROCESS = Preprocess(size=(40, 40), mean=(0.5,) * 3, std=(0.5,) * 3)
 
@@ -81,7 +82,7 @@ def test_digests_are_of_the_bytes(uris: list[str], tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_before_the_work(uris: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(pixel_cache.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(packs.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match="the disk has"):
         scaled_photos(tmp_path / "cache", uris, 80, say=lambda _: None)
     assert not list((tmp_path / "cache").iterdir())

@@ -17,9 +17,9 @@ from whichland.charts import Line, lines_svg
 from whichland.training import run_page
 from whichland.training.config import TrainConfig
 from whichland.training.run import train
+from whichland.training.run_log import watching
 from whichland.training.run_page import RunPage
 from whichland.training.stopping import Interrupted
-from whichland.training.watching import watching
 
 STEPS = 10
 
@@ -193,13 +193,12 @@ def test_ends_are_told_and_links_lead_to_what_is_there(tmp_path: Path) -> None:
     drawn = page(folder)
     for line in lines(3):
         drawn(line)
-    (folder / "curve.png").touch()
     drawn.write("finished")
     html, facts = shown(folder)
     assert "http-equiv" not in html
     assert "time left" not in facts
     assert 'href="bundle/"' in html
-    assert 'href="curve.png"' in html
+    assert 'href="log.jsonl"' in html
     assert 'href="config.toml"' not in html
     assert 'aria-valuenow="100"' in html  # stopped early, and yet at its end
     drawn.write("stopped")
@@ -211,11 +210,17 @@ def test_ends_are_told_and_links_lead_to_what_is_there(tmp_path: Path) -> None:
 )
 def test_whatever_ends_a_run_the_page_says_so(tmp_path: Path, error: type[BaseException], words: str) -> None:
     (tmp_path / "log.jsonl").touch()
-    loader = SimpleNamespace(steps=STEPS, batch_size=4, photos=range(40), own_of=None)
-    fit: Any = SimpleNamespace(accelerator=SimpleNamespace(is_main_process=True), loader=loader, watchers=[])
+    loader = SimpleNamespace(steps=STEPS, batch_size=4, photos=range(40))
+    fit: Any = SimpleNamespace(
+        accelerator=SimpleNamespace(is_main_process=True),
+        loader=loader,
+        watchers=[],
+        config=TrainConfig(),
+        folder=tmp_path,
+    )
 
     def stopped_run() -> None:
-        with watching(fit, TrainConfig(), tmp_path):
+        with watching(fit):
             fit.watchers[0](lines(0, extra=1)[0])
             raise error
 
@@ -287,7 +292,7 @@ def test_a_real_run_ends_with_a_finished_page(tmp_path: Path) -> None:
     assert "Finished" in html
     assert facts["epoch"] == "2 of 2"
     assert float(facts["photos a second"].replace(",", "")) > 1
-    assert all((tmp_path / "run" / link).exists() for link in ("bundle/README.md", "curve.png"))
+    assert all((tmp_path / "run" / link).exists() for link in ("bundle/README.md", "log.jsonl"))
     assert 'href="bundle/README.md"' in html
     assert [path.name for path in (tmp_path / "run").glob(".*")] == []  # no half-written file is left
 

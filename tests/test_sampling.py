@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from whichland.training.data import Photos
-from whichland.training.sampling import balanced
+from whichland.training.data import Photos, balanced
 
 TARGETS = np.repeat([0, 1, 2], [90, 9, 1])
 PHOTOS = Photos([str(i) for i in range(100)], TARGETS, np.linspace(0.5, 1.5, 100))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from whichland.errors import UserError
-from whichland.training import tensorboard
+from whichland.training import run_log
 from whichland.training.config import TrainConfig
 from whichland.training.run import train
 
@@ -16,7 +16,7 @@ STEP = {"kind": "step", "loss": 1.5, "lr": 1e-3, "seconds": 3.0}
 def test_without_the_package_training_says_which_extra_before_it_writes_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
+    monkeypatch.setattr(run_log, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'whichland\[tensorboard\]'") as raised:
         train(tmp_path / "none.parquet", TrainConfig(tensorboard=True), tmp_path / "run")
     assert "\n" not in str(raised.value)
@@ -33,7 +33,7 @@ def test_steps_and_epochs_stand_at_the_number_of_steps_done(monkeypatch: pytest.
         def flush(self) -> None:
             pass
 
-    events = object.__new__(tensorboard.EventFiles)
+    events = object.__new__(run_log.EventFiles)
     events.steps, events.done, events.writer = 10, 0, Writer()  # type: ignore[assignment]
     events({**STEP, "epoch": 1, "step": 4})
     epoch: dict[str, Any] = {"kind": "epoch", "epoch": 2, "train_loss": 1.2, "val_macro_f1": 0.4}
@@ -52,11 +52,11 @@ def test_a_resumed_run_replaces_what_it_does_again(tmp_path: Path, done: int) ->
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    first = tensorboard.EventFiles(tmp_path, steps=10, done=0)
+    first = run_log.EventFiles(tmp_path, steps=10, done=0)
     for step in range(8):
         first({**STEP, "epoch": 0, "step": step})
     first.close()
-    again = tensorboard.EventFiles(tmp_path, steps=10, done=done)  # 0: stopped before its first checkpoint
+    again = run_log.EventFiles(tmp_path, steps=10, done=done)  # 0: stopped before its first checkpoint
     for step in range(done, 10):
         again({**STEP, "loss": 1.0, "epoch": 0, "step": step})
     again.close()

@@ -3,12 +3,17 @@
 import errno
 import hashlib
 import os
+import platform
+import re
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from whichland.errors import UserError
+
+HOST = re.sub(r"\W", "_", platform.node())  # a folder may be shared by machines, which have their own process ids
 
 
 @contextmanager
@@ -18,7 +23,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Missing folders are made. The file gets the permissions that the umask gives, whatever the writer set. Raises
     UserError when it cannot be written: no permission, no space left.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -31,6 +36,26 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where a folder of its path is a file
             partial.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the half-written files of processes of this machine that were killed."""
+    for partial in folder.glob(f".*.{HOST}.*.part"):
+        process = partial.name.split(".")[-2]
+        if process.isdecimal() and not _runs(int(process)):
+            partial.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    if sys.platform == "win32":  # where asking would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def usual_permissions(path: Path) -> None:

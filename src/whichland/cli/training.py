@@ -35,7 +35,8 @@ def train(
         if first_to_say():
             saved = (out / "checkpoint" / "last.pt").exists()
             where = f"checkpoint in {out}" if saved else "nothing is saved yet"
-            say(f"{why} resume with the same command and --resume ({where})")
+            again = " and --resume" if (out / "config.toml").exists() else ""
+            say(f"{why} resume with the same command{again} ({where})")
         return typer.Exit(code)
 
     signal(SIGTERM, default_int_handler)  # before and after the steps, which have their own
@@ -68,13 +69,12 @@ def lr_find(
     Give the settings of training as a recipe or a run's config.toml, and by --set. Prints the suggestion for --lr,
     or one line that says why there is none, and draws the losses. Works under torchrun as well.
     """
-    from whichland.training.lr_finder import check_sweep, sweep_rates
-    from whichland.training.run import prepare
+    from accelerate import PartialState
 
-    check_sweep(steps, lowest, highest)  # before the head is fitted, which may take minutes
-    fit = prepare(manifest, config, None).fit
-    sweep = sweep_rates(fit, steps=steps, lowest=lowest, highest=highest)
-    if not fit.accelerator.is_main_process:
+    from whichland.training.lr_finder import find_lr
+
+    sweep = find_lr(manifest, config, steps=steps, lowest=lowest, highest=highest)
+    if not PartialState().is_main_process:
         return
     sweep.save(out, lr_now=config.lr)
     if json:

@@ -22,7 +22,7 @@ from whichland.whole_file import whole_file
 Say = Callable[[str], None]
 DIED = "its process died and died again"
 starting = Lock()
-PRELOAD = ["whichland.studies.cell", "whichland.evaluation.page", "whichland.training.curve"]
+PRELOAD = ["whichland.studies.cell", "whichland.evaluation.page"]
 
 
 def state(folder: Path, split: str) -> str:

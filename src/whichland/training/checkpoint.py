@@ -1,4 +1,4 @@
-"""Where a run stands, written so that it can be taken up again to the same result, by any number of processes."""
+"""How far a run is, written so that it can be resumed to the same result, by any number of processes."""
 
 import time
 from dataclasses import dataclass, field
@@ -8,11 +8,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from torch import Tensor, nn
 
 from whichland.errors import UserError
-from whichland.training.schedule import Average
-from whichland.training.sharding import like, parts_of_whole, put, whole, whole_of_parts
 from whichland.whole_file import whole_file
 
 SHARE = 0.02  # of the time may go into writing checkpoints after epochs that take less than minutes
@@ -50,63 +47,41 @@ class Pace:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The file, and the objects whose state it holds; all processes of a job save and restore together."""
+    """The file of a run's state; all processes of a job save and restore together."""
 
     file: Path
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    average: Average | None
+    manifest: str  # SHA-256 of the manifest that the run learns from
     accelerator: Accelerator
 
-    def save(self, position: Position, best: dict[str, Tensor]) -> None:
-        """Write everything atomically; `best` are the parts of the best weights, kept with patience."""
-        keep = self.accelerator.is_main_process
-        state: dict[str, Any] = {
-            "model": whole(self.model.state_dict(), keep=keep),
-            "optimizer": whole(self.optimizer.state_dict(), keep=keep),
-            "average": whole_of_parts(self.average.state if self.average else {}, self.model, keep=keep),
-            "best": whole_of_parts(best, self.model, keep=keep),
-            "position": vars(position),
-        }
-        if keep:
+    def save(self, **state: Any) -> None:
+        """Write everything atomically, by the main process."""
+        if self.accelerator.is_main_process:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(self.file) as partial:
-                torch.save(state, partial)
+                torch.save(state | {"manifest": self.manifest}, partial)
         self.accelerator.wait_for_everyone()  # one that ends now would take the writing one with it
 
-    def restore(self) -> tuple[Position, dict[str, Tensor]]:
-        """Take up what was saved; return where to go on, and the best weights' parts.
+    def read(self) -> dict[str, Any]:
+        """What was saved. Raises UserError when it cannot be read, or was learnt from another manifest.
 
         The main process reads, so that the others need not see its disk.
         """
         read = [self._read() if self.accelerator.is_main_process else {}]
         (state,) = broadcast_object_list(read) if self.accelerator.num_processes > 1 else read
-        try:
-            put(self.model, parts_of_whole(state["model"], self.model))
-            self.optimizer.load_state_dict(self._shared_moments(state["optimizer"]))
-            if self.average:
-                for name, part in parts_of_whole(state["average"], self.model).items():
-                    self.average.state[name].copy_(part)
-            best = parts_of_whole(state["best"], self.model)
-            return Position(**state["position"]), best
-        except (RuntimeError, KeyError, ValueError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{self.file}: cannot be resumed from ({reason})") from None
+        if state.get("manifest") != self.manifest:
+            raise UserError(
+                f"{self.file.parents[1]} was started with another manifest, or other splits or labels in it: "
+                "resume with that one, or train anew in another --out"
+            )
+        return state
+
+    def refused(self, error: Exception) -> UserError:
+        """One line for a checkpoint that does not fit the run."""
+        return UserError(f"{self.file}: cannot be resumed from ({str(error).splitlines()[0]})")
 
     def _read(self) -> dict[str, Any]:
         try:
             state: dict[str, Any] = torch.load(self.file, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{self.file}: cannot be resumed from ({reason})") from None
+            raise self.refused(error) from None
         return state
-
-    def _shared_moments(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The optimizer's state with each moment shared out as its parameter is."""
-        groups = self.optimizer.param_groups
-        parameters = [parameter for group in groups for parameter in group["params"]]
-        moments = {
-            number: {name: like(tensor, parameters[number]) for name, tensor in of_one.items()}
-            for number, of_one in state["state"].items()
-        }
-        return {**state, "state": moments}

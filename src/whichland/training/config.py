@@ -177,17 +177,6 @@ class RunSettings(Config):
         ABOVE_0,
         TOML_ONLY,
     ] = 5.0
-    shard: Annotated[
-        bool,
-        "share out parameters, gradients and optimizer state over the processes, for a model too large for one",
-        TOML_ONLY,
-    ] = False
-    own_photos: Annotated[
-        bool,
-        "each process keeps to its own fixed share of the photos and needs no other's files; the result then "
-        "depends on the number of processes",
-        TOML_ONLY,
-    ] = False
     workers: Annotated[int, "threads that decode and crop", AT_LEAST_1] = 2
     tensorboard: Annotated[bool, "write event files for TensorBoard beside log.jsonl"] = False
     seed: Annotated[int, "of crops, order and fresh weights", Interval(ge=0, le=2**31 - 1)] = 0

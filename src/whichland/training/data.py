@@ -4,7 +4,7 @@ import unicodedata
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -36,11 +36,6 @@ class Photos:
 
     def __len__(self) -> int:
         return len(self.uris)
-
-    def take(self, numbers: Sequence[int]) -> "Photos":
-        """The photos of these numbers, with the weights that they have among all."""
-        chosen = list(numbers)
-        return Photos([self.uris[number] for number in chosen], self.targets[chosen], self.weights[chosen])
 
 
 def choose_labels(manifest: Manifest, config: TrainConfig) -> LabelSpace:
@@ -116,14 +111,23 @@ def select(manifest: Manifest, split: str, labels: LabelSpace, *, photos: int | 
     return Photos(frame["uri"].to_list(), targets, weights / weights.mean() if frame.height else weights)
 
 
-def epoch_order(
-    photos: Photos, seed: int, epoch: int, weighting: Literal["sample", "loss", "none"], *others: int
-) -> NDArray[np.int64]:
-    """Indices of one epoch in order; with "sample", drawn by weight with as few repetitions as possible.
+def balanced(photos: Photos, by: Literal["manifest", "none", "sqrt", "class"]) -> Photos:
+    """Weigh photos by how many their country has: 1/√n (sqrt), 1/n (class), alike (none); or leave the manifest's.
 
-    `others` are further numbers on which the order depends.
+    With "class", every country weighs the same altogether. Weights have mean 1.
     """
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch, *others))))
+    if by == "manifest" or not len(photos):
+        return photos
+    power = {"none": 0.0, "sqrt": -0.5, "class": -1.0}[by]
+    weights = np.bincount(photos.targets)[photos.targets].astype(np.float64) ** power
+    return replace(photos, weights=weights / weights.mean())
+
+
+def epoch_order(
+    photos: Photos, seed: int, epoch: int, weighting: Literal["sample", "loss", "none"]
+) -> NDArray[np.int64]:
+    """Indices of one epoch in order; with "sample", drawn by weight with as few repetitions as possible."""
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch))))
     order = generator.permutation(len(photos))
     if weighting == "sample":
         edges = np.cumsum(photos.weights[order])
@@ -147,12 +151,10 @@ class Loader:
     """Batches of one epoch for one process of several.
 
     Step s of an epoch takes positions s·B … s·B+B-1 of its order; process r of W takes every W-th of them, so
-    the processes together see exactly what a single one would. Where each keeps to photos of its own, it fills
-    those positions from an order of them.
+    the processes together see exactly what a single one would.
     """
 
-    photos: Photos  # of all processes, or this one's own where `own_of` says of how many
-    own_of: int | None = None
+    photos: Photos
     augment: Augment
     batch_size: int  # over all processes
     seed: int
@@ -165,7 +167,7 @@ class Loader:
     @property
     def steps(self) -> int:
         """Steps an epoch; what is left over comes in another epoch's order."""
-        return max(1, (self.own_of or len(self.photos)) // self.batch_size)
+        return max(1, len(self.photos) // self.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from step `start` on, prepared `AHEAD` of use."""
@@ -173,8 +175,8 @@ class Loader:
             waiting: deque[list[Future[tuple[Tensor, Draw]]]] = deque()
             indices: deque[NDArray[np.int64]] = deque()
             order = self.order(epoch)
-            for positions, places in self.plan(start):
-                index = order[places]
+            for positions in self.plan(start):
+                index = order[positions]
                 indices.append(index)
                 waiting.append([pool.submit(self._one, epoch, p, i) for p, i in zip(positions, index, strict=True)])
                 if len(waiting) > AHEAD:
@@ -183,20 +185,14 @@ class Loader:
                 yield self._collate(waiting.popleft(), indices.popleft())
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The photos of an epoch in order; where they are this process's own, unlike those of the others."""
-        others = () if self.own_of is None else (self.rank,)
-        return epoch_order(self.photos, self.seed, epoch, self.weighting, *others)
+        """The photos of an epoch in order."""
+        return epoch_order(self.photos, self.seed, epoch, self.weighting)
 
-    def plan(self, start: int = 0) -> Iterator[tuple[range, slice]]:
-        """Yield this process's share of each step from `start` on: positions in the epoch, places in its order."""
-        each = self.batch_size // self.world
+    def plan(self, start: int = 0) -> Iterator[range]:
+        """Yield the positions, in the order of an epoch, of this process's share of each step from `start` on."""
         for step in range(start, self.steps):
-            end = min((step + 1) * self.batch_size, self.own_of or len(self.photos))
-            positions = range(step * self.batch_size + self.rank, end, self.world)
-            if self.own_of is None:
-                yield positions, slice(positions.start, positions.stop, positions.step)
-            else:
-                yield positions, slice(step * each, (step + 1) * each)
+            end = min((step + 1) * self.batch_size, len(self.photos))
+            yield range(step * self.batch_size + self.rank, end, self.world)
 
     def crops(self, index: int, draws: Sequence[Draw]) -> list[Tensor]:
         """Crops of one photo, decoded once and no larger than the crops need: uint8 H×W×3 each."""

@@ -11,22 +11,24 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from whichland.images.augment import Draw, colour
-from whichland.images.preprocess import Preprocess
 from whichland.model.choices import Freeze
+from whichland.training.config import TrainConfig
 from whichland.training.cut import Cut, NotCut
-from whichland.training.data import AHEAD, Batch, Loader, Photos
-from whichland.training.evaluation import crops_of, gathered, own_share, share_of
-from whichland.training.packs import Packs, Share, build
-from whichland.training.pixel_cache import announce, photo_digests, shared
+from whichland.training.data import AHEAD, Batch, Loader
+from whichland.training.packs import Packs, Share, announce, build, photo_digests
+from whichland.training.phases import Phase
+from whichland.training.validation import Judge, crops_of, gathered, share_of
 
 VERSION = 1  # of what follows: activations of another version are not used
 BATCH = 32  # photos at once through the front
@@ -65,205 +67,194 @@ class Form:
         return activations.permute(0, 3, 1, 2) if self.rows_last else activations
 
 
+@dataclass(frozen=True)
+class Front:
+    """The frozen part for crops of one size: those of training, or those of validation."""
+
+    cut: Cut
+    form: Form
+    accelerator: Accelerator
+    bytes: int  # that the activations of one crop take
+
+    @classmethod
+    def of(cls, model: nn.Module, policy: Freeze, size: tuple[int, int], accelerator: Accelerator) -> "Front":
+        """Raises NotCut where this model cannot be cut exactly."""
+        noise = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+        x_BCHW = noise.to(accelerator.device).contiguous(memory_format=torch.channels_last)
+        with accelerator.autocast():
+            cut = Cut(model, policy, x_BCHW)
+            captured = cut.capture(x_BCHW)
+        return cls(cut, Form.of(captured), accelerator, captured[0].numel() * 2)
+
+    def packed(self, x_BCHW: Tensor) -> NDArray[np.int16]:
+        """What the front makes of a normalised batch, as it lies on disk."""
+        x = x_BCHW.to(self.accelerator.device).contiguous(memory_format=torch.channels_last)
+        with self.accelerator.autocast():
+            return self.form.pack(self.cut.capture(x))
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the frozen part: its modules, parameters and statistics."""
+        digest = hashlib.sha256("\n".join([self.cut.name, *map(repr, self.cut.front)]).encode())
+        for name, tensor in self.cut.tensors():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+
 @dataclass(frozen=True, kw_only=True)
 class FrozenCache:
     """Stored activations of a frozen front, in the places of the loader and of the validation photos."""
 
     loader: Loader
     views: int
-    cut: Cut
-    form: Form
+    front: Front
     train: Packs  # entry photo·views + view
-    test_cut: Cut
-    test_form: Form
+    test_front: Front
     validation: Packs
-    targets: Tensor  # of the validation photos
-    accelerator: Accelerator
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the loader's batches of an epoch from step `start` on, with activations in place of photos."""
         order = self.loader.order(epoch)
-        views = (epoch + order + times_before(order)) % self.views
-        entries = order * self.views + views
+        entries = order * self.views + (epoch + order + times_before(order)) % self.views
         with ThreadPoolExecutor(1) as pool:
             waiting: deque[Future[Batch]] = deque()
-            for _, places in self.loader.plan(start):
+            for places in self.loader.plan(start):
                 waiting.append(pool.submit(self._batch, order[places], entries[places]))
                 if len(waiting) > AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
 
-    def activations(self, images: Tensor) -> Tensor:
-        """What a batch of `epoch` holds in place of photos, as `cut.resume` takes it."""
-        return images.to(self.form.given)
+    def logits(self, model: nn.Module, activations: Tensor) -> Tensor:
+        """Those of a batch of `epoch`, by what learns of the model."""
+        return self.front.cut.resume(model, activations.to(self.front.form.given))
 
     @torch.no_grad()
-    def validation_logits(self, model: nn.Module) -> tuple[Tensor, Tensor]:
-        """Logits of every validation photo, N×K, and the targets; the model in evaluation mode."""
-        mine, device = share_of(len(self.targets), self.accelerator), self.accelerator.device
+    def validation_logits(self, model: nn.Module) -> Tensor:
+        """Logits of every validation photo, N×K; the model in evaluation mode."""
+        front, accelerator, photos = self.test_front, self.test_front.accelerator, len(self.validation)
+        mine = share_of(photos, accelerator)
         parts = []
         for start in range(0, len(mine), JUDGED):
             packed = self.validation.take(mine[start : start + JUDGED])
-            activations = self.test_form.unpack(packed).to(device).to(self.test_form.given)
-            with self.accelerator.autocast():
-                parts.append(self.test_cut.resume(model, activations).float())
-        return gathered(torch.cat(parts), len(self.targets), self.accelerator), self.targets
+            activations = front.form.unpack(packed).to(accelerator.device).to(front.form.given)
+            with accelerator.autocast():
+                parts.append(front.cut.resume(model, activations).float())
+        return gathered(torch.cat(parts), photos, accelerator)
 
     def _batch(self, index: NDArray[np.int64], entries: NDArray[np.int64]) -> Batch:
-        activations = self.form.unpack(self.train.take(entries.tolist()))
+        activations = self.front.form.unpack(self.train.take(entries.tolist()))
         plain = np.ones((len(index), 3), np.float32)  # changes of light are in the views already
         weights = self.loader.weights(index)
         return Batch(activations, torch.from_numpy(self.loader.photos.targets[index]), weights, plain)
 
 
 def times_before(order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How often each entry of `order` stood there before."""
-    by_value = np.argsort(order, kind="stable")
-    ordered, places = order[by_value], np.arange(len(order))
-    new = np.ones(len(order), bool)
-    new[1:] = ordered[1:] != ordered[:-1]
-    times = np.empty(len(order), np.int64)
-    times[by_value] = places - np.maximum.accumulate(np.where(new, places, 0))
-    return times
+    """How often each entry of `order` occurs before its place."""
+    return pl.DataFrame({"entry": order}).select(pl.int_range(pl.len()).over("entry")).to_series().to_numpy()
 
 
-def run_front(
+def frozen_part(
     model: nn.Module,
-    policy: Freeze,
+    phase: Phase,
+    config: TrainConfig,
     loader: Loader,
-    validation: Photos,
-    preprocess: Preprocess,
-    accelerator: Accelerator,
+    judge: Judge,
     *,
     folder: Path,
-    views: int,
-    made_from: str,
     say: Callable[[str], None],
-    stopped: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool],
 ) -> FrozenCache | None:
-    """Run the frozen front over all photos, or find in `folder` what it made; None where it cannot be cut.
+    """Run what a phase freezes over all photos once, or find what an earlier run kept of that.
 
-    `model` is on its device and frozen by `policy`; it is left in evaluation mode. `made_from` tells what the
-    activations depend on that neither the tensors nor the photos show: architecture, arguments, precision.
+    None where nothing is frozen or it has to run at every step. `model` is on its device and frozen; where it is cut
+    it is left in evaluation mode.
     """
+    if phase.policy == "none" or not config.views:
+        return None
+    if config.mixup or config.cutmix:
+        say("the frozen part runs at every step, because mixup and cutmix blend its photos")
+        return None
     model.eval()
-    size = loader.augment.size
+    accelerator, size = judge.accelerator, loader.augment.size
     try:
-        with accelerator.autocast():
-            cut = Cut(model, policy, _noise(size, accelerator.device))
-            test_cut = cut
-            if preprocess.size != size:
-                test_cut = Cut(model, policy, _noise(preprocess.size, accelerator.device))
-            form = Form.of(cut.capture(_noise(size, accelerator.device)))
-            sample = test_cut.capture(_noise(preprocess.size, accelerator.device))
+        front = test_front = Front.of(model, phase.policy, size, accelerator)
+        if judge.preprocess.size != size:
+            test_front = Front.of(model, phase.policy, judge.preprocess.size, accelerator)
     except NotCut as reason:
         say(f"the frozen part runs at every step: this model cannot be cut in two, {reason}")
         return None
-    share = shared(loader, accelerator, stopped)
-    each = cut.capture(_noise(size, accelerator.device))[0].numel() * 2
-    most = len(loader.photos) * views * each + len(validation) * sample[0].numel() * 2
-    announce(f"what the frozen part makes of {views} views of each photo", folder, most, say)
-    made_from = f"{made_from} {_fingerprint(cut)} v{VERSION}"
-    front = _Front(accelerator, preprocess, loader, views)
-    train = front.over_training(cut, form, folder, made_from, share)
-    test_form = Form.of(sample)
-    own = own_share(validation, loader, accelerator)
-    judged = front.over_validation(test_cut, test_form, own, folder, made_from, share)
-    judged.every = accelerator.num_processes if loader.own_of else 1
+    views = min(config.views, ceil(phase.end - phase.first))
+    folder = Path(config.cache) if config.cache else folder / "cache"
+    size_of_all = len(loader.photos) * views * front.bytes + len(judge.photos) * test_front.bytes
+    announce(f"what the frozen part makes of {views} views of each photo", folder, size_of_all, say)
+    made_from = f"{config.arch} {sorted(config.model_args.items())} {accelerator.mixed_precision}"
+    made_from = f"{made_from} {front.fingerprint()} v{VERSION}"
+    passes = _Passes(folder, made_from, loader, judge, Share.of(accelerator, stop))
     return FrozenCache(
         loader=loader,
         views=views,
-        cut=cut,
-        form=form,
-        train=train,
-        test_cut=test_cut,
-        test_form=test_form,
-        validation=judged,
-        targets=torch.from_numpy(validation.targets),
-        accelerator=accelerator,
+        front=front,
+        train=passes.training(front, views),
+        test_front=test_front,
+        validation=passes.validation(test_front),
     )
 
 
 @dataclass(frozen=True)
-class _Front:
+class _Passes:
     """The passes of photos through the front."""
 
-    accelerator: Accelerator
-    preprocess: Preprocess
+    folder: Path
+    made_from: str  # what activations depend on that the photos do not show
     loader: Loader
-    views: int
+    judge: Judge
+    share: Share
 
-    def over_training(self, cut: Cut, form: Form, folder: Path, made_from: str, share: Share) -> Packs:
+    def training(self, front: Front, views: int) -> Packs:
         """Several views of every training photo."""
-        uris, augment = self.loader.photos.uris, self.loader.augment
-        digests = photo_digests(uris, share=share, workers=self.loader.workers)
-        colours = f"mean {self.preprocess.mean} std {self.preprocess.std}"
-        recipe = f"{made_from} {augment} {colours} seed {self.loader.seed}"
+        loader, preprocess = self.loader, self.judge.preprocess
+        digests = photo_digests(loader.photos.uris, share=self.share, workers=loader.workers)
+        colours = f"mean {preprocess.mean} std {preprocess.std}"
+        recipe = f"{self.made_from} {loader.augment} {colours} seed {loader.seed}"
 
-        def draw(entry: int) -> Draw:  # by the photo, not by its place in this manifest
-            photo = int(digests[entry // self.views][:15], 16)
-            return augment.draw(self.loader.seed, entry % self.views, photo, VERSION)
+        def crops(entries: list[int]) -> list[tuple[Tensor, Draw]]:
+            photo = entries[0] // views
+            number = int(digests[photo][:15], 16)  # a draw follows from the photo, not from its place in this manifest
+            draws = [loader.augment.draw(loader.seed, entry % views, number, VERSION) for entry in entries]
+            return list(zip(loader.crops(photo, draws), draws, strict=True))
 
-        def crops(entries: list[int]) -> tuple[list[Tensor], list[Draw]]:
-            draws = [draw(entry) for entry in entries]
-            return self.loader.crops(entries[0] // self.views, draws), draws
+        def packed(drawn: Sequence[tuple[Tensor, Draw]]) -> NDArray[np.int16]:
+            light = np.array([draw.light for _, draw in drawn], np.float32)
+            batch = torch.stack([crop for crop, _ in drawn]).to(front.accelerator.device)
+            return front.packed(colour(batch, light, preprocess.mean, preprocess.std))
 
         def make(numbers: range) -> Iterator[NDArray[np.int16]]:
             groups: dict[int, list[int]] = {}
             for entry in numbers:
-                groups.setdefault(entry // self.views, []).append(entry)
-            with ThreadPoolExecutor(self.loader.workers) as pool:
-                images: list[Tensor] = []
-                draws: list[Draw] = []
-                for found, drawn in pool.map(crops, groups.values()):
-                    images, draws = images + found, draws + drawn
-                    while len(images) >= BATCH:
-                        yield from self._through(cut, form, images[:BATCH], draws[:BATCH])
-                        images, draws = images[BATCH:], draws[BATCH:]
-                if images:
-                    yield from self._through(cut, form, images, draws)
+                groups.setdefault(entry // views, []).append(entry)
+            with ThreadPoolExecutor(loader.workers) as pool:
+                drawn: list[tuple[Tensor, Draw]] = []
+                for found in pool.map(crops, groups.values()):
+                    drawn += found
+                    while len(drawn) >= BATCH:
+                        yield from packed(drawn[:BATCH])
+                        drawn = drawn[BATCH:]
+                if drawn:
+                    yield from packed(drawn)
 
-        keys = [f"{recipe} {digest} view {view}" for digest in digests for view in range(self.views)]
-        return build(folder, keys, make, description="frozen part, training photos", share=share)
+        keys = [f"{recipe} {digest} view {view}" for digest in digests for view in range(views)]
+        return build(self.folder, keys, make, description="frozen part, training photos", share=self.share)
 
-    def over_validation(
-        self, cut: Cut, form: Form, photos: Photos, folder: Path, made_from: str, share: Share
-    ) -> Packs:
+    def validation(self, front: Front) -> Packs:
         """The test-time crop of every validation photo."""
-        digests = photo_digests(photos.uris, share=share, workers=self.loader.workers)
-        keys = [f"{made_from} {digest} {self.preprocess}" for digest in digests]
+        uris, preprocess = self.judge.photos.uris, self.judge.preprocess
+        digests = photo_digests(uris, share=self.share, workers=self.loader.workers)
 
         def make(numbers: range) -> Iterator[NDArray[np.int16]]:
-            uris: Sequence[str] = photos.uris[numbers.start : numbers.stop]
-            with closing(crops_of(uris, self.preprocess)) as batches:
+            with closing(crops_of(uris[numbers.start : numbers.stop], preprocess)) as batches:
                 for crops in batches:
-                    x_BCHW = torch.from_numpy(self.preprocess.normalise(crops))
-                    yield from self._captured(cut, form, x_BCHW)
+                    yield from front.packed(torch.from_numpy(preprocess.normalise(crops)))
 
-        return build(folder, keys, make, description="frozen part, validation photos", share=share)
-
-    def _through(self, cut: Cut, form: Form, images: list[Tensor], draws: list[Draw]) -> NDArray[np.int16]:
-        light = np.array([draw.light for draw in draws], np.float32)
-        batch = torch.stack(images).to(self.accelerator.device)
-        x_BCHW = colour(batch, light, self.preprocess.mean, self.preprocess.std)
-        return self._captured(cut, form, x_BCHW)
-
-    def _captured(self, cut: Cut, form: Form, x_BCHW: Tensor) -> NDArray[np.int16]:
-        x = x_BCHW.to(self.accelerator.device).contiguous(memory_format=torch.channels_last)
-        with self.accelerator.autocast():
-            return form.pack(cut.capture(x))
-
-
-def _noise(size: tuple[int, int], device: torch.device) -> Tensor:
-    noise = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    return noise.to(device).contiguous(memory_format=torch.channels_last)
-
-
-def _fingerprint(cut: Cut) -> str:
-    """SHA-256 over the frozen part: its modules, parameters and statistics."""
-    digest = hashlib.sha256("\n".join([cut.name, *map(repr, cut.front)]).encode())
-    for name, tensor in cut.tensors():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        keys = [f"{self.made_from} {digest} {preprocess}" for digest in digests]
+        return build(self.folder, keys, make, description="frozen part, validation photos", share=self.share)

@@ -4,10 +4,9 @@ Smith, "Cyclical Learning Rates for Training Neural Networks" (arXiv 1506.01186)
 """
 
 import copy
-import random
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from math import ceil, inf, isfinite, log10
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from whichland.training.config import TrainConfig
 from whichland.training.data import Batch
 from whichland.training.fit import Fit
 from whichland.training.phases import phase_of
-from whichland.training.run import prepare
+from whichland.training.prepare import prepare
 from whichland.whole_file import whole_file
 
 Floats = NDArray[np.float64]
@@ -46,9 +45,9 @@ class Sweep:
     losses: Floats  # at each step, before it was taken, without what its batch is harder or easier than others
     smoothed: Floats  # by a Gaussian in the logarithm of the rate, which shifts nothing
     diverged: bool  # the loss passed twice its start, or was no number, and the sweep ended there
-    lr: float | None  # the suggestion; None when the losses give none
-    steepest: float | None  # where the loss fell fastest per decade
     reason: str  # how the suggestion was found, or why there is none; one line
+    lr: float | None = None  # the suggestion; None when the losses give none
+    steepest: float | None = None  # where the loss fell fastest per decade
 
     def numbers(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
@@ -110,7 +109,7 @@ def sweep_rates(fit: Fit, *, steps: int = 100, lowest: float = 1e-6, highest: fl
     check_sweep(steps, lowest, highest)
     rates = np.geomspace(lowest, highest, steps)
     show = fit.accelerator.is_main_process
-    with _random_states_kept(), _on_photos(fit), Progress("lr-find", steps, show=show) as progress:
+    with torch.random.fork_rng(), Progress("lr-find", steps, show=show) as progress:
         losses = _losses(fit, rates, progress)
     return suggest(rates[: len(losses)], losses, complete=len(losses) == steps)
 
@@ -121,16 +120,18 @@ def suggest(rates: Floats, losses: Floats, *, complete: bool) -> Sweep:
     The valley rule: the middle, in logarithms, between the rates at which a tenth and nine tenths of the whole
     fall are done. A fall that the scatter of the losses could make by itself, or of less than 1 %, gives none.
     """
+    lowest_rate = rates[0]
     kept = int(np.isfinite(losses).sum())  # a loss that is no number can only be the last
-    if kept < STARTS + 2:
-        reason = f"the loss diverges at once: start the sweep below {rates[0]:.1e}"
-        return _sweep(rates[:kept], losses[:kept], losses[:kept], complete, reason)
     rates, losses = rates[:kept], losses[:kept]
+    sweep = Sweep(rates=rates, losses=losses, smoothed=losses, diverged=not complete, reason="")
+    if kept < STARTS + 2:
+        return replace(sweep, reason=f"the loss diverges at once: start the sweep below {lowest_rate:.1e}")
     start = float(losses[:STARTS].mean())
     logs = np.log10(rates)
     near = np.exp(-0.5 * ((logs[:, None] - logs) / WIDTH) ** 2)
     near /= near.sum(1, keepdims=True)
     smoothed = near @ np.minimum(losses, DIVERGED * start)
+    sweep = replace(sweep, smoothed=smoothed)
     lowest = int(smoothed.argmin())
     top = int(smoothed[: lowest + 1].argmax())
     fall = float(smoothed[top] - smoothed[lowest])
@@ -141,15 +142,16 @@ def suggest(rates: Floats, losses: Floats, *, complete: bool) -> Sweep:
             f"no suggestion: between {rates[0]:.1e} and {rates[-1]:.1e} the loss does not fall by more than "
             "it scatters; the model may be fitted already, or cannot learn these labels"
         )
-        return _sweep(rates, losses, smoothed, complete, reason)
+        return replace(sweep, reason=reason)
     ended = top + int(np.argmax(smoothed[top:] <= smoothed[lowest] + BEGUN * fall))
     begun = top + int(np.flatnonzero(smoothed[top:ended] >= smoothed[top] - BEGUN * fall)[-1])
     steepest = begun + int(np.gradient(smoothed, logs)[begun : ended + 1].argmin())
-    lr = float(10 ** ((logs[begun] + logs[ended]) / 2))
     reason = f"valley: the middle of the fall from {rates[begun]:.1e} to {rates[ended]:.1e}"
     if complete and lowest == kept - 1:
-        reason += f"; the loss still falls at {rates[-1]:.1e}, so a sweep to higher rates may tell more"
-    return _sweep(rates, losses, smoothed, complete, reason, lr, float(rates[steepest]))
+        reason += f"; the loss still falls at {rates[-1]:.1e}, so a sweep to higher rates may show more"
+    return replace(
+        sweep, reason=reason, lr=float(10 ** ((logs[begun] + logs[ended]) / 2)), steepest=float(rates[steepest])
+    )
 
 
 def _losses(fit: Fit, rates: Floats, progress: Progress) -> Floats:
@@ -163,13 +165,14 @@ def _losses(fit: Fit, rates: Floats, progress: Progress) -> Floats:
     for each in (model, still):
         freeze(each, phase_of(fit.plan, fit.position.epoch).policy)
         train_mode(each)
+    objective = replace(fit.objective, frozen=None)  # stored activations are those of the fit's own model
     wrapped = _over_processes(model, fit)
     losses: list[float] = []
     unmoved: list[float] = []
     with closing(_batches(fit, len(rates))) as batches:
         for step, (rate, batch) in enumerate(zip(rates, batches, strict=True)):
             torch.manual_seed(step)
-            unmoved.append(float(fit.accelerator.reduce(fit.loss(still, batch), "mean")))
+            unmoved.append(float(fit.accelerator.reduce(objective.loss(still, batch), "mean")))
             if not isfinite(unmoved[-1]):
                 raise UserError(
                     "the loss is no number before any step is taken: the weights are damaged, or too large for "
@@ -179,7 +182,7 @@ def _losses(fit: Fit, rates: Floats, progress: Progress) -> Floats:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["peak"] / fit.config.lr
             optimizer.zero_grad()
-            losses.append(float(fit.accelerator.reduce(fit.backward(wrapped, batch), "mean")))
+            losses.append(float(fit.accelerator.reduce(objective.backward(wrapped, batch), "mean")))
             if not isfinite(losses[-1]) or np.mean(losses[-3:]) > DIVERGED * np.mean(unmoved):
                 break
             if fit.config.clip:
@@ -201,46 +204,11 @@ def _batches(fit: Fit, steps: int) -> Generator[Batch, None, None]:
 
 
 def _over_processes(model: nn.Module, fit: Fit) -> nn.Module:
-    """The copy, averaging its gradients over the processes of the job; the accelerator does not hear of it."""
+    """The copy, averaging its gradients over the processes of the job; unknown to the accelerator."""
     if fit.accelerator.num_processes == 1:
         return model
     device = fit.accelerator.device
     return nn.parallel.DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
-
-
-@contextmanager
-def _on_photos(fit: Fit) -> Iterator[None]:
-    """Within, the fit's losses are of photos, also where it trains on stored activations, which fit no copy."""
-    frozen, fit.frozen = fit.frozen, None
-    try:
-        yield
-    finally:
-        fit.frozen = frozen
-
-
-@contextmanager
-def _random_states_kept() -> Iterator[None]:
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
-def _sweep(
-    rates: Floats,
-    losses: Floats,
-    smoothed: Floats,
-    complete: bool,
-    reason: str,
-    lr: float | None = None,
-    steepest: float | None = None,
-) -> Sweep:
-    return Sweep(
-        rates=rates, losses=losses, smoothed=smoothed, diverged=not complete, lr=lr, steepest=steepest, reason=reason
-    )
 
 
 def _draw(axes: Any, sweep: Sweep, lr_now: float | None) -> None:

@@ -8,17 +8,22 @@ and what an interrupted build has finished is found again.
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch.distributed as dist
+from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from whichland.errors import UserError
+from whichland.images.decode import read_bytes
 from whichland.progress import Progress
-from whichland.whole_file import whole_file
+from whichland.whole_file import sweep, whole_file
 
 CHUNK = 256  # arrays; what an interruption may lose, and what a changed photo makes anew
 
@@ -34,6 +39,11 @@ class Share:
     wait: Callable[[], None] = lambda: None
     stopped: Callable[[], bool] = lambda: False  # asked between chunks
 
+    @classmethod
+    def of(cls, accelerator: Accelerator, stopped: Callable[[], bool] = lambda: False) -> "Share":
+        """This process's share of the job that the accelerator knows."""
+        return cls(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone, stopped)
+
 
 ALONE = Share()
 
@@ -44,7 +54,6 @@ class Packs(Sequence[Array]):
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._chunks: list[tuple[Array, list[int], list[list[int]]]] = []
         self._length = 0
-        self.every = 1  # `take` goes by the numbers of a larger whole, of which every so manyth is here
         for name in names:
             index = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
             shapes, dtype = index["shapes"], np.dtype(index["dtype"])
@@ -63,7 +72,7 @@ class Packs(Sequence[Array]):
 
     def take(self, numbers: Iterable[int]) -> Array:
         """Stack the arrays of these numbers, which have one shape."""
-        return np.stack([self[number // self.every] for number in numbers])
+        return np.stack([self[number] for number in numbers])
 
     @property
     def bytes(self) -> int:
@@ -82,9 +91,11 @@ def build(
     """Return the arrays of `keys`, making with `make(numbers)` those that are not in the folder yet.
 
     A key names all that its array depends on. Each process makes and verifies every W-th chunk. Raises UserError
-    when the disk is full, and KeyboardInterrupt when `share.stopped()`; what is made by then is kept.
+    when the disk is full, and KeyboardInterrupt when `share.stopped()`; what is made by then is kept, and what a
+    killed process left half-written goes.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     chunks = [range(start, min(start + CHUNK, len(keys))) for start in range(0, len(keys), CHUNK)]
     names = [_name(keys[chunk.start : chunk.stop]) for chunk in chunks]
     mine = list(range(share.rank, len(chunks), share.world))
@@ -97,6 +108,42 @@ def build(
                 raise KeyboardInterrupt
     share.wait()
     return Packs(folder, names)
+
+
+def photo_digests(uris: Sequence[str], *, share: Share = ALONE, workers: int = 2) -> list[str]:
+    """SHA-256 of each photo's bytes; each process reads its share of them."""
+    with ThreadPoolExecutor(workers) as pool:
+        mine = list(pool.map(_digest, uris[share.rank :: share.world]))
+    if share.world == 1:
+        return mine
+    parts: list[list[str]] = [[] for _ in range(share.world)]
+    dist.all_gather_object(parts, mine)
+    return [parts[number % share.world][number // share.world] for number in range(len(uris))]
+
+
+def announce(what: str, folder: Path, size: int, say: Callable[[str], None]) -> None:
+    """Say what a cache takes before it is made. Raises UserError when the disk has less than that."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror}); give --cache another folder") from None
+    say(f"cache of {what}: {size_text(size)} in {folder}")
+    held = sum(file.stat().st_size for file in folder.glob("*.bin"))
+    free = shutil.disk_usage(folder).free
+    if size > free + held:
+        raise UserError(
+            f"{folder}: the cache needs {size_text(size)} and the disk has {size_text(free)} left; "
+            "make room, or give --cache another folder"
+        )
+
+
+def size_text(size: int) -> str:
+    """Bytes for people: MB, from a thousand of them GB."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def _digest(uri: str) -> str:
+    return hashlib.sha256(read_bytes(uri)).hexdigest()
 
 
 def _name(keys: Sequence[str]) -> str:

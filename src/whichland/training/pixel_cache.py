@@ -4,8 +4,6 @@ Two kinds: photos scaled down to a short side, of which random crops are cut, an
 sees at test time. Both are named after the photos' bytes and the size, so neither can be stale.
 """
 
-import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,19 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from accelerate import Accelerator
 
-from whichland.errors import UserError
 from whichland.images.augment import resize
 from whichland.images.decode import image_size, load, read_bytes
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.training.data import Loader, Photos
-from whichland.training.evaluation import own_share
-from whichland.training.packs import ALONE, Packs, Share, build
+from whichland.training.packs import ALONE, Packs, Share, announce, build, photo_digests
 
 VERSION = 1  # of what follows: a cache of another version is not used
-PROBED = 64  # photos whose size is looked at for an estimate of the disk space
+PROBED = 64  # photos whose size is read for an estimate of the disk space
 
 
 def decode_once(
@@ -37,32 +32,12 @@ def decode_once(
     say: Callable[[str], None],
 ) -> tuple[Loader, Packs]:
     """Return the loader with its photos decoded, and the validation photos' crops, which lie in `folder`."""
-    share = shared(loader, accelerator)
+    share, workers = Share.of(accelerator), loader.workers
     photos = scaled_photos(
-        folder, loader.photos.uris, loader.augment.most_needed, say=say, share=share, workers=loader.workers
+        folder, loader.photos.uris, loader.augment.most_needed, say=say, share=share, workers=workers
     )
-    own = own_share(validation, loader, accelerator)
-    crops = validation_crops(folder, own.uris, preprocess, say=say, share=share, workers=loader.workers)
-    crops.every = accelerator.num_processes if loader.own_of else 1
+    crops = validation_crops(folder, validation.uris, preprocess, say=say, share=share, workers=workers)
     return replace(loader, pixels=photos), crops
-
-
-def shared(loader: Loader, accelerator: Accelerator, stopped: Callable[[], bool] = lambda: False) -> Share:
-    """How the processes share the making of a cache; with photos of their own each makes it alone of its own."""
-    if loader.own_of:
-        return Share(wait=accelerator.wait_for_everyone, stopped=stopped)
-    return Share(accelerator.process_index, accelerator.num_processes, accelerator.wait_for_everyone, stopped)
-
-
-def photo_digests(uris: Sequence[str], *, share: Share = ALONE, workers: int = 2) -> list[str]:
-    """SHA-256 of each photo's bytes; each process reads its share of them."""
-    with ThreadPoolExecutor(workers) as pool:
-        mine = list(pool.map(_digest, uris[share.rank :: share.world]))
-    if share.world == 1:
-        return mine
-    parts: list[list[str]] = [[] for _ in range(share.world)]
-    dist.all_gather_object(parts, mine)
-    return [parts[number % share.world][number // share.world] for number in range(len(uris))]
 
 
 def scaled_photos(
@@ -79,15 +54,8 @@ def scaled_photos(
     scales = [min(1.0, short_side / min(size)) for size in sizes]
     each = float(np.mean([w * h * 3 * scale**2 for (w, h), scale in zip(sizes, scales, strict=True)]))
     announce(f"photos at short side {short_side}", folder, int(each * len(uris)), say)
-    keys = [
-        f"{digest} short side {short_side} v{VERSION}" for digest in photo_digests(uris, share=share, workers=workers)
-    ]
-
-    def make(numbers: range) -> Iterator[Pixels]:
-        with ThreadPoolExecutor(workers) as pool:
-            yield from pool.map(lambda number: _scaled(uris[number], short_side), numbers)
-
-    return build(folder, keys, make, description="decoding", share=share)
+    recipe = f"short side {short_side} v{VERSION}"
+    return _decoded(folder, uris, recipe, lambda uri: _scaled(uri, short_side), share, workers)
 
 
 def validation_crops(
@@ -103,41 +71,23 @@ def validation_crops(
     rows, columns = preprocess.size
     announce(f"validation crops of {rows}×{columns}", folder, rows * columns * 3 * len(uris), say)
     geometry = (preprocess.size, preprocess.interpolation, preprocess.crop_pct, preprocess.crop_mode)
-    keys = [f"{digest} crop {geometry} v{VERSION}" for digest in photo_digests(uris, share=share, workers=workers)]
 
-    def crop(number: int) -> Pixels:
-        return preprocess.crop(load(uris[number], short_side=preprocess.short_side))
+    def crop(uri: str) -> Pixels:
+        return preprocess.crop(load(uri, short_side=preprocess.short_side))
+
+    return _decoded(folder, uris, f"crop {geometry} v{VERSION}", crop, share, workers)
+
+
+def _decoded(
+    folder: Path, uris: Sequence[str], recipe: str, decode: Callable[[str], Pixels], share: Share, workers: int
+) -> Packs:
+    keys = [f"{digest} {recipe}" for digest in photo_digests(uris, share=share, workers=workers)]
 
     def make(numbers: range) -> Iterator[Pixels]:
         with ThreadPoolExecutor(workers) as pool:
-            yield from pool.map(crop, numbers)
+            yield from pool.map(decode, uris[numbers.start : numbers.stop])
 
     return build(folder, keys, make, description="decoding", share=share)
-
-
-def announce(what: str, folder: Path, size: int, say: Callable[[str], None]) -> None:
-    """Say what a cache takes before it is made. Raises UserError when the disk has less than that."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror}); give --cache another folder") from None
-    say(f"cache of {what}: {size_text(size)} in {folder}")
-    held = sum(file.stat().st_size for file in folder.glob("*.bin"))
-    free = shutil.disk_usage(folder).free
-    if size > free + held:
-        raise UserError(
-            f"{folder}: the cache needs {size_text(size)} and the disk has {size_text(free)} left; "
-            "make room, or give --cache another folder"
-        )
-
-
-def size_text(size: int) -> str:
-    """Bytes for people: MB, from a thousand of them GB."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-
-
-def _digest(uri: str) -> str:
-    return hashlib.sha256(read_bytes(uri)).hexdigest()
 
 
 def _scaled(uri: str, short_side: int) -> Pixels:

@@ -76,7 +76,7 @@ class RunPage:
         self.seconds = line.get("seconds", self.seconds)
 
     def _render(self, state: State) -> str:
-        links = ("bundle/README.md", "report/report.html", "curve.png", "log.jsonl", "config.toml")
+        links = ("bundle/README.md", "report/report.html", "log.jsonl", "config.toml")
         return _template().render(
             state=state,
             name=self.folder.resolve().name,

@@ -1,17 +1,16 @@
-"""Learning rates: over time by a schedule, over depth by parameter group, and the average of the weights."""
+"""Learning rates: over time by a schedule, over depth by parameter group."""
 
 from collections.abc import Collection
 from math import cos, pi
 from typing import Any, cast
 
-import torch
 from timm.models import group_parameters
 from torch import nn
 
 from whichland.errors import UserError
 from whichland.model.head import classifier_names
 from whichland.training.config import TrainConfig
-from whichland.training.sharding import parts
+from whichland.training.phases import Phase
 
 
 def share_of_peak(progress: float, config: TrainConfig) -> float:
@@ -31,6 +30,15 @@ def share_of_peak(progress: float, config: TrainConfig) -> float:
     if config.schedule == "flat":
         rest = max(0.0, 1 - (1 - progress) / max(config.anneal, 1e-9))
     return end + (1 - end) * (1 + cos(pi * rest)) / 2
+
+
+def set_rates(groups: list[dict[str, Any]], number: int, steps: int, phase: Phase, config: TrainConfig) -> None:
+    """Give each group its rate at step `number` of a run of `steps` an epoch; `phase` is the one it is in."""
+    first = phase.first * steps if config.restart else 0
+    end = phase.end if config.restart else config.epochs
+    share = share_of_peak((number - first) / max(1, round(end * steps) - first), config)
+    for group in groups:
+        group["lr"] = group["peak"] * share
 
 
 def parameter_groups(
@@ -76,41 +84,3 @@ def _layers(model: nn.Module) -> dict[str, int]:
     if matcher is None:
         raise UserError("this architecture does not tell timm its layers; train it without layer_decay")
     return cast(dict[str, int], group_parameters(model, matcher(coarse=False), reverse=True))
-
-
-class Average:
-    """Exponential moving average of a model's weights and statistics.
-
-    The decay rises as (1 + t) / (10 + t) up to its final value, so that the start is soon forgotten.
-    """
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.state = {name: part.clone() for name, part in parts(model).items()}
-        self.follow(model)
-
-    def follow(self, model: nn.Module) -> None:
-        """Pass over what cannot change until this is called again: what is frozen, and averaged already.
-
-        With a head alone on stored activations, averaging the whole model took longer than the step. `complete`
-        then tells whether all that is frozen is averaged already.
-        """
-        resting = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-        for name, module in model.named_modules():
-            if not module.training:
-                resting |= {f"{name}.{buffer}" for buffer, _ in module.named_buffers(recurse=False)}
-        state = parts(model)
-        resting &= state.keys()
-        done = {name for name in resting if torch.equal(self.state[name], state[name])}
-        self.complete = done == resting
-        pairs = [(self.state[name], part) for name, part in state.items() if name not in done]
-        self._moving = [pair for pair in pairs if pair[0].is_floating_point()]
-        self._counting = [pair for pair in pairs if not pair[0].is_floating_point()]
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Move the average towards the model after step number `step` (from 0)."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for own, new in self._counting:
-            own.copy_(new)
-        torch._foreach_lerp_([own for own, _ in self._moving], [new for _, new in self._moving], 1 - decay)

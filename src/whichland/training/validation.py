@@ -2,20 +2,48 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from whichland.images.decode import ImageError
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.batches import decoded_ahead
 from whichland.model.head import features_before_head
-from whichland.training.data import Loader, Photos
+from whichland.progress import Progress
+from whichland.training.data import Photos
 from whichland.training.packs import Packs
 
 BATCH = 32
+
+
+@dataclass
+class Judge:
+    """The validation photos, and what is measured on them."""
+
+    photos: Photos
+    preprocess: Preprocess
+    accelerator: Accelerator
+    log_shares: Tensor | None = None  # of the labels in training, K, to be taken out of the answers
+    crops: Packs | None = None  # of the photos, decoded before
+    logits: Tensor | None = None  # N×K, those of the last validation
+
+    @torch.no_grad()
+    def scores(self, model: nn.Module, logits: Tensor | None = None) -> dict[str, float]:
+        """Loss, top-1 and macro-F1 of the photos; of `logits` where they are computed already."""
+        if logits is None:
+            logits = logits_of(model, self.photos, self.preprocess, self.accelerator, self.crops)
+        self.logits = logits = logits if self.log_shares is None else logits - self.log_shares
+        targets, guesses = torch.from_numpy(self.photos.targets), logits.argmax(1)
+        return {
+            "val_loss": float(cross_entropy(logits, targets)),
+            "val_top1": float((guesses == targets).float().mean()),
+            "val_macro_f1": macro_f1(guesses, targets),
+        }
 
 
 @torch.no_grad()
@@ -25,8 +53,9 @@ def outputs_of(
     preprocess: Preprocess,
     accelerator: Accelerator,
     crops: Packs | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Apply `function` to every photo as the model sees it at test time: (N×K on the CPU, targets N).
+    description: str = "validating",
+) -> Tensor:
+    """Apply `function` to every photo as the model sees it at test time: N×K on the CPU.
 
     Each process takes every W-th photo; all receive the whole result, in the photos' order. `crops` are those of
     the photos from an earlier pass (see pixel_cache), in their order.
@@ -37,12 +66,13 @@ def outputs_of(
     else:
         batches = (crops.take(mine[at : at + BATCH]) for at in range(0, len(mine), BATCH))
     parts = []
-    with closing(batches):
+    with closing(batches), Progress(description, len(mine), show=accelerator.is_main_process) as progress:
         for batch in batches:
             x = torch.from_numpy(preprocess.normalise(batch)).to(accelerator.device)
             with accelerator.autocast():
                 parts.append(function(x.contiguous(memory_format=torch.channels_last)).float())
-    return gathered(torch.cat(parts), len(photos), accelerator), torch.from_numpy(photos.targets)
+            progress.advance(len(batch))
+    return gathered(torch.cat(parts), len(photos), accelerator)
 
 
 def share_of(photos: int, accelerator: Accelerator) -> list[int]:
@@ -51,11 +81,6 @@ def share_of(photos: int, accelerator: Accelerator) -> list[int]:
     numbers = range(rank, photos, world) or range(photos)[-1:]  # fewer photos than processes: some take the last
     missing = -(-photos // world) - len(numbers)
     return [*numbers, *list(numbers[-1:]) * missing]
-
-
-def own_share(photos: Photos, loader: Loader, accelerator: Accelerator) -> Photos:
-    """What a process that keeps to photos of its own takes of `photos`; all where it does not."""
-    return photos.take(share_of(len(photos), accelerator)) if loader.own_of else photos
 
 
 def gathered(part: Tensor, photos: int, accelerator: Accelerator) -> Tensor:
@@ -68,8 +93,8 @@ def gathered(part: Tensor, photos: int, accelerator: Accelerator) -> Tensor:
 
 def logits_of(
     model: nn.Module, photos: Photos, preprocess: Preprocess, accelerator: Accelerator, crops: Packs | None = None
-) -> tuple[Tensor, Tensor]:
-    """Logits of every photo, N×K, and the targets; the model is left in the mode it was in."""
+) -> Tensor:
+    """Logits of every photo, N×K; the model is left in the mode it was in."""
     training = {module: module.training for module in model.modules()}
     model.eval()
     result = outputs_of(model, photos, preprocess, accelerator, crops)
@@ -78,12 +103,13 @@ def logits_of(
     return result
 
 
-def features_of(
-    model: nn.Module, photos: Photos, preprocess: Preprocess, accelerator: Accelerator
-) -> tuple[Tensor, Tensor]:
-    """What the head sees of every photo, N×F, and the targets; the model is left in evaluation mode."""
+def features_of(model: nn.Module, photos: Photos, preprocess: Preprocess, accelerator: Accelerator) -> Tensor:
+    """What the head sees of every photo, N×F; the model is left in evaluation mode."""
     model.eval()
-    return outputs_of(lambda x: features_before_head(model, x), photos, preprocess, accelerator)
+    description = "fitting the head: features"
+    return outputs_of(
+        lambda x: features_before_head(model, x), photos, preprocess, accelerator, description=description
+    )
 
 
 def crops_of(uris: Sequence[str], preprocess: Preprocess) -> Generator[Pixels, None, None]:

@@ -1,0 +1,248 @@
+"""All that comes before the first step: the data chosen, the model made, its head fitted, a checkpoint taken up."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from whichland.config import build, differences, read_toml, to_toml
+from whichland.errors import UserError
+from whichland.images.augment import Augment
+from whichland.images.preprocess import Preprocess
+from whichland.manifest import Manifest, read
+from whichland.model import prior
+from whichland.model.backbone import Backbone, create
+from whichland.model.head import get_head
+from whichland.model.input_size import check_size
+from whichland.model.labels import LabelSpace
+from whichland.model.unfused_attention import write_out_attention
+from whichland.training.arithmetic import start
+from whichland.training.checkpoint import Checkpoint
+from whichland.training.config import TrainConfig, height_width
+from whichland.training.data import Loader, Photos, balanced, choose_labels, select
+from whichland.training.fit import Fit
+from whichland.training.linear_probe import fit_head
+from whichland.training.objective import Objective
+from whichland.training.pixel_cache import decode_once
+from whichland.training.run_log import require_tensorboard
+from whichland.training.targets import target_table
+from whichland.training.validation import Judge, features_of
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run before its first step."""
+
+    table: Manifest
+    digest: str
+    labels: LabelSpace
+    made: Backbone
+    pretrained_cfg: dict[str, Any]  # of the bundle
+    fit: Fit
+    shares: list[float]  # of the labels in training, weighted
+
+    @property
+    def photos(self) -> Photos:
+        """Those of training."""
+        return self.fit.loader.photos
+
+
+def prepare(
+    manifest: Manifest | str | Path, config: TrainConfig, out: Path | None, *, resume: bool = False
+) -> Prepared:
+    """Do all that comes before the first step; with `out` None nothing is written, and the fit is not to be run.
+
+    Raises UserError for what the user can mend.
+    """
+    if config.tensorboard:
+        require_tensorboard()
+    accelerator = start(config.precision)
+
+    def say(text: str) -> None:
+        if accelerator.is_main_process:
+            print(text, file=sys.stderr)
+
+    table = manifest if isinstance(manifest, Manifest) else read(manifest)
+    labels = choose_labels(table, config)
+    digest = table.digest(config.label)
+    soft = target_table(labels, config, table)
+    photos = balanced(select(table, "train", labels, photos=config.photos), config.balance)
+    validation = select(table, "val", labels)
+    if config.patience and not len(validation):
+        raise UserError("patience needs validation photos; the manifest has none of these labels")
+    saved = _saved(out, config, digest, accelerator, resume=resume)
+
+    begun = time.perf_counter()
+    torch.manual_seed(config.seed)
+    made = _made(config, len(labels), pretrained=saved is None)
+    cfg = _test_time(made, config)
+    write_out_attention(made.model, accelerator.device)
+    if out is not None and accelerator.is_main_process:  # what cannot be made leaves no folder behind
+        _open_folder(out, config)
+    accelerator.wait_for_everyone()
+    say(f"{len(photos)} training and {len(validation)} validation photos of {len(labels)} labels of {labels.kind}")
+    if made.report:
+        say(f"{config.weights}: {made.report}")
+    preprocess = Preprocess.from_config(cfg)
+    head_fitted = _begins_with_head(made, config) and saved is None
+    if head_fitted:
+        _fit_head_first(made, photos, preprocess, accelerator, config, soft)
+        say("head fitted on the pretrained features")
+    loader, judge = _loader(photos, config, accelerator), Judge(validation, preprocess, accelerator)
+    decodes_often = not config.views or config.freeze.endswith("none")  # a frozen part sees its photos once
+    if config.cache and decodes_often:
+        loader, judge.crops = decode_once(loader, validation, preprocess, accelerator, Path(config.cache), say)
+    shares = prior.shares(photos.targets, _weights(photos, config), len(labels))
+    if config.prior == "even":
+        judge.log_shares = prior.log_shares(shares)
+    fit = Fit(
+        config=config,
+        model=made.model,
+        accelerator=accelerator,
+        loader=loader,
+        objective=Objective(config, accelerator, preprocess, soft),
+        judge=judge,
+        folder=out or Path(),
+        checkpoint=_checkpoint(out or Path(), digest, accelerator),
+        say=say,
+        head_fitted=head_fitted,
+        clock=begun,
+    )
+    if saved is not None:
+        fit.resume(saved)
+        say(f"resumed at epoch {fit.position.epoch + 1}, step {fit.position.step + 1}")
+    elif resume:
+        say(f"nothing is saved in {out} yet: training begins with the first step")
+    return Prepared(table, digest, labels, made, cfg, fit, shares)
+
+
+def _checkpoint(out: Path, digest: str, accelerator: Accelerator) -> Checkpoint:
+    return Checkpoint(out / "checkpoint" / "last.pt", digest, accelerator)
+
+
+def _saved(
+    out: Path | None, config: TrainConfig, digest: str, accelerator: Accelerator, *, resume: bool
+) -> dict[str, Any] | None:
+    """What the checkpoint of a run to be resumed holds; None where there is none. Raises UserError as `_check_folder`.
+
+    The main process may be the only one that sees the run's disk.
+    """
+    if out is None:
+        return None
+    checkpoint = _checkpoint(out, digest, accelerator)
+    if accelerator.is_main_process:
+        _check_folder(out, config, resume)
+    accelerator.wait_for_everyone()
+    (found,) = broadcast_object_list([resume and checkpoint.file.exists()])
+    return checkpoint.read() if found else None
+
+
+def _check_folder(out: Path, config: TrainConfig, resume: bool) -> None:
+    """Check that the run folder is free, or that the one to resume was started with the same settings."""
+    file = out / "config.toml"
+    if (out / "bundle").exists():
+        raise UserError(f"{out} is a finished run; choose another --out")
+    if resume and not file.exists():
+        raise UserError(f"{out} holds no run to resume; train without --resume, or give --out the run's folder")
+    if file.exists() and not resume:
+        raise UserError(f"{out} holds an unfinished run: add --resume to resume it, or choose another --out")
+    if file.exists() and (changed := differences(build(TrainConfig, read_toml(file), str(file)), config)):
+        raise UserError(f"{out} was started with other settings; resume without: {', '.join(changed)}")
+
+
+def _open_folder(out: Path, config: TrainConfig) -> None:
+    """Make the run folder; from now on it can be resumed, with these settings only."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
+    if not (out / "checkpoint" / "last.pt").exists():
+        (out / "log.jsonl").write_text("", encoding="utf-8")
+
+
+def _made(config: TrainConfig, labels: int, *, pretrained: bool) -> Backbone:
+    return create(
+        config.arch,
+        labels,
+        weights=config.weights if pretrained else "none",
+        partial=config.partial,
+        head=config.head,
+        head_after=config.head_after,
+        dropout=config.dropout,
+        size=config.size,
+        model_args=config.model_args,
+    )
+
+
+def _test_time(made: Backbone, config: TrainConfig) -> dict[str, Any]:
+    """The pretrained_cfg of the bundle: trained at `size`, judged somewhat larger where the model allows."""
+    cfg = dict(made.pretrained_cfg)
+    fixed = "img_size" in made.model_args or cfg.get("fixed_input_size")
+    sides = height_width(config.size)
+    larger = sides if fixed else [max(32, round(side * 1.5 / 32) * 32) for side in sides]
+    test = height_width(config.test_size) if config.test_size else larger
+    if test != sides:
+        check_size(made.arch, (test[0], test[1]), made.model_args)
+    cfg |= {"input_size": (3, *sides), "test_input_size": (3, *test)}
+    cfg |= {"crop_pct": 1.0, "test_crop_pct": 1.0, "crop_mode": "center"}
+    return cfg
+
+
+def _begins_with_head(made: Backbone, config: TrainConfig) -> bool:
+    """Whether the head is fitted first: not one after the logits, whose pretrained classifier would be overwritten."""
+    linear = any(isinstance(module, nn.Linear) for module in get_head(made.model).modules())
+    return config.head_first and config.head_after == "features" and linear and config.weights != "none"
+
+
+def _fit_head_first(
+    made: Backbone,
+    photos: Photos,
+    preprocess: Preprocess,
+    accelerator: Accelerator,
+    config: TrainConfig,
+    soft: Tensor | None,
+) -> None:
+    made.model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    features = features_of(made.model, photos, preprocess, accelerator)
+    targets, smoothing = torch.from_numpy(photos.targets), config.smoothing
+    weights = torch.from_numpy(_weights(photos, config))
+    made.model.to("cpu")
+    if soft is not None:
+        targets, smoothing = soft[targets], 0.0
+    fit_head(made.model, features, targets, weights.float(), decay=config.head_decay, smoothing=smoothing)
+
+
+def _weights(photos: Photos, config: TrainConfig) -> NDArray[np.float64]:
+    """How much each photo counts in training."""
+    return photos.weights if config.weighting != "none" else np.ones(len(photos))
+
+
+def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Loader:
+    batch = min(config.batch_size, len(photos))
+    if batch % accelerator.num_processes:
+        raise UserError(f"--batch-size {batch} does not divide over {accelerator.num_processes} processes")
+    height, width = height_width(config.size)
+    return Loader(
+        photos=photos,
+        augment=Augment(
+            size=(height, width),
+            min_area=config.min_area,
+            max_stretch=config.max_stretch,
+            brightness=config.brightness,
+            contrast=config.contrast,
+            saturation=config.saturation,
+            flip=config.flip,
+        ),
+        batch_size=batch,
+        seed=config.seed,
+        weighting=config.weighting,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        workers=config.workers,
+    )
