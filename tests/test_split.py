@@ -325,7 +325,13 @@ def test_a_sequence_is_one_of_its_source_unless_its_name_is_unique_in_the_world(
     """Drive 1 of one collection is not drive 1 of another; a UUID or an id of Mapillary's is the same drive."""
     uuid, mapillary, digest = "0b6f7c1e-3d2a-4f4e-9a67-0c8c2f0a1b2c", "aE5o7bTMH0UtscOYxhVwID", "1a55b63323f32812"
     names = ["1", "2024-08-12_14-30-00", "GX010123", "frame_000123_of_drive_22", "20240812143000123", "1" * 22]
-    for name, groups in [*((name, 2) for name in names), (uuid, 1), (mapillary, 1), (digest, 1)]:
+    for name, groups in [
+        *((name, 2) for name in names),
+        (uuid, 1),
+        (mapillary, 1),
+        (digest, 1),
+        ("Mc-aWFxEgWQLAgZzMKShlg", 1),
+    ]:
         table = clean(measured(4, sequences=[name], source=["a", "a", "b", "b"]))
         found = split(table).frame["group"].to_list()
         assert len(set(found)) == groups, name

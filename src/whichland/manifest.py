@@ -161,10 +161,11 @@ def sequence_key() -> pl.Expr:
     made to be unique in the world (UUIDs, hashes, Mapillary's ids) names one drive wherever it stands.
     """
     name = pl.col("sequence")
-    letter_and_digit = name.str.contains(r"[A-Za-z]") & name.str.contains(r"[0-9]")
+    digits = name.str.contains(r"[0-9]") & name.str.contains(r"[A-Fa-f]")
     hexadecimal = name.str.contains(r"^(?:[0-9a-fA-F]{16,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$")
-    base64 = name.str.contains(r"^[A-Za-z0-9_-]{22}$") & name.str.contains(r"[a-z]") & name.str.contains(r"[A-Z]")
-    worldwide = letter_and_digit & (hexadecimal | base64) | name.str.starts_with(pl.col("source") + "/")
+    letters = name.str.contains(r"[a-z]") & name.str.contains(r"[A-Z]")
+    base64 = name.str.contains(r"^[A-Za-z0-9_-]{22}$")
+    worldwide = hexadecimal & digits | base64 & letters | name.str.starts_with(pl.col("source") + "/")
     return pl.when(worldwide).then(name).otherwise(pl.col("source") + "/" + name)
 
 
