@@ -10,7 +10,7 @@ from curated import measured
 from whichland import manifest
 from whichland.curate.check import check
 from whichland.curate.clean import clean
-from whichland.curate.merge import MergeConfig, lone_countries, merge, source_by_country, source_told_by_country
+from whichland.curate.merge import MergeConfig, lone_countries, merge, source_by_country, source_guessed_by_country
 from whichland.curate.split import split
 from whichland.errors import UserError
 from whichland.manifest import Manifest
@@ -82,7 +82,7 @@ def test_what_was_judged_on_one_table_goes_but_groups_stay(two: tuple[Manifest, 
 
 def test_ids_that_stand_twice_are_refused_or_renamed() -> None:
     twins = named("photos", ("FR",)), named("photos", ("FR",))
-    with pytest.raises(UserError, match=r"12 image_id stand in more than one manifest.*--sources"):
+    with pytest.raises(UserError, match=r"12 image_id occur in more than one manifest.*--sources"):
         merge(twins)
     merged = merge(twins, MergeConfig(sources=("old", "new")))
     assert merged.frame["image_id"].n_unique() == 24
@@ -104,14 +104,14 @@ def test_source_by_country_and_its_warnings(two: tuple[Manifest, Manifest]) -> N
     assert len(lines) == 2
     assert "1 of 4 countries come from 'kaggle' alone: JP;" in lines[0]
     # FR and NA: 4 of 6 each, HU and JP: all
-    assert source_told_by_country(table) == (16 / 20, 12 / 20)
+    assert source_guessed_by_country(table) == (16 / 20, 12 / 20)
 
 
 def test_one_source_alone_warns_of_nothing() -> None:
     table = source_by_country(named("a", ("FR", "JP")).frame)
     assert table["only_in"].null_count() == 2
     assert lone_countries(table) == []
-    assert source_told_by_country(table) is None
+    assert source_guessed_by_country(table) is None
 
 
 def command(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:

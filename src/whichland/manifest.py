@@ -196,7 +196,7 @@ def problems(frame: pl.DataFrame) -> list[str]:
             found.append(f"column {column.name} has values outside {', '.join(column.values)}: {wrong[:3]}")
     if "image_id" in frame.columns and frame["image_id"].n_unique() < frame.height:
         repeated = frame["image_id"].filter(frame["image_id"].is_duplicated()).unique().sort()
-        found.append(f"{repeated.len()} image_id stand more than once, {repeated[0]!r} first")
+        found.append(f"{repeated.len()} image_id occur more than once, {repeated[0]!r} first")
     return found
 
 

@@ -126,7 +126,7 @@ def _report_merge(merged: Manifest, out: Path, json: bool) -> None:
 
     frame = merged.frame
     table = merging.source_by_country(frame)
-    guessed = merging.source_told_by_country(table)
+    guessed = merging.source_guessed_by_country(table)
     views = frame["panorama"].drop_nulls().len() if "panorama" in frame.columns else 0
     failed = frame["unreadable"].drop_nulls().len() if "unreadable" in frame.columns else 0
     size = merged.history[-1].params.get("written_size")

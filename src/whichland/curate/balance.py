@@ -127,7 +127,7 @@ def ranked(train: pl.DataFrame, config: BalanceConfig) -> pl.DataFrame:
 
     Within a group the best image comes first (`quality`), so what is redundant goes before what is not, and of
     what is redundant the dark and blurred first. The `poorest` share of a country wait a round longer: they stand
-    behind the first images of all groups. Which are poor is told apart within a third of the country, from south
+    behind the first images of all groups. Which are poor is decided within a third of the country, from south
     to north, where coordinates are known, so that each third loses the same share.
     """
     chance = pl.struct(keys(train, config.seed), "image_id").rank("ordinal")
@@ -174,7 +174,7 @@ def _third(train: pl.DataFrame) -> pl.Series:
 
 
 def keys(frame: pl.DataFrame, seed: int) -> pl.Series:
-    """A number for each row that follows from its bytes and the seed alone: the same on every machine, for ever.
+    """A number for each row that follows from its bytes and the seed alone: the same on every machine.
 
     The head of `sha256` (of image_id where there is none), mixed with the seed by the finaliser of SplitMix64
     (Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, 2014).

@@ -14,7 +14,7 @@ from whichland.geo.countries import country_name
 from whichland.manifest import Manifest
 from whichland.whole_file import whole_file
 
-# Dark to light, so that the order survives a black-and-white print; the hues are told apart by colour-blind eyes.
+# Dark to light, so that the order survives a black-and-white print; colour-blind eyes can distinguish the hues.
 BARS: dict[str, dict[str, Any]] = {
     "train": {"color": "#1f4e79", "hatch": ""},
     "val": {"color": "#56b4e9", "hatch": "////"},

@@ -58,7 +58,7 @@ def check(manifest: Manifest, *, all_files: bool = False) -> list[str]:
 
 def _history(manifest: Manifest) -> Iterator[str]:
     if not manifest.history:
-        yield "there is none, so nobody can tell how this file came to be"
+        yield "there is none, so it is not known how this file was made"
         return
     if len({step.rows for step in manifest.history}) > 1 or manifest.history[-1].rows != len(manifest):
         counts = " → ".join(str(step.rows) for step in manifest.history)
@@ -261,10 +261,12 @@ def _counts(kept: pl.DataFrame, stated: dict[str, Any]) -> Iterator[str]:
             f" photos; the rows give {len(sizes):,} and {largest:,}"
         )
     found = Counter(zip(kept["split"].to_list(), kept["country"].to_list(), strict=True))
-    told = {(part, code): n for part, codes in stated["countries"].items() for code, n in codes.items()}
-    if found != told:
-        part, code = min((key for key in found.keys() | told.keys() if found.get(key) != told.get(key)), key=str)
-        yield (f"it states {told.get((part, code), 0):,} {part} photos of {code}; the rows give {found[part, code]:,}")
+    claimed = {(part, code): n for part, codes in stated["countries"].items() for code, n in codes.items()}
+    if found != claimed:
+        part, code = min((key for key in found.keys() | claimed.keys() if found.get(key) != claimed.get(key)), key=str)
+        yield (
+            f"it states {claimed.get((part, code), 0):,} {part} photos of {code}; the rows give {found[part, code]:,}"
+        )
 
 
 def _places(kept: pl.DataFrame, stated: dict[str, Any]) -> Iterator[str]:
@@ -273,19 +275,19 @@ def _places(kept: pl.DataFrame, stated: dict[str, Any]) -> Iterator[str]:
     placed = kept.filter(pl.col("lat").is_finite() & pl.col("lon").is_finite())
     for a, b in combinations(("train", "val", "test"), 2):
         left, right = (placed.filter(pl.col("split") == part).select("lat", "lon").to_numpy() for part in (a, b))
-        told = stated["nearest_km"][f"{a}-{b}"]
-        found = _nearest(left, right, told)
-        if (found is None) != (told is None) or (found is not None and abs(found - told) > 2e-6):
-            yield f"it states {_km(told)} between {a} and {b}; the rows give {_km(found)}"
+        claimed = stated["nearest_km"][f"{a}-{b}"]
+        found = _nearest(left, right, claimed)
+        if (found is None) != (claimed is None) or (found is not None and abs(found - claimed) > 2e-6):
+            yield f"it states {_km(claimed)} between {a} and {b}; the rows give {_km(found)}"
         if found is not None and radius and found <= radius * (1 - 1e-9):
             yield f"a photo of {a} and one of {b} are {_km(found)} apart, within the {radius:g} km that tie"
 
 
-def _nearest(left: NDArray[np.float64], right: NDArray[np.float64], told: float | None) -> float | None:
+def _nearest(left: NDArray[np.float64], right: NDArray[np.float64], claimed: float | None) -> float | None:
     """Shortest distance in kilometres between two sets of points; all pairs of like latitude are computed."""
     if not len(left) or not len(right):
         return None
-    reach = (np.inf if told is None else told + 0.001) / KM_PER_DEGREE
+    reach = (np.inf if claimed is None else claimed + 0.001) / KM_PER_DEGREE
     right = right[np.argsort(right[:, 0])]
     low = np.searchsorted(right[:, 0], left[:, 0] - reach)
     counts = np.searchsorted(right[:, 0], left[:, 0] + reach, side="right") - low
@@ -300,7 +302,7 @@ def _nearest(left: NDArray[np.float64], right: NDArray[np.float64], told: float 
         theirs = low[mine] + np.arange(mine.size) - behind
         km = haversine_km(left[mine, 0], left[mine, 1], right[theirs, 0], right[theirs, 1])
         least = min(least, float(km.min(initial=np.inf)))
-    return least if np.isfinite(least) else _nearest(left, right, None)  # what was told is too short
+    return least if np.isfinite(least) else _nearest(left, right, None)  # the distance stated is too short
 
 
 def _km(distance: float | None) -> str:

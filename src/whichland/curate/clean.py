@@ -71,7 +71,7 @@ class Threshold(NamedTuple):
     only: pl.Expr = pl.lit(True)  # the rows it can be true of
 
     def beyond(self, config: CleanConfig) -> pl.Expr:
-        """Tell the rows of which the reason is true; null where the value is not known."""
+        """The rows of which the reason is true; null where the value is not known."""
         limit: float = getattr(config, self.setting)
         return self.only & (self.value > limit if self.above else self.value < limit)
 
@@ -117,7 +117,7 @@ def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
     if config.drop_near_duplicates:
         frame = _with_near_duplicates(frame, config.near_duplicate_bits)
     dropped = pl.col("drop_reason").is_not_null()
-    # A repetition still tells `split` of which group it was: a model may have seen its bytes.
+    # A repetition keeps its group for `split`: a model may have seen its bytes.
     stale = {"split": dropped, "group": dropped & ~pl.col("drop_reason").is_in(REPEATS[1:])}
     frame = frame.with_columns(
         pl.when(~gone).then(pl.col(name)).alias(name) for name, gone in stale.items() if name in frame.columns
@@ -155,7 +155,7 @@ def with_all_columns(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def is_placeholder(frame: pl.DataFrame, config: CleanConfig) -> NDArray[np.bool_]:
-    """Tell which rows show a picture that stands for a missing one, such as "no imagery here".
+    """Which rows show a picture in place of a missing one, such as "no imagery here".
 
     No street is in three countries: a picture (equal `phash`, brightness and contrast within
     `PLACEHOLDER_TONE` of the copies' median) that stands under `placeholder_countries` countries or in
@@ -236,7 +236,7 @@ def _beaten(rows: pl.DataFrame, bits: int) -> Rows:
     """The `_row` of those that have a better one nearby that is kept; `rows` stand best first.
 
     Of each connected component the best is kept and what is near to it goes; what hung together with it through
-    others alone is looked at again. So of a slow drive, a chain of near-duplicates, more than one photo stays.
+    others alone is compared again. So of a slow drive, a chain of near-duplicates, more than one photo stays.
     """
     phash, tones = rows["phash"].to_numpy(), rows.select("brightness", "contrast").to_numpy()
     beaten = np.zeros(rows.height, dtype=np.bool_)

@@ -44,7 +44,7 @@ RULES = {
     "unreadable": "no pixels could be had",
     "placeholder": "one picture in many countries or sequences",
     "no_country": "neither a label nor coordinates name a country",
-    "conflicting_label": "the same bytes under several countries: nobody can tell which is right",
+    "conflicting_label": "the same bytes under several countries: it is not known which is right",
     "duplicate": "the bytes of another row, which is kept",
     "near_duplicate": "nearly the same as a better photo of its country, which is kept and stands beside it",
 }
@@ -208,13 +208,13 @@ def _placeholders(frame: pl.DataFrame, rows: pl.DataFrame, config: CleanConfig) 
 
 
 def _same_bytes(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """Copies stand side by side, each told the countries under which its bytes stand."""
+    """Copies side by side, each with the countries that its bytes are labelled with."""
     copies = frame.filter(pl.col("sha256").is_in(rows["sha256"].unique().implode()))
-    told = copies.group_by("sha256").agg(
+    named = copies.group_by("sha256").agg(
         _copies=pl.len(), _named=pl.col("country").drop_nulls().unique().sort().str.join(", ")
     )
     return (
-        rows.join(told, on="sha256", how="left")
+        rows.join(named, on="sha256", how="left")
         .with_columns(_value=pl.format("{} copies: {}", "_copies", "_named"))
         .sort("sha256", "image_id")
     )
@@ -314,7 +314,7 @@ def sheet(made: Sheet) -> Image.Image:
 
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """Cut a text at its front until it fits under a thumbnail: the end of an id tells more."""
+    """Cut a text at its front until it fits under a thumbnail: the end of an id says more."""
     text = " ".join(text.split())
     if font.getlength(text) <= width:
         return text

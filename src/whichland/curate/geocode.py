@@ -110,7 +110,7 @@ def _names(land: Borders, index_N: NDArray[np.int16]) -> pl.Series:
 
 
 def _counts(before: pl.DataFrame, found: pl.DataFrame) -> dict[str, int]:
-    """What the user is told."""
+    """What the history counts and the command prints."""
     placed = before["lat"].is_not_null() & before["lon"].is_not_null()
     return {
         "with_coordinates": int(placed.sum()),

@@ -92,7 +92,7 @@ def with_projection(frame: pl.DataFrame, config: HarmoniseConfig) -> pl.DataFram
 
 
 def _hint_at_panoramas(unstated: pl.DataFrame, config: HarmoniseConfig) -> None:
-    """Point at sources of which nobody said what the pictures are and whose shape is that of panoramas."""
+    """Warn of sources whose pictures have the shape of panoramas and no stated projection."""
     ratio = pl.col("width") / pl.col("height")
     wide = unstated.filter(~pl.col("source").is_in(list(config.projection)), (ratio == 2) | (ratio >= 3))
     for source, count, middle in wide.group_by("source").agg(pl.len(), ratio.median()).sort("source").iter_rows():

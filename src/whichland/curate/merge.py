@@ -34,11 +34,11 @@ class MergeConfig(Config):
 def merge(manifests: Sequence[Manifest], config: MergeConfig | None = None) -> Manifest:
     """Put the rows of several manifests into one table, in order.
 
-    Columns are united; a column that one manifest has not is null there. A row outside the label space stays,
+    Columns are united; a column that a manifest lacks is null there. A row outside the label space stays,
     with `country` null (its `label_country` says what it was), and `clean` gives it the reason `no_country`.
     What was judged on each table alone (`drop_reason`, `split`, `weight`, `rank`) is removed: clean and split
     the whole anew. `group` stays, so a photo keeps its group's name and with it its split. Raises UserError
-    when an image_id stands twice.
+    when an image_id occurs twice.
     """
     config = config or MergeConfig()
     if config.sources and len(config.sources) != len(manifests):
@@ -98,7 +98,7 @@ def lone_countries(table: pl.DataFrame) -> list[str]:
     return lines
 
 
-def source_told_by_country(table: pl.DataFrame) -> tuple[float, float] | None:
+def source_guessed_by_country(table: pl.DataFrame) -> tuple[float, float] | None:
     """How often the source is guessed right from the country alone, and without it: two shares of the photos.
 
     The first is what a model of countries knows of the source; where it is far above the second, source and
@@ -139,7 +139,7 @@ def _check_unique(frame: pl.DataFrame) -> None:
     again = frame.filter(pl.col("image_id").is_duplicated())
     if again.height:
         raise UserError(
-            f"{again['image_id'].n_unique():,} image_id stand in more than one manifest, {again['image_id'][0]!r} "
+            f"{again['image_id'].n_unique():,} image_id occur in more than one manifest, {again['image_id'][0]!r} "
             "first: leave out the repeated manifest, or tell them apart with --sources NAME,NAME"
         )
 

@@ -70,9 +70,9 @@ def near_duplicate_batches(
     """Yield the pairs of rows whose hashes differ in at most `max_distance` bits, each pair once, in no order.
 
     With `tones` (say, brightness and contrast) each of a pair's tones must also differ by at most `max_tone`:
-    that tells one scene from two that are merely laid out alike (sky above, road below).
+    that separates two scenes that are merely laid out alike (sky above, road below).
 
-    Exact, with one abridgement: rows of equal hash and tones stand for each other. They are linked to the first
+    Exact, with one abridgement: rows of equal hash and tones are interchangeable. They are linked to the first
     of them, and only that one is paired with others, so a thousand blank images make a thousand pairs, not
     half a million. The connected components are those of all pairs.
 

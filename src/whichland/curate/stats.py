@@ -176,8 +176,8 @@ def excesses(manifest: Manifest, kind: str) -> list[Excess]:
         return []
     counts = _counts(manifest.frame, kind)
     found = list(_excesses(counts, kind))
-    told = {line.place for line in found if line.reason != ANY}
-    telling = [line for line in found if line.reason != ANY or line.place not in told]
+    explained = {line.place for line in found if line.reason != ANY}
+    telling = [line for line in found if line.reason != ANY or line.place not in explained]
     return sorted(telling, key=lambda line: (line.p, line.place, line.reason))
 
 

@@ -34,7 +34,7 @@ class Source(NamedTuple):
     image_id: str
     uri: str
     projection: str  # perspective, equirectangular or strip
-    pictures: int | None  # side by side in a strip; None: told from its size
+    pictures: int | None  # side by side in a strip; None: derived from its size
     heading: float | None
 
 
@@ -52,7 +52,7 @@ class View(NamedTuple):
 
 
 def views_of(row: Source, target: Target) -> list[View]:
-    """Make the pictures that a row becomes; one that cannot be read or is too small is told, never raised."""
+    """Make the pictures that a row becomes; `failure` says why one cannot be read or is too small."""
     try:
         data = read_bytes(row.uri)
     except ImageError as error:

@@ -204,7 +204,7 @@ def _connect(ray: Any, address: str) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise UserError when nobody listens at `host:port` or `ray://host:port`; Ray itself tries for minutes."""
+    """Raise UserError when nothing listens at `host:port` or `ray://host:port`; Ray itself tries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")  # an IPv6 address
     if not host or not port.isdecimal():

@@ -180,7 +180,7 @@ def _size(block: list[bytes | None]) -> int:
 
 @lru_cache(maxsize=1024)
 def _bytes_column(shard: str, changed: int) -> bool:
-    """Tell whether the column `image` is a struct with bytes (True) or plain bytes (False)."""
+    """Whether the column `image` is a struct with bytes (True) or plain bytes (False)."""
     import polars as pl
 
     try:

@@ -1,4 +1,4 @@
-"""What a file tells of itself before a pixel is decoded: size, encoder settings, order of its parts.
+"""What is known of a file before a pixel is decoded: size, encoder settings, order of its parts.
 
 None of it is about the scene, and any of it may give away which collection a photo came from.
 """
