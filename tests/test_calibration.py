@@ -26,7 +26,7 @@ from whichland.model.calibration import (
     set_threshold,
 )
 from whichland.model.info import Info
-from whichland.model.model import predict
+from whichland.model.model import predict, softmax
 
 
 def simulated(photos: int, seed: int, *, too_sure: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -101,6 +101,41 @@ def test_abstention_keeps_the_accuracy_and_says_when_it_cannot() -> None:
     assert abstention(probabilities[:20], 1 - right[:20].astype(int), np.ones(20), 0.95).threshold is None
     everything = abstention(probabilities, probabilities.argmax(axis=1), np.ones(4000), 0.9)
     assert everything.answered == 1
+
+
+@pytest.mark.parametrize("accuracy", [0.1, 0.4, 0.6, 0.8, 0.95])
+def test_a_threshold_to_answer_keeps_its_promise_whatever_the_model(accuracy: float) -> None:
+    """The truth is known: photos of probability p are right with chance r(p). At most a tenth of thresholds break."""
+    random = np.random.default_rng(round(accuracy * 100))
+
+    def drawn(photos: int) -> tuple[np.ndarray, np.ndarray]:
+        skill = np.log(accuracy / (1 - accuracy)) + random.normal(0, 1.5, photos)
+        first = np.clip(1 / (1 + np.exp(-0.7 * skill)), 0.26, 0.999)  # too sure or not sure enough
+        rest = (1 - first[:, None]) / 4 * np.ones(4)
+        right = random.random(photos) < 1 / (1 + np.exp(-skill))
+        return np.column_stack([first, rest]), np.where(right, 0, 1)
+
+    unseen, truth = drawn(100_000)
+    given = broken = 0
+    for _ in range(120):
+        found = abstention(*drawn(200), np.ones(200), 0.8)
+        if found.threshold is not None:
+            given += 1
+            broken += bool((truth[unseen[:, 0] >= found.threshold] == 0).mean() < 0.8)
+    assert broken <= 0.1 * 120 + 3 * np.sqrt(0.09 * 120)  # three standard errors above a tenth
+    assert given == 0 if accuracy <= 0.1 else given > 100 if accuracy >= 0.95 else True
+
+
+def test_photos_that_are_answered_alike_are_covered_as_promised() -> None:
+    """Few distinct outputs tie at the threshold, which is fitted in float64 and compared in float32."""
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        logits = np.repeat(random.normal(0, 1, (1, 10)).astype(np.float32), 600, axis=0)
+        served = softmax(logits, 1.0)
+        truth = random.choice(10, p=served[0] / served[0].sum(dtype=np.float64), size=600)
+        found = fit(np.log(served.astype(np.float64)), truth, np.arange(600))
+        answered = softmax(logits, found.temperature)
+        assert found.set_of(answered, 0.9)[np.arange(600), truth].mean() >= 0.9
 
 
 def world(folder: Path, photos: int = 48) -> Manifest:
@@ -202,3 +237,11 @@ def test_a_calibration_survives_json() -> None:
     info = Info.model_validate(json.loads(json.dumps(Info().calibrated(before).written)))
     assert (info.calibration, info.temperature) == (before, 1.25)
     assert Info.model_validate({"temperature": 1.0}).calibration is None
+
+
+def test_validation_of_one_country_is_said_to_determine_nothing(tmp_path: Path) -> None:
+    table = world(tmp_path / "photos")
+    one = table.frame.filter((pl.col("country") == LABELS[0]) | (pl.col("split") == "test"))
+    found = calibrate(make_bundle(tmp_path / "bundle"), Manifest(one))
+    assert found.doubt is not None
+    assert "show 1 of 7 labels" in found.doubt

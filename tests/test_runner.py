@@ -95,6 +95,12 @@ def test_odds_are_the_softmax_at_the_bundles_temperature(exported: Path) -> None
         assert runner.probabilities(crops).dtype == np.float32
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_outputs_that_are_no_numbers_are_refused(broken: float) -> None:
+    with pytest.raises(UserError, match="not finite numbers"):
+        softmax(np.array([[1.0, broken, 0.0]], np.float32))
+
+
 def test_softmax_of_large_logits_is_finite() -> None:
     np.testing.assert_allclose(softmax(np.array([[1e4, 0.0]], np.float32)), [[1, 0]])
 

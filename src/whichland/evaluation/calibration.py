@@ -9,7 +9,7 @@ import numpy as np
 
 from whichland import manifest as manifests
 from whichland.config import BETWEEN_0_AND_1, Config
-from whichland.evaluation.predictions import Identity, collect, doubt_about
+from whichland.evaluation.predictions import Identity, Predictions, collect, doubt_about
 from whichland.evaluation.reliability import ProbabilityScores, compared
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
@@ -51,7 +51,7 @@ class Calibrated:
     plain: ProbabilityScores  # at temperature 1
     fitted: ProbabilityScores  # each group's photos at the temperature of the other groups
     change: ProbabilityScores  # fitted - plain, paired
-    doubt: str | None  # why the photos may not be new to the model
+    doubt: str | None  # why the photos may not be new to the model, or too few to fit anything on
 
 
 def calibrate(bundle: str | Path, manifest: Manifest | str | Path, config: CalibrateConfig | None = None) -> Calibrated:
@@ -80,8 +80,18 @@ def calibrate(bundle: str | Path, manifest: Manifest | str | Path, config: Calib
         plain=scores[0],
         fitted=scores[1],
         change=scores[2],
-        doubt=doubt_about(loaded.info, table, digest),
+        doubt="; ".join(filter(None, [doubt_about(loaded.info, table, digest), _thin(found, calibration)])) or None,
     )
+
+
+def _thin(found: Predictions, calibration: Calibration) -> str | None:
+    """Why the validation photos do not determine the temperature, in one line; None: they do."""
+    shown, known = len(np.unique(found.truth)), len(found.labels)
+    at_bound = any(abs(np.log(calibration.temperature / bound)) < 0.01 for bound in (COLDEST, HOTTEST))
+    if shown > known / 2 and not at_bound:
+        return None
+    bound = f", and the temperature is at its bound of {calibration.temperature:.3g}" if at_bound else ""
+    return f"the validation photos show {shown} of {known} labels{bound}: do not rely on these probabilities elsewhere"
 
 
 def _before_and_after(logits_NK: Floats, truth_N: Ints, group_N: Ints) -> list[ProbabilityScores]:

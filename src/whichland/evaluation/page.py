@@ -23,6 +23,7 @@ from whichland.templates import templates_beside
 Picture = tuple[Pixels, str]  # a picture and its caption
 
 PAIRS, EXAMPLES = 10, 3
+SPLIT_NAMES = {"val": "validation", "test": "test"}
 FEW = 20  # photos below which a country's own numbers say little
 
 SAID = {
@@ -183,8 +184,27 @@ def _provenance(report: Report) -> dict[str, Any]:
             (name, [(key, _plain(value)) for key, value in values.items()]) for name, values in nested.items()
         ],
         "steps": steps,
-        "split_rule": next((s["params"] for s in reversed(steps) if s["step"].step == "split"), None),
+        "split_said": _split_said(report.manifest.last("split")),
+        "split_record": next((s["params"] for s in reversed(steps) if s["step"].step == "split"), None),
     }
+
+
+def _split_said(settings: dict[str, Any] | None) -> str | None:
+    """How the photos were split, in a sentence for people; None where no split is recorded."""
+    if not settings:
+        return None
+    certificate = settings.get("certificate") or {}
+    shares = certificate.get("shares") or {name: settings[name] for name in ("val", "test") if name in settings}
+    asked = " and ".join(f"{share:.0%} for {SPLIT_NAMES[name]}" for name, share in shares.items())
+    said = "Whole groups of photos that belong together were assigned at random"
+    said += f", {asked} of each country." if asked else "."
+    if "groups" in certificate:
+        said += f" There are {certificate['photos']:,} photos in {certificate['groups']:,} groups."
+    nearest = (certificate.get("nearest_km") or {}).get("train-test")
+    if nearest is not None:
+        near = f"{nearest * 1000:.0f} m" if nearest < 1 else f"{nearest:.1f} km"
+        said += f" The nearest photos of training and test lie {near} apart."
+    return said
 
 
 def _plain(value: Any) -> str:

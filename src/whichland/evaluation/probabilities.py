@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from whichland.evaluation.predictions import Predictions
 from whichland.evaluation.reliability import Bin, ProbabilityScores, compared, probability_scores, reliability
-from whichland.model.calibration import NOTHING, Calibration, log_softmax
+from whichland.model.calibration import NOTHING, Calibration, log_softmax, reaches
 from whichland.model.info import Info
 from whichland.statistics import Flags, Floats, Ints, Score, bootstrap, interval, replicate, scored, share, shares
 
@@ -180,7 +180,7 @@ def judge_abstention(
         threshold = abstention.threshold
         answered, right = None, None
         if threshold is not None:
-            answered_N = sure_N >= threshold
+            answered_N = reaches(sure_N, threshold)
             answered, right = shares([answered_N, right_N], [np.full(len(truth_N), True), answered_N], group_N)
         found.append(JudgedAbstention(accuracy=accuracy, threshold=threshold, answered=answered, right=right))
     return found

@@ -20,7 +20,7 @@ from whichland.errors import UserError
 from whichland.images.containers import ImageError, is_address
 from whichland.images.encode import encode_jpeg, shrink
 from whichland.images.photo import PhotoLike, open_photo
-from whichland.model.calibration import Calibration
+from whichland.model.calibration import Calibration, reaches
 from whichland.model.labels import LabelSpace
 from whichland.model.pins import PinTable, pin_table, pins
 from whichland.model.views import View
@@ -170,7 +170,7 @@ class Answer:
         if calibration is None or accuracy not in calibration.abstain:
             return False
         threshold = calibration.abstain[accuracy].threshold
-        return threshold is None or self.probability < threshold
+        return threshold is None or not reaches(np.array(self.probability), threshold)
 
     @property
     def abstains(self) -> bool:

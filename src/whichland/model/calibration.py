@@ -9,7 +9,8 @@ Photos of one drive fare alike, so a group counts once, however many photos it h
 
 Sources: temperature scaling, Guo et al. 2017 (arXiv 1706.04599). Sets of all countries above one threshold (LAC),
 Sadinle, Lei & Wasserman 2019 (arXiv 1609.00451), with the threshold of split conformal prediction for groups, Lee,
-Barber & Willett 2023 (arXiv 2306.06342).
+Barber & Willett 2023 (arXiv 2306.06342). Thresholds of abstention by fixed-sequence testing, Angelopoulos, Bates,
+Candès, Jordan & Lei 2021 (arXiv 2110.01052).
 """
 
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ Ints = NDArray[np.int64]
 LEVELS = (0.8, 0.9, 0.95)
 COLDEST, HOTTEST = 0.1, 10.0
 ROUNDING = 1e-9
+SLACK = 1e-4  # of a threshold: thresholds are fitted in float64, answers come in float32
+CUTS = 20  # shares of the photos at which answering is tested
+RISK = 0.1  # chance, over the draw of the validation photos, that a threshold breaks its promise
 Share = Annotated[float, Field(ge=0, le=1)]
 NOTHING = float(np.finfo(np.float32).tiny)  # probabilities below it are a model's rounding
 
@@ -61,9 +65,14 @@ class Calibration:
 
     def set_of(self, probs_NK: NDArray[np.floating[Any]], level: float) -> NDArray[np.bool_]:
         """Which countries stand in each photo's set: N×K. The first guess always does, so no set is empty."""
-        within = probs_NK >= self.sets[level]
+        within = reaches(probs_NK, self.sets[level])
         within[np.arange(len(probs_NK)), probs_NK.argmax(axis=1)] = True
         return within
+
+
+def reaches(probs: NDArray[np.floating[Any]], threshold: float) -> NDArray[np.bool_]:
+    """Which probabilities are at least the threshold, rounding apart: a tie at the threshold reaches it."""
+    return probs >= threshold * (1 - SLACK)
 
 
 def fit(
@@ -148,20 +157,34 @@ def set_threshold(probs_NK: Floats, truth_N: Ints, weights_N: Floats, level: flo
 
 
 def abstention(probs_NK: Floats, truth_N: Ints, weights_N: Floats, accuracy: float) -> Abstention:
-    """Answer above the least probabilities of the first guess from which on `accuracy` of the answers are right.
+    """Answer above the least probabilities of the first guess for which validation shows `accuracy` of the answers.
 
-    One group more is counted as wrong, so that a lucky few do not set the threshold.
+    Answering is tested at shares of the photos, the surest first: is a share of wrong answers above 1 - `accuracy`
+    refuted at `RISK`, by the exact binomial bound over groups? The first share is one at which this could be shown
+    were few wrong, and the last before one fails is taken. As the order is fixed beforehand and ends at the first
+    failure, the chance of any wrong step is `RISK` for all of them together; the largest of all passing shares,
+    instead, would be a choice of luck.
     """
+    from scipy.special import betaincinv
+
     sure_N, wrong_N = probs_NK.max(axis=1), probs_NK.argmax(axis=1) != truth_N
     order = np.argsort(-sure_N, kind="stable")
     answered, wrong = np.cumsum(weights_N[order]), np.cumsum((weights_N * wrong_N)[order])
-    last = np.append(np.diff(sure_N[order]) != 0, True)  # equal probabilities are answered together
-    kept = np.flatnonzero(last & ((wrong + 1) / (answered + 1) <= 1 - accuracy + ROUNDING))
-    if not len(kept):
+    ends = np.flatnonzero(np.append(np.diff(sure_N[order]) != 0, True))  # equal probabilities are answered together
+    fewest = 2 * np.log(RISK) / np.log(accuracy)  # twice what would do were none wrong
+    best = None
+    for groups in answered[-1] * np.arange(1, CUTS + 1) / CUTS:
+        if groups < min(fewest, answered[-1]) - ROUNDING:
+            continue
+        at = ends[np.searchsorted(answered[ends], groups - ROUNDING)]
+        right = max(answered[at] - wrong[at], 0.0)
+        if right <= 0 or betaincinv(wrong[at] + 1, right, 1 - RISK) > 1 - accuracy + ROUNDING:
+            break
+        best = at
+    if best is None:
         return Abstention(threshold=None, answered=0.0, right=0.0)
-    at = kept[-1]
     return Abstention(
-        threshold=float(sure_N[order[at]]),
-        answered=float(answered[at] / weights_N.sum()),
-        right=float(1 - wrong[at] / answered[at]),
+        threshold=float(sure_N[order[best]]),
+        answered=float(answered[best] / weights_N.sum()),
+        right=float(1 - wrong[best] / answered[best]),
     )
