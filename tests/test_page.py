@@ -19,8 +19,8 @@ from browsing import visit as visit
 from serving import create, running
 from tiny_bundle import LABELS
 from whichland.geo.countries import COUNTRIES, country_name
-from whichland.serving import page as page_module
-from whichland.serving.words import WORDS
+from whichland.serving import app as page_module
+from whichland.serving.answers import WORDS
 
 
 @needs_browser

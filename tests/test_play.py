@@ -24,8 +24,7 @@ from whichland.model.bundle import load
 from whichland.model.labels import read_labels
 from whichland.model.model import predict
 from whichland.model.pins import pin_table, pins
-from whichland.serving.rounds import LONG_SIDE, Truth, open_deck
-from whichland.serving.scoring import country_km, score
+from whichland.serving.rounds import LONG_SIDE, Truth, country_km, open_deck, score
 
 PLACES = {"DE": (52.52, 13.4), "FR": (48.85, 2.35), "JP": (35.68, 139.7), "NO": (59.91, 10.75), "SE": (59.33, 18.07)}
 GPS = {1: "N", 2: (48.0, 51.0, 0.0), 3: "E", 4: (2.0, 21.0, 0.0)}

@@ -19,8 +19,8 @@ from whichland.model.bundle import load
 from whichland.model.labels import read_labels
 from whichland.model.model import model_of, predict
 from whichland.model.pins import pin_table, pins
+from whichland.serving.answers import WORDS, words
 from whichland.serving.app import create_app
-from whichland.serving.words import WORDS, words
 
 
 @pytest.fixture(scope="module")

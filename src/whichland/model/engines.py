@@ -9,14 +9,14 @@ import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whichland.errors import UserError
 from whichland.images.preprocess import Pixels
-from whichland.model.bundle import read_settings
+from whichland.model.bundle import Settings, read_settings
 
 if TYPE_CHECKING:
     import torch
@@ -57,13 +57,14 @@ def choose_engine(folder: Path, engine: str) -> Engine:
     )
 
 
-def exported_network(folder: Path, engine: Engine, threads: int | None, **of_bundle: Any) -> Run:
-    """Open an exported network; `of_bundle` are its labels, preprocess and info. Raises UserError."""
+def exported_network(folder: Path, engine: Engine, threads: int | None, read: Settings) -> Run:
+    """Open the network that was exported for an engine. Raises UserError."""
+    from whichland.model.exported import open_onnx, open_openvino
+
     if engine == "openvino":
-        from whichland.model.openvino_engine import open_network
-    else:
-        from whichland.model.onnx_engine import open_network
-    return open_network(folder / (INT8_FILE if engine == "int8" else FLOAT_FILE), threads=threads, **of_bundle)
+        return open_openvino(folder / FLOAT_FILE, info=read.info, threads=threads)
+    path = folder / (INT8_FILE if engine == "int8" else FLOAT_FILE)
+    return open_onnx(path, read, threads)
 
 
 def load_torch(folder: Path) -> "Bundle":

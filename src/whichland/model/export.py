@@ -23,11 +23,11 @@ from whichland.model.bundle import Bundle, load, read_settings
 from whichland.model.engines import FLOAT_FILE, INT8_FILE, Run, torch_network
 from whichland.model.export_photos import answers_of, crops_of, photos_of
 from whichland.model.export_record import facts_of, keep_record, read_record, up_to_date
+from whichland.model.exported import run_of
 from whichland.model.gallery import FILE as GALLERY_FILE
 from whichland.model.gallery import Shown, fits, photos_to_show, write_gallery
 from whichland.model.model import Model
 from whichland.model.model import load as open_model
-from whichland.model.onnx_engine import run_of
 from whichland.whole_file import file_sha256, whole_file
 
 PARITY = 1e-3  # of the largest logit: what fp32 sums in another order may differ by
@@ -157,7 +157,7 @@ def _agreement(model: Model, photos: pl.DataFrame, run: Run) -> Agreement:
 
 def _try_bf16(model: Model, photos: pl.DataFrame, config: ExportConfig) -> dict[str, Any]:
     """Find out whether OpenVINO may compute in bf16; return its part of the record."""
-    from whichland.model.openvino_engine import open_at
+    from whichland.model.exported import open_at
 
     found = _agreement(model, photos, open_at(model.folder / FLOAT_FILE, "bf16"))
     return {"precision": "bf16" if config.good(found) else "f32", "bf16": asdict(found)}

@@ -9,8 +9,8 @@ from typing import Any
 
 from whichland.errors import UserError
 from whichland.model.bundle import WEIGHTS, read_settings
+from whichland.model.exported import check_file, metadata_of
 from whichland.model.info import Info, read_info, update_info
-from whichland.model.onnx_engine import check_file, metadata_of
 from whichland.whole_file import file_sha256
 
 

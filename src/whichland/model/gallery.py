@@ -36,9 +36,9 @@ from whichland.model.bundle import read_settings
 from whichland.model.calibration import NOTHING
 from whichland.model.export_photos import BATCH, rows_of
 from whichland.model.export_record import read_record
+from whichland.model.exported import metadata_of
 from whichland.model.labels import LabelSpace
 from whichland.model.model import Model
-from whichland.model.onnx_engine import metadata_of
 from whichland.model.views import PhotoViews, cut_views
 from whichland.progress import Progress
 from whichland.whole_file import file_sha256, whole_file

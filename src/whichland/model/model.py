@@ -226,7 +226,6 @@ def load(folder: str | Path, *, engine: EngineChoice = "auto", threads: int | No
     if chosen == "torch":
         return model_of(load_torch(folder), threads)
     read = read_settings(folder)
-    of_bundle = {"preprocess": read.preprocess, "info": read.info}
     return Model(
         folder=folder,
         arch=str(read.config.get("architecture", "")),
@@ -234,7 +233,7 @@ def load(folder: str | Path, *, engine: EngineChoice = "auto", threads: int | No
         preprocess=read.preprocess,
         info=read.info,
         engine=chosen,
-        run=exported_network(folder, chosen, threads, labels=read.space.codes, **of_bundle),
+        run=exported_network(folder, chosen, threads, read),
     )
 
 

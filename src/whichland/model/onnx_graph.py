@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from whichland.errors import UserError
 from whichland.images.preprocess import Preprocess
-from whichland.model.onnx_engine import INPUT, OUTPUT
+from whichland.model.exported import INPUT, OUTPUT
 
 if TYPE_CHECKING:
     import onnx

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from whichland.images.preprocess import Pixels
 from whichland.model.agreement import Agreement, agreement
 from whichland.model.engines import Logits
-from whichland.model.onnx_engine import INPUT, run_of
+from whichland.model.exported import INPUT, run_of
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 QUANTISED = [*WEIGHTED, "Add", "Clip", "Relu"]

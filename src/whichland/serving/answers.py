@@ -1,15 +1,28 @@
-"""What the service says of a photo, in the words and numbers of its JSON."""
+"""What the service says of a photo, in the words and numbers of its JSON: answers, heat maps, probabilities in words.
 
-from base64 import b64encode
-from typing import Any
+The words are the calibrated language of the Intergovernmental Panel on Climate Change (Mastrandrea et al. 2010,
+Guidance Note for Lead Authors of the IPCC Fifth Assessment Report on Consistent Treatment of Uncertainties, table
+1 and the note below it). There the ranges overlap; here each probability has the narrowest that holds it.
+"""
 
+import base64
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from whichland.explanation.explain import ViewMap
+from whichland.explanation.overlay import Map, heat_colours
 from whichland.model.answer import DECIMALS, Answer, Probabilities
-from whichland.serving.service import Service
-from whichland.serving.words import words
+
+if TYPE_CHECKING:
+    from whichland.serving.service import Service
 
 
 def answer_json(
-    service: Service, name: str, answer: Answer, *, top: int, nearest: int, milliseconds: float
+    service: "Service", name: str, answer: Answer, *, top: int, nearest: int, milliseconds: float
 ) -> dict[str, Any]:
     """The answer for one photo, as `schema.Answer` describes it."""
     pin = answer.pin
@@ -54,7 +67,7 @@ def rounded(lat: float, lon: float) -> dict[str, float]:
     return {"lat": round(lat, 4), "lon": round(lon, 4)}
 
 
-def neighbours(service: Service, probs_K: Probabilities, most: int) -> list[dict[str, Any]] | None:
+def neighbours(service: "Service", probs_K: Probabilities, most: int) -> list[dict[str, Any]] | None:
     """The training photos that the model answers most alike; None for none, or where the bundle may show none."""
     gallery = service.gallery
     if gallery is None or most == 0:
@@ -65,7 +78,75 @@ def neighbours(service: Service, probs_K: Probabilities, most: int) -> list[dict
             "similarity": round(similarity, DECIMALS),
             "credit": gallery.credits[row],
             "license": gallery.licenses[row],
-            "thumbnail": b64encode(gallery.thumbnails[row]).decode(),
+            "thumbnail": base64.b64encode(gallery.thumbnails[row]).decode(),
         }
         for similarity, row in gallery.nearest(probs_K, most)
     ]
+
+
+ROWS = 32  # of the map that is sent as numbers, at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heat:
+    """Where the evidence for an answer lies."""
+
+    method: str
+    country: str
+    against: str | None
+    views: tuple[ViewMap, ...]
+
+    @property
+    def evidence(self) -> bool:
+        """Whether any was found."""
+        return any(one.map.any() for one in self.views)
+
+    def views_json(self, *, numbers: bool) -> list[dict[str, Any]]:
+        """Every view as `schema.HeatView` describes it, with the map's numbers where they are asked for."""
+        return [_view_json(one, numbers) for one in self.views]
+
+
+def _view_json(one: ViewMap, numbers: bool) -> dict[str, Any]:
+    laid = one.laid()
+    found: dict[str, Any] = {"box": one.view.box, "heading": one.view.heading, "fov": one.view.fov}
+    return found | {"png": _png(laid)} | ({"map": _rows(laid)} if numbers else {})
+
+
+def _png(map_HW: Map) -> str:
+    """The heat as a PNG with transparency, in base64: the hotter the less of the photo shows through."""
+    picture_HWC = np.dstack([heat_colours(map_HW), 255 * map_HW]).round().astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(picture_HWC).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _rows(map_HW: Map) -> list[list[float]]:
+    """The map as numbers, reduced to at most `ROWS` each way."""
+    height, width = map_HW.shape
+    scale = min(1, ROWS / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = np.asarray(Image.fromarray(map_HW).resize(size, Image.Resampling.BOX))
+    return [[round(float(value), 3) for value in row] for row in small]
+
+
+# From which probability on a word holds, surest first.
+WORDS: tuple[tuple[float, str], ...] = (
+    (0.99, "virtually certain"),
+    (0.95, "extremely likely"),
+    (0.90, "very likely"),
+    (0.66, "likely"),
+    (0.50, "more likely than not"),
+    (0.33, "about as likely as not"),
+    (0.10, "unlikely"),
+    (0.01, "very unlikely"),
+    (0.0, "exceptionally unlikely"),
+)
+
+
+def words(probability: float) -> str:
+    """The word for a probability in [0, 1].
+
+    >>> words(0.97), words(0.4), words(0.0)
+    ('extremely likely', 'about as likely as not', 'exceptionally unlikely')
+    """
+    return next(word for least, word in WORDS if probability >= least)

@@ -3,26 +3,26 @@
 app = create_app(open_service("runs/demo/run/bundle"))
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from whichland import __version__
-from whichland.serving import api, page, play, reports
+from whichland.serving import api, play, reports
 from whichland.serving.authentication import Authentication
 from whichland.serving.body_limits import BodyLimits
 from whichland.serving.headers import SecurityHeaders
 from whichland.serving.limits import Refused
+from whichland.serving.metrics import Watch
 from whichland.serving.schema import Error
 from whichland.serving.service import Service
-from whichland.serving.watch import Watch
 
 STATIC = Path(__file__).with_name("static")
 
@@ -44,8 +44,10 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.state.whichland = service
-    for part in (api, reports, page, play):
+    for part in (api, reports, play):
         app.include_router(part.router(service))
+    for route, file in (("/", "index.html"), ("/play", "play.html")):
+        app.add_api_route(route, _sender(STATIC / file), include_in_schema=False, response_class=FileResponse)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for kind, handler in ((HTTPException, _refused), (RequestValidationError, _invalid)):
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
@@ -56,6 +58,15 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.openapi = lambda: _schema(app, service)  # type: ignore[method-assign]
     return app
+
+
+def _sender(path: Path) -> Callable[[], Awaitable[FileResponse]]:
+    """A route's function that sends a file as it is."""
+
+    async def send() -> FileResponse:
+        return FileResponse(path)
+
+    return send
 
 
 async def _refused(request: Request, error: HTTPException) -> JSONResponse:

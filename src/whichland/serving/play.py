@@ -20,9 +20,8 @@ from whichland.images.decode import ImageError
 from whichland.serving.answers import guesses, rounded
 from whichland.serving.api import TOP, errors
 from whichland.serving.limits import Refused
-from whichland.serving.rounds import PHOTOS, open_deck
+from whichland.serving.rounds import PHOTOS, open_deck, score
 from whichland.serving.schema import Error, Guess, HeatView
-from whichland.serving.scoring import score
 from whichland.serving.service import Service
 
 T = TypeVar("T")

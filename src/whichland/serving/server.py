@@ -3,15 +3,24 @@
     whichland.serve("runs/demo/run/bundle", ServeConfig(port=8000))
 
 Told to stop (SIGTERM, Ctrl-C), it takes no new connections, answers what is under way, and ends.
+
+Several processes answer at one address, each started anew when it dies. uvicorn's own manager asks its workers in
+turn whether they are well, and when one is killed while it is asked, waits half a minute for the answer first.
 """
 
+import logging
 import logging.config
 import os
 import signal
 import socket
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from multiprocessing import allow_connection_pickling, get_context
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +34,6 @@ from whichland.serving.app import create_app
 from whichland.serving.service import Service, open_service
 from whichland.serving.settings import ServeConfig
 from whichland.serving.timeouts import PatientProtocol
-from whichland.serving.workers import run_workers
 
 BACKLOG = 2048  # connections that wait to be taken
 KEPT_OPEN_S = 15  # for the next request of a client
@@ -135,3 +143,44 @@ def _announce(listener: socket.socket, service: Service | None = None, *, worker
     shown = f"[{host}]" if ":" in host else host
     what = f"{service.model.name} ({service.model.engine})" if service else f"{workers} workers"
     print(f"whichland: {what} on http://{shown}:{port}; Ctrl-C stops", file=sys.stderr, flush=True)
+
+
+LOG = logging.getLogger("whichland.workers")
+LOOK_S = 0.5  # at most until a signal is noticed
+SHORT_LIFE_S = 5.0  # one that lived no longer is not replaced before so much time has passed
+
+
+def run_workers(count: int, work: Callable[[], None]) -> None:
+    """Keep `count` processes at `work` until SIGTERM or Ctrl-C, then let them finish; `work` must be picklable.
+
+    Raises UserError when one ends with uvicorn's exit code for a start that failed, as others would.
+    """
+    allow_connection_pickling()  # the socket goes along
+    told: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: told.append(number))
+    workers = [_start(work) for _ in range(count)]
+    failed = False
+    while not (told or failed):
+        wait([worker.sentinel for worker, _ in workers], LOOK_S)
+        for at, (worker, started) in enumerate(workers):
+            if told or worker.is_alive():
+                continue
+            if worker.exitcode == STARTUP_FAILURE:
+                failed = True
+                break
+            LOG.warning("a worker ended (exit code %s); another one takes its place", worker.exitcode)
+            time.sleep(max(0.0, SHORT_LIFE_S - (time.monotonic() - started)) if not told else 0)
+            workers[at] = _start(work)
+    for worker, _ in workers:
+        worker.terminate()
+    for worker, _ in workers:
+        worker.join()
+    if failed:
+        raise UserError("no worker could be started; the reason stands above")
+
+
+def _start(work: Callable[[], None]) -> tuple[SpawnProcess, float]:
+    worker = get_context("spawn").Process(target=work)
+    worker.start()
+    return worker, time.monotonic()

@@ -26,8 +26,8 @@ from whichland.model.gallery import Gallery, read_gallery
 from whichland.model.model import Model
 from whichland.model.model import load as open_model
 from whichland.model.views import PhotoViews, cut_views
+from whichland.serving.answers import Heat
 from whichland.serving.batching import Batcher
-from whichland.serving.heat import Heat
 from whichland.serving.limits import Load
 from whichland.serving.metrics import Metrics
 from whichland.serving.settings import ServeConfig

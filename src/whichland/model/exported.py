@@ -1,7 +1,8 @@
-"""An exported network run by ONNX Runtime."""
+"""Exported networks, run by ONNX Runtime, or by OpenVINO in bf16 where the export found that it agrees."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from whichland.errors import UserError
 from whichland.images.preprocess import Pixels, Preprocess
+from whichland.model.bundle import Settings
+from whichland.model.engines import Run
 from whichland.model.info import Info
 from whichland.whole_file import file_sha256
 
@@ -18,29 +21,27 @@ INPUT, OUTPUT = "pixels", "logits"  # B×H×W×3 uint8 RGB → B×K float32
 SILENT = 4  # ONNX Runtime prints on stderr what it also raises
 
 
-def open_network(
-    path: Path, *, labels: Sequence[str], preprocess: Preprocess, info: Info, threads: int | None
-) -> Callable[[Pixels], NDArray[np.float32]]:
+def open_onnx(path: Path, read: Settings, threads: int | None) -> Run:
     """Load an exported network: crops B×H×W×3 uint8 in, logits B×K out; may be called from several threads.
 
     Raises UserError when the file is missing, damaged, or was not exported from this bundle.
     """
-    check_file(path, info.export)
+    check_file(path, read.info.export)
     try:
         session = session_of(path, threads)
     except Exception as error:  # each kind of damage has its own class there, with no common one
         raise UserError(f"{path}: no network that can be run ({_first_line(error)}); {AGAIN}") from None
-    check_fits(path, session.get_modelmeta().custom_metadata_map, labels, preprocess)
-    _check_shapes(path, session, labels, preprocess)
+    check_fits(path, session.get_modelmeta().custom_metadata_map, read.space.codes, read.preprocess)
+    _check_shapes(path, session, read.space.codes, read.preprocess)
     return _run(session)
 
 
-def run_of(path: Path) -> Callable[[Pixels], NDArray[np.float32]]:
+def run_of(path: Path) -> Run:
     """Run a network that has just been made, unchecked."""
     return _run(session_of(path))
 
 
-def _run(session: Any) -> Callable[[Pixels], NDArray[np.float32]]:
+def _run(session: Any) -> Run:
     def run(crops_BHWC: Pixels) -> NDArray[np.float32]:
         logits_BK: NDArray[np.float32] = session.run([OUTPUT], {INPUT: crops_BHWC})[0]
         return logits_BK
@@ -98,3 +99,32 @@ def _check_shapes(path: Path, session: Any, labels: Sequence[str], preprocess: P
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def open_openvino(path: Path, *, info: Info, threads: int | None) -> Run:
+    """The same by OpenVINO. Raises UserError when it is not installed and when the file is missing or damaged."""
+    check_file(path, info.export)
+    return open_at(path, (info.export or {}).get("openvino", {}).get("precision", "f32"), threads)
+
+
+def open_at(path: Path, precision: str, threads: int | None = None) -> Run:
+    """Load a network to be computed in `precision`, f32 or bf16. Raises UserError as `open_openvino` does."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it then reports no use to its maker
+    try:
+        import openvino  # type: ignore[import-untyped]
+    except ImportError:
+        raise UserError("engine openvino is not installed: pip install 'whichland[fast]'") from None
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = threads
+    try:
+        network = openvino.Core().compile_model(str(path), "CPU", options)
+    except RuntimeError as error:
+        raise UserError(f"{path}: no network that can be run ({str(error).splitlines()[0]})") from None
+
+    def run(crops_BHWC: Pixels) -> NDArray[np.float32]:
+        request = network.create_infer_request()
+        logits_BK: NDArray[np.float32] = request.infer([crops_BHWC])[0].copy()
+        return logits_BK
+
+    return run
