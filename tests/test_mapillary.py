@@ -25,7 +25,8 @@ from whichland.sources.mapillary.config import HarvestConfig
 from whichland.sources.mapillary.harvest import Harvested, fetch
 from whichland.sources.mapillary.journal import Journal
 from whichland.sources.mapillary.photo import verified
-from whichland.sources.mapillary.records import iso
+from whichland.sources.mapillary.places import Area
+from whichland.sources.mapillary.records import iso, to_record
 
 QUICK = HarvestConfig(rate=120_000, timeout_s=1.0, backoff_s=0.01, budget=100_000)
 ALL = f"mapillary:bbox={','.join(map(str, BOX))}"
@@ -304,10 +305,9 @@ def test_a_list_of_ids_may_be_mended(run: Callable[..., Harvested], server: Mapi
     assert len(run(f"mapillary:ids={file}").manifest) == 1
 
 
-def test_an_area_given_up_is_noted_with_its_last_box(
-    run: Callable[..., Harvested], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_empty_area_is_searched_to_its_last_box(
+    run: Callable[..., Harvested], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed between the two, the next run would search further and could find more."""
     monkeypatch.setattr(search, "MOST_IDLE", 3)
     noted: list[tuple[int, bool]] = []
     choose = Journal.choose
@@ -317,8 +317,47 @@ def test_an_area_given_up_is_noted_with_its_last_box(
         choose(self, *words)
 
     monkeypatch.setattr(Journal, "choose", note)
-    run("mapillary:bbox=-30,10,-29,11,quota=5")
-    assert noted == [(1, False), (2, False), (3, True)]
+    found = run("mapillary:bbox=-30,10,-29.8,10.2,quota=5")
+    assert noted == [(idle, False) for idle in range(1, 17)] + [(16, True)]
+    assert found.unfinished is None
+    assert found.summary["short"] == {"bbox": 0}
+
+
+def test_a_sparse_area_comes_after_the_others_and_is_searched_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of areas follows from what is noted alone: whoever is killed after any answer goes on alike."""
+    monkeypatch.setattr(search, "MOST_IDLE", 3)
+
+    def part(name: str, west: float) -> Area:
+        def contains(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
+            return np.asarray((lon >= west) & (lon < west + 0.3) & (lat >= 0) & (lat < 0.3))
+
+        return Area(name=name, bounds=np.array([[west, 0, west + 0.3, 0.3]]), contains=contains, quota=1)
+
+    areas, config = [part("sparse", 10.0), part("rich", 20.0)], replace(QUICK, workers=1)
+
+    def image(job: search.BoxJob) -> Any:
+        lon, lat = job.box[0] + 0.01, job.box[1] + 0.01
+        return to_record({"id": f"{job.area}{job.cell}", "geometry": {"coordinates": [lon, lat]}}, "url")
+
+    asked: dict[int, list[tuple[int, int]]] = {}
+    for restart in (1000, 1):  # in one go, and killed after every answer
+        journal = Journal(tmp_path / str(restart))
+        looking, answers = search.Search(areas, journal, config), 0
+        while (job := looking.next_job()) is not None:
+            asked.setdefault(restart, []).append((job.area, job.cell))
+            looking.answer(job, [image(job)] if job.area == 1 or job.cell == 20 else [])
+            answers += 1
+            if answers % restart == 0:
+                looking = search.Search(areas, journal, config)
+        assert journal.counts(0)[0] == journal.counts(1)[0] == 1
+        assert [wanted.id for wanted in journal.wanted()] == ["020", "10"]
+        journal.close()
+    order = [area for area, _ in asked[1]]
+    assert order.index(1) < order[::-1].index(1) + len(order)
+    assert set(order[:3]) == {0}
+    assert order[-1] == 0
 
 
 def test_one_sequence_twice_is_fetched_once(run: Callable[..., Harvested], server: Mapillary) -> None:

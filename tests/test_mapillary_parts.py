@@ -225,3 +225,31 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     for folder in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "taken"):
         with pytest.raises(UserError, match="another --folder"):
             Journal(folder)
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        [[177, -19], [-178, -19], [-178, -16], [177, -16], [177, -19]],
+        [[177, -19], [182, -19], [182, -16], [177, -16], [177, -19]],
+        [[-183, -19], [-178, -19], [-178, -16], [-183, -16], [-183, -19]],
+        [[-178, -16], [177, -16], [177, -19], [-178, -19], [-178, -16]],
+    ],
+)
+def test_a_polygon_over_the_antimeridian_is_the_narrow_one(tmp_path: Path, ring: list[list[float]]) -> None:
+    """Around Fiji, 177° E to 178° W."""
+    (tmp_path / "fiji.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    (area,) = places.areas(places.parse(f"mapillary:polygon={tmp_path}/fiji.geojson"), quota=None, seed=0)
+    inside = area.contains(np.array([178.0, 179.9, -179.0, 0.0, 176.0, -177.0]), np.full(6, -17.5))
+    assert inside.tolist() == [True, True, True, False, False, False]
+    assert shapely.area(area.shape) == pytest.approx(15.0)
+    assert {round(west) >= 177 or round(east) <= -178 for west, _, east, _ in area.boxes()} == {True}
+
+
+def test_a_polygon_of_the_whole_world_stays_one(tmp_path: Path) -> None:
+    ring = [[-180, -60], [180, -60], [180, 70], [-180, 70], [-180, -60]]
+    hole = [[20, 0], [20, 10], [30, 10], [30, 0], [20, 0]]
+    (tmp_path / "world.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring, hole]}))
+    (area,) = places.areas(places.parse(f"mapillary:polygon={tmp_path}/world.geojson"), quota=10, seed=0)
+    assert shapely.area(area.shape) == pytest.approx(360 * 130 - 100)
+    assert area.contains(np.array([0.0, 25.0]), np.array([0.0, 5.0])).tolist() == [True, False]

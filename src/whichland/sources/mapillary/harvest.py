@@ -252,7 +252,8 @@ def _result(
     for line in run.told:
         say(line)
     for name, count in run.search.short().items():
-        say(f"{name}: {count:,} images are all that was found, fewer than the quota")
+        ended = "so far, fewer than the quota" if unfinished else "are all that was found, fewer than the quota"
+        say(f"{name}: {count:,} images {ended}")
     if boxes:
         say(f"{len(boxes)} boxes could not be searched, the smallest of about 50 m; first: {boxes[0]}")
     return Harvested(manifest, summary, unfinished)

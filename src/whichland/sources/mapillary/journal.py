@@ -11,7 +11,8 @@ path of its quarters ("": the whole, "02": quarter 2 of quarter 0). The token is
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,8 +98,17 @@ class Journal:
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO harvest VALUES (?, ?)", wanted.items())
 
-    def _transaction(self) -> "_Transaction":
-        return _Transaction(self._db, self._lock)
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of a block's changes or none."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:  # a failed COMMIT, as on a full disk, leaves it open
+                    self._db.execute("ROLLBACK")
 
     # -- requests -------------------------------------------------------------------------------------------------
 
@@ -227,27 +237,3 @@ class Journal:
             "INSERT INTO left_out VALUES (?, ?) ON CONFLICT (reason) DO UPDATE SET images = images + excluded.images",
             left_out.items(),
         )
-
-
-class _Transaction:
-    """All of a block's changes or none."""
-
-    def __init__(self, db: sqlite3.Connection, lock: threading.RLock) -> None:
-        self._db, self._lock = db, lock
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-        except BaseException:
-            self._lock.release()  # else whoever closes the journal would wait for ever
-            raise
-
-    def __exit__(self, *raised: object) -> None:
-        try:
-            if not raised[0]:
-                self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:  # a failed COMMIT, as on a full disk, leaves it open
-                self._db.execute("ROLLBACK")
-            self._lock.release()

@@ -143,7 +143,8 @@ def _read_polygon(file: Path) -> Any:
     from shapely.geometry import shape
 
     try:
-        polygons = [shapely.make_valid(shape(geometry)) for geometry in _geometries(json.loads(file.read_bytes()))]
+        shapes = [shape(geometry) for geometry in _geometries(json.loads(file.read_bytes()))]
+        polygons = [shapely.make_valid(part) for whole in shapes for part in _within_180(whole)]
         merged = _surfaces(shapely.union_all(polygons))
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
@@ -153,6 +154,41 @@ def _read_polygon(file: Path) -> Any:
     if merged.is_empty or not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
         raise UserError(f"{file}: expected polygons with longitude and latitude in degrees, longitude first")
     return merged
+
+
+def _within_180(whole: Any) -> Iterator[Any]:
+    """Part a polygon that crosses the antimeridian at 180°, and bring the parts to longitudes of -180 to 180.
+
+    Two points more than 180° apart are joined over the antimeridian, the short way round, as programs write it that
+    do not cut there (RFC 7946, section 3.1.9, asks them to). Longitudes may go on beyond 180, too.
+    """
+    from shapely.geometry import Polygon
+
+    for polygon in shapely.get_parts(whole):
+        rings = [shapely.get_coordinates(ring) for ring in (polygon.exterior, *polygon.interiors)]
+        outer, *inner = [_unrolled(ring) for ring in rings]
+        if np.array_equal(outer, rings[0][:, :2]) and np.all(np.abs(outer[:, 0]) <= 180):
+            yield polygon
+            continue
+        # holes lie where the outer ring does
+        middle = outer[:, 0].mean()
+        holes = [ring + np.array([360 * round((middle - ring[:, 0].mean()) / 360), 0]) for ring in inner]
+        rolled = shapely.make_valid(Polygon(outer, holes))
+        west, south, east, north = rolled.bounds
+        if not (west >= -540 and east <= 540):
+            yield rolled  # not degrees, which is said later
+            continue
+        for turn in (-360, 0, 360):
+            part = shapely.intersection(rolled, shapely.box(turn - 180, south - 1, turn + 180, north + 1))
+            if not part.is_empty:
+                yield shapely.transform(part, lambda points, turn=turn: points - [turn, 0])
+
+
+def _unrolled(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Make longitudes of a ring go on where they jump by more than 180°; from -180 to 180 goes round the world."""
+    steps = np.diff(points[:, 0])
+    jumps = np.where((np.abs(steps) > 180) & (np.abs(steps) < 360), -360 * np.sign(steps), 0)
+    return np.column_stack([points[:, 0] + np.concatenate([[0], np.cumsum(jumps)]), points[:, 1]])
 
 
 def _surfaces(merged: Any) -> Any:

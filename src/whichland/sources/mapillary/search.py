@@ -22,7 +22,7 @@ from whichland.sources.mapillary.records import FIELDS, Record, iso, left_out, o
 LIMIT = 2000  # images in an answer; there are no further pages
 SAMPLE_LIMIT = 500
 SEARCH_TRIES = 3  # then the box is cut: a search that is too large times out every time, and a cut costs no image
-MOST_IDLE = 300  # boxes without a new image in a row, after which an area is given up
+MOST_IDLE = 300  # boxes without a new image in a row, after which the other areas come first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class BoxJob:
     box: Box
     limit: int  # images to ask for
     tries: int
+    visit: int = 0  # of its area, see `Search`
 
     def run(self, client: Client) -> list[Record]:
         """Ask for the images in the box. Raises FullError when there may be more, Refused and GaveUp."""
@@ -72,6 +73,7 @@ class Search:
         self.areas, self._journal, self._config = areas, journal, config
         self._ahead = 2 * config.workers
         self.at = -1
+        self._visit = 0  # counts the changes of area: answers to what was asked before one are asked for again
         self.chosen: list[Wanted] = []  # for the caller to take away
         self._next_area()
 
@@ -80,14 +82,19 @@ class Search:
         return self.at >= len(self.areas)
 
     def _next_area(self) -> None:
-        """Go to the next area that is not done with, and to where it was left."""
+        """Go to the area that is to be searched next, and to where it was left."""
+        open_areas = [
+            (frontier.idle // MOST_IDLE, at)
+            for at in range(len(self.areas))
+            if not (frontier := self._journal.frontier(at)).finished
+        ]
+        # areas in which much was searched in vain come last, but only the budget ends the search of one
+        before, self.at = self.at, min(open_areas, default=(0, len(self.areas)))[1]
+        if self.finished or self.at == before:
+            return
+        self._visit += 1
         self._waiting: dict[int, int] = {}  # of each open box, the searches not answered yet
         self._jobs: list[BoxJob] = []
-        self.at += 1
-        while not self.finished and self._journal.frontier(self.at).finished:
-            self.at += 1
-        if self.finished:
-            return
         self._frontier = self._journal.frontier(self.at)
         self._images, by_sequence = self._journal.counts(self.at)
         self._by_sequence = Counter(by_sequence)
@@ -131,11 +138,12 @@ class Search:
             limit, tries = LIMIT, min(SEARCH_TRIES, self._config.tries)
         else:
             limit, tries = SAMPLE_LIMIT, self._config.tries
-        self._jobs.append(BoxJob(area=self.at, cell=cell, path=path, box=box, limit=limit, tries=tries))
+        job = BoxJob(area=self.at, cell=cell, path=path, box=box, limit=limit, tries=tries, visit=self._visit)
+        self._jobs.append(job)
 
     def answer(self, job: BoxJob, result: list[Record] | Exception) -> None:
         """Take in what a search brought: images, or FullError, Refused or GaveUp."""
-        if job.area != self.at:  # the area's quota was reached meanwhile
+        if job.visit != self._visit or self.finished:  # the area was left meanwhile
             return
         sampled = self.areas[self.at].quota is not None
         if isinstance(result, FullError) and sampled:
@@ -191,13 +199,12 @@ class Search:
                 self._by_sequence[drive or ""] += 1
         self._images += len(chosen)
         idle = 0 if chosen else self._frontier.idle + 1
-        barren = area.quota is not None and idle >= MOST_IDLE
         # noted together with the choice: killed in between, the next run would look further than this one
-        over = barren or (area.quota is not None and self._images >= area.quota)
+        over = area.quota is not None and self._images >= area.quota
         self._frontier = Frontier(cell + 1, idle, over)
         self._journal.choose(self.at, cell, chosen, self._frontier, out)
         self.chosen += [Wanted(record["id"], record) for record in chosen]
-        if over:
+        if over or (area.quota is not None and idle and idle % MOST_IDLE == 0):
             self._next_area()
 
     def _end(self) -> None:
@@ -207,9 +214,9 @@ class Search:
         self._next_area()
 
     def short(self) -> dict[str, int]:
-        """Give the areas that ended with fewer images than their quota, and how many they have."""
+        """Give the areas that have fewer images than their quota, and how many they have."""
         quotas = {at: area.quota for at, area in enumerate(self.areas) if area.quota}
-        counts = {at: self._journal.counts(at)[0] for at in quotas if self._journal.frontier(at).finished}
+        counts = {at: self._journal.counts(at)[0] for at in quotas}
         return {self.areas[at].name: count for at, count in counts.items() if count < (quotas[at] or 0)}
 
 
