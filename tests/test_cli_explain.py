@@ -1,9 +1,7 @@
 """The explain command as a process; the pictures it writes; overlay and frame pixel by pixel."""
 
 import json
-import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import forked
 from tiny_bundle import LABELS, make_bundle, make_photos, pixels
 from whichland.cli.explain import find_target, name_pictures
 from whichland.cli.main import COMMANDS, load
@@ -40,8 +39,7 @@ def part(preprocess: Preprocess, height: int, width: int) -> tuple[float, float,
 
 
 def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "whichland", "explain", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ, check=False)
+    return forked.run(["-m", "whichland", "explain", *arguments], cwd=cwd)
 
 
 def test_one_photo_one_picture(folder: Path, tmp_path: Path) -> None:

@@ -7,15 +7,18 @@ import sys
 
 import pytest
 
+import forked
+
+OFFLINE = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}  # nothing may be fetched
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "whichland", "models", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}  # nothing may be fetched
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return forked.run(["-m", "whichland", "models", *arguments], env=OFFLINE)
 
 
 def test_a_table_of_a_family() -> None:
-    shown = run("deit")
+    command = [sys.executable, "-m", "whichland", "models", "deit"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False, env=OFFLINE)
     assert (shown.returncode, shown.stderr) == (0, "")
     lines = shown.stdout.strip().splitlines()
     assert lines[0] == "3 models"
