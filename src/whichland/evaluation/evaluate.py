@@ -3,7 +3,6 @@
 No other report is overwritten, no photo is asked twice, and every evaluation of a split is counted.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -122,12 +121,6 @@ def borrow(folder: Path, run: Path, identity: Identity) -> None:
                 with whole_file(folder / FILE) as partial:
                     partial.write_bytes((other / FILE).read_bytes())
                 return
-
-
-def model_hash(bundle: Path) -> str:
-    """SHA-256 of the weights: the model is the same however its probabilities are calibrated."""
-    with (bundle / "model.safetensors").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def note(log: Path, identity: Identity, model: str) -> None:

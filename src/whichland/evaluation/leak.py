@@ -7,7 +7,6 @@ a bootstrap over groups; several ways to cut the folds are averaged.
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +24,6 @@ SEEDS = 3
 ENOUGH = pl.col("group").n_unique().over("country") >= FOLDS
 BLOCK = 4096  # photos compared at once with all they may resemble
 PENALTY = 1e-3  # scikit-learn's C, on standardised features
-
-Probe = Callable[[Features, Ints, Features], Ints]
 
 
 @dataclass(frozen=True, kw_only=True)
