@@ -19,8 +19,8 @@ demo: .venv/ready ## the whole way on the synthetic world: photos, model, report
 test: .venv/ready ## run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-lint: .venv/ready ## ruff and the import contracts
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+lint: .venv/ready ## ruff, the import contracts, and that what is imported is declared
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/python scripts/dependencies.py
 
 types: .venv/ready ## mypy, strict
 	@$(BIN)/mypy

@@ -24,9 +24,8 @@ from whichland.studies.cell import FAILED, RESULT, TASK, rate
 from whichland.studies.figures import Spot, front, scatter_svg
 from whichland.studies.findings import find
 from whichland.studies.grid import read_grid
-from whichland.studies.page import sentences
 from whichland.studies.runs import launch, run_cells
-from whichland.studies.study import study
+from whichland.studies.study import sentences, study
 
 GRID = """
 title = "Tiny models"

@@ -185,10 +185,11 @@ def _list_cells(grid: Path, manifest: Path, out: Path, split: str, json: bool) -
     """Print every cell with its place on the axes, its folder, and whether it is done."""
     from whichland.manifest import read
     from whichland.studies.grid import read_grid
-    from whichland.studies.runs import state
+    from whichland.studies.runs import result_of, state
 
     planned = read_grid(grid, read(manifest))
-    states = [state(out / "runs" / cell.name, split) for cell in planned.cells]
+    folders = [out / "runs" / cell.name for cell in planned.cells]
+    states = [state(folder, result_of(folder, split)) for folder in folders]
     if json:
         cells = [{"cell": c.name, "state": s, **c.axes} for c, s in zip(planned.cells, states, strict=True)]
         print_json(cells, indent=2)
@@ -205,7 +206,7 @@ def _list_cells(grid: Path, manifest: Path, out: Path, split: str, json: bool) -
 
 def _show_study(found: "Findings", out: Path) -> None:
     """Print the models, what can be said of them, and where everything lies."""
-    from whichland.studies.page import sentences
+    from whichland.studies.study import sentences
 
     if found.models:
         print_table(

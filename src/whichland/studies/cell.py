@@ -1,6 +1,6 @@
 """One cell of a study in a process of its own: train, judge, and leave the numbers in its folder.
 The folder is a run folder like any other, with cell.json (what to do), result.json (what came of it) or
-failed.txt (why nothing did), and output.txt (all that was said).
+failed.txt (why nothing did), and output.txt (all that it printed).
 """
 
 import json

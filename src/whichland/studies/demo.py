@@ -1,7 +1,7 @@
 """The whole way on the synthetic world: scenes, manifest, model, report, explanations, predictions.
 
 Every step leaves its result under one folder and is skipped when that is already there, so an interrupted demo
-goes on where it was.
+resumes where it was.
 """
 
 from collections.abc import Callable
@@ -58,7 +58,7 @@ class Demo:
 
 
 def run(folder: Path, *, scenes: int, seed: int, config: TrainConfig, say: Callable[[str], None] = print) -> Demo:
-    """Go the whole way under `folder`; `say` hears what is being done."""
+    """Go the whole way under `folder`; `say` gets a line for each step."""
     say(f"1/5  rendering {scenes} scenes of the synthetic world")
     table = world(folder, scenes, seed)
     say("2/5  training")
@@ -66,7 +66,7 @@ def run(folder: Path, *, scenes: int, seed: int, config: TrainConfig, say: Calla
     bundle = run_folder / "bundle"
     if not bundle.is_dir():
         train(table, config, run_folder, resume=(run_folder / "config.toml").exists())
-    say("3/5  looking at what the model looks at")
+    say("3/5  explaining")
     loaded = bundles.load(bundle)
     test = table.kept.filter(pl.col("split") == "test").sort("image_id")
     uris, masks, groups = (test[name].to_list() for name in ("uri", "mask_uri", "group"))

@@ -9,15 +9,16 @@ import numpy as np
 import polars as pl
 
 from whichland.evaluation import paired
-from whichland.evaluation.compare import Comparison, Guesses, compare_answers, count_answers, read_answers
+from whichland.evaluation.compare import Comparison, compare_answers, count_answers, read_answers
 from whichland.evaluation.metrics import SCORES
 from whichland.statistics import Score, interval
 from whichland.studies import learning_curve
 from whichland.studies.grid import Cell, places
 from whichland.studies.learning_curve import Floats, LearningCurve
-from whichland.studies.runs import result_of, state
+from whichland.studies.runs import state
 
 Speeds = Mapping[str, Mapping[str, float]]  # value, low, high by cell
+Results = Mapping[str, Mapping[str, Any] | None]  # what `runs.result_of` found of each cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Model:
     tier: str | None
     points: tuple[Point, ...]  # fewest photos first
     best: Point  # by validation, so that the test's own luck does not choose
-    ties: str  # letters; models that share one were not told apart at their best
+    ties: str  # letters; models that share one were not distinguished at their best
     parameters: int
     training: Score | None  # photos a second: median over runs, the least and most of their intervals
     inference: Score  # photos a second: median, least and most of the turns
@@ -59,14 +60,13 @@ class Findings:
 
 
 def table_of(
-    cells: tuple[Cell, ...], out: Path, split: str, failed: Mapping[str, str], speeds: Speeds, jobs: int
+    cells: tuple[Cell, ...], out: Path, results: Results, failed: Mapping[str, str], speeds: Speeds, jobs: int
 ) -> pl.DataFrame:
-    """A row a cell: where it stands, its scores with intervals, speeds, size, time; empty where it failed."""
+    """A row a cell: its state, its scores with intervals, speeds, size, time; empty where it failed."""
     rows = []
     for cell in cells:
-        folder = out / "runs" / cell.name
-        result = result_of(folder, split)
-        row: dict[str, Any] = {"state": state(folder, split), "reason": failed.get(cell.name)}
+        result = results[cell.name]
+        row: dict[str, Any] = {"state": state(out / "runs" / cell.name, result), "reason": failed.get(cell.name)}
         if result:
             for name in SCORES:
                 row |= _spread(name, result["scores"][name])
@@ -77,9 +77,8 @@ def table_of(
             row |= _spread("inference_photos_s", speeds[cell.name])
             row |= {"jobs": jobs, "version": result["version"]}
         rows.append(row)
-    return pl.concat(
-        [places(cells), pl.DataFrame(rows, infer_schema_length=None), _run_folders(cells)], how="horizontal"
-    )
+    runs = pl.DataFrame({"run": [f"runs/{cell.name}" for cell in cells]})
+    return pl.concat([places(cells), pl.DataFrame(rows, infer_schema_length=None), runs], how="horizontal")
 
 
 def _spread(name: str, found: Mapping[str, float] | None) -> dict[str, float | None]:
@@ -87,16 +86,14 @@ def _spread(name: str, found: Mapping[str, float] | None) -> dict[str, float | N
     return {name: found.get("value"), f"{name}_low": found.get("low"), f"{name}_high": found.get("high")}
 
 
-def _run_folders(cells: tuple[Cell, ...]) -> pl.DataFrame:
-    return pl.DataFrame({"run": [f"runs/{cell.name}" for cell in cells]})
-
-
-def find(table: pl.DataFrame, cells: tuple[Cell, ...], out: Path, split: str) -> Findings:
+def find(table: pl.DataFrame, cells: tuple[Cell, ...], out: Path, results: Results) -> Findings:
     """Draw a study's conclusions from its table and its cells' answers."""
-    done = [cell for cell in cells if result_of(out / "runs" / cell.name, split)]
+    reports = {name: str(result["report"]) for name, result in results.items() if result}
+    done = [cell for cell in cells if cell.name in reports]
     if not done:
         return Findings(table=table, models=(), comparison=None)
-    answers = {cell.name: read_answers(out / "runs" / cell.name / _report(out, cell, split)) for cell in done}
+    split = str(next(result["split"] for result in results.values() if result))
+    answers = {cell.name: read_answers(out / "runs" / cell.name / reports[cell.name]) for cell in done}
     counted, _ = count_answers({name: [found] for name, found in answers.items()})
     drawn_RMS, seen_MS = paired.redraw(counted), paired.scores(counted)[0]
     place = {name: at for at, name in enumerate(counted.names)}
@@ -110,7 +107,8 @@ def find(table: pl.DataFrame, cells: tuple[Cell, ...], out: Path, split: str) ->
         points, redraws = _points(own, rows, seen, drawn)
         best = max(points, key=lambda point: (point.validation, point.photos))
         models.append((own, points, redraws, best))
-    comparison = _compared({own[0].model: best for own, _, _, best in models}, answers, split)
+    pooled = {own[0].model: [answers[cell] for cell in best.cells] for own, _, _, best in models}
+    comparison = compare_answers(pooled, split) if len(pooled) > 1 else None
     letters = {model.name: model.ties_macro_f1 for model in comparison.models} if comparison else {}
     found = [
         _model(own, points, redraws, best, rows, letters.get(own[0].model, "a"))
@@ -119,12 +117,6 @@ def find(table: pl.DataFrame, cells: tuple[Cell, ...], out: Path, split: str) ->
     return Findings(
         table=table, models=tuple(sorted(found, key=lambda model: -model.best.score.value)), comparison=comparison
     )
-
-
-def _report(out: Path, cell: Cell, split: str) -> str:
-    result = result_of(out / "runs" / cell.name, split)
-    assert result is not None
-    return str(result["report"])
 
 
 def _points(
@@ -153,12 +145,6 @@ def _points(
         redraws.append(redrawn_R)
     order = sorted(range(len(points)), key=lambda at: points[at].photos)
     return tuple(points[at] for at in order), np.stack([redraws[at] for at in order], axis=1)
-
-
-def _compared(best: Mapping[str, Point], answers: Mapping[str, Guesses], split: str) -> Comparison | None:
-    if len(best) < 2:
-        return None
-    return compare_answers({name: [answers[cell] for cell in point.cells] for name, point in best.items()}, split)
 
 
 def _model(

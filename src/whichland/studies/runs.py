@@ -1,8 +1,8 @@
-"""Run the cells of a study, here or on a Ray cluster; one that fails is told and the rest go on."""
+"""Run the cells of a study, here or on a Ray cluster; one that fails is reported and the others are run."""
 
 import json
 import multiprocessing
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -25,9 +25,9 @@ starting = Lock()
 PRELOAD = ["whichland.studies.cell", "whichland.evaluation.page"]
 
 
-def state(folder: Path, split: str) -> str:
+def state(folder: Path, result: Mapping[str, Any] | None) -> str:
     """How far a cell is: done, failed (will be tried again), begun or new."""
-    if result_of(folder, split):
+    if result:
         return "done"
     if (folder / FAILED).exists():
         return "failed"
@@ -60,7 +60,7 @@ def run_cells(
     waiting = []
     for cell in cells:
         folder = out / "runs" / cell.name
-        if state(folder, split) != "done":
+        if not result_of(folder, split):
             folder.mkdir(parents=True, exist_ok=True)
             task = {"key": cell.key, "config": _anywhere(cell), "manifest": str(manifest.resolve()), "split": split}
             with whole_file(folder / TASK) as partial:
@@ -136,7 +136,7 @@ def launch(folder: str, *, threads: int | None = None, running: list[BaseProcess
     if code == 0:
         return None
     if code in (STOPPED, -SIGTERM, -SIGINT):
-        return "it was told to stop; the same command goes on with it"
+        return "it was stopped; the same command resumes it"
     if not failed.exists():  # killed from outside: it could not say why
         cause = f"its process was ended by signal {-code}" if code and code < 0 else f"it ended with {code}"
         failed.write_text(f"{cause}, see {OUTPUT}\n", encoding="utf-8")
@@ -155,7 +155,7 @@ def _launch_one(folders: Sequence[str]) -> list[str | None]:
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Within, SIGTERM is what Ctrl-C is, so that the cells under way are told to stop."""
+    """Within, SIGTERM is what Ctrl-C is, so that the cells under way are asked to stop."""
 
     def interrupt(_number: int, _frame: Any) -> None:
         raise KeyboardInterrupt
@@ -169,7 +169,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 
 def check_jobs(jobs: int, ray: str | None) -> None:
-    """Raise UserError for jobs that say nothing."""
+    """Raise UserError for a number of jobs that means nothing."""
     if jobs < 1:
         raise UserError(f"--jobs {jobs}: give 1 or more")
     if ray and jobs > 1:
