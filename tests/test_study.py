@@ -24,7 +24,7 @@ from whichland.studies.cell import FAILED, RESULT, TASK, rate
 from whichland.studies.figures import Spot, front, scatter_svg
 from whichland.studies.findings import find
 from whichland.studies.grid import read_grid
-from whichland.studies.runs import launch, run_cells
+from whichland.studies.runs import launch, result_of, run_cells
 from whichland.studies.study import sentences, study
 
 GRID = """
@@ -109,7 +109,7 @@ def test_a_models_points_are_means_over_its_seeds(done: tuple[Path, list[str]], 
     out, _ = done
     rows = pl.read_parquet(out / "study.parquet")
     cells = read_grid(table.parent / "grid.toml", read(table)).cells
-    found = find(rows, cells, out, "test")
+    found = find(rows, cells, out, {cell.name: result_of(out / "runs" / cell.name, "test") for cell in cells})
     resnet = next(model for model in found.models if model.name == "ResNet")
     assert [point.photos for point in resnet.points] == [2, 4, 6]
     for point in resnet.points:

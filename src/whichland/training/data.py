@@ -80,10 +80,15 @@ def _check_names(codes: Sequence[str], column: str) -> None:
         seen[plain] = code
 
 
-def weighed_by(manifest: Manifest, column: str) -> bool:
-    """Whether the manifest's weights and ranks are those of the labels of a column."""
+def balanced_by(manifest: Manifest, column: str) -> bool:
+    """Whether weights and ranks, where the manifest has them, are those of the labels of a column."""
     balanced = manifest.last("balance") or {"label": column}
-    return "weight" in manifest.frame.columns and balanced.get("label", COUNTRY) == column
+    return bool(balanced.get("label", COUNTRY) == column)
+
+
+def weighed_by(manifest: Manifest, column: str) -> bool:
+    """Whether the manifest has weights, and they are those of the labels of a column."""
+    return "weight" in manifest.frame.columns and balanced_by(manifest, column)
 
 
 def select(manifest: Manifest, split: str, labels: LabelSpace, *, photos: int | None = None) -> Photos:
@@ -99,7 +104,7 @@ def select(manifest: Manifest, split: str, labels: LabelSpace, *, photos: int | 
         frame = frame.filter(pl.col("weight") > 0)
     if photos is not None:
         manifest.require("rank", hint="run `whichland data balance` first")
-        if not weighed:
+        if not balanced_by(manifest, column):
             raise UserError(f"photos {photos}: the ranks are not those of `{column}`; balance it with --label {column}")
         frame = frame.filter(pl.col("rank") < photos)
     frame = frame.sort("image_id")  # the order of the file must not change the run
