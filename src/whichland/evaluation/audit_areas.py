@@ -47,19 +47,11 @@ def _corner_size(height: int, width: int) -> tuple[int, int]:
     return _tenth(height), max(round(width / 4), 1)  # marks are wider than tall; the four make a tenth
 
 
-CORNERS = ("upper left", "upper right", "lower left", "lower right")
-
-
-def corner(height: int, width: int, name: str) -> Mask:
-    """One corner, a tenth high and a quarter wide."""
-    tall, wide = _corner_size(height, width)
-    place = (0 if "upper" in name else height - tall, 0 if "left" in name else width - wide)
-    return _blocks(height, width, [place], (tall, wide))
-
-
 def _corners(height: int, width: int) -> Mask:
-    mask: Mask = np.logical_or.reduce([corner(height, width, name) for name in CORNERS])
-    return mask
+    """All four, each a tenth high and a quarter wide."""
+    tall, wide = _corner_size(height, width)
+    places = [(top, left) for top in (0, height - tall) for left in (0, width - wide)]
+    return _blocks(height, width, places, (tall, wide))
 
 
 def _blocks_inside(height: int, width: int, random: np.random.Generator) -> Mask:
