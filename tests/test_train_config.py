@@ -71,3 +71,12 @@ def test_a_size_is_one_side_or_two_as_a_flag() -> None:
     for wrong in ("large", "662x", "1.5"):
         with pytest.raises(UserError, match="is no size such as 224 or 662x1536"):
             run.main(["--size", wrong], standalone_mode=False)
+
+
+def test_settings_that_are_gone_are_read_where_they_were_off(tmp_path: Path) -> None:
+    recipe = tmp_path / "old.toml"
+    recipe.write_text("[run]\nshard = false\nown_photos = false\nseed = 3\n")
+    assert build(TrainConfig, read_toml(recipe), str(recipe)).seed == 3
+    recipe.write_text("[run]\nshard = true\n")
+    with pytest.raises(UserError, match="unknown setting 'shard'"):
+        build(TrainConfig, read_toml(recipe), str(recipe))

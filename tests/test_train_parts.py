@@ -108,6 +108,15 @@ def test_the_body_learns_slower_and_vectors_do_not_decay() -> None:
     assert all(p.ndim == 1 for g in groups if not g["weight_decay"] for p in g["params"])
 
 
+def test_embeddings_of_positions_and_classes_do_not_decay() -> None:
+    model = create("test_vit", 3, weights="none", size=160).model
+    groups = parameter_groups(model, lr=1.0, body_lr=0.1, weight_decay=0.05)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    still = {names[id(p)] for g in groups if not g["weight_decay"] for p in g["params"] if p.ndim > 1}
+    assert {"pos_embed", "cls_token"} & set(names.values()) <= still <= model.no_weight_decay()
+    assert "pos_embed" in still
+
+
 @pytest.mark.parametrize("arch", ["test_resnet", "test_vit", "test_convnext"])
 def test_rates_fall_by_a_factor_a_layer_towards_the_input(arch: str) -> None:
     model = create(arch, 3, weights="none").model

@@ -40,6 +40,7 @@ class Config:
     """What all configuration classes share: their bounds are checked when an object is made."""
 
     group: ClassVar[str | None] = None
+    retired: ClassVar[Mapping[str, Any]] = {}  # settings that are gone, with the value that is still read: off
 
     def __post_init__(self) -> None:
         for setting in settings(type(self)):
@@ -176,6 +177,8 @@ def flat(config: type, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key, given in values.items():
         inside = given if key in groups and isinstance(given, Mapping) else {key: given}
         for name, value in inside.items():
+            if getattr(config, "retired", {}).get(name, MISSING) == value:
+                continue
             if name not in known:
                 raise UserError(f"{where}: unknown setting {name!r}; known are {', '.join(known)}")
             if inside is given and known[name].group != key:

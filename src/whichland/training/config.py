@@ -1,7 +1,8 @@
 """Every setting of a training run, written once: here, as tables of a recipe, and as flags of `whichland train`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
@@ -185,6 +186,8 @@ class RunSettings(Config):
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(DataSettings, ModelSettings, OptimisationSettings, AugmentationSettings, RunSettings):
     """How a model is trained. The defaults suit a few thousand photos and one machine."""
+
+    retired: ClassVar[Mapping[str, Any]] = {"shard": False, "own_photos": False}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,8 +14,8 @@ from whichland.images.preprocess import Preprocess
 from whichland.training.config import TrainConfig
 from whichland.training.data import Batch
 from whichland.training.frozen_cache import FrozenCache
-from whichland.training.mixing import mix
 from whichland.training.sync_norm import TOO_FEW
+from whichland.training.targets import mix
 
 
 @dataclass

@@ -52,6 +52,7 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Learning parameters as AdamW groups: the head at `lr`, the body at `lr·body_lr`; no decay on vectors.
 
+    Nor on what timm's model names in `no_weight_decay`: embeddings of positions, class tokens.
     With `layer_decay` below 1 the body's rate falls by that factor a layer towards the input, as in BEiT (arXiv
     2106.08254): what is nearest the head has the factor once, or not at all when timm counts it to the head's
     layer, such as a last norm. Layers are timm's. `names` are the parameters that learn in any phase; without it,
@@ -61,12 +62,13 @@ def parameter_groups(
     head = {id(parameter) for each in heads for parameter in each.parameters()}
     layers = _layers(model) if layer_decay != 1 else {}
     top = max(layers.values(), default=0)
+    undecayed: set[str] = getattr(model, "no_weight_decay", set)()
     groups: dict[tuple[bool, bool, int], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad if names is None else name in names:
             in_head = id(parameter) in head
             below = 0 if in_head else top - layers.get(name, top)
-            groups.setdefault((in_head, parameter.ndim > 1, below), []).append(parameter)
+            groups.setdefault((in_head, parameter.ndim > 1 and name not in undecayed, below), []).append(parameter)
     return [
         {
             "params": parameters,
