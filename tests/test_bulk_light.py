@@ -36,7 +36,7 @@ assert all(sys.modules[name] is None for name in {HEAVY!r})
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     kept = fit(random.normal(size=(200, len(LABELS))), random.integers(0, len(LABELS), 200), [None] * 200)
-    made = make_bundle(tmp_path_factory.mktemp("run") / "bundle", **kept.info)
+    made = make_bundle(tmp_path_factory.mktemp("run") / "bundle", temperature=kept.temperature, calibration=kept.facts)
     export(made, None, ExportConfig())
     return made
 
