@@ -188,7 +188,7 @@ def stored(folder: Path, split: str, seed: int, **jp: object) -> ReadPhotos:
         path = folder / f"{split}{at}.jpg"
         how = {"quality": int(random.integers(70, 92)), "subsampling": 2} | (jp if country == "JP" else {})
         Image.fromarray(pixels.astype(np.uint8)).save(path, **how)
-        rows.append({"uri": str(path), "country": country, "group": f"{split}{at}"})
+        rows.append({"uri": str(path), "label": country, "group": f"{split}{at}"})
     seen = Preprocess(size=(48, 48), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     return read_photos(pl.DataFrame(rows), seen, crops=False)
 
@@ -232,7 +232,7 @@ def test_an_unreadable_photo_is_counted_and_left_out(tmp_path: Path) -> None:
     assert (again.unreadable, len(again.facts), again.frame.height) == (1, 79, 79)
     assert again.crops is not None
     assert again.crops.shape == (79, 48, 48, 3)
-    assert set(again.of(("FR", "NA")).frame["country"]) == {"FR", "NA"}
+    assert set(again.of(("FR", "NA")).frame["label"]) == {"FR", "NA"}
 
 
 def test_thumbnails_that_explain_the_model_are_found_and_poor_ones_are_not(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ ODD = 'an "odd", näme <b>.jpg'
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     kept = fit(random.normal(size=(200, len(LABELS))), random.integers(0, len(LABELS), 200), [None] * 200)
-    return make_bundle(tmp_path_factory.mktemp("run") / "bundle", **kept.info)
+    return make_bundle(tmp_path_factory.mktemp("run") / "bundle", temperature=kept.temperature, calibration=kept)
 
 
 @pytest.fixture(scope="module")

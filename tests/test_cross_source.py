@@ -106,7 +106,7 @@ def test_models_are_trained_on_their_sources_alone_and_once(made: tuple[Manifest
     ]  # fmt: skip
     info = json.loads((result.folder / "runs" / "pair" / "bundle" / "whichland.json").read_text())
     assert info["photos"] == 16
-    places = json.loads((result.folder / "runs" / "pair" / "bundle" / "places.json").read_text())
+    places = json.loads((result.folder / "runs" / "pair" / "bundle" / "labels.json").read_text())["points"]
     assert list(places) == ["FR", "JP"]
     times = {run: (run / "bundle" / "model.safetensors").stat().st_mtime_ns for run in runs}
     again = cross_source(table, CONFIG, result.folder)

@@ -25,6 +25,7 @@ from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
 from whichland.model.calibration import Abstention, Calibration
 from whichland.model.info import keep_calibration
+from whichland.model.label_sources import countries
 from whichland.model.model import predict
 
 COUNTRY_OF = ("DE", "FR", "JP", "NA", "NO", "US")  # ZA is known and has no photos
@@ -259,7 +260,7 @@ def texts(svg: str) -> list[tuple[str, float, float, str]]:
 )
 def test_labels_of_the_matrix_do_not_overlap(many: int, phone: bool) -> None:
     codes = sorted(COUNTRIES)[:many]
-    svg = confusion_svg(np.eye(many, dtype=np.int64), codes, phone=phone)
+    svg = confusion_svg(np.eye(many, dtype=np.int64), countries(codes), phone=phone)
     font = float(re.search(r'font-size="(\d+)"', svg)[1])
     shown = texts(svg)
     names = {code if phone else f"{COUNTRIES[code].name} {code}" for code in codes}
@@ -275,8 +276,8 @@ def test_labels_of_the_matrix_do_not_overlap(many: int, phone: bool) -> None:
 
 
 def test_neighbours_stand_together_and_regions_are_parted(report: Report) -> None:
-    counts, codes = shown_confusion(report)
-    shown = [text for text, x, y, _ in texts(confusion_svg(counts, codes)) if text in codes]
+    counts, labels = shown_confusion(report)
+    shown = [text for text, x, y, _ in texts(confusion_svg(counts, labels)) if text in labels]
     continents = [COUNTRIES[code].continent for code in shown]
     assert len([a for a, b in pairwise(continents) if a != b]) == len(set(continents)) - 1
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from whichland.bulk.outputs import LISTED
 from whichland.bulk.rows import Rows, guesses
-from whichland.geo.countries import country_name
 from whichland.geo.land import Points, border_lines, outlines
 from whichland.templates import templates_beside
 
@@ -65,15 +64,15 @@ def map_page(frame: "pl.DataFrame", rows: Rows, *, title: str) -> str:
     answered = frame.filter(pl.col("error").is_null())
     spots = (
         answered.group_by("pin_lat", "pin_lon")
-        .agg(pl.len().alias("photos"), pl.col("country").mode().sort().first())
+        .agg(pl.len().alias("photos"), pl.col(rows.label).mode().sort().first())
         .sort("photos", "pin_lat", "pin_lon", descending=[True, False, False])
     )
     box = box_around(spots.select("pin_lat", "pin_lon").to_numpy().astype(float))
     tolerance = TOLERANCE * box.width / 360
-    countries = (
-        answered.group_by("country")
+    labels = (
+        answered.group_by(rows.label)
         .agg(pl.len().alias("photos"), pl.col("probability").mean())
-        .sort("photos", "country", descending=[True, False])
+        .sort("photos", rows.label, descending=[True, False])
     )
     return (
         templates_beside(__file__)
@@ -85,8 +84,9 @@ def map_page(frame: "pl.DataFrame", rows: Rows, *, title: str) -> str:
             box=box,
             land=_path(outlines(tolerance), box, "Z"),
             borders=_path(border_lines(tolerance), box),
-            pins=[_pin(row, box, min(1.0, MANY / spots.height) ** 0.3) for row in spots.iter_rows(named=True)],
-            countries=[{**row, "name": country_name(row["country"])} for row in countries.iter_rows(named=True)],
+            pins=[_pin(row, rows, box, min(1.0, MANY / spots.height) ** 0.3) for row in spots.iter_rows(named=True)],
+            labels=[{**row, **_named(row[rows.label], rows)} for row in labels.iter_rows(named=True)],
+            noun=rows.label,
             listed=[_listed(row, rows) for row in frame.head(LISTED).iter_rows(named=True)],
             set_percent=rows.config.sets,
             exif=rows.config.check_exif,
@@ -94,13 +94,17 @@ def map_page(frame: "pl.DataFrame", rows: Rows, *, title: str) -> str:
     )
 
 
-def _pin(row: Mapping[str, Any], box: MapBox, size: float) -> dict[str, Any]:
+def _pin(row: Mapping[str, Any], rows: Rows, box: MapBox, size: float) -> dict[str, Any]:
     ((x, y),) = box.place(np.array([[row["pin_lat"], row["pin_lon"]]]))
     unit = size * box.width / 360
     radius = min(8.0, 1.2 + 0.6 * math.sqrt(row["photos"])) * unit
     many = f"{row['photos']:,} photos" if row["photos"] > 1 else "1 photo"
-    said = f"{country_name(row['country'])}: {many}"
+    said = f"{rows.space.name(row[rows.label])}: {many}"
     return {"x": f"{x:.2f}", "y": f"{y:.2f}", "radius": f"{radius:.2f}", "said": said}
+
+
+def _named(code: str, rows: Rows) -> dict[str, str]:
+    return {"code": code, "name": rows.space.name(code)}
 
 
 def _path(lines: Sequence[Points], box: MapBox, end: str = "") -> str:
@@ -121,7 +125,7 @@ def _listed(row: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
     found |= {"error": row["error"], "thumbnail": row["thumbnail"]}
     if row["error"] is not None:
         return found
-    named = [{"code": code, "name": country_name(code), "probability": share} for code, share in guesses(row)[:NAMED]]
+    named = [{**_named(code, rows), "probability": share} for code, share in guesses(row, rows)[:NAMED]]
     return found | {
         "guesses": named,
         "set": row[rows.set_column] if rows.set_column else None,

@@ -55,12 +55,12 @@ def schema_of(rows: Rows) -> dict[str, "pl.DataType"]:
         of_name[rows.set_column] = pl.List(pl.String())
     found: dict[str, pl.DataType] = {}
     for name in rows.columns:
-        found[name] = of_name.get(name, pl.Float64() if name.startswith("probability") else pl.String())
+        found[name] = of_name.get(name, pl.Float64() if "probability" in name else pl.String())
     return found | {"thumbnail": pl.String()}
 
 
 def csv_row(row: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
-    """A row's cells as text; a set is its codes with spaces between them."""
+    """A row's cells as text; a set is its codes with spaces between them, or semicolons where codes have spaces."""
     return [_cell(name, row[name]) for name in columns]
 
 
@@ -70,16 +70,18 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return " ".join(value)
-    return f"{value:.6f}" if name.startswith("probability") else str(value)
+        return ("; " if any(" " in code for code in value) else " ").join(value)
+    return f"{value:.6f}" if "probability" in name else str(value)
 
 
 def json_row(row: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
     """A row as a JSON object: {"path", "country", "probability", "top": […]} and what else was asked for."""
     if row["error"] is not None:
         return {"path": row["path"], "error": row["error"]}
-    ranked = [{"country": code, "probability": probabilities} for code, probabilities in guesses(row)]
+    ranked = [{rows.label: code, "probability": probability} for code, probability in guesses(row, rows)]
     found: dict[str, Any] = {"path": row["path"], **ranked[0], "top": ranked}
+    if rows.adds_countries:
+        found |= {name: row[name] for name in ("country", "country_probability")}
     if rows.set_column:
         found |= {"set": row[rows.set_column], "set_percent": rows.config.sets}
     if rows.config.pin:

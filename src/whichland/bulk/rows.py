@@ -3,7 +3,8 @@
 path, country, probability, country_2, probability_2, …, and where they are asked for set_90 (the countries of
 which one is right with that probability), pin_lat, pin_lon, pin_score, exif_lat, exif_lon, exif_country, agrees;
 then views (how many the probabilities were combined of) and error (why a photo could not be read; the rest is
-empty then).
+empty then). Where labels are no countries the guesses are label, label_2, …; country and country_probability are
+then the likeliest country that they add up to, where they do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 from whichland.bulk.answers import Answered, Seen
 from whichland.bulk.config import PredictConfig
 from whichland.model.answer import DECIMALS, Answer
+from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.model.model import Model
 
 Row = dict[str, Any]
@@ -22,8 +24,19 @@ Row = dict[str, Any]
 class Rows:
     """Turns answers into rows."""
 
+    space: LabelSpace
     top: int  # guesses to name
     config: PredictConfig
+
+    @property
+    def label(self) -> str:
+        """The name of the column of first guesses: "country", or "label" where labels are no countries."""
+        return self.space.noun
+
+    @property
+    def adds_countries(self) -> bool:
+        """Whether labels that are no countries add up to countries."""
+        return self.space.has_countries and self.space.kind != COUNTRY
 
     @property
     def set_column(self) -> str | None:
@@ -33,8 +46,9 @@ class Rows:
     @property
     def columns(self) -> list[str]:
         """The names of all columns, in order."""
-        guesses = [name for n in range(2, self.top + 1) for name in (f"country_{n}", f"probability_{n}")]
-        found = ["path", "country", "probability", *guesses]
+        guesses = [name for n in range(2, self.top + 1) for name in (f"{self.label}_{n}", f"probability_{n}")]
+        found = ["path", self.label, "probability", *guesses]
+        found += ["country", "country_probability"] if self.adds_countries else []
         found += [self.set_column] if self.set_column else []
         found += ["pin_lat", "pin_lon", "pin_score"] if self.config.pin else []
         found += ["exif_lat", "exif_lon", "exif_country", "agrees"] if self.config.check_exif else []
@@ -56,8 +70,11 @@ class Rows:
             row["thumbnail"] = seen.thumbnail
         for n, guess in enumerate(answer.top(self.top), 1):
             ending = "" if n == 1 else f"_{n}"
-            row[f"country{ending}"] = guess.code
+            row[f"{self.label}{ending}"] = guess.code
             row[f"probability{ending}"] = round(guess.probability, DECIMALS)
+        if self.adds_countries:
+            likeliest = answer.at(COUNTRY)[0]
+            row["country"], row["country_probability"] = likeliest.code, round(likeliest.probability, DECIMALS)
         if self.config.level is not None:
             row[str(self.set_column)] = list(answer.set(self.config.level))
         if self.config.pin:
@@ -74,7 +91,7 @@ def _add_exif(read: Sequence[tuple[Row, Seen]]) -> None:
     for (row, seen), code in zip(read, codes, strict=True):
         row["exif_lat"], row["exif_lon"] = seen.place or (None, None)
         row["exif_country"] = code
-        row["agrees"] = None if code is None else row["country"] == code
+        row["agrees"] = None if code is None or "country" not in row else row["country"] == code
 
 
 def rows_for(model: Model, config: PredictConfig) -> Rows:
@@ -84,7 +101,7 @@ def rows_for(model: Model, config: PredictConfig) -> Rows:
     """
     if config.level is not None:
         model.knowledge.require_level(config.level)
-    return Rows(top=min(config.top, len(model.labels)), config=config)
+    return Rows(space=model.space, top=min(config.top, len(model.labels)), config=config)
 
 
 def shown(path: str) -> str:
@@ -92,11 +109,11 @@ def shown(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def guesses(row: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Country and probability of a row's guesses, likeliest first."""
-    found = [(row["country"], row["probability"])]
+def guesses(row: Mapping[str, Any], rows: Rows) -> list[tuple[str, float]]:
+    """Code and probability of a row's guesses, likeliest first."""
+    found = [(row[rows.label], row["probability"])]
     n = 2
-    while row.get(f"country_{n}") is not None:
-        found.append((row[f"country_{n}"], row[f"probability_{n}"]))
+    while row.get(f"{rows.label}_{n}") is not None:
+        found.append((row[f"{rows.label}_{n}"], row[f"probability_{n}"]))
         n += 1
     return found

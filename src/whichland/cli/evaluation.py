@@ -250,13 +250,12 @@ def atlas(
 
 def _show_atlas(made: "Atlas") -> None:
     from whichland.explanation.atlas_page import factor
-    from whichland.geo.countries import country_name
 
     rows = []
     for chapter in made.chapters:
         best = chapter.confirmed[0].shift if chapter.confirmed else None
         strongest = f"{factor(best.value)} [{factor(best.low)}, {factor(best.high)}]" if best else "–"
-        name = f"{country_name(chapter.country)} ({chapter.country})"
+        name = made.bundle.space.described(chapter.country)
         counts = (chapter.looked_at, len(chapter.confirmed), len(chapter.unconfirmed))
         rows.append((name, *counts, strongest))
-    print_table("Clue atlas", ("country", "photos", "confirmed", "not confirmed", "strongest, odds"), rows)
+    print_table("Clue atlas", (made.bundle.space.noun, "photos", "confirmed", "not confirmed", "strongest, odds"), rows)

@@ -16,6 +16,7 @@ from whichland.explanation.methods import METHODS_HELP, find_method, usual_metho
 if TYPE_CHECKING:
     from whichland.explanation.explain import Explanation, Target, ViewMap
     from whichland.explanation.verify import Verdict
+    from whichland.model.labels import LabelSpace
 
 SEVERAL = 5  # photos from which a summary says something
 
@@ -145,7 +146,7 @@ def _run(
 
         verifier = Verifier(model.bundle.model, chosen.name)
     verdicts: list[Verdict] = []
-    answer = find_target(target, model.labels) if target else None
+    answer = find_target(target, model.space) if target else None
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names of files as they are
     failed = 0
     for path, picture in track(pictures.items(), len(pictures), "explaining"):
@@ -163,27 +164,20 @@ def _run(
     return failed
 
 
-def find_target(text: str, labels: tuple[str, ...], *, flag: str = "--target") -> "Target":
+def find_target(text: str, labels: "LabelSpace", *, flag: str = "--target") -> "Target":
     """Read `US`, `United States` or `HU:SK` into codes that the bundle knows. Raises UserError otherwise."""
-    from whichland.geo.countries import find_country, nearest_names
-
-    codes = []
-    for name in text.split(":"):
-        code = find_country(name)
-        if code is None:
-            near = nearest_names(name)
-            raise UserError(f"{flag}: no country {name!r}" + (f"; near: {', '.join(near)}" if near else ""))
-        if code not in labels:
-            raise UserError(f"{flag}: this bundle does not know {code}; it knows {', '.join(labels)}")
-        codes.append(code)
+    try:
+        codes = [labels.find(text)] if text in labels else [labels.find(name) for name in text.split(":")]
+    except UserError as error:
+        raise UserError(f"{flag}: {error}") from None
     if len(codes) > 2 or len(set(codes)) < len(codes):
-        raise UserError(f"{flag} {text}: give one country, or two different ones as A:B")
+        raise UserError(f"{flag} {text}: give one {labels.noun}, or two different ones as A:B")
     return (codes[0], codes[1]) if len(codes) == 2 else codes[0]
 
 
 def _as_text(explanation: "Explanation", picture: Path) -> str:
     guess, views = explanation.guesses[0], explanation.views
-    line = f"{explanation.path}: {guess.name} ({guess.code}) {guess.probability:.1%} -> {picture}"
+    line = f"{explanation.path}: {explanation.answer.space.described(guess.code)} {guess.probability:.1%} -> {picture}"
     if not explanation.map.any():
         return f"{line} (the map is empty: no evidence was found)"
     tested = [(n, one.verdict) for n, one in enumerate(views, 1) if one.verdict and not one.verdict.empty]
@@ -214,7 +208,8 @@ def _summary(verdicts: list["Verdict"]) -> str:
 
 
 def _as_json(explanation: "Explanation", picture: Path) -> str:
-    ranked = [{"country": guess.code, "probability": round(guess.probability, 6)} for guess in explanation.guesses]
+    key = explanation.answer.space.noun
+    ranked = [{key: guess.code, "probability": round(guess.probability, 6)} for guess in explanation.guesses]
     values = {"path": explanation.path, **ranked[0], "top": ranked}
     values |= {"target": explanation.target, "method": explanation.method, "picture": str(picture)}
     values["evidence"] = bool(explanation.map.any())

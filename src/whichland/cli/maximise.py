@@ -10,6 +10,7 @@ from whichland.errors import UserError
 
 if TYPE_CHECKING:
     from whichland.explanation.maximise import Goal
+    from whichland.model.labels import LabelSpace
 
 FORMS = "class:COUNTRY, channel:LAYER:NUMBER or unit:LAYER:NUMBER[:ROW,COLUMN]"
 
@@ -27,10 +28,10 @@ def run(folder: Path, texts: Sequence[str], out: str, *, steps: int | None, plai
     check_picture_path(Path(out))
     bundle = bundles.load(folder)
     bundle.model.to(best_device())
-    goals = [find_goal(text, bundle.labels) for text in texts]
+    goals = [find_goal(text, bundle.space) for text in texts]
     config = MaximiseConfig() if steps is None else MaximiseConfig(steps=steps)
     pictures, scores_G2 = maximise(bundle.model, goals, bundle.preprocess, config)
-    captions = [caption(goal, bundle.labels) for goal in goals]
+    captions = [caption(goal, bundle.space) for goal in goals]
     sheet = np.concatenate(list(pictures), axis=1) if plain else side_by_side(list(pictures), captions)
     path = save_picture(sheet, Path(out))
     for text, named, (grey, reached) in zip(texts, captions, scores_G2.tolist(), strict=True):
@@ -41,17 +42,17 @@ def run(folder: Path, texts: Sequence[str], out: str, *, steps: int | None, plai
             print(f"{' '.join(named.split())}: {grey:.2f} for even grey, {reached:.2f} reached -> {path}")
 
 
-def find_goal(text: str, labels: Sequence[str]) -> "Goal":
+def find_goal(text: str, labels: "LabelSpace") -> "Goal":
     """Read what is to be maximised. Raises UserError for what is none of the three forms."""
     from whichland.cli.explain import find_target
     from whichland.explanation.maximise import Goal
 
     kind, _, rest = text.partition(":")
     if kind == "class" and rest:
-        code = find_target(rest, tuple(labels), flag="--maximise")
+        code = find_target(rest, labels, flag="--maximise")
         if isinstance(code, tuple):
-            raise UserError(f"--maximise {text}: one country at a time; give the option again for another")
-        return Goal(kind="class", number=labels.index(code))
+            raise UserError(f"--maximise {text}: one {labels.noun} at a time; give the option again for another")
+        return Goal(kind="class", number=labels.index[code])
     pattern = r"([^:]+):(\d+)" + (r"(?::(\d+),(\d+))?" if kind == "unit" else "()()")
     found = re.fullmatch(pattern, rest)
     if kind not in ("channel", "unit") or not found:
@@ -61,11 +62,9 @@ def find_goal(text: str, labels: Sequence[str]) -> "Goal":
     return Goal(kind="unit" if kind == "unit" else "channel", number=int(number), layer=layer, place=place)
 
 
-def caption(goal: "Goal", labels: Sequence[str]) -> str:
+def caption(goal: "Goal", labels: "LabelSpace") -> str:
     """What a picture shows, in up to two lines."""
-    from whichland.geo.countries import country_name
-
     if goal.kind == "class":
-        return country_name(labels[goal.number])
+        return labels.name(labels.codes[goal.number])
     where = f", at {goal.place[0]}, {goal.place[1]}" if goal.place else ""
     return f"{goal.kind} {goal.number}{where}\nof {goal.layer}"

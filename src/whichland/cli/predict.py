@@ -151,10 +151,9 @@ def _json(rows: "Rows") -> Show:
 def _text(rows: "Rows") -> Show:
     """A table a photo on a terminal; a line a photo elsewhere."""
     from whichland.bulk.rows import guesses
-    from whichland.geo.countries import country_name
 
     def show(row: "Row") -> None:
-        listed = ", ".join(f"{country_name(code)} ({code}) {share:.1%}" for code, share in guesses(row))
+        listed = ", ".join(f"{rows.space.described(code)} {share:.1%}" for code, share in guesses(row, rows))
         print("; ".join([f"{row['path']}: {listed}", *_further(row, rows)]))
 
     return (lambda row: _table(row, rows)) if sys.stdout.isatty() else show
@@ -163,6 +162,9 @@ def _text(rows: "Rows") -> Show:
 def _further(row: "Row", rows: "Rows") -> list[str]:
     """What else was asked for, in words."""
     said = []
+    if rows.adds_countries:
+        country = rows.space.at("country").described(row["country"])
+        said.append(f"added up, {country} {row['country_probability']:.1%}")
     if rows.set_column:
         named = row[rows.set_column]
         said.append(("one of " if len(named) > 1 else "") + ", ".join(named) + f" at {rows.config.sets:g} %")
@@ -179,12 +181,12 @@ def _table(row: "Row", rows: "Rows") -> None:
     from rich.text import Text
 
     from whichland.bulk.rows import guesses
-    from whichland.geo.countries import country_name
 
     table = Table(box=None, show_header=False, padding=(0, 1))
-    for code, probabilities in guesses(row):
-        bar = Text("█" * round(24 * probabilities) or "▏", style="cyan")
-        table.add_row(Text(country_name(code)), code, f"{probabilities:.1%}".rjust(6), bar)
+    for code, probability in guesses(row, rows):
+        bar = Text("█" * round(24 * probability) or "▏", style="cyan")
+        name = rows.space.name(code)
+        table.add_row(Text(name), Text(code if name != code else ""), f"{probability:.1%}".rjust(6), bar)
     console = Console()
     console.print(Text(row["path"], style="bold"), soft_wrap=True)
     console.print(table)

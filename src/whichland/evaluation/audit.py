@@ -8,6 +8,7 @@ found anywhere.
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def audit(
     config = config or AuditConfig()
     loaded = bundles.load(bundle)
     table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
-    table.require("split", "country", "group", hint="make it with `whichland data split`")
+    table.require("split", loaded.space.kind, "group", hint="make it with `whichland data split`")
     identity = Identity.of(loaded, table, split)
     folder = choose_folder(loaded.folder, Path(out) if out else None, identity)
     found = _audit(loaded, table, identity, folder, config)
@@ -88,9 +89,10 @@ def _audit(loaded: Bundle, table: Manifest, identity: Identity, folder: Path, co
     split = identity.split
     judged = read_photos(_drawn(table, split, loaded, config.photos), loaded.preprocess, crops=True)
     train = read_photos(_drawn(table, "train", loaded, config.train_photos), loaded.preprocess, crops=False)
-    names = tuple(sorted(set(judged.frame["country"]) & set(train.frame["country"])))
+    names = tuple(sorted(set(judged.frame["label"]) & set(train.frame["label"])))
     if len(names) < 2:
-        raise UserError(f"an audit needs photos of two countries in {split!r} and in 'train'; there are {len(names)}")
+        wanted = f"photos of two {loaded.space.nouns} in {split!r} and in 'train'"
+        raise UserError(f"an audit needs {wanted}; there are {len(names)}")
     judged, train = judged.of(names), train.of(names)
     assert judged.crops is not None
     sample = judged.sample(names)
@@ -103,36 +105,42 @@ def _audit(loaded: Bundle, table: Manifest, identity: Identity, folder: Path, co
     checks = [
         *(area_check(area, changed, sample, columns, pieces_N) for area in AREAS),
         *file_checks(train, judged, plain_NK.argmax(axis=1), names),
-        source_check(table, names, seed=config.seed),
+        source_check(table, names, seed=config.seed, column=loaded.space.kind),
     ]
-    flipped = bool(loaded.info.train.get("flip", False))
+    checks = decided(checks)
+    if loaded.space.has_countries:
+        flipped = bool(loaded.info.train.get("flip", False))
+        lands = replace(sample, names=tuple(str(loaded.space.country_of(name)) for name in names))
+        checks.append(mirror_check(plain_NK, mirrored_NK, lands, flipped=flipped))
     few_K = sample.groups_by_country < MIN_GROUPS
     return Audit(
         folder=folder,
         identity=identity,
         config=config,
-        checks=(*decided(checks), mirror_check(plain_NK, mirrored_NK, sample, flipped=flipped)),
+        checks=tuple(checks),
         photos=len(sample.country),
         groups=int(sample.group.max()) + 1,
         countries=names,
         few=tuple(name for name, few in zip(names, few_K, strict=True) if few),
         unreadable=judged.unreadable + train.unreadable,
         top1=float((changed.plain.argmax(axis=1) == np.array(columns)[sample.country]).mean()),
+        space=loaded.space,
         pictures=_mean_pictures(judged.crops, sample.country, names),
     )
 
 
 def _drawn(table: Manifest, split: str, bundle: Bundle, photos: int) -> pl.DataFrame:
-    """Photos of a split, of countries the model knows; of too many, the largest countries lose most."""
-    rows = table.kept.filter(pl.col("split") == split, pl.col("country").is_in(list(bundle.labels)))
+    """Photos of a split whose `label` the model knows; of too many, the largest labels lose most."""
+    rows = table.kept.with_columns(label=pl.col(bundle.space.kind))
+    rows = rows.filter(pl.col("split") == split, pl.col("label").is_in(bundle.labels))
     if rows.is_empty():
-        raise UserError(f"the manifest has no kept photos of the model's countries in split {split!r}")
+        raise UserError(f"the manifest has no kept photos of the model's {bundle.space.nouns} in split {split!r}")
     if len(rows) > photos:
         name = pl.coalesce("group", "image_id")
         names = rows.select(name).to_series().unique()
         order = [hashlib.sha256(f"audit:{group}".encode()).hexdigest() for group in names]  # no meaning in it
         rows = rows.sort(name.replace_strict(names, order), "image_id")
-        rows = rows.with_columns(pl.int_range(pl.len()).over("country").alias("_turn"))
+        rows = rows.with_columns(pl.int_range(pl.len()).over("label").alias("_turn"))
         rows = rows.filter(pl.col("_turn") < max(int(rows["_turn"].sort()[photos]), 1)).drop("_turn")
     return rows.sort("image_id")
 

@@ -19,8 +19,8 @@ from whichland.evaluation.audit_areas import AREAS, Mask
 from whichland.evaluation.audit_checks import Check, Finding
 from whichland.evaluation.audit_config import Fill
 from whichland.evaluation.audit_effects import Effect, Limits, Sample, by_country, country_means
-from whichland.geo.countries import COUNTRIES
 from whichland.images.preprocess import Pixels
+from whichland.model.label_sources import countries
 from whichland.progress import Progress
 from whichland.statistics import Floats, Ints
 
@@ -143,7 +143,7 @@ def mirror_check(plain_NK: Floats, mirrored_NK: Floats, sample: Sample, *, flipp
 
     `flipped` says whether the model was trained on mirrored photos.
     """
-    side_K = np.array([SIDES.index(COUNTRIES[name].drives_on) for name in sample.names])
+    side_K = np.array([SIDES.index(side) for side in countries(sample.names).drives_on or ()])
     side_N = side_K[sample.country]
     own_NK = side_K[None] == side_N[:, None]
     before_N, after_N = (plain_NK * own_NK).sum(axis=1), (mirrored_NK * own_NK).sum(axis=1)

@@ -14,6 +14,7 @@ from whichland.evaluation.audit_config import AuditConfig
 from whichland.evaluation.audit_effects import MIN_GROUPS, Effect
 from whichland.evaluation.predictions import Identity
 from whichland.images.preprocess import Pixels
+from whichland.model.labels import LabelSpace
 from whichland.statistics import Score, holm
 
 Finding = Literal["found", "not found", "cannot be told"]
@@ -62,6 +63,7 @@ class Audit:
     few: tuple[str, ...]  # of them, those with too few groups to be tested alone
     unreadable: int
     top1: float
+    space: LabelSpace
     pictures: dict[str, tuple[Pixels, Pixels]] = field(repr=False)  # mean photo and edges by country; "": of all
 
     @property

@@ -58,13 +58,13 @@ class ReadPhotos:
 
     def sample(self, names: Sequence[str]) -> Sample:
         """Country and group of each photo."""
-        country_N = self.frame["country"].replace_strict({name: at for at, name in enumerate(names)}).to_numpy()
+        country_N = self.frame["label"].replace_strict({name: at for at, name in enumerate(names)}).to_numpy()
         groups = group_numbers(self.frame["group"].to_list())
         return Sample(country=country_N.astype(np.int64), group=groups, names=tuple(names))
 
     def of(self, countries: Sequence[str]) -> "ReadPhotos":
         """The photos of some countries."""
-        rows = self.frame["country"].is_in(list(countries)).to_numpy()
+        rows = self.frame["label"].is_in(list(countries)).to_numpy()
         return ReadPhotos(
             frame=self.frame.filter(pl.Series(rows)),
             crops=None if self.crops is None else self.crops[rows],
@@ -212,14 +212,14 @@ def file_checks(train: ReadPhotos, judged: ReadPhotos, model_N: Ints, names: Seq
     ]
 
 
-def source_check(manifest: Manifest, names: Sequence[str], *, seed: int) -> Check:
+def source_check(manifest: Manifest, names: Sequence[str], *, seed: int, column: str = "country") -> Check:
     """Measure how far the source tells the country: the mean distance between two countries' mixes of sources.
 
     The distance is half the summed difference of the shares (total variation): whoever knows the source
     distinguishes two countries in half of all cases plus half of it. It is above zero by chance alone, so it is
     compared with sources dealt out anew to the groups.
     """
-    rows = manifest.kept.filter(pl.col("split") == "train", pl.col("country").is_in(list(names)))
+    rows = manifest.kept.filter(pl.col("split") == "train", pl.col(column).is_in(list(names)))
     counts = dict(rows.group_by("source").len().sort("source").iter_rows())
     check = Check(
         name="source",
@@ -233,22 +233,22 @@ def source_check(manifest: Manifest, names: Sequence[str], *, seed: int) -> Chec
     )
     if len(counts) < 2:
         return replace(check, verdict="not found", says="there is one source only")
-    by_country = rows.group_by("country").agg(pl.col("source").n_unique().alias("sources"))
-    single = by_country.filter(pl.col("sources") == 1)["country"].sort()
+    by_country = rows.group_by(column).agg(pl.col("source").n_unique().alias("sources"))
+    single = by_country.filter(pl.col("sources") == 1)[column].sort()
     few = f"{len(single)} of {len(names)}" + (f": {', '.join(single)}" if len(single) <= 12 else "")
     unless, reading = _header_tells(manifest, seed)
     return replace(
         check,
         unless=unless,
         facts=(*check.facts, ("countries that one source alone has", few), ("source told from the header", reading)),
-        **_apart(rows, list(counts), seed),
+        **_apart(rows, column, list(counts), seed),
     )
 
 
-def _apart(rows: pl.DataFrame, sources: list[str], seed: int) -> dict[str, Any]:
+def _apart(rows: pl.DataFrame, column: str, sources: list[str], seed: int) -> dict[str, Any]:
     """Score, null and effect of the distance between the countries' mixes of sources."""
     source_N = rows["source"].replace_strict({name: at for at, name in enumerate(sources)}).to_numpy()
-    country_N = group_numbers(rows["country"].to_list())
+    country_N = group_numbers(rows[column].to_list())
     group_N = group_numbers(rows["group"].to_list())
     shape = (int(country_N.max()) + 1, len(sources))
 

@@ -11,7 +11,6 @@ from whichland.charts import track
 from whichland.evaluation import figures
 from whichland.evaluation.audit_areas import AREAS
 from whichland.evaluation.audit_checks import Audit, Check
-from whichland.geo.countries import country_name
 from whichland.images.preprocess import Pixels
 from whichland.statistics import Score
 from whichland.templates import templates_beside
@@ -24,7 +23,7 @@ def render(found: Audit) -> str:
     environment = templates_beside(__file__)
     environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
     environment.filters["points"] = lambda share: f"{share * 100:+.0f}".replace("-", "−")
-    environment.globals["country_name"] = country_name
+    environment.globals["label_name"] = found.space.name
     return environment.get_template("audit.html.j2").render(
         found=found, version=whichland.__version__, checks=[_shown(found, check) for check in found.checks]
     )
@@ -55,10 +54,10 @@ def _pictures(found: Audit, check: Check) -> list[tuple[str, list[tuple[str, int
     """
     if not check.alarm or check.name not in AREAS or not check.countries:
         return []
-    shown = [(code, country_name(code)) for code in check.countries[:SHOWN]]
+    shown = [(code, found.space.name(code)) for code in check.countries[:SHOWN]]
     return [
         (caption, [figures.inline_image(_framed(picture, check.name), 320) for picture in found.pictures[code]])
-        for code, caption in [*shown, ("", "all countries")]
+        for code, caption in [*shown, ("", f"all {found.space.nouns}")]
     ]
 
 

@@ -17,10 +17,11 @@ from PIL import Image
 from whichland.charts import Panel, dot, path, straight, svg, text, through
 from whichland.evaluation.probabilities import RiskCurve
 from whichland.evaluation.reliability import Bin
-from whichland.geo.countries import COUNTRIES, country_name, region_order
+from whichland.model.labels import LabelSpace
 
 NUMBERED = 26  # up to so many countries the cells carry their percentages, and a small variant fits a phone
 TOOLTIPS = 60
+SHORT = 3  # characters of a code that fits between the cells of a telephone
 SHRINK = 0.85  # a narrow page scales a matrix down so far, then scrolls
 PHONE_PX = 318
 LEGEND_PX = 280
@@ -39,21 +40,21 @@ class MatrixGrid:
     numbers: bool
 
 
-def confusion_svg(counts_KK: NDArray[np.int64], codes: Sequence[str], *, phone: bool = False) -> str:
-    """Draw a confusion matrix: rows are true countries, shades their share of the row, regions set apart by lines.
+def confusion_svg(counts_KK: NDArray[np.int64], labels: LabelSpace, *, phone: bool = False) -> str:
+    """Draw a confusion matrix: rows are true labels, shades their share of the row, lines part what they lie in.
 
     With `phone`, codes alone, narrow enough for a telephone.
     """
-    order = region_order(codes)
-    at = [list(codes).index(code) for code in order]
+    order = labels.in_order()
+    at = [labels.index[code] for code in order]
     counts = counts_KK[np.ix_(at, at)]
-    grid = _phone_grid(len(order)) if phone else _grid(order)
+    grid = _phone_grid(len(order)) if phone else _grid(order, labels)
     side = grid.cell * len(order)
     width = grid.left + max(side + grid.right, LEGEND_PX)
     parts = [
-        *_cells(counts, order, grid),
-        *_names(order, grid, short=phone),
-        *_regions(order, grid, named=not phone),
+        *_cells(counts, order, grid, labels),
+        *_names(order, grid, labels, short=phone),
+        *_regions(order, grid, labels, named=not phone),
         _legend(grid, grid.top + side + 12),
     ]
     title = "Confusion matrix: rows true, columns guessed, shade the share of the row"
@@ -61,20 +62,22 @@ def confusion_svg(counts_KK: NDArray[np.int64], codes: Sequence[str], *, phone: 
     return svg(title, width, grid.top + side + 34, parts, font=grid.font, more=narrowest)
 
 
-def _grid(order: Sequence[str]) -> MatrixGrid:
+def _grid(order: Sequence[str], labels: LabelSpace) -> MatrixGrid:
     many = len(order)
-    sizes = ((12, 34, 12), (NUMBERED, 24, 11), (TOOLTIPS, 13, 10), (len(COUNTRIES), 10, 8))
+    sizes = ((12, 34, 12), (NUMBERED, 24, 11), (TOOLTIPS, 13, 10), (many, 10, 8))
     cell, font = next((cell, font) for up_to, cell, font in sizes if many <= up_to)
-    longest = max(len(country_name(code)) + 3 for code in order)
-    regions = max(len(COUNTRIES[code].region) for code in order)
+    longest = max(len(_row_name(code, labels)) for code in order)
+    code = max(map(len, order))
+    regions = max(len(place) for places in _places(order, labels) for place in places[-1:])
     wide = 0.58 * font
+    turned = many > NUMBERED or code * wide > cell
     return MatrixGrid(
         cell=cell,
         font=font,
         left=round(longest * wide) + 12,
-        top=42,
+        top=max(42, round(code * wide) + 18) if turned else 42,
         right=round(regions * wide) + 12,
-        turned=many > NUMBERED,
+        turned=turned,
         numbers=many <= NUMBERED,
     )
 
@@ -84,7 +87,7 @@ def _phone_grid(many: int) -> MatrixGrid:
     return MatrixGrid(cell=cell, font=9, left=22, top=36, right=2, turned=cell < 16, numbers=False)
 
 
-def _cells(counts: NDArray[np.int64], order: Sequence[str], grid: MatrixGrid) -> list[str]:
+def _cells(counts: NDArray[np.int64], order: Sequence[str], grid: MatrixGrid, labels: LabelSpace) -> list[str]:
     parts = []
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     for row, column in np.argwhere(counts):
@@ -92,7 +95,7 @@ def _cells(counts: NDArray[np.int64], order: Sequence[str], grid: MatrixGrid) ->
         x, y = grid.left + column * grid.cell, grid.top + row * grid.cell
         tip = ""
         if len(order) <= TOOLTIPS:
-            said = f"{country_name(order[row])}, guessed {country_name(order[column])}: "
+            said = f"{labels.name(order[row])}, guessed {labels.name(order[column])}: "
             tip = f"<title>{escape(said)}{counts[row, column]} of {counts[row].sum()}</title>"
         parts.append(
             f'<rect class="cell" x="{x}" y="{y}" width="{grid.cell}" height="{grid.cell}" '
@@ -109,7 +112,7 @@ def shade(share: float) -> float:
     return float(share**0.6)
 
 
-def _names(order: Sequence[str], grid: MatrixGrid, *, short: bool) -> list[str]:
+def _names(order: Sequence[str], grid: MatrixGrid, labels: LabelSpace, *, short: bool) -> list[str]:
     side, down = grid.cell * len(order), grid.font * 0.36
     parts = [
         text("guessed →", grid.left, 11, "start", "soft"),
@@ -118,7 +121,7 @@ def _names(order: Sequence[str], grid: MatrixGrid, *, short: bool) -> list[str]:
     ]
     for at, code in enumerate(order):
         middle = (at + 0.5) * grid.cell
-        name = code if short else f"{country_name(code)} {code}"
+        name = code if short else _row_name(code, labels)
         parts.append(text(name, grid.left - 5, grid.top + middle + down, "end"))
         if grid.turned:
             x = grid.left + middle + down
@@ -129,10 +132,23 @@ def _names(order: Sequence[str], grid: MatrixGrid, *, short: bool) -> list[str]:
     return parts
 
 
-def _regions(order: Sequence[str], grid: MatrixGrid, *, named: bool) -> list[str]:
+def _row_name(code: str, labels: LabelSpace) -> str:
+    name = labels.name(code)
+    return code if name == code else f"{name} {code}"
+
+
+def _places(order: Sequence[str], labels: LabelSpace) -> list[tuple[str, ...]]:
+    """What each label lies in at the next two levels, the upper one first, by name."""
+    above = labels.levels[2:0:-1]
+    return [tuple(labels.at(level).name(str(labels.named(code, level))) for level in above) for code in order]
+
+
+def _regions(order: Sequence[str], grid: MatrixGrid, labels: LabelSpace, *, named: bool) -> list[str]:
     """Lines between regions, thick ones between continents, and each region's name at its rows."""
     side = grid.cell * len(order)
-    places = [(COUNTRIES[code].continent, COUNTRIES[code].region) for code in order]
+    places = _places(order, labels)
+    if not places[0]:
+        return []
     begins = [at for at in range(len(order)) if at == 0 or places[at] != places[at - 1]]
     parts = []
     for begin, end in zip(begins, [*begins[1:], len(order)], strict=True):
@@ -145,7 +161,7 @@ def _regions(order: Sequence[str], grid: MatrixGrid, *, named: bool) -> list[str
             )
         if named:
             down = grid.top + (begin + end) / 2 * grid.cell + grid.font * 0.36
-            parts.append(text(places[begin][1], grid.left + side + 7, down, "start", "soft"))
+            parts.append(text(places[begin][-1], grid.left + side + 7, down, "start", "soft"))
     return parts
 
 

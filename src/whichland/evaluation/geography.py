@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichland.evaluation.metrics import Outcomes, worst_tenth
-from whichland.geo.countries import COUNTRIES
 from whichland.geo.land import land_points
 from whichland.geo.relations import kilometres, neighbours
+from whichland.model.label_sources import countries
 from whichland.statistics import Flags, Floats, Ints, Score, bootstrap, renumbered, shares
 
 BOUNDS_KM = (1000, 2500, 5000, 10000)  # of the histogram of distances
@@ -82,11 +82,12 @@ class Geography:
 
 
 def geography(outcomes: Outcomes, labels: Sequence[str], group_N: Ints) -> Geography:
-    """Judge the first guesses by where on the globe they lie; intervals are over groups."""
+    """Judge the first guesses, of countries, by where on the globe they lie; intervals are over groups."""
+    space = countries(labels)
     places = {
         "country": np.array(labels),
-        "region": np.array([COUNTRIES[code].region for code in labels]),
-        "continent": np.array([COUNTRIES[code].continent for code in labels]),
+        "region": np.array([space.named(code, "region") for code in labels]),
+        "continent": np.array([space.named(code, "continent") for code in labels]),
     }
     everyone_N = np.full(len(outcomes.truth), True)
     right = {level: place[outcomes.truth] == place[outcomes.guess] for level, place in places.items()}
@@ -97,7 +98,7 @@ def geography(outcomes: Outcomes, labels: Sequence[str], group_N: Ints) -> Geogr
             there_N = places[kind][outcomes.truth] == name
             asked |= {(kind, str(name), level): (right_N, there_N) for level, right_N in right.items()}
     asked |= {("worst", labels[at], ""): (right["country"], outcomes.truth == at) for at in worst}
-    side_K = np.array([COUNTRIES[code].drives_on for code in labels])
+    side_K = np.array(space.drives_on)
     across_N, wrong_N = side_K[outcomes.truth] != side_K[outcomes.guess], ~right["country"]
     for name, from_N in _sides_of(side_K[outcomes.truth]).items():
         asked["side", name, ""] = (across_N, wrong_N & from_N)

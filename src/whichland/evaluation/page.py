@@ -13,10 +13,11 @@ import whichland
 from whichland.charts import Line, Look, lines_svg, track
 from whichland.evaluation import figures, metrics
 from whichland.evaluation.report import Confused, Report, confusion_csv
-from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError, load
 from whichland.images.preprocess import Pixels
 from whichland.manifest import credit
+from whichland.model.label_sources import column_labels
+from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.statistics import Ints, Score
 from whichland.templates import templates_beside
 
@@ -38,13 +39,18 @@ def render(report: Report, explanations: Sequence[Picture] = ()) -> str:
     """Fill the template; every text is escaped, every picture stands inside the file."""
     environment = templates_beside(__file__)
     environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
-    environment.globals["country_name"] = country_name
+    space = report.predictions.space
+    environment.globals.update(label_name=space.name, noun=space.noun, nouns=space.nouns)
+    if space.has_countries:
+        environment.globals["country_name"] = space.at(COUNTRY).name
     environment.globals["band"] = lambda score, tick: Markup(track(score, [(tick, True)]))
     return environment.get_template("report.html.j2").render(
         report=report,
         found=report.predictions,
         version=whichland.__version__,
         few=FEW,
+        strange=_strange(report),
+        levels=_levels(report),
         **_headline(report),
         countries=_countries(report),
         **_confusion(report),
@@ -83,7 +89,8 @@ def _score_row(report: Report, name: str, score: Score) -> dict[str, Any]:
 
 def _countries(report: Report) -> list[dict[str, Any]]:
     """Rows of the table, best F1 first; countries that were only guessed stand last."""
-    labels, rows = report.predictions.labels, []
+    space, rows = report.predictions.space, []
+    labels = space.codes
     for country in metrics.by_country(report.outcomes):
         wrong = report.confusion[country.label].copy()
         wrong[country.label] = 0
@@ -96,26 +103,41 @@ def _countries(report: Report) -> list[dict[str, Any]]:
                 "taken": int(wrong[taken]),
             }
         )
-    return sorted(rows, key=lambda row: (row["scores"].photos == 0, -row["scores"].f1, country_name(row["code"])))
+    return sorted(rows, key=lambda row: (row["scores"].photos == 0, -row["scores"].f1, space.name(row["code"])))
 
 
-def shown_confusion(report: Report) -> tuple[Ints, list[str]]:
-    """The confusion matrix of the countries that have photos or were guessed, and their codes."""
+def shown_confusion(report: Report) -> tuple[Ints, LabelSpace]:
+    """The confusion matrix of the labels that have photos or were guessed, and those labels."""
     counts = report.confusion
     seen = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
-    return counts[np.ix_(seen, seen)], [report.predictions.labels[at] for at in seen]
+    space = report.predictions.space
+    return counts[np.ix_(seen, seen)], space.only(space.codes[at] for at in seen)
 
 
 def _confusion(report: Report) -> dict[str, Any]:
-    counts, codes = shown_confusion(report)
+    counts, labels = shown_confusion(report)
     text = confusion_csv(report)
-    small = len(codes) <= figures.NUMBERED
+    small = len(labels) <= figures.NUMBERED and max(map(len, labels.codes)) <= figures.SHORT
     return {
-        "matrix": Markup(figures.confusion_svg(counts, codes)),
-        "phone_matrix": Markup(figures.confusion_svg(counts, codes, phone=True)) if small else None,
+        "matrix": Markup(figures.confusion_svg(counts, labels)),
+        "phone_matrix": Markup(figures.confusion_svg(counts, labels, phone=True)) if small else None,
         "matrix_csv": "data:text/csv;base64," + base64.b64encode(text.encode()).decode(),
-        "matrix_rows": [line.split(",") for line in text.splitlines()] if len(codes) <= figures.TOOLTIPS else None,
+        "matrix_rows": [line.split(",") for line in text.splitlines()] if len(labels) <= figures.TOOLTIPS else None,
     }
+
+
+def _strange(report: Report) -> list[tuple[str, int]]:
+    """Name and photos of each label that the model does not know."""
+    found = report.predictions
+    labels = column_labels(report.manifest, found.space.kind, tuple(found.unknown))
+    return [(labels.name(code), photos) for code, photos in found.unknown.items()]
+
+
+def _levels(report: Report) -> list[dict[str, Any]]:
+    """Rows of the table of levels: the labels' own first."""
+    space = report.predictions.space
+    rows = {space.kind: report.scores, **report.levels}
+    return [{"level": level, "labels": len(space.at(level)), "scores": scores} for level, scores in rows.items()]
 
 
 def _pair(report: Report, pair: Confused) -> dict[str, Any]:

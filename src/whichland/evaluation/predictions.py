@@ -79,6 +79,12 @@ class Predictions:
         """Number of each photo's group; a photo without one is a group of its own."""
         return group_numbers(self.frame["group"].to_list())
 
+    def at(self, level: str) -> "Predictions":
+        """The same added up to a level of the labels, see `LabelSpace.roll_up`."""
+        space, probs_NP = self.space.roll_up(self.probabilities, level)
+        truth = pl.Series(level, [space.codes[at] for at in self.space.numbers_at(level)[self.truth]], dtype=pl.String)
+        return replace(self, space=space, frame=self.frame.with_columns(truth), probabilities=probs_NP)
+
     def per_panorama(self) -> "Predictions":
         """One answer a panorama: the mean of its views' log probabilities, normalised.
 

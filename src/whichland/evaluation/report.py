@@ -16,10 +16,10 @@ from whichland.evaluation.geography import Geography, geography
 from whichland.evaluation.pins import PinReport, judge_pins
 from whichland.evaluation.predictions import Predictions, doubt_about
 from whichland.evaluation.probabilities import ProbabilityReport, judge_probabilities
-from whichland.geo.countries import region_order
 from whichland.manifest import Manifest
 from whichland.model.bundle import Bundle
 from whichland.model.label_sources import located
+from whichland.model.labels import COUNTRY
 from whichland.statistics import Ints, Score
 
 
@@ -70,8 +70,18 @@ class Report:
         return judge_probabilities(self.predictions, self.bundle.info)
 
     @cached_property
-    def geography(self) -> Geography:
-        return geography(self.outcomes, self.predictions.labels, self.predictions.groups)
+    def geography(self) -> Geography | None:
+        """Of the countries that the probabilities add up to; None where labels lie in no country."""
+        if not self.predictions.space.has_countries:
+            return None
+        of_countries = self.predictions.at(COUNTRY)
+        return geography(of_countries.outcomes, of_countries.labels, of_countries.groups)
+
+    @cached_property
+    def levels(self) -> dict[str, dict[str, Score]]:
+        """The overall scores at every level above the labels, from the probabilities added up to it."""
+        rolled = {level: self.predictions.at(level) for level in self.predictions.space.levels[1:]}
+        return {level: metrics.judged(found.outcomes, found.groups) for level, found in rolled.items()}
 
     @cached_property
     def pins(self) -> PinReport | None:
@@ -123,6 +133,7 @@ def numbers(report: Report) -> dict[str, Any]:
         "groups": int(found.groups.max()) + 1,
         "countries": len(np.unique(outcomes.truth)),
         "labels": len(found.labels),
+        "kind": found.space.kind,
         "scores": {name: asdict(score) for name, score in report.scores.items()},
         "floors": report.floors,
         "worst_tenth": {"recall": float(np.mean([c.recall for c in worst])), "countries": len(worst)},
@@ -138,7 +149,10 @@ def numbers(report: Report) -> dict[str, Any]:
             for c in metrics.by_country(outcomes)
         },
         "probabilities": probabilities.numbers(report.probabilities),
-        "geography": asdict(report.geography),
+        "geography": asdict(report.geography) if report.geography else None,
+        "levels": {
+            level: {name: asdict(score) for name, score in scores.items()} for level, scores in report.levels.items()
+        },
         "pins": asdict(report.pins) if report.pins else None,
         "left_out": {
             "unknown_countries": found.unknown,
@@ -153,10 +167,10 @@ def numbers(report: Report) -> dict[str, Any]:
 
 
 def confusion_csv(report: Report) -> str:
-    """The confusion matrix as CSV: a row a true country, a column a guess, countries ordered by region."""
-    labels = report.predictions.labels
-    order = region_order(labels)
-    at = [labels.index(code) for code in order]
+    """The confusion matrix as CSV: a row a true label, a column a guess, countries ordered by region."""
+    labels = report.predictions.space
+    order = labels.in_order()
+    at = [labels.index[code] for code in order]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["true\\guessed", *order])

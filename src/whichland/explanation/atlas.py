@@ -19,12 +19,12 @@ from whichland.explanation.atlas_config import AtlasConfig
 from whichland.explanation.atlas_find import Patch, Photo, candidates, clusters, core
 from whichland.explanation.atlas_verify import Pool, Shift, shift
 from whichland.explanation.patches import LogOdds, log_odds
-from whichland.geo.countries import country_name, find_country
 from whichland.images.photo import open_photo
 from whichland.images.preprocess import Pixels
 from whichland.manifest import Manifest, credit
 from whichland.model.bundle import Bundle
 from whichland.model.engines import best_device
+from whichland.model.labels import LabelSpace
 from whichland.model.model import model_of
 from whichland.model.views import cut_views
 from whichland.progress import track
@@ -85,7 +85,7 @@ def atlas(bundle: Bundle, manifest: Manifest, config: AtlasConfig) -> Atlas:
     Raises UserError when the split shows fewer than two of the model's countries, or `countries` names one that
     the model does not know.
     """
-    asked = _asked(config.countries, bundle.labels)
+    asked = _asked(config.countries, bundle.space)
     bundle.model.to(best_device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     photos = _judged(bundle, _rows(manifest, bundle, config.split))
     random = np.random.default_rng(config.seed)
@@ -95,30 +95,29 @@ def atlas(bundle: Bundle, manifest: Manifest, config: AtlasConfig) -> Atlas:
     return Atlas(bundle=bundle, config=config, chapters=tuple(chapters), pool=pool)
 
 
-def _asked(names: Sequence[str], labels: Sequence[str]) -> list[str]:
-    codes = []
-    for name in names or labels:
-        code = find_country(name)
-        if code is None or code not in labels:
-            raise UserError(f"--countries: this model knows no {name!r}; it knows {', '.join(labels)}")
-        codes.append(code)
-    return sorted(dict.fromkeys(codes), key=country_name)
+def _asked(names: Sequence[str], labels: LabelSpace) -> list[str]:
+    try:
+        codes = [labels.find(name) for name in names] or labels.codes
+    except UserError as error:
+        raise UserError(f"--countries: {error}") from None
+    return sorted(dict.fromkeys(codes), key=labels.name)
 
 
 def _rows(manifest: Manifest, bundle: Bundle, split: str) -> pl.DataFrame:
     hint = "make it with `whichland data split`"
-    manifest.require("split", "country", hint=hint)
-    rows = manifest.kept.filter(pl.col("split") == split, pl.col("country").is_in(list(bundle.labels)))
-    if rows["country"].n_unique() < 2:
-        raise UserError(
-            f"split {split!r} shows {rows['country'].n_unique()} of the model's countries; an atlas needs two"
-        )
+    space = bundle.space
+    manifest.require("split", space.kind, hint=hint)
+    rows = manifest.kept.filter(pl.col("split") == split, pl.col(space.kind).is_in(space.codes))
+    found = rows[space.kind].n_unique()
+    if found < 2:
+        raise UserError(f"split {split!r} shows {found} of the model's {space.nouns}; an atlas needs two")
     return rows.sort("image_id")
 
 
 def _judged(bundle: Bundle, rows: pl.DataFrame) -> list[Photo]:
     """The readable photos of the split, each with whether the model's first guess is right."""
-    columns = ("uri", "country", "group", "attribution", "creator", "license")
+    kind = bundle.space.kind
+    columns = ("uri", kind, "group", "attribution", "creator", "license")
     empty = [pl.lit(None, pl.String).alias(name) for name in columns if name not in rows.columns]
     table = rows.with_columns(empty).select(columns)
     groups: dict[object, int] = {}
@@ -129,8 +128,8 @@ def _judged(bundle: Bundle, rows: pl.DataFrame) -> list[Photo]:
             continue
         uri = row["uri"]
         group = groups.setdefault(uri if row["group"] is None else (row["group"],), len(groups))
-        right = answer.country == row["country"]
-        found.append(Photo(uri=uri, country=row["country"], group=group, right=right, credit=credit(row)))
+        right = answer.label == row[kind]
+        found.append(Photo(uri=uri, country=row[kind], group=group, right=right, credit=credit(row)))
     if len({photo.country for photo in found}) < 2:
         raise UserError("the photos of fewer than two countries can be read; an atlas needs two")
     return found

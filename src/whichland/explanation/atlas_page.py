@@ -19,7 +19,6 @@ from PIL import Image, ImageDraw
 import whichland
 from whichland.explanation.atlas import Atlas, Chapter, Clue
 from whichland.explanation.atlas_find import Patch
-from whichland.geo.countries import country_name
 from whichland.images.decode import load
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.templates import templates_beside
@@ -33,10 +32,11 @@ QUALITY = 80
 
 
 def write_atlas(atlas: Atlas, folder: Path) -> Path:
-    """Write index.html, a page a country named by its code, and atlas.json; return the index."""
+    """Write index.html, a page a label, and atlas.json; return the index."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = templates_beside(__file__)
-    environment.globals.update(country_name=country_name, version=whichland.__version__, atlas=atlas)
+    space = atlas.bundle.space
+    environment.globals.update(space=space, version=whichland.__version__, atlas=atlas)
     environment.filters["factor"] = factor
     page = environment.get_template("atlas_country.html.j2")
     previews = {}
@@ -44,7 +44,7 @@ def write_atlas(atlas: Atlas, folder: Path) -> Path:
         pictures = _Pictures(atlas.bundle.preprocess)
         clues = [_shown(clue, pictures) for clue in chapter.clues]
         text = page.render(chapter=chapter, clues=clues, credits=pictures.credits)
-        _put(folder / f"{chapter.country}.html", text)
+        _put(folder / f"{space.file_name(chapter.country)}.html", text)
         previews[chapter.country] = [clue["patches"][0] for clue in clues if clue["clue"].confirmed][:4]
     index = environment.get_template("atlas_index.html.j2").render(previews=previews)
     _put(folder / "atlas.json", json.dumps(numbers(atlas), indent=2))

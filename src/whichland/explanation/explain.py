@@ -139,7 +139,7 @@ def explain(
     opened = open_photo(photo)
     seen = cut_views(opened, model.preprocess, views=views, panorama=panorama)
     (answer,) = model.answers([photo], [seen])
-    about = target or answer.country
+    about = target or answer.label
     return Explanation(
         answer=answer,
         photo=_reduced(opened.decode(SHORT_SIDE)),

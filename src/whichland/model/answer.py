@@ -21,7 +21,7 @@ from whichland.images.containers import ImageError, is_address
 from whichland.images.encode import encode_jpeg, shrink
 from whichland.images.photo import PhotoLike, open_photo
 from whichland.model.calibration import Calibration, reaches
-from whichland.model.labels import LabelSpace
+from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.model.pins import PinTable, pin_table, pins
 from whichland.model.views import View
 
@@ -137,15 +137,31 @@ class Answer:
             raise UserError(f"this model does not know {code!r}; it knows {', '.join(self.labels)}")
         return Guess(code, self.space.name(code), float(probs_K[self.space.index[code]]))
 
+    def at(self, level: str) -> list[Guess]:
+        """The labels of a level above, such as "country" or "continent", likeliest first: probabilities added up.
+
+        Raises UserError for a level that the labels do not add up to; `space.levels` lists those they do.
+        """
+        upper, probs_NP = self.space.roll_up(self._known(), level)
+        order = (-probs_NP[0]).argsort(kind="stable")
+        return [Guess(upper.codes[at], upper.name(upper.codes[at]), float(probs_NP[0, at])) for at in order]
+
     @property
-    def country(self) -> str:
+    def label(self) -> str:
         """The code of the first guess."""
         return self.labels[int(self.order[0])]
 
     @property
+    def country(self) -> str | None:
+        """The code of the likeliest country; None where labels do not add up to countries."""
+        if self.space.kind == COUNTRY:
+            return self.label
+        return self.at(COUNTRY)[0].code if self.space.has_countries else None
+
+    @property
     def name(self) -> str:
         """The name of the first guess."""
-        return self.space.name(self.country)
+        return self.space.name(self.label)
 
     @property
     def probability(self) -> float:
@@ -200,7 +216,7 @@ class Answer:
         of = f"{self.path!r}: " if self.path is not None else ""
         if self.error is not None:
             return f"<Answer {of}not read ({self.reason})>"
-        named = ", ".join(f"{name} ({code}) {share:.1%}" for code, name, share in self.top(3))
+        named = ", ".join(f"{self.space.described(guess.code)} {guess.probability:.1%}" for guess in self.top(3))
         seen = f"; {len(self.views)} views" if len(self.views) > 1 else ""
         return f"<Answer {of}{named}{seen}>"
 

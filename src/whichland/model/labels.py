@@ -184,6 +184,25 @@ class LabelSpace:
             raise UserError(f"this bundle does not know {found}; it knows {', '.join(self.codes)}")
         return found
 
+    def only(self, codes: Iterable[str]) -> "LabelSpace":
+        """Some of the labels, in the order of the codes; without points."""
+        own = {label.code: label for label in self.tree[self.kind]}
+        return LabelSpace(kind=self.kind, tree={**self.tree, self.kind: tuple(own[code] for code in codes)})
+
+    @property
+    def noun(self) -> str:
+        """What to call a label in a sentence."""
+        return "country" if self.kind == COUNTRY else "label"
+
+    @property
+    def nouns(self) -> str:
+        """The same for several."""
+        return "countries" if self.kind == COUNTRY else "labels"
+
+    def file_name(self, code: str) -> str:
+        """A name for a label's file, without ending: a country's code, or for labels that may be any text a number."""
+        return code if self.kind == COUNTRY else f"label-{self.index[code]}"
+
     def with_points(self, points: Sequence[Points], origins: Sequence[Origin]) -> "LabelSpace":
         return replace(self, points=tuple(points), origins=tuple(origins))
 

@@ -7,6 +7,7 @@ Guidance Note for Lead Authors of the IPCC Fifth Assessment Report on Consistent
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from whichland.explanation.explain import ViewMap
 from whichland.explanation.overlay import Map, heat_colours
-from whichland.model.answer import DECIMALS, Answer, Probabilities
+from whichland.model.answer import DECIMALS, Answer, Guess, Probabilities
 
 if TYPE_CHECKING:
     from whichland.serving.service import Service
@@ -31,7 +32,8 @@ def answer_json(
         "width": answer.width,
         "height": answer.height,
         "guesses": guesses(answer, top),
-        "probabilities": {guess.code: round(guess.probability, DECIMALS) for guess in answer.top(len(answer.labels))},
+        "probabilities": in_numbers(answer.top(len(answer.labels))),
+        "levels": {level: in_numbers(answer.at(level)) for level in answer.space.levels[1:]},
         "words": words(answer.probability),
         "set": country_set(answer, service.settings.set_percent),
         "abstained": answer.abstains_at(round(service.settings.accuracy / 100, 6)),
@@ -39,6 +41,11 @@ def answer_json(
         "neighbours": neighbours(service, answer.probabilities, nearest),
         "milliseconds": round(milliseconds, 1),
     }
+
+
+def in_numbers(guesses: Sequence[Guess]) -> dict[str, float]:
+    """The probability of each code."""
+    return {guess.code: round(guess.probability, DECIMALS) for guess in guesses}
 
 
 def guesses(answer: Answer, top: int) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ from fastapi.responses import JSONResponse
 from whichland import __version__
 from whichland.errors import UserError
 from whichland.explanation.methods import METHODS_HELP
-from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError
 from whichland.serving.answers import answer_json
 from whichland.serving.limits import Refused
@@ -46,7 +45,8 @@ def router(service: Service) -> APIRouter:
     """The routes over one service."""
     routes = APIRouter()
     calibration = service.model.knowledge.calibration
-    settings, labels = service.settings, service.model.labels
+    settings, space = service.settings, service.model.space
+    labels = space.codes
     code = {"type": "string", "enum": sorted(labels)}
 
     @routes.get("/api/info", response_model=Info, responses=errors(401), summary="What is served")
@@ -54,7 +54,8 @@ def router(service: Service) -> APIRouter:
         return {
             "version": __version__,
             "name": service.model.name,
-            "labels": [{"code": label, "name": country_name(label)} for label in labels],
+            "kind": space.kind,
+            "labels": [{"code": code, "name": space.name(code)} for code in labels],
             "engine": service.model.engine,
             "torch": service.gradients,
             "methods": service.methods,

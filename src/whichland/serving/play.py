@@ -15,8 +15,8 @@ from fastapi import APIRouter, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
-from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError
+from whichland.model.labels import COUNTRY
 from whichland.serving.answers import guesses, rounded
 from whichland.serving.api import TOP, errors
 from whichland.serving.limits import Refused
@@ -89,6 +89,8 @@ class HeatMap(BaseModel):
 def router(service: Service) -> APIRouter:
     """The routes of the game over one service. Raises UserError when there are no photos to play with."""
     deck = open_deck(service.play)
+    space = service.model.space
+    known = space.at(COUNTRY) if space.has_countries else space
     routes = APIRouter(prefix="/api/play", tags=["play"])
     deal = lru_cache(maxsize=256)(deck.deal)
     encoded = lru_cache(maxsize=CACHED)(deck.photo)
@@ -139,11 +141,7 @@ def router(service: Service) -> APIRouter:
         return {
             "you": {"lat": pin.lat, "lon": pin.lon, **asdict(you)},
             "model": {**own, **asdict(model)},
-            "truth": {
-                **asdict(truth),
-                "name": country_name(truth.country),
-                "known": truth.country in service.model.labels,
-            },
+            "truth": {**asdict(truth), "name": deck.countries.name(truth.country), "known": truth.country in known},
             "guesses": guesses(answer, TOP),
         }
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, RedirectResponse
 
-from whichland.geo.countries import COUNTRIES
 from whichland.serving.service import Service
 
 POLICY = (
@@ -29,7 +28,9 @@ def router(service: Service) -> APIRouter:
     if service.report is not None:
         shown["report"] = {"": service.report}
     if service.atlas is not None:
-        pages = [page for page in service.atlas.parent.glob("*.html") if page.stem in COUNTRIES]
+        space = service.model.space
+        named = [service.atlas.parent / f"{space.file_name(code)}.html" for code in space.codes]
+        pages = [page for page in named if page.is_file()]
         shown["atlas"] = {"": service.atlas, "index.html": service.atlas} | {page.name: page for page in pages}
     for name, files in shown.items():
         _show(routes, name, files)

@@ -22,6 +22,8 @@ from whichland.geo.polygons import UNITS, edges
 from whichland.images.decode import load
 from whichland.images.encode import encode_jpeg, shrink
 from whichland.images.preprocess import Pixels
+from whichland.model.label_sources import countries
+from whichland.model.labels import LabelSpace
 
 PHOTOS = 5  # of a round, as in GeoGuessr
 LONG_SIDE = 1600  # pixels: what is sent of a photo
@@ -46,6 +48,7 @@ class Truth:
 class Deck:
     """Photos to play with, sorted by country."""
 
+    countries: LabelSpace  # of the photos
     sizes: NDArray[np.integer[Any]]  # how many photos there are of each country, in the order of the rows
     truth: Callable[[int], Truth]
     pixels: Callable[[int], Pixels]  # raises ImageError
@@ -107,6 +110,7 @@ def _of_manifest(path: Path) -> Deck:
         )
 
     return Deck(
+        countries=countries(rows["country"].unique().sort().to_list()),
         sizes=rows.group_by("country", maintain_order=True).len()["len"].to_numpy().astype(np.int64),
         truth=truth,
         pixels=lambda row: load(rows["uri"][row], short_side=LONG_SIDE),
@@ -121,15 +125,16 @@ def _of_world() -> Deck:
 
     width, height = DRAWN_SIZE
     world = WorldConfig(seed=DRAWN_SEED, scenes=DRAWN_SCENES, width=width, height=height)
-    countries = [spot(world, scene).country for scene in range(DRAWN_SCENES)]
-    order = sorted(range(DRAWN_SCENES), key=countries.__getitem__)
+    drawn = [spot(world, scene).country for scene in range(DRAWN_SCENES)]
+    order = sorted(range(DRAWN_SCENES), key=drawn.__getitem__)
 
     def truth(row: int) -> Truth:
         fact = describe(world, order[row])
         return Truth(country=fact.country, lat=fact.lat, lon=fact.lon, credit="whichland's synthetic world, CC0")
 
     return Deck(
-        sizes=np.unique(countries, return_counts=True)[1],
+        countries=countries(sorted(set(drawn))),
+        sizes=np.unique(drawn, return_counts=True)[1],
         truth=truth,
         pixels=lambda row: render(world, order[row]).image,
         drawn=True,

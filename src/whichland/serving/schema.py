@@ -14,9 +14,9 @@ class Error(BaseModel):
 
 
 class Label(BaseModel):
-    """A country the model knows."""
+    """A label the model knows: a country, or what else it was trained on."""
 
-    code: Annotated[str, Field(description="ISO 3166-1 alpha-2; NA is Namibia", examples=["NO"])]
+    code: Annotated[str, Field(description="of a country ISO 3166-1 alpha-2; NA is Namibia", examples=["NO"])]
     name: Annotated[str, Field(examples=["Norway"])]
 
 
@@ -34,6 +34,7 @@ class Info(BaseModel):
 
     version: str
     name: Annotated[str, Field(description="of the model: its folder or its run")]
+    kind: Annotated[str, Field(description="what the labels are: country, or a column of a table of photos")]
     labels: list[Label]
     engine: Annotated[str, Field(description="torch, onnx, int8 or openvino")]
     torch: Annotated[bool, Field(description="whether heat maps come from gradients")]
@@ -48,9 +49,9 @@ class Info(BaseModel):
 
 
 class Guess(BaseModel):
-    """One country and its probabilities."""
+    """One label and its probability."""
 
-    country: Annotated[str, Field(examples=["NO"])]
+    country: Annotated[str, Field(description="code of the label, also where it is no country", examples=["NO"])]
     name: Annotated[str, Field(examples=["Norway"])]
     probability: Annotated[float, PROBABILITY, Field(examples=[0.81])]
     words: Annotated[str, Field(description="the same in the IPCC's words", examples=["likely"])]
@@ -98,6 +99,10 @@ class Answer(BaseModel):
         Field(description="of every country the model knows, likeliest first", examples=[{"NO": 0.81, "SE": 0.19}]),
     ]
     words: Annotated[str, Field(description="those of the first guess", examples=["likely"])]
+    levels: Annotated[
+        dict[str, dict[str, Annotated[float, PROBABILITY]]],
+        Field(description="the probabilities added up to the levels above, such as continent, likeliest first"),
+    ]
     set: CountrySet | None
     abstained: Annotated[bool, Field(description="less sure than an answer should be")]
     pin: Pin | None

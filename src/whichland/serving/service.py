@@ -83,7 +83,7 @@ class Service:
         with self.load.explaining():
             seen = await self.look(data)
             if country is None:
-                country = (await self._answer(data, seen)).country
+                country = (await self._answer(data, seen)).label
             index = index_of(self.model.labels, country if against is None else (country, against))
             chosen = find_method(method or self.methods[0])
             if chosen.name not in self.methods:

@@ -19,7 +19,6 @@ from whichland.evaluation.report import Report
 from whichland.explanation.clues import ClueShare, clue_shares
 from whichland.explanation.explain import explain
 from whichland.explanation.verify import Verifier
-from whichland.geo.countries import country_name
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles
 from whichland.model.model import model_of
@@ -78,14 +77,14 @@ def run(folder: Path, *, scenes: int, seed: int, config: TrainConfig, say: Calla
         explanation = explain(loaded, uri, verifier=verifier)
         overlays.append(explanation.save(folder / "explained" / f"{Path(uri).stem}.png"))
         guess = explanation.guesses[0]
-        said = f"{country_name(truth)}: guessed {guess.name}, {guess.probability:.0%}"
+        said = f"{loaded.space.name(truth)}: guessed {guess.name}, {guess.probability:.0%}"
         pictures.append((explanation.overlay(), said + explanation.doubt))
     say("4/5  evaluating on the test split")
     report = evaluate(bundle, table, explanations=pictures)
     say("5/5  predicting")
     guesses = []
     for answer, truth in zip(model_of(loaded).predict(shown["uri"].to_list()), shown["country"], strict=True):
-        guesses.append((Path(str(answer.path)).name, truth, answer.country, answer.probability))
+        guesses.append((Path(str(answer.path)).name, truth, answer.label, answer.probability))
     return Demo(report, shares, overlays, guesses)
 
 
