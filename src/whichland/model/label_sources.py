@@ -92,7 +92,8 @@ def _photographed(column: str, manifest: Manifest) -> dict[str, Points]:
     """Points of the training photos by label, for labels with enough of them."""
     rows = manifest.kept.filter(pl.col("split") == "train").drop_nulls(["lat", "lon", column])
     if "group" in rows.columns:
-        rows = rows.sort("image_id").unique(pl.coalesce("group", "image_id"), keep="first")
+        one_of = [pl.coalesce("group", "image_id"), *([] if column == COUNTRY else [column])]
+        rows = rows.sort("image_id").unique(one_of, keep="first")
     places = rows.select(column, pl.col("lat", "lon").round(DECIMALS)).unique().sort(column, "lat", "lon")
     found = {}
     for (code,), own in places.group_by(column):
