@@ -7,6 +7,7 @@
 FROM python:3.11-slim-bookworm AS build
 COPY pyproject.toml README.md LICENSE /source/
 COPY src /source/src
+COPY recipes /source/recipes
 RUN python -m venv /opt/whichland \
     && /opt/whichland/bin/pip install --no-cache-dir /source \
     && /opt/whichland/bin/python -m compileall -q /opt/whichland/lib
