@@ -1,0 +1,122 @@
+"""Labels that are no countries go the whole way: trained, judged, answered, added up to countries, served."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+import whichland as wl
+from whichland.errors import UserError
+from whichland.evaluation.evaluate import evaluate
+from whichland.evaluation.report import Report
+from whichland.manifest import Manifest
+from whichland.serving.app import create_app
+from whichland.serving.service import open_service
+from whichland.training.config import TrainConfig
+from whichland.training.run import train
+
+SOILS = {
+    ("FR", "red"): (200, 60, 60),
+    ("FR", "grey"): (110, 110, 110),
+    ("JP", "red"): (230, 120, 60),
+    ("JP", "black"): (30, 30, 30),
+}
+PLACES = {"FR": (48.8, 2.3), "JP": (36.0, 138.0)}
+CONFIG = TrainConfig(label="soil", arch="test_resnet", weights="none", size=64, epochs=1, batch_size=8, workers=1)
+
+
+def world(folder: Path, photos: int = 48) -> Manifest:
+    """Photos of four soils in two countries; a drive sees them all."""
+    random, rows = np.random.default_rng(0), []
+    for at in range(photos):
+        (country, soil), colour = list(SOILS.items())[at % 4]
+        path = folder / f"{at:02}.jpg"
+        pixels = np.array(colour) + random.integers(-30, 30, (64, 64, 3))
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
+        lat, lon = PLACES[country]
+        rows.append({"image_id": f"t/{at:02}", "uri": str(path), "source": "t", "country": country})
+        rows[-1] |= {"soil": f"{country} {soil}", "lat": lat + at / 100, "lon": lon + at / 100, "group": f"g{at // 4}"}
+        rows[-1]["split"] = ("train", "train", "val", "test")[at // 4 % 4]
+    return Manifest(pl.DataFrame(rows))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return world(tmp_path_factory.mktemp("soils"))
+
+
+@pytest.fixture(scope="module")
+def report(table: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return evaluate(train(table, CONFIG, tmp_path_factory.mktemp("out") / "run").bundle, table)
+
+
+def test_the_report_has_scores_at_every_level(report: Report) -> None:
+    space = report.bundle.space
+    assert (space.kind, space.codes) == ("soil", ("FR grey", "FR red", "JP black", "JP red"))
+    assert space.levels == ("soil", "country", "region", "continent")
+    found, truth = report.predictions, report.predictions.at("country").frame["country"]
+    of_france_N = found.probabilities[:, :2].sum(axis=1)
+    right = np.where(of_france_N >= 0.5, "FR", "JP") == truth.to_numpy()
+    assert report.levels["country"]["top1"].value == pytest.approx(right.mean())
+    for score in report.levels["continent"].values():
+        assert score.low <= score.value <= score.high
+    text = report.html.read_text()
+    assert "Added up" in text
+    assert "Label by label" in text
+
+
+def test_answers_add_up_to_countries_and_have_pins_among_the_photos(report: Report, table: Manifest) -> None:
+    answer = wl.load(report.bundle.folder).predict(table.frame["uri"][0])
+    france = next(guess for guess in answer.at("country") if guess.code == "FR")
+    assert france.name == "France"
+    assert france.probability == pytest.approx(float(answer.probabilities[:2].sum()), abs=1e-6)
+    assert answer.country == answer.at("country")[0].code
+    assert answer.pin is not None
+    assert min(abs(answer.pin.lat - lat) for lat, _ in PLACES.values()) < 1
+    with pytest.raises(UserError, match="do not add up to 'state'"):
+        answer.at("state")
+
+
+def test_the_service_answers_with_them(report: Report, table: Manifest) -> None:
+    service = open_service(report.bundle.folder)
+    with TestClient(create_app(service)) as client:
+        info = client.get("/api/info").json()
+        assert (info["kind"], len(info["labels"])) == ("soil", 4)
+        sent = {"files": ("a.jpg", Path(table.frame["uri"][0]).read_bytes())}
+        found = client.post("/api/predict", files=sent).json()["results"][0]
+        assert set(found["levels"]) == {"country", "region", "continent"}
+        assert sum(found["levels"]["country"].values()) == pytest.approx(1, abs=1e-5)
+        pinned = client.post("/api/play/3/1/guess", json={"lat": 50.0, "lon": 10.0})
+        assert pinned.status_code == 200, pinned.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"label": "country", "column": "soil"}, "is no country"),
+        ({"label": "soil", "column": "one"}, "at least two labels"),
+        ({"label": "soil", "column": "each"}, "one training photo alone"),
+        ({"label": "soil", "column": "case"}, "have one name"),
+        ({"label": "lat"}, "no column of text"),
+        ({"label": "group"}, "no column of text"),
+        ({"label": "state"}, "no column state"),
+    ],
+)
+def test_labels_that_cannot_be_learnt_are_refused_before_any_work(
+    table: Manifest, tmp_path: Path, changes: dict[str, str], said: str
+) -> None:
+    columns = {
+        "soil": pl.col("soil"),
+        "one": pl.lit("red"),
+        "each": pl.col("image_id"),
+        "case": pl.when(pl.col("country") == "FR").then(pl.lit("Red")).otherwise(pl.lit("red ")),
+    }
+    label = changes["label"]
+    frame = table.frame.with_columns(columns[changes["column"]].alias(label)) if "column" in changes else table.frame
+    config = TrainConfig(label=label, arch="test_resnet", weights="none", size=64, epochs=1)
+    with pytest.raises(UserError, match=said):
+        train(Manifest(frame), config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
