@@ -192,7 +192,7 @@ def test_with_out_the_answers_go_to_the_file_and_a_summary_to_the_terminal(
         (("--csv", "-o", "a.csv"), "--csv and -o exclude each other"),
         (("--ray", "auto"), "--ray needs -o"),
         (("--top", "0"), "top 0: give 1 or more"),
-        (("--sets", "100"), "sets is a percentage"),
+        (("--sets", "100"), "give a number between 0 and 100"),
         (("--panorama", "--views", "one"), "leave out --views one"),
         (("-o", "a.xlsx"), "the ending says the form"),
     ],
