@@ -267,7 +267,7 @@ def test_a_failed_write_leaves_the_old_picture(tmp_path: Path, suffix: str, monk
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", fail)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(UserError, match="disk full"):
             save_picture(pixels(1), path)
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]

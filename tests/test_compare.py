@@ -112,7 +112,7 @@ def test_the_command(table: Path, others: tuple[Path, Path], capsys: pytest.Capt
     root()(["compare", *models, str(table)], standalone_mode=False)
     text = capsys.readouterr().out
     assert "first – turned" in text
-    assert "models that share a letter were not told apart" in text
+    assert "models that share a letter were not distinguished" in text
     assert "McNemar's test takes the photos of a group for independent" in text
     root()(["compare", *models, str(table), "--json"], standalone_mode=False)
     numbers = json.loads(capsys.readouterr().out)
