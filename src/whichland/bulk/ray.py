@@ -54,7 +54,7 @@ def rows_on_ray(
 ) -> Iterator[list[Row]]:
     """Yield the rows of `photos` in order, a shard at a time; `address` is as `map_on_ray` takes it.
 
-    The photos of a shard whose workers keep dying are tried one by one, and the deadly one is told.
+    The photos of a shard whose workers keep dying are tried one by one, and the deadly one is reported.
     """
     shards = _Shards(bundle, config, photos, thumbnails)
     gpu = config.engine in ("auto", "torch")

@@ -1,4 +1,4 @@
-"""The answers of a half-done batch, in OUT.part, so that it can be killed at any moment and gone on with.
+"""The answers of a half-done batch, in OUT.part, so that it can be killed at any moment and resumed.
 
     OUT.part/settings.json   which model and which settings
     OUT.part/rows.jsonl      the rows so far, appended a batch at a time

@@ -1,4 +1,4 @@
-"""A whole batch: photos in, one file of answers out; one that was stopped is gone on with."""
+"""A whole batch: photos in, one file of answers out; one that was stopped is resumed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

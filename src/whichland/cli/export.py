@@ -30,7 +30,7 @@ def export(
     """Write the network as ONNX into the bundle, so that prediction needs no torch and is faster.
 
     The logits are held against torch's before the file is kept. With --int8 a version in 8-bit integers is fitted
-    on training photos and kept only if it gives the same answers on validation photos; else the figures are told,
+    on training photos and kept only if it gives the same answers on validation photos; else the figures are printed,
     the exit code is 2, and the rest stays. Export again after `calibrate` or when the bundle has changed.
 
     With --gallery the bundle also gets thumbnails of training photos, which the page shows beside an answer that
@@ -49,7 +49,7 @@ def in_words(done: "Exported") -> str:
     """What was written and how well it agrees, as text."""
     from whichland.model.agreement import Agreement
 
-    def told(found: dict[str, object]) -> str:
+    def figures_of(found: dict[str, object]) -> str:
         return str(Agreement(**{key: found[key] for key in Agreement.__annotations__}))  # type: ignore[arg-type]
 
     lines = [] if done.written else ["all is there and up to date"]
@@ -65,11 +65,11 @@ def in_words(done: "Exported") -> str:
             if file["unreadable"]:
                 lines.append(f"  {file['unreadable']:,} more could not be read")
         else:
-            lines.append(f"  {told(file)}")
+            lines.append(f"  {figures_of(file)}")
             lines.append(
                 f"  the first {file['float_layers']} of {file['layers']} layers and the last in floating point"
             )
     if "openvino" in done.record:
         found = done.record["openvino"]
-        lines.append(f"OpenVINO computes in {found['precision']}; bf16: {told(found['bf16'])}")
+        lines.append(f"OpenVINO computes in {found['precision']}; bf16: {figures_of(found['bf16'])}")
     return "\n".join(lines)

@@ -112,19 +112,19 @@ class Fetcher:
             raise Passing(f"the connection failed ({' '.join(str(error).split()) or 'closed'})") from None
 
     def _read(self, response: httpcore.Response) -> bytes | str:
-        told = {name.lower(): value.decode("latin-1") for name, value in response.headers}
-        if response.status in REDIRECTS and b"location" in told:
-            return told[b"location"]
+        headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
+        if response.status in REDIRECTS and b"location" in headers:
+            return headers[b"location"]
         if response.status in MAY_PASS:
-            wait = told.get(b"retry-after", "")
+            wait = headers.get(b"retry-after", "")
             raise Passing(f"the server answers {response.status}", float(wait) if wait.isdecimal() else None)
         if response.status != 200:
             raise RefusedAddress(f"the server answers {response.status}")
-        kind = told.get(b"content-type", "").partition(";")[0].strip().lower()
+        kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
         if kind.startswith(NO_PHOTO):
             raise RefusedAddress(f"the server sends {kind}, not an image")
         most = self._most_bytes
-        length = told.get(b"content-length", "")
+        length = headers.get(b"content-length", "")
         body = bytearray()
         if not (length.isdecimal() and int(length) > most):
             for part in response.iter_stream():

@@ -98,8 +98,8 @@ class Facts:
     arch: str
     parameters: int  # without those of the classifier
     size: Size  # height, width that its weights were trained at
-    fixed_size: bool  # another size must be told to timm, as `input_size.fit_size` does
-    gmacs: float | None  # billions of multiply-adds for an image of that size; None where it cannot be told
+    fixed_size: bool  # another size must be passed to timm, as `input_size.fit_size` does
+    gmacs: float | None  # billions of multiply-adds for an image of that size; None where it is not known
     license: str | None  # of the weights, as timm states it; None where it does not
 
 

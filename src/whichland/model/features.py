@@ -85,7 +85,7 @@ def _see(photos: list[tuple[str, str]], config: BackboneConfig, known: dict[str,
 
 
 def _name(config: BackboneConfig) -> str:
-    """Name of the cache file; weights are told apart by their bytes, and what lies beside them by its own.
+    """Name of the cache file; weights are identified by their bytes, and what lies beside them by its own.
 
     Raises UserError where there are none.
     """

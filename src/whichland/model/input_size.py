@@ -1,4 +1,4 @@
-"""Input sizes other than a model's own: what timm must be told, or one line that says which sizes do.
+"""Input sizes other than a model's own: what timm needs, or one line that says which sizes do.
 
 Models are tried on the meta device, which computes shapes alone: seconds, and no memory for weights.
 """
@@ -24,7 +24,7 @@ def as_size(size: int | Size) -> Size:
 
 
 def fit_size(arch: str, size: int | Size, model_args: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return what timm must be told to make `arch` for images of `size` (a side, or height and width).
+    """Return the arguments that timm needs to make `arch` for images of `size` (a side, or height and width).
 
     Empty for models that take images of any size; `{"img_size": …}` where positions or windows are laid out
     for one, so that pretrained weights are resampled to it. Raises UserError that says which sizes do.
@@ -44,7 +44,7 @@ def fit_size(arch: str, size: int | Size, model_args: Mapping[str, Any] | None =
 def check_size(arch: str, size: int | Size, model_args: Mapping[str, Any]) -> None:
     """Raise UserError when a model that is made with `model_args` cannot be shown images of `size`.
 
-    For photos of another size when predicting: a model told of one `img_size` takes no other.
+    For photos of another size when predicting: a model made for one `img_size` takes no other.
     """
     wanted = as_size(size)
     model = meta_model(arch, model_args)
@@ -81,13 +81,13 @@ def resampled(model: nn.Module, weights: Mapping[str, Tensor], source: Size) -> 
 
 
 def _ways(size: Size, own: nn.Module) -> list[dict[str, Any]]:
-    """What timm may be told of a size, the likelier first.
+    """The arguments that may tell timm a size, the likelier first.
 
-    A model of fixed size is told of one in any case, lest another tag's or a bundle's be taken. Some that timm
+    A model of fixed size is given one in any case, lest another tag's or a bundle's be taken. Some that timm
     calls fixed (CLIP's ResNets) are made for their own size and adapt when they are shown another.
     """
-    told, native = ({"img_size": side if side == other else (side, other)} for side, other in (size, own_size(own)))
-    return [told, native] if cast(Any, own).pretrained_cfg.get("fixed_input_size") else [{}, told]
+    given, native = ({"img_size": side if side == other else (side, other)} for side, other in (size, own_size(own)))
+    return [given, native] if cast(Any, own).pretrained_cfg.get("fixed_input_size") else [{}, given]
 
 
 def _way(arch: str, given: Mapping[str, Any], size: Size, own: nn.Module) -> dict[str, Any] | None:

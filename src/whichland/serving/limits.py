@@ -13,7 +13,7 @@ from fastapi import HTTPException
 
 from whichland.serving.settings import ServeConfig
 
-SLOWEST = 60  # seconds: the longest that a client is told to wait
+SLOWEST = 60  # seconds: the longest wait that a client is asked for
 
 
 class Refused(HTTPException):

@@ -99,7 +99,7 @@ def router(service: Service) -> APIRouter:
         return await asyncio.get_running_loop().run_in_executor(service.decoders, work)
 
     async def photo_of(seed: int, number: int) -> tuple[int, bytes]:
-        """The row of a photo and its JPEG; takes a seat, so that a crowd is told to wait."""
+        """The row of a photo and its JPEG; takes a seat, so that a crowd has to wait."""
         dealt = deal(seed)
         if number > len(dealt):
             raise Refused(404, "this round has no such photo", reason="form")

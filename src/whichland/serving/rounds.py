@@ -36,7 +36,7 @@ DRAWN_SIZE = (640, 480)
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What is known of a photo, and must not be told before the player has pinned."""
+    """What is known of a photo, and must not be revealed before the player has pinned."""
 
     country: str
     lat: float | None

@@ -1,8 +1,8 @@
-"""Serving a bundle over HTTP until told to stop: the process, or several, around the application.
+"""Serving a bundle over HTTP until it is stopped: the process, or several, around the application.
 
     whichland.serve("runs/demo/run/bundle", ServeConfig(port=8000))
 
-Told to stop (SIGTERM, Ctrl-C), it takes no new connections, answers what is under way, and ends.
+When it is stopped (SIGTERM, Ctrl-C), it takes no new connections, answers what is under way, and ends.
 
 Several processes answer at one address, each started anew when it dies. uvicorn's own manager asks its workers in
 turn whether they are well, and when one is killed while it is asked, waits half a minute for the answer first.
@@ -41,7 +41,7 @@ CONNECTIONS = 8192  # open files to ask for: the usual 1,024 are soon used up
 
 
 def serve(bundle: str | Path, settings: ServeConfig | None = None) -> None:
-    """Serve a bundle until the process is told to stop.
+    """Serve a bundle until the process is stopped.
 
     Raises UserError when the bundle cannot be opened or the address is taken.
     """
@@ -156,21 +156,21 @@ def run_workers(count: int, work: Callable[[], None]) -> None:
     Raises UserError when one ends with uvicorn's exit code for a start that failed, as others would.
     """
     allow_connection_pickling()  # the socket goes along
-    told: list[int] = []
+    signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: told.append(number))
+        signal.signal(number, lambda number, _: signals.append(number))
     workers = [_start(work) for _ in range(count)]
     failed = False
-    while not (told or failed):
+    while not (signals or failed):
         wait([worker.sentinel for worker, _ in workers], LOOK_S)
         for at, (worker, started) in enumerate(workers):
-            if told or worker.is_alive():
+            if signals or worker.is_alive():
                 continue
             if worker.exitcode == STARTUP_FAILURE:
                 failed = True
                 break
             LOG.warning("a worker ended (exit code %s); another one takes its place", worker.exitcode)
-            time.sleep(max(0.0, SHORT_LIFE_S - (time.monotonic() - started)) if not told else 0)
+            time.sleep(max(0.0, SHORT_LIFE_S - (time.monotonic() - started)) if not signals else 0)
             workers[at] = _start(work)
     for worker, _ in workers:
         worker.terminate()

@@ -77,7 +77,7 @@ class LimitSettings(Config):
     explanations: Annotated[
         int, "explanations running or waiting; beyond it the answer is 503", AT_LEAST_1, TOML_ONLY
     ] = 8
-    stop_seconds: Annotated[float, "for what is under way to finish once told to stop", ABOVE_0, TOML_ONLY] = 30.0
+    stop_seconds: Annotated[float, "for what is under way to finish once it is stopped", ABOVE_0, TOML_ONLY] = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)

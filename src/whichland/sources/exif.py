@@ -36,7 +36,7 @@ class Stated(NamedTuple):
     clock: str | None = None  # time, by the camera's clock
     camera: str | None = None  # whose clock
     projection: str | None = None
-    unclear: bool = False  # a place is stated, and cannot be told
+    unclear: bool = False  # a place is stated, and cannot be read
 
 
 _FIELDS = {

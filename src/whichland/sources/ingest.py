@@ -27,7 +27,7 @@ def ingest(
 ) -> Manifest:
     """Make a manifest of the photos at `origin`.
 
-    `origin` is `kind:place`, the kinds being those of `sources.kinds`; a path without a kind is told by what lies
+    `origin` is `kind:place`, the kinds being those of `sources.kinds`; a path without a kind is recognised by what lies
     there. `source` names the collection (default: after the folder or file). `skip_unknown` leaves out what has no
     known country, or no file, instead of refusing. `folder` is where the synthetic world is written. `exif` reads
     the coordinates and times that cameras wrote into the photos of a folder. `keys` is a table that places the

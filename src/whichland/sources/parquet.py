@@ -87,7 +87,7 @@ def find_shards(pattern: str) -> list[Path]:
 
 
 def _has_images(shard: Path) -> bool:
-    """Tell whether a file may be a shard; a table beside shards is none. What cannot be read is told later."""
+    """Tell whether a file may be a shard; a table beside shards is none. What cannot be read is reported later."""
     try:
         return "image" in pl.scan_parquet(shard, glob=False).collect_schema()
     except (pl.exceptions.PolarsError, OSError):

@@ -39,15 +39,15 @@ def tell_shards(files: dict[str, int]) -> list[Shard]:
         if not path.endswith(".parquet"):
             continue
         named = _LIBRARY.fullmatch(path) or _CONVERTED.fullmatch(path)
-        told: dict[str, Any] = named.groupdict() if named else {"split": Path(path).stem, "number": "0"}
-        config = told.get("config") if named else str(Path(path).parent)
+        parts: dict[str, Any] = named.groupdict() if named else {"split": Path(path).stem, "number": "0"}
+        config = parts.get("config") if named else str(Path(path).parent)
         shards.append(
             Shard(
                 path=path,
                 config=config or ".",
-                split=told["split"],
-                number=int(told["number"]),
-                total=int(told["total"]) if told.get("total") else None,
+                split=parts["split"],
+                number=int(parts["number"]),
+                total=int(parts["total"]) if parts.get("total") else None,
                 size=size,
             )
         )

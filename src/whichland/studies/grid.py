@@ -217,7 +217,7 @@ def places(cells: tuple[Cell, ...]) -> pl.DataFrame:
         values = [cell.axes.get(axis) for cell in cells]
         kinds = {type(value) for value in values if value is not None}
         plain = len(kinds) == 1 or kinds == {int, float}
-        told = values if plain else [None if v is None else str(v) for v in values]
-        if columns.get(axis) != told:
-            columns[axis if axis not in columns else f"{axis}_axis"] = told
+        texts = values if plain else [None if v is None else str(v) for v in values]
+        if columns.get(axis) != texts:
+            columns[axis if axis not in columns else f"{axis}_axis"] = texts
     return pl.DataFrame(columns, strict=False)

@@ -1,4 +1,4 @@
-"""Photos and their coordinates from Mapillary's Graph API v4, in a way that can be killed and gone on with.
+"""Photos and their coordinates from Mapillary's Graph API v4, in a way that can be killed and resumed.
 
     MAPILLARY_TOKEN=… whichland data fetch mapillary:country=NO,SE,quota=500 -o nordic.parquet
 

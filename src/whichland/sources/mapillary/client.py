@@ -184,7 +184,7 @@ class Client:
                 raise Trouble(_in_words(error)) from None
             if not _too_many(answer):
                 return answer
-            self._wait_as_told(answer, wait)
+            self._wait_as_asked(answer, wait)
         raise UserError("Mapillary keeps answering that these are too many requests; go on later, or lower --rate")
 
     def _receive(self, url: str, params: Mapping[str, str] | None, headers: dict[str, str]) -> _Answer:
@@ -215,10 +215,10 @@ class Client:
             self._journal.spend(kind, self.config.budget, next_at)
             self._next_at = next_at
 
-    def _wait_as_told(self, answer: _Answer, wait: int) -> None:
+    def _wait_as_asked(self, answer: _Answer, wait: int) -> None:
         """Hold all requests back: as long as Retry-After says, else as `back_off` would."""
-        told = answer.headers.get("retry-after", "")
-        seconds = float(told) if told.isdecimal() else min(self.config.backoff_s * 2**wait, LONGEST_PAUSE_S)
+        stated = answer.headers.get("retry-after", "")
+        seconds = float(stated) if stated.isdecimal() else min(self.config.backoff_s * 2**wait, LONGEST_PAUSE_S)
         if seconds > LONGEST_WAIT_S:
             raise UserError(f"Mapillary asks to wait for {seconds:.0f} s; go on then with the same command")
         self._not_before = max(self._not_before, time.monotonic() + seconds)

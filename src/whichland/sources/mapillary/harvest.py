@@ -103,7 +103,7 @@ class _Run:
         self._answers: queue.SimpleQueue[tuple[Job, Any]] = queue.SimpleQueue()
         self._sequences: deque[SequenceJob] = deque()
         self._under_way = self._failures = 0
-        self.told: list[str] = []
+        self.notes: list[str] = []
         _tidy(folder)
         journal.reopen(
             native for native, _, size in journal.stored() if not _is_there(photo_path(folder, native), size)
@@ -201,7 +201,7 @@ class _Run:
 
     def _list(self, job: SequenceJob, ids: list[str] | Exception) -> None:
         if isinstance(ids, Exception):
-            self.told.append(f"sequence {job.sequence} cannot be listed: {ids}")
+            self.notes.append(f"sequence {job.sequence} cannot be listed: {ids}")
             return
         most = self._config.per_sequence
         if most and len(ids) > most:  # evenly along the drive
@@ -249,7 +249,7 @@ def _result(
         "requests": journal.spent(),
         "budget": config.budget,
     }
-    for line in run.told:
+    for line in run.notes:
         say(line)
     for name, count in run.search.short().items():
         ended = "so far, fewer than the quota" if unfinished else "are all that was found, fewer than the quota"

@@ -1,4 +1,4 @@
-"""What has been asked, found and stored, so that a harvest can be killed at any moment and gone on with.
+"""What has been asked, found and stored, so that a harvest can be killed at any moment and resumed.
 
 One SQLite file in the harvest's folder. A transaction that has been committed outlives the process (SIGKILL
 included); a loss of power may cost the last few, never the file (WAL, synchronous=NORMAL). The file is locked

@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 KINDS = ("bbox", "polygon", "country", "ids", "sequence")
 CENSUS_SIDE = 0.09  # degrees; 0.0081 square degrees
 SAMPLE_SIDE = 0.05
-SMALLEST_SIDE = 0.0005  # about 50 m; a box that fails at this size is told and left
+SMALLEST_SIDE = 0.0005  # about 50 m; a box that fails at this size is reported and left
 _NOT_GEOJSON = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError),
     shapely.errors.ShapelyError,
