@@ -1,5 +1,6 @@
 """Labels that are no countries go the whole way: trained, judged, answered, added up to countries, served."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ SOILS = {
     ("JP", "red"): (230, 120, 60),
     ("JP", "black"): (30, 30, 30),
 }
+REAL = Path(__file__).parents[2] / "shared" / "data" / "compressed_dataset"
+CODES = {"France": "FR", "Germany": "DE", "Japan": "JP", "Thailand": "TH"}
 PLACES = {"FR": (48.8, 2.3), "JP": (36.0, 138.0)}
 CONFIG = TrainConfig(label="soil", arch="test_resnet", weights="none", size=64, epochs=1, batch_size=8, workers=1)
 
@@ -120,3 +123,24 @@ def test_labels_that_cannot_be_learnt_are_refused_before_any_work(
     with pytest.raises(UserError, match=said):
         train(Manifest(frame), config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is not there")
+def test_continents_of_real_photos_go_the_whole_way(tmp_path: Path) -> None:
+    """A label of several countries lies in none: no level above it, no pins, and a report all the same."""
+    continents = {"France": "Europe", "Germany": "Europe", "Japan": "Asia", "Thailand": "Asia"}
+    rows = []
+    for country, continent in continents.items():
+        for at, path in enumerate(sorted((REAL / country).glob("*.jpg"))[:12]):
+            split = ("train", "train", "val", "test")[at % 4]
+            row = {"image_id": f"{country}/{at}", "uri": str(path), "source": "s", "group": f"{country}/{at}"}
+            rows.append(row | {"country": CODES[country], "continent": continent, "split": split})
+    config = replace(CONFIG, label="continent")
+    report = evaluate(
+        train(Manifest(pl.DataFrame(rows)), config, tmp_path / "run").bundle, Manifest(pl.DataFrame(rows))
+    )
+    assert report.bundle.space.codes == ("Asia", "Europe")
+    assert report.bundle.space.levels == ("continent",)
+    answer = wl.load(tmp_path / "run" / "bundle").predict(rows[0]["uri"])
+    assert answer.label in ("Asia", "Europe")
+    assert (answer.country, answer.pin) == (None, None)

@@ -68,7 +68,7 @@ def _grid(order: Sequence[str], labels: LabelSpace) -> MatrixGrid:
     cell, font = next((cell, font) for up_to, cell, font in sizes if many <= up_to)
     longest = max(len(_row_name(code, labels)) for code in order)
     code = max(map(len, order))
-    regions = max(len(place) for places in _places(order, labels) for place in places[-1:])
+    regions = max((len(place) for places in _places(order, labels) for place in places[-1:]), default=0)
     wide = 0.58 * font
     turned = many > NUMBERED or code * wide > cell
     return MatrixGrid(

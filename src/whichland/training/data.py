@@ -105,7 +105,9 @@ def select(manifest: Manifest, split: str, labels: LabelSpace, *, photos: int | 
     if photos is not None:
         manifest.require("rank", hint="run `whichland data balance` first")
         if not balanced_by(manifest, column):
-            raise UserError(f"photos {photos}: the ranks are not those of `{column}`; balance it with --label {column}")
+            raise UserError(
+                f"photos {photos}: the ranks of `data balance` are those of countries, not of `{column}`; leave it out"
+            )
         frame = frame.filter(pl.col("rank") < photos)
     frame = frame.sort("image_id")  # the order of the file must not change the run
     targets = np.array([labels.index[code] for code in frame[column]], dtype=np.int64)
