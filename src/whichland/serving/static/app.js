@@ -63,7 +63,9 @@ export function percent(probability) {
   return round(probability < 0.1 ? 1 : 0).format(probability);
 }
 
+// The flag of a country; an empty place for a label that is none.
 export function flag(code, className = "flag") {
+  if (!/^[A-Z]{2}$/.test(code)) return document.createElement("span");
   const image = document.createElement("img");
   image.src = `/static/flags/${code}.svg`;
   image.alt = "";
