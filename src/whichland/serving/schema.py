@@ -156,7 +156,7 @@ class Explanation(BaseModel):
     name: str
     method: Annotated[str, Field(examples=["gradcam"])]
     country: Annotated[str, Field(examples=["NO"])]
-    against: Annotated[str | None, Field(description="what the country is told from", examples=["SE"])]
+    against: Annotated[str | None, Field(description="what the country is compared with", examples=["SE"])]
     views: Annotated[list[MappedView], Field(description="every part of the photo that the model saw")]
     evidence: Annotated[bool, Field(description="whether any was found; without it the maps are empty")]
     verified: Annotated[bool | None, Field(description="whether the map held a test; null: it took none")]

@@ -50,7 +50,7 @@ def read_exif(paths: Iterable[str], where: str = "EXIF") -> pl.DataFrame:
 
     The time is that of the satellites, else the camera's clock with the zone it names; a clock without a zone is
     taken as UTC. (0, 0), which cameras write before they know their place, counts as none. Places that are stated and
-    cannot be told are counted on stderr.
+    cannot be read are counted on stderr.
     """
     paths = list(paths)
     with ThreadPoolExecutor(THREADS) as pool, warnings.catch_warnings():
