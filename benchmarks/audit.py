@@ -28,7 +28,7 @@ from whichland.curate.measure import measure
 from whichland.curate.merge import merge
 from whichland.curate.split import SplitConfig, split
 from whichland.evaluation.audit import Audit, audit
-from whichland.evaluation.audit_config import AuditConfig
+from whichland.evaluation.audit_checks import AuditConfig
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles
 from whichland.model.model import model_of

@@ -21,7 +21,7 @@ import polars as pl
 
 from whichland.evaluation.calibration import temperature_interval
 from whichland.evaluation.predictions import FILE, IDENTITY_KEY
-from whichland.evaluation.reliability import equal_mass, probability_scores
+from whichland.evaluation.probabilities import equal_mass, probability_scores
 from whichland.model.calibration import (
     LEVELS,
     abstention,

@@ -37,7 +37,7 @@ CONFIGS = (
     "whichland.curate.balance:BalanceConfig",
     "whichland.model.features:BackboneConfig",
     "whichland.evaluation.source_probe:ProbeConfig",
-    "whichland.evaluation.audit_config:AuditConfig",
+    "whichland.evaluation.audit_checks:AuditConfig",
     "whichland.training.config:TrainConfig",
     "whichland.evaluation.calibration:CalibrateConfig",
     "whichland.model.export:ExportConfig",

@@ -10,10 +10,7 @@ import pytest
 from PIL import Image
 
 from curated import measured
-from whichland.evaluation.audit_areas import AREAS, SHARE
-from whichland.evaluation.audit_changes import Ask, area_check, draw_donors, look, mirror_check
-from whichland.evaluation.audit_checks import Check, adjust, verdict
-from whichland.evaluation.audit_effects import Limits, Sample, by_country, country_means, skill
+from whichland.evaluation.audit_checks import Check, Limits, Sample, adjust, by_country, country_means, skill, verdict
 from whichland.evaluation.audit_files import (
     ReadPhotos,
     file_effects,
@@ -26,6 +23,7 @@ from whichland.evaluation.audit_files import (
     thumbnail_effect,
     thumbnail_guesses,
 )
+from whichland.evaluation.audit_rim import AREAS, SHARE, Ask, area_check, draw_donors, look, mirror_check
 from whichland.evaluation.metrics import balanced_accuracy
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest

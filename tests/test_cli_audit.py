@@ -13,7 +13,7 @@ import pytest
 from tiny_bundle import make_bundle, make_photos
 from whichland.errors import UserError
 from whichland.evaluation.audit import audit
-from whichland.evaluation.audit_config import AuditConfig
+from whichland.evaluation.audit_checks import AuditConfig
 from whichland.manifest import Manifest, read, write
 
 CODES = ("FR", "JP", "NA")

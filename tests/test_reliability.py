@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 
 from test_calibration import simulated
 from whichland.evaluation.figures import reliability_svg
-from whichland.evaluation.reliability import Gaps, compared, equal_mass, folded, probability_scores, reliability
+from whichland.evaluation.probabilities import Gaps, compared, equal_mass, folded, probability_scores, reliability
 from whichland.model.calibration import log_softmax
 
 

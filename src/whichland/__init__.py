@@ -45,7 +45,7 @@ _HOMES = {
     "calibrate": "whichland.evaluation.calibration",
     "compare": "whichland.evaluation.compare",
     "cross_source": "whichland.evaluation.cross_source",
-    "AuditConfig": "whichland.evaluation.audit_config",
+    "AuditConfig": "whichland.evaluation.audit_checks",
     "audit": "whichland.evaluation.audit",
     "AtlasConfig": "whichland.explanation.atlas_config",
     "atlas": "whichland.explanation.atlas",
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     from whichland.curate.split import split as split
     from whichland.errors import UserError as UserError
     from whichland.evaluation.audit import audit as audit
-    from whichland.evaluation.audit_config import AuditConfig as AuditConfig
+    from whichland.evaluation.audit_checks import AuditConfig as AuditConfig
     from whichland.evaluation.calibration import CalibrateConfig as CalibrateConfig
     from whichland.evaluation.calibration import calibrate as calibrate
     from whichland.evaluation.compare import compare as compare

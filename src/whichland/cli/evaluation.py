@@ -8,7 +8,7 @@ import typer
 from whichland.cli.flags import flags
 from whichland.cli.output import Bundle, Json, Split, SplitManifest, print_json, print_table
 from whichland.errors import UserError
-from whichland.evaluation.audit_config import AuditConfig
+from whichland.evaluation.audit_checks import AuditConfig
 from whichland.explanation.atlas_config import AtlasConfig
 
 if TYPE_CHECKING:

@@ -18,12 +18,9 @@ from numpy.typing import NDArray
 from whichland import manifest as manifests
 from whichland.errors import UserError
 from whichland.evaluation import audit_page
-from whichland.evaluation.audit_areas import AREAS
-from whichland.evaluation.audit_changes import area_check, draw_donors, look, mirror_check
-from whichland.evaluation.audit_checks import Audit, decided, numbers
-from whichland.evaluation.audit_config import AuditConfig
-from whichland.evaluation.audit_effects import MIN_GROUPS
+from whichland.evaluation.audit_checks import MIN_GROUPS, Audit, AuditConfig, decided, largest_shown, numbers
 from whichland.evaluation.audit_files import file_checks, read_photos, source_check
+from whichland.evaluation.audit_rim import AREAS, area_check, draw_donors, look, mirror_check
 from whichland.evaluation.predictions import Identity
 from whichland.images.preprocess import Pixels
 from whichland.manifest import Manifest
@@ -71,46 +68,44 @@ def choose_folder(bundle: Path, out: Path | None, identity: Identity) -> Path:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; --out names a folder")
     there = folder / NUMBERS
-    if there.is_file() and not _of(there, identity):
-        raise UserError(f"{folder} holds the audit of another bundle, manifest or split; choose another --out")
+    if there.is_file():
+        try:
+            written = json.loads(there.read_text(encoding="utf-8"))
+            ours = {name: written.get(name) for name in vars(identity)} == vars(identity)
+        except (ValueError, AttributeError):  # not written by an audit
+            ours = False
+        if not ours:
+            raise UserError(f"{folder} holds the audit of another bundle, manifest or split; choose another --out")
     return folder
-
-
-def _of(there: Path, identity: Identity) -> bool:
-    try:
-        written = json.loads(there.read_text(encoding="utf-8"))
-        return {name: written[name] for name in vars(identity)} == vars(identity)
-    except (ValueError, KeyError, TypeError):
-        return False
 
 
 def _audit(loaded: Bundle, table: Manifest, identity: Identity, folder: Path, config: AuditConfig) -> Audit:
     loaded.model.to(best_device())
-    split = identity.split
+    split, space = identity.split, loaded.space
     judged = read_photos(_drawn(table, split, loaded, config.photos), loaded.preprocess, crops=True)
     train = read_photos(_drawn(table, "train", loaded, config.train_photos), loaded.preprocess, crops=False)
     names = tuple(sorted(set(judged.frame["label"]) & set(train.frame["label"])))
     if len(names) < 2:
-        wanted = f"photos of two {loaded.space.nouns} in {split!r} and in 'train'"
+        wanted = f"photos of two {space.nouns} in {split!r} and in 'train'"
         raise UserError(f"an audit needs {wanted}; there are {len(names)}")
     judged, train = judged.of(names), train.of(names)
     assert judged.crops is not None
     sample = judged.sample(names)
     donor_N = draw_donors(sample.country, config.seed)
     columns = [loaded.labels.index(name) for name in names]
-    ask = model_of(loaded).probabilities
-    changed = look(ask, judged.crops, donor_N, config.fill, _grey(loaded), config.seed)
+    grey = np.round(np.array(loaded.preprocess.mean) * 255).astype(np.uint8)
+    changed = look(model_of(loaded).probabilities, judged.crops, donor_N, config.fill, grey, config.seed)
     plain_NK, mirrored_NK = changed.plain[:, columns], changed.mirrored[:, columns]
     pieces_N = donor_N if config.fill == "other" else None
     checks = [
         *(area_check(area, changed, sample, columns, pieces_N) for area in AREAS),
         *file_checks(train, judged, plain_NK.argmax(axis=1), names),
-        source_check(table, names, seed=config.seed, column=loaded.space.kind),
+        source_check(table, names, seed=config.seed, column=space.kind),
     ]
-    checks = decided(checks)
-    if loaded.space.has_countries:
+    checks = [largest_shown(check) if check.name in AREAS else check for check in decided(checks)]
+    if space.has_countries:
         flipped = bool(loaded.info.train.get("flip", False))
-        lands = replace(sample, names=tuple(str(loaded.space.country_of(name)) for name in names))
+        lands = replace(sample, names=tuple(str(space.country_of(name)) for name in names))
         checks.append(mirror_check(plain_NK, mirrored_NK, lands, flipped=flipped))
     few_K = sample.groups_by_country < MIN_GROUPS
     return Audit(
@@ -124,7 +119,7 @@ def _audit(loaded: Bundle, table: Manifest, identity: Identity, folder: Path, co
         few=tuple(name for name, few in zip(names, few_K, strict=True) if few),
         unreadable=judged.unreadable + train.unreadable,
         top1=float((changed.plain.argmax(axis=1) == np.array(columns)[sample.country]).mean()),
-        space=loaded.space,
+        space=space,
         pictures=_mean_pictures(judged.crops, sample.country, names),
     )
 
@@ -143,10 +138,6 @@ def _drawn(table: Manifest, split: str, bundle: Bundle, photos: int) -> pl.DataF
         rows = rows.with_columns(pl.int_range(pl.len()).over("label").alias("_turn"))
         rows = rows.filter(pl.col("_turn") < max(int(rows["_turn"].sort()[photos]), 1)).drop("_turn")
     return rows.sort("image_id")
-
-
-def _grey(bundle: Bundle) -> Pixels:
-    return np.round(np.array(bundle.preprocess.mean) * 255).astype(np.uint8)
 
 
 def _mean_pictures(crops_NHWC: Pixels, truth_N: Ints, names: Sequence[str]) -> dict[str, tuple[Pixels, Pixels]]:

@@ -1,23 +1,190 @@
-"""The checks of an audit: what each asks, what was found, and what may be said of all of them together.
+"""The checks of an audit: effects country by country with intervals over groups, and what may be said of them.
 
-Holm's step-down over every test of an audit keeps the chance of one false alarm in it, of whatever kind, at `ALPHA`
-(Holm 1979).
+A country's effect is tested against `trivial`, not against zero: real pictures differ a little everywhere, and with
+enough photos any difference is significant. Holm's step-down over every test of an audit keeps the chance of one
+false alarm in it, of whatever kind, at `ALPHA` (Holm 1979).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from whichland.evaluation.audit_areas import AREAS
-from whichland.evaluation.audit_config import AuditConfig
-from whichland.evaluation.audit_effects import MIN_GROUPS, Effect
-from whichland.evaluation.predictions import Identity
+import numpy as np
+from annotated_types import Ge
+
+from whichland.config import AT_LEAST_0, Config
 from whichland.images.preprocess import Pixels
-from whichland.model.labels import LabelSpace
-from whichland.statistics import Score, holm
+from whichland.statistics import ALPHA, Flags, Floats, Ints, Score, holm, redraws, renumbered, student_p, student_reach
 
+if TYPE_CHECKING:  # neither loads torch for the command line's sake
+    from whichland.evaluation.predictions import Identity
+    from whichland.model.labels import LabelSpace
+
+Fill = Literal["other", "grey"]
 Finding = Literal["found", "not found", "cannot be told"]
+
+MIN_GROUPS = 4  # of a country; with fewer its interval is a guess
+APART = 2.5  # spreads from the other countries' median, where an effect must stand out from theirs
+REDRAWS = 1000  # for a standard error; a percentile would need more
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig(Config):
+    """How the audit is taken."""
+
+    photos: Annotated[int, "of the split at most, the countries as equal as can be", Ge(20)] = 1000
+    train_photos: Annotated[int, "at most, for the classifiers that see a thumbnail or no pixel", Ge(20)] = 2000
+    fill: Annotated[Fill, "what stands in for an area: the same area of another country's photo, or grey"] = "other"
+    seed: Annotated[int, "of the draws", AT_LEAST_0] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """N photos by country and group."""
+
+    country: Ints  # of each photo, in `names`
+    group: Ints
+    names: tuple[str, ...]
+
+    def of(self, rows_N: Ints) -> "Sample":
+        """Some of the photos, groups numbered anew; a photo may be among them several times."""
+        return Sample(country=self.country[rows_N], group=renumbered(self.group[rows_N]), names=self.names)
+
+    @property
+    def groups_by_country(self) -> Ints:
+        return np.array([len(np.unique(self.group[self.country == k])) for k in range(len(self.names))], np.int64)
+
+    def sums(self, values_N: Floats, country_N: Ints | None = None) -> Floats:
+        """Sums of values over photos, by group and country: G×K. With them a redraw is a product of matrices."""
+        shape = int(self.group.max()) + 1, len(self.names)
+        cell_N = self.group * shape[1] + (self.country if country_N is None else country_N)
+        return np.bincount(cell_N, values_N, shape[0] * shape[1]).astype(np.float64).reshape(shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect(Score):
+    """One tested number, with its 95 % interval."""
+
+    what: str  # such as "probabilities lost"
+    country: str | None  # None: the mean over the countries, each counting alike
+    trivial: float  # up to here it is no shortcut
+    relevant: float  # from here on it is one: where the interval reaches it, none can be ruled out
+    p: float  # one-sided, of an effect no larger than `trivial`
+    groups: int
+    adjusted: float = 1.0  # p after Holm over the whole audit
+
+    @property
+    def found(self) -> bool:
+        return self.adjusted < ALPHA
+
+    @property
+    def excluded(self) -> bool:
+        return self.high < self.relevant
+
+    @property
+    def score(self) -> Score:
+        return Score(value=self.value, low=self.low, high=self.high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How large an effect must be, for one country and on average over all."""
+
+    trivial: float
+    relevant: float
+    trivial_mean: float
+    relevant_mean: float
+
+
+ByCountry = Callable[[Floats], Floats]
+"""From how often each of G groups was drawn, in R redraws (R×G), to K numbers for each (R×K)."""
+
+
+def country_means(values_N: Floats, sample: Sample) -> ByCountry:
+    """A statistic for `by_country`: the mean of the values over each country's photos, NaN for none."""
+    photos_GK, sums_GK = sample.sums(np.ones(len(values_N))), sample.sums(values_N)
+
+    def statistic(times_RG: Floats) -> Floats:
+        with np.errstate(invalid="ignore"):
+            return np.asarray((times_RG @ sums_GK) / (times_RG @ photos_GK))
+
+    return statistic
+
+
+def skill(guess_N: Ints, sample: Sample) -> ByCountry:
+    """A statistic for `by_country`: how much oftener a country is named for its own photos than for others'.
+
+    Youden's J: 1 when its photos are distinguished from all others, 0 for guesses that know nothing, however they
+    lean (Youden 1950).
+    """
+    ones_N = np.ones(len(guess_N))
+    photos_GK, hits_GK = sample.sums(ones_N), sample.sums((guess_N == sample.country).astype(float))
+    named_GK = sample.sums(ones_N, guess_N)
+
+    def statistic(times_RG: Floats) -> Floats:
+        photos_RK, hits_RK, named_RK = (times_RG @ table for table in (photos_GK, hits_GK, named_GK))
+        others_RK = photos_RK.sum(axis=1, keepdims=True) - photos_RK
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(hits_RK / photos_RK - (named_RK - hits_RK) / others_RK)
+
+    return statistic
+
+
+def by_country(
+    what: str, statistic: ByCountry, sample: Sample, limits: Limits, *, outliers: bool = False, seed: int = 0
+) -> list[Effect]:
+    """Test a statistic of each country with `MIN_GROUPS` groups, and its mean over them, which comes first.
+
+    With `outliers` a country's effect counts only where it stands out from the other countries', which honest
+    evidence seldom does.
+    """
+    groups_K = sample.groups_by_country
+    tested = np.flatnonzero(groups_K >= MIN_GROUPS)
+    if not tested.size:
+        return []
+
+    def with_mean(times_RG: Floats) -> Floats:
+        values = statistic(times_RG)[:, tested]
+        return np.column_stack([values, np.nanmean(values, axis=1)])
+
+    count = int(sample.group.max()) + 1
+    values = with_mean(np.ones((1, count)))[0]
+    drawn = with_mean(redraws(count, REDRAWS, seed))
+    degrees = np.append(groups_K[tested] - 1, (groups_K[tested] - 1).sum())
+    groups = np.append(groups_K[tested], groups_K[tested].sum())
+    spread = np.nanstd(drawn, axis=0) * np.sqrt(groups / (groups - 1))
+    # photos that all fare alike leave no spread; a quarter of a group that might have fared otherwise stands in
+    error = np.maximum(spread, 0.25 / groups)
+    trivial = np.append(np.full(len(tested), limits.trivial), limits.trivial_mean)
+    p = student_p((values - trivial) / error, degrees)
+    if outliers and len(tested) > 2:
+        p[:-1][~_outlying(values[:-1])] = 1.0
+    reach = student_reach(error, degrees)
+    found = [
+        Effect(
+            what=what,
+            country=sample.names[tested[at]] if at < len(tested) else None,
+            value=float(values[at]),
+            low=float(values[at] - reach[at]),
+            high=float(values[at] + reach[at]),
+            trivial=float(trivial[at]),
+            relevant=limits.relevant if at < len(tested) else limits.relevant_mean,
+            p=float(p[at]),
+            groups=int(groups[at]),
+        )
+        for at in range(len(values))
+    ]
+    return [found[-1], *found[:-1]]
+
+
+def _outlying(values_C: Floats) -> Flags:
+    """Which countries lie far above the others, by median and median deviation, which no second one bends."""
+    others_CD = np.array([np.delete(values_C, at) for at in range(len(values_C))])
+    middle_C = np.median(others_CD, axis=1)
+    # 1.4826: a standard deviation, were they normal
+    spread_C = 1.4826 * np.median(np.abs(others_CD - middle_C[:, None]), axis=1)
+    return np.asarray(values_C - middle_C > APART * spread_C)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +212,7 @@ class Check:
     @property
     def countries(self) -> tuple[str, ...]:
         """Where it was found, the largest effect first; none where it is about all together."""
-        found = sorted((e for e in self.effects if e.found and e.country), key=lambda effect: -effect.value)
-        return tuple(dict.fromkeys(str(effect.country) for effect in found))
+        return tuple(dict.fromkeys(effect.country for effect in _found(self.effects) if effect.country))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +220,7 @@ class Audit:
     """What an audit found; audit.html and audit.json lie in `folder`."""
 
     folder: Path
-    identity: Identity
+    identity: "Identity"
     config: AuditConfig
     checks: tuple[Check, ...]
     photos: int
@@ -63,7 +229,7 @@ class Audit:
     few: tuple[str, ...]  # of them, those with too few groups to be tested alone
     unreadable: int
     top1: float
-    space: LabelSpace
+    space: "LabelSpace"
     pictures: dict[str, tuple[Pixels, Pixels]] = field(repr=False)  # mean photo and edges by country; "": of all
 
     @property
@@ -96,10 +262,7 @@ def decided(checks: Sequence[Check]) -> list[Check]:
     found = []
     for check, effects in zip(checks, adjust([check.effects for check in checks]), strict=True):
         if effects:
-            check = replace(check, effects=effects, verdict=verdict(effects))
-            check = replace(check, says=_says(check))
-            if check.name in AREAS:
-                check = replace(check, **_largest(check))
+            check = replace(check, effects=effects, verdict=verdict(effects), says=_says(effects))
         elif not check.says:
             check = replace(check, says=f"no country has {MIN_GROUPS} groups")
         if check.verdict == "found" and check.unless:
@@ -121,21 +284,25 @@ def verdict(effects: Sequence[Effect]) -> Finding:
     return "not found" if effects and all(effect.excluded for effect in effects) else "cannot be told"
 
 
-def _largest(check: Check) -> dict[str, Any]:
-    """What an area's row shows: the mean over the countries would hide a single marked one."""
+def largest_shown(check: Check) -> Check:
+    """A check that scores its largest effect: the mean over the countries would hide a single marked one."""
+    if not check.effects:
+        return check
     shown = max(check.effects, key=lambda effect: (effect.found, effect.value))
     where = f"most in {shown.country}" if shown.country else "on average"
-    return {"score": shown.score, "measure": f"{shown.what} beyond elsewhere, {where}"}
+    return replace(check, score=shown.score, measure=f"{shown.what} beyond elsewhere, {where}")
 
 
-def _says(check: Check) -> str:
-    found = sorted((effect for effect in check.effects if effect.found), key=lambda effect: -effect.value)
-    if found:
+def _found(effects: Sequence[Effect]) -> list[Effect]:
+    return sorted((effect for effect in effects if effect.found), key=lambda effect: -effect.value)
+
+
+def _says(effects: Sequence[Effect]) -> str:
+    if found := _found(effects):
         shown = [f"{e.country or 'on average'} {e.value * 100:+.0f} points {e.what}" for e in found[:4]]
         return ", ".join(shown) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
-    open_ = [effect for effect in check.effects if not effect.excluded]
-    if not open_:
+    where = list(dict.fromkeys(effect.country or "the average" for effect in effects if not effect.excluded))
+    if not where:
         return "ruled out for every country that was tested"
-    where = list(dict.fromkeys(effect.country or "the average" for effect in open_))
     more = f" and {len(where) - 6} more" if len(where) > 6 else ""
     return f"too few photos to rule it out for {', '.join(where[:6])}{more}"

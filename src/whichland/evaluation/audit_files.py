@@ -15,8 +15,7 @@ import polars as pl
 from PIL import Image
 
 from whichland.errors import UserError
-from whichland.evaluation.audit_checks import Check
-from whichland.evaluation.audit_effects import Effect, Limits, Sample, by_country, skill
+from whichland.evaluation.audit_checks import Check, Effect, Limits, Sample, by_country, skill
 from whichland.evaluation.metrics import balanced_accuracy
 from whichland.evaluation.source_probe import HEADER, ProbeConfig, fact_columns, fitted_forest, source_probe, telling
 from whichland.images.decode import ImageError, decode, read_bytes
@@ -27,7 +26,7 @@ from whichland.images.preprocess import Pixels, Preprocess
 from whichland.manifest import Manifest
 from whichland.model.views import cut_views
 from whichland.progress import track
-from whichland.statistics import Floats, Ints, group_numbers, interval, replicate, with_bounds
+from whichland.statistics import Floats, Ints, group_numbers, replicate, scored
 
 THUMBNAIL = 16  # pixels a side
 ANEW = 85  # JPEG quality at which the same pixels are written again
@@ -108,27 +107,19 @@ def read_photos(rows: pl.DataFrame, preprocess: Preprocess, *, crops: bool) -> R
 def thumbnail_guesses(train: ReadPhotos, sample: Sample, judged: ReadPhotos) -> Ints:
     """Guess by a linear model on 16×16 thumbnails; its penalty is chosen within the training photos, by group."""
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 
-    truth_T, group_T = sample.country, sample.group
-    seen = train.thumbnails.reshape(len(truth_T), -1).astype(np.float64)
+    seen = train.thumbnails.reshape(len(train.facts), -1).astype(np.float64)
     mean, spread = seen.mean(axis=0), seen.std(axis=0) + 1.0
-    seen = (seen - mean) / spread
-
-    def fitted(penalty: float, rows: Ints) -> Any:
-        model: Any = LogisticRegression(C=penalty, tol=1e-3, max_iter=500, class_weight="balanced")
-        return model.fit(seen[rows], truth_T[rows])
-
+    model: Any = LogisticRegression(C=PENALTIES[1], tol=1e-3, max_iter=500, class_weight="balanced")
     groups = sample.groups_by_country
-    right = [0.0, 1.0, 0.0]  # too few groups to choose by: the middle one
-    if groups[groups > 0].min() >= FOLDS:
+    if groups[groups > 0].min() >= FOLDS:  # else too few groups to choose by
         folds: Any = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-        parts = list(folds.split(seen, truth_T, group_T))
-        right = [
-            float(np.mean([np.mean(fitted(c, a).predict(seen[b]) == truth_T[b]) for a, b in parts])) for c in PENALTIES
-        ]
-    best = fitted(PENALTIES[int(np.argmax(right))], np.arange(len(truth_T)))
-    return np.asarray(best.predict((judged.thumbnails.reshape(len(judged.facts), -1) - mean) / spread))
+        model = GridSearchCV(model, {"C": PENALTIES}, cv=folds)
+        model.fit((seen - mean) / spread, sample.country, groups=sample.group)
+    else:
+        model.fit((seen - mean) / spread, sample.country)
+    return np.asarray(model.predict((judged.thumbnails.reshape(len(judged.facts), -1) - mean) / spread))
 
 
 def header_table(photos: ReadPhotos) -> pl.DataFrame:
@@ -171,43 +162,46 @@ def thumbnail_effect(thumb_N: Ints, model_N: Ints, sample: Sample) -> list[Effec
 def file_checks(train: ReadPhotos, judged: ReadPhotos, model_N: Ints, names: Sequence[str]) -> list[Check]:
     """What can be known without looking at the street."""
     taught, sample = train.sample(names), judged.sample(names)
-    truth_N, group_N = sample.country, sample.group
-    chance = 1 / len(np.unique(truth_N))
-    common: Any = {"measure": "balanced accuracy", "null": chance, "against": "chance"}
+    chance = 1 / len(np.unique(sample.country))
     thumb_N = thumbnail_guesses(train, taught, judged)
     header_N, leaned = forest_guesses(header_table(train), taught.country, header_table(judged))
     size_N, anew_N = (
         forest_guesses(size_table(train, anew=anew), taught.country, size_table(judged, anew=anew))[0]
         for anew in (False, True)
     )
-    model, anew = balanced_accuracy(model_N, truth_N, group_N), balanced_accuracy(anew_N, truth_N, group_N)
+    model, anew = (balanced_accuracy(guess_N, sample.country, sample.group) for guess_N in (model_N, anew_N))
+
+    def check(name: str, guess_N: Ints, **more: Any) -> Check:
+        score = balanced_accuracy(guess_N, sample.country, sample.group)
+        beside: dict[str, Any] = {"null": chance, "against": "chance", "measure": "balanced accuracy"}
+        return Check(name=name, score=score, **beside | more)
+
     return [
-        Check(
-            name="thumbnail",
+        check(
+            "thumbnail",
+            thumb_N,
             title="16×16 thumbnail alone",
             asks="Does a linear model on thumbnails get nearly as far as the model?",
-            score=balanced_accuracy(thumb_N, truth_N, group_N),
             effects=tuple(thumbnail_effect(thumb_N, model_N, sample)),
             facts=(("the model", str(model)), ("chance", f"{chance:.1%}")),
-            **common,
         ),
-        Check(
-            name="file",
+        check(
+            "file",
+            header_N,
             title="file's header alone",
             asks="Do size in pixels, JPEG tables and layout of the file tell the country?",
-            score=balanced_accuracy(header_N, truth_N, group_N),
             effects=tuple(file_effects(header_N, sample)),
             facts=(("it leans on", ", ".join(leaned) or "nothing"),),
-            **common,
         ),
-        Check(
-            name="bytes",
+        check(
+            "bytes",
+            size_N,
             title="number of bytes alone",
             asks="Does the file's size tell more than the same pixels written anew would?",
-            score=balanced_accuracy(size_N, truth_N, group_N),
             effects=tuple(size_effects(size_N, anew_N, sample)),
             facts=(("same pixels, all written alike", str(anew)),),
-            **common | {"null": max(anew.value, chance), "against": "the same pixels, all written alike"},
+            null=max(anew.value, chance),
+            against="the same pixels, all written alike",
         ),
     ]
 
@@ -236,40 +230,42 @@ def source_check(manifest: Manifest, names: Sequence[str], *, seed: int, column:
     by_country = rows.group_by(column).agg(pl.col("source").n_unique().alias("sources"))
     single = by_country.filter(pl.col("sources") == 1)[column].sort()
     few = f"{len(single)} of {len(names)}" + (f": {', '.join(single)}" if len(single) <= 12 else "")
-    unless, reading = _header_tells(manifest, seed)
+    try:
+        header = source_probe(manifest, ProbeConfig(photos=PROBED, seed=seed)).readings[0]
+    except UserError as error:
+        unless, reading = "whether files tell the source cannot be probed", str(error)
+    else:
+        reading = f"{header.balanced_accuracy:.1%} [{header.low:.1%}, {header.high:.1%}], chance {header.chance:.1%}"
+        tells = header.low > header.chance + MARGIN
+        unless = "" if tells else "the files' headers do not tell the source; their pixels may"
     return replace(
         check,
         unless=unless,
         facts=(*check.facts, ("countries that one source alone has", few), ("source told from the header", reading)),
-        **_apart(rows, column, list(counts), seed),
+        **_apart(rows, column, seed),
     )
 
 
-def _apart(rows: pl.DataFrame, column: str, sources: list[str], seed: int) -> dict[str, Any]:
+def _apart(rows: pl.DataFrame, column: str, seed: int) -> dict[str, Any]:
     """Score, null and effect of the distance between the countries' mixes of sources."""
-    source_N = rows["source"].replace_strict({name: at for at, name in enumerate(sources)}).to_numpy()
-    country_N = group_numbers(rows[column].to_list())
-    group_N = group_numbers(rows["group"].to_list())
-    shape = (int(country_N.max()) + 1, len(sources))
+    country_N, source_N, group_N = (group_numbers(rows[name].to_list()) for name in (column, "source", "group"))
+    shape = (int(country_N.max()) + 1, int(source_N.max()) + 1)
 
     def distance(weights_N: Floats, dealt_N: Ints = source_N) -> Floats:
         photos_KS = np.bincount(country_N * shape[1] + dealt_N, weights_N, shape[0] * shape[1]).reshape(shape)
-        total_K = photos_KS.sum(axis=1)
-        share_KS = photos_KS[total_K > 0] / total_K[total_K > 0, None]
+        photos_KS = photos_KS[photos_KS.any(axis=1)]
+        share_KS = photos_KS / photos_KS.sum(axis=1, keepdims=True)
         apart_KK = np.abs(share_KS[:, None] - share_KS[None]).sum(axis=2) / 2
         return np.array([apart_KK[np.triu_indices(len(share_KS), 1)].mean()])
 
     every = np.ones(len(source_N))
-    first = np.unique(group_N, return_index=True)[1]
+    source_G = source_N[np.unique(group_N, return_index=True)[1]]
     random = np.random.default_rng((seed, 3))
-    dealt = np.array(
-        [distance(every, source_N[first][random.permutation(len(first))][group_N])[0] for _ in range(REDRAWS)]
-    )
+    dealt = np.array([distance(every, random.permutation(source_G)[group_N])[0] for _ in range(REDRAWS)])
     chance = float(dealt.mean())
     redrawn = replicate(distance, group_N, replicates=REDRAWS)
-    (score,) = with_bounds(distance(every), *interval(redrawn))
-    beyond = score.value - chance
-    error = float(np.hypot(redrawn.std(), dealt.std()))
+    (score,) = scored(distance(every), redrawn)
+    beyond, error = score.value - chance, float(np.hypot(redrawn.std(), dealt.std()))
     effect = Effect(
         what="apart by source",
         country=None,
@@ -279,17 +275,6 @@ def _apart(rows: pl.DataFrame, column: str, sources: list[str], seed: int) -> di
         trivial=TRIVIAL,
         relevant=RELEVANT,
         p=NormalDist().cdf((TRIVIAL - beyond) / error) if error else float(beyond <= TRIVIAL),
-        groups=len(first),
+        groups=len(source_G),
     )
     return {"score": score, "null": chance, "effects": (effect,)}
-
-
-def _header_tells(manifest: Manifest, seed: int) -> tuple[str, str]:
-    """Why sources that tell the country may be harmless all the same ("" if not), and the probe's reading."""
-    try:
-        header = source_probe(manifest, ProbeConfig(photos=PROBED, seed=seed)).readings[0]
-    except UserError as error:
-        return "whether files tell the source cannot be probed", str(error)
-    reading = f"{header.balanced_accuracy:.1%} [{header.low:.1%}, {header.high:.1%}], chance {header.chance:.1%}"
-    tells = header.low > header.chance + MARGIN
-    return "" if tells else "the files' headers do not tell the source; their pixels may", reading

@@ -4,15 +4,13 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
 import whichland
 from whichland.charts import track
 from whichland.evaluation import figures
-from whichland.evaluation.audit_areas import AREAS
 from whichland.evaluation.audit_checks import Audit, Check
+from whichland.evaluation.audit_rim import AREAS
 from whichland.images.preprocess import Pixels
-from whichland.statistics import Score
 from whichland.templates import templates_beside
 
 SHOWN = 4  # countries with their mean photo under one check
@@ -24,27 +22,20 @@ def render(found: Audit) -> str:
     environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
     environment.filters["points"] = lambda share: f"{share * 100:+.0f}".replace("-", "−")
     environment.globals["label_name"] = found.space.name
+    # the interval on a line from `low` (0 or -1) to 1
+    environment.globals["track"] = lambda score, tick, low: Markup(track(score, [(tick, False)], low=low))
     return environment.get_template("audit.html.j2").render(
         found=found, version=whichland.__version__, checks=[_shown(found, check) for check in found.checks]
     )
 
 
 def _shown(found: Audit, check: Check) -> dict[str, Any]:
+    """A check, its effects as a table of countries and kinds (the largest first), and its mean pictures."""
     kinds = list(dict.fromkeys(effect.what for effect in check.effects if effect.country))
-    cells = {
-        (effect.country, effect.what): (effect, Markup(track(effect.score, [(effect.trivial, False)], low=-1.0)))
-        for effect in check.effects
-    }
-    countries = sorted({str(effect.country) for effect in check.effects if effect.country})
-    rows = [(country, [cells.get((country, kind)) for kind in kinds]) for country in countries]
-    rows.sort(key=lambda row: -max(cell[0].value for cell in row[1] if cell))
-    shown = _track(check.score, check.null, below=check.score.low < 0) if check.score else None
-    return {"check": check, "track": shown, "kinds": kinds, "rows": rows, "pictures": _pictures(found, check)}
-
-
-def _track(score: Score, tick: float, *, below: bool) -> Markup:
-    """The interval on a line from 0 to 100 %, or with `below` from -100 %."""
-    return Markup(track(score, [(tick, False)], low=-1.0 if below else 0.0))
+    cells = {(effect.country, effect.what): effect for effect in check.effects if effect.country}
+    rows = [(country, [cells.get((country, kind)) for kind in kinds]) for country in sorted({c for c, _ in cells})]
+    rows.sort(key=lambda row: -max(cell.value for cell in row[1] if cell))
+    return {"check": check, "kinds": kinds, "rows": rows, "pictures": _pictures(found, check)}
 
 
 def _pictures(found: Audit, check: Check) -> list[tuple[str, list[tuple[str, int, int]]]]:
@@ -64,13 +55,8 @@ def _pictures(found: Audit, check: Check) -> list[tuple[str, list[tuple[str, int
 def _framed(picture_HWC: Pixels, area: str) -> Pixels:
     """Draw the outline of an area into a picture, light on dark."""
     inside = AREAS[area].at(*picture_HWC.shape[:2])
-    framed = picture_HWC.copy()
-    framed[_outline(inside)] = (255, 210, 60)
-    return framed
-
-
-def _outline(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    padded = np.pad(inside, 1)  # the picture's own rim is no outline
-    padded[[0, -1]], padded[:, [0, -1]] = padded[[1, -2]], padded[:, [1, -2]]
+    padded = np.pad(inside, 1, "edge")  # the picture's own rim is no outline
     around = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return np.asarray(inside & ~around)
+    framed = picture_HWC.copy()
+    framed[inside & ~around] = (255, 210, 60)
+    return framed

@@ -10,7 +10,7 @@ import numpy as np
 from whichland import manifest as manifests
 from whichland.config import BETWEEN_0_AND_1, Config
 from whichland.evaluation.predictions import Identity, Predictions, collect, doubt_about
-from whichland.evaluation.reliability import ProbabilityScores, compared
+from whichland.evaluation.probabilities import ProbabilityScores, compared
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
 from whichland.model.calibration import (

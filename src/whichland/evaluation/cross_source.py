@@ -21,8 +21,8 @@ from whichland import manifest as manifests
 from whichland.config import build, read_toml
 from whichland.curate.balance import BalanceConfig, balance
 from whichland.errors import UserError
-from whichland.evaluation.cross_source_figure import draw_matrix
 from whichland.evaluation.cross_source_matrix import CrossSource, cells_of, hardest_first, numbers
+from whichland.evaluation.figures import draw_matrix
 from whichland.evaluation.predictions import Identity, Predictions, collect
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles

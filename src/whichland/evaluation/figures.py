@@ -1,4 +1,4 @@
-"""Pictures for the pages of an evaluation: the confusion matrix, the probabilities, and photos as WebP.
+"""Pictures for the pages of an evaluation: the confusion matrix, the probabilities, the sources, photos as WebP.
 
 Every figure is one hue from nothing to full, so it reads in black and white.
 """
@@ -6,18 +6,22 @@ Every figure is one hue from nothing to full, so it reads in black and white.
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
-from itertools import pairwise
+from functools import cache
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jinja2 import Template
 from numpy.typing import NDArray
 from PIL import Image
 
 from whichland.charts import Panel, dot, path, straight, svg, text, through
-from whichland.evaluation.probabilities import RiskCurve
-from whichland.evaluation.reliability import Bin
+from whichland.evaluation.cross_source_matrix import OTHERS, CrossSource, Transfer
+from whichland.evaluation.probabilities import Bin, RiskCurve
 from whichland.model.labels import LabelSpace
+from whichland.templates import templates_beside
+from whichland.whole_file import whole_file
 
 NUMBERED = 26  # up to so many countries the cells carry their percentages, and a small variant fits a phone
 TOOLTIPS = 60
@@ -26,18 +30,14 @@ SHRINK = 0.85  # a narrow page scales a matrix down so far, then scrolls
 PHONE_PX = 318
 LEGEND_PX = 280
 
+SIDE = 1.35  # inches a cell of the matrix of sources
+LONG = 22  # characters of a name that fit beside the rows
+DARK = 0.7  # from this macro-F1 on white numbers are the ones that stand out
 
-@dataclass(frozen=True, kw_only=True)
-class MatrixGrid:
-    """Where a confusion matrix is drawn, in pixels."""
 
-    cell: int
-    font: int
-    left: int  # room for the names of the rows
-    top: int
-    right: int  # room for the names of the regions
-    turned: bool  # codes over the columns stand upright
-    numbers: bool
+@cache
+def _confusion_template() -> Template:
+    return templates_beside(__file__).get_template("confusion.svg.j2")
 
 
 def confusion_svg(counts_KK: NDArray[np.int64], labels: LabelSpace, *, phone: bool = False) -> str:
@@ -46,65 +46,42 @@ def confusion_svg(counts_KK: NDArray[np.int64], labels: LabelSpace, *, phone: bo
     With `phone`, codes alone, narrow enough for a telephone.
     """
     order = labels.in_order()
+    names = [labels.name(code) for code in order]
+    rows = [code if name == code else f"{name} {code}" for code, name in zip(order, names, strict=True)]
+    above = labels.levels[2:0:-1]  # what each label lies in at the next two levels, the upper one first, by name
+    places = [tuple(labels.at(level).name(str(labels.named(code, level))) for level in above) for code in order]
+    size = (
+        _phone_size(len(order))
+        if phone
+        else _size(order, rows, max(len(place[-1]) if place else 0 for place in places))
+    )
+    cell, left, top = size["cell"], size["left"], size["top"]
     at = [labels.index[code] for code in order]
     counts = counts_KK[np.ix_(at, at)]
-    grid = _phone_grid(len(order)) if phone else _grid(order, labels)
-    side = grid.cell * len(order)
-    width = grid.left + max(side + grid.right, LEGEND_PX)
-    parts = [
-        *_cells(counts, order, grid, labels),
-        *_names(order, grid, labels, short=phone),
-        *_regions(order, grid, labels, named=not phone),
-        _legend(grid, grid.top + side + 12),
-    ]
-    title = "Confusion matrix: rows true, columns guessed, shade the share of the row"
-    narrowest = f' style="max-width:{width}px;min-width:{round(width * SHRINK)}px"'
-    return svg(title, width, grid.top + side + 34, parts, font=grid.font, more=narrowest)
-
-
-def _grid(order: Sequence[str], labels: LabelSpace) -> MatrixGrid:
-    many = len(order)
-    sizes = ((12, 34, 12), (NUMBERED, 24, 11), (TOOLTIPS, 13, 10), (many, 10, 8))
-    cell, font = next((cell, font) for up_to, cell, font in sizes if many <= up_to)
-    longest = max(len(_row_name(code, labels)) for code in order)
-    code = max(map(len, order))
-    regions = max((len(place) for places in _places(order, labels) for place in places[-1:]), default=0)
-    wide = 0.58 * font
-    turned = many > NUMBERED or code * wide > cell
-    return MatrixGrid(
-        cell=cell,
-        font=font,
-        left=round(longest * wide) + 12,
-        top=max(42, round(code * wide) + 18) if turned else 42,
-        right=round(regions * wide) + 12,
-        turned=turned,
-        numbers=many <= NUMBERED,
+    of_K = counts.sum(axis=1)
+    cells = []
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            at_cell = {"x": left + column * cell, "y": top + row * cell, "row": row, "column": column}
+            share = count / of_K[row]
+            cells.append(at_cell | {"count": count, "of": of_K[row], "share": share, "shade": shade(share)})
+    regions, begin = [], 0
+    for place, of in groupby(places) if above else ():
+        end = begin + len(list(of))
+        other = begin > 0 and place[0] != places[begin - 1][0]
+        regions.append({"begin": begin, "end": end, "name": place[-1], "other_continent": other})
+        begin = end
+    side = cell * len(order)
+    inside = _confusion_template().render(
+        **{"cells": cells, "regions": regions, "codes": order, "names": names, "rows": rows, "many": len(order)},
+        **{"side": side, "down": size["font"] * 0.36, "phone": phone, "numbered": NUMBERED, "tooltips": TOOLTIPS},
+        legend=[(share, shade(share)) for share in (0.01, 0.1, 0.25, 0.5, 1.0)],
+        **size,
     )
-
-
-def _phone_grid(many: int) -> MatrixGrid:
-    cell = min(28, (PHONE_PX - 24) // many)
-    return MatrixGrid(cell=cell, font=9, left=22, top=36, right=2, turned=cell < 16, numbers=False)
-
-
-def _cells(counts: NDArray[np.int64], order: Sequence[str], grid: MatrixGrid, labels: LabelSpace) -> list[str]:
-    parts = []
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    for row, column in np.argwhere(counts):
-        share = float(shares[row, column])
-        x, y = grid.left + column * grid.cell, grid.top + row * grid.cell
-        tip = ""
-        if len(order) <= TOOLTIPS:
-            said = f"{labels.name(order[row])}, guessed {labels.name(order[column])}: "
-            tip = f"<title>{escape(said)}{counts[row, column]} of {counts[row].sum()}</title>"
-        parts.append(
-            f'<rect class="cell" x="{x}" y="{y}" width="{grid.cell}" height="{grid.cell}" '
-            f'fill-opacity="{shade(share):.2f}">{tip}</rect>'
-        )
-        if grid.numbers and share >= 0.045:
-            ink = "on" if shade(share) > 0.5 else ""
-            parts.append(text(f"{share * 100:.0f}", x + grid.cell / 2, y + grid.cell / 2 + 3.5, "middle", ink))
-    return parts
+    width = left + max(side + size["right"], LEGEND_PX)
+    narrowest = f' style="max-width:{width}px;min-width:{round(width * SHRINK)}px"'
+    title = "Confusion matrix: rows true, columns guessed, shade the share of the row"
+    return svg(title, width, top + side + 34, [inside], font=size["font"], more=narrowest)
 
 
 def shade(share: float) -> float:
@@ -112,69 +89,24 @@ def shade(share: float) -> float:
     return float(share**0.6)
 
 
-def _names(order: Sequence[str], grid: MatrixGrid, labels: LabelSpace, *, short: bool) -> list[str]:
-    side, down = grid.cell * len(order), grid.font * 0.36
-    parts = [
-        text("guessed →", grid.left, 11, "start", "soft"),
-        text("true ↓", grid.left - 5, 11, "end", "soft") if not short else "",
-        f'<rect class="rule" x="{grid.left}" y="{grid.top}" width="{side}" height="{side}"/>',
-    ]
-    for at, code in enumerate(order):
-        middle = (at + 0.5) * grid.cell
-        name = code if short else _row_name(code, labels)
-        parts.append(text(name, grid.left - 5, grid.top + middle + down, "end"))
-        if grid.turned:
-            x = grid.left + middle + down
-            turn = f' transform="rotate(-90 {x:g} {grid.top - 4})"'
-            parts.append(text(code, x, grid.top - 4, more=turn))
-        else:
-            parts.append(text(code, grid.left + middle, grid.top - 5, "middle"))
-    return parts
+def _size(order: Sequence[str], rows: Sequence[str], regions: int) -> dict[str, Any]:
+    """Pixels of a cell, a letter and the margins, and whether the codes over the columns stand upright.
+
+    `rows` are the names beside the rows, `regions` the most letters of a region's name.
+    """
+    many = len(order)
+    sizes = ((12, 34, 12), (NUMBERED, 24, 11), (TOOLTIPS, 13, 10), (many, 10, 8))
+    cell, font = next((cell, font) for up_to, cell, font in sizes if many <= up_to)
+    code, wide = max(map(len, order)), 0.58 * font
+    turned = many > NUMBERED or code * wide > cell
+    top = max(42, round(code * wide) + 18) if turned else 42
+    left, right = (round(letters * wide) + 12 for letters in (max(map(len, rows)), regions))
+    return {"cell": cell, "font": font, "left": left, "top": top, "right": right, "turned": turned}
 
 
-def _row_name(code: str, labels: LabelSpace) -> str:
-    name = labels.name(code)
-    return code if name == code else f"{name} {code}"
-
-
-def _places(order: Sequence[str], labels: LabelSpace) -> list[tuple[str, ...]]:
-    """What each label lies in at the next two levels, the upper one first, by name."""
-    above = labels.levels[2:0:-1]
-    return [tuple(labels.at(level).name(str(labels.named(code, level))) for level in above) for code in order]
-
-
-def _regions(order: Sequence[str], grid: MatrixGrid, labels: LabelSpace, *, named: bool) -> list[str]:
-    """Lines between regions, thick ones between continents, and each region's name at its rows."""
-    side = grid.cell * len(order)
-    places = _places(order, labels)
-    if not places[0]:
-        return []
-    begins = [at for at in range(len(order)) if at == 0 or places[at] != places[at - 1]]
-    parts = []
-    for begin, end in zip(begins, [*begins[1:], len(order)], strict=True):
-        if begin:
-            thick = 1.6 if places[begin][0] != places[begin - 1][0] else 0.5
-            offset = begin * grid.cell
-            x, y = grid.left + offset, grid.top + offset
-            parts.append(
-                f'<path class="rule" stroke-width="{thick}" d="M{grid.left} {y}h{side}M{x} {grid.top}v{side}"/>'
-            )
-        if named:
-            down = grid.top + (begin + end) / 2 * grid.cell + grid.font * 0.36
-            parts.append(text(places[begin][-1], grid.left + side + 7, down, "start", "soft"))
-    return parts
-
-
-def _legend(grid: MatrixGrid, y: float) -> str:
-    parts, x = [], float(grid.left)
-    for share in (0.01, 0.1, 0.25, 0.5, 1.0):
-        parts.append(
-            f'<rect class="cell" x="{x}" y="{y}" width="12" height="12" fill-opacity="{shade(share):.2f}"/>'
-            f'<rect class="rule" stroke-width=".5" x="{x}" y="{y}" width="12" height="12"/>'
-        )
-        parts.append(text(f"{share:.0%}", x + 16, y + 10, "start"))
-        x += 28 + grid.font * 2.4
-    return "".join(parts)
+def _phone_size(many: int) -> dict[str, Any]:
+    cell = min(28, (PHONE_PX - 24) // many)
+    return {"cell": cell, "font": 9, "left": 22, "top": 36, "right": 2, "turned": cell < 16}
 
 
 def reliability_svg(bins: Sequence[Bin]) -> str:
@@ -232,3 +164,66 @@ def inline_image(pixels: NDArray[np.uint8], longest: int = 320) -> tuple[str, in
     encoded = io.BytesIO()
     image.save(encoded, "WEBP", quality=72, method=4)
     return "data:image/webp;base64," + base64.b64encode(encoded.getvalue()).decode(), *image.size
+
+
+def draw_matrix(result: CrossSource, out: Path) -> None:
+    """Draw rows for the training sources, columns for the test sources, the hardest first; write a PNG."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    trained = {cell.trained_on for cell in result.cells}
+    rows = [*(source for source in result.sources if source in trained), *([OTHERS] if OTHERS in trained else [])]
+    wide, tall = len(result.sources), len(rows)
+    figure = Figure(figsize=(2.6 + SIDE * wide, 1.7 + SIDE * tall), layout="constrained")
+    axes: Any = figure.add_subplot()
+    shades = matplotlib.colormaps["Blues"]
+    for cell in result.cells:
+        x, y = result.sources.index(cell.tested_on), rows.index(cell.trained_on)
+        value = cell.macro_f1.value if cell.macro_f1 else 0.0
+        paper = shades(0.05 + 0.9 * value) if cell.macro_f1 else "white"
+        axes.add_patch(Rectangle((x, y), 1, 1, facecolor=paper, edgecolor="white"))
+        _write_numbers(axes, cell, x, y)
+        if not cell.unseen:
+            frame = Rectangle((x + 0.02, y + 0.02), 0.96, 0.96, fill=False, edgecolor="0.2")
+            axes.add_patch(frame)
+    if OTHERS in trained and len(rows) > 1:
+        axes.axhline(len(rows) - 1, color="0.2", linewidth=1.5)
+    axes.set(xlim=(0, wide), ylim=(tall, 0), aspect="equal", ylabel="trained on")
+    axes.set_xticks([at + 0.5 for at in range(wide)], [_short(name) for name in result.sources], rotation=20)
+    axes.set_yticks([at + 0.5 for at in range(tall)], [_short(name) for name in rows])
+    axes.tick_params(length=0)
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    axes.set_xlabel("tested on")
+    axes.spines[:].set_visible(False)
+    figure.suptitle(_headline(result), fontsize=11, x=0.02, ha="left")
+    figure.supxlabel("macro-F1, %, with the 95% interval; framed: tested on its own source", fontsize=8, color="0.35")
+    with whole_file(out) as partial:
+        figure.savefig(partial, format="png", dpi=110)
+
+
+def _headline(result: CrossSource) -> str:
+    worst = result.worst
+    if worst is None or worst.macro_f1 is None:
+        return "No two sources share a country"
+    return f"Worst source: {_short(worst.tested_on)}\nmacro-F1 {worst.macro_f1} unseen"
+
+
+def _write_numbers(axes: Any, cell: Transfer, x: int, y: int) -> None:
+    if cell.macro_f1 is None:
+        axes.text(x + 0.5, y + 0.5, "no country\nshared", ha="center", va="center", fontsize=8, color="0.4")
+        return
+    score, ink = cell.macro_f1, "white" if cell.macro_f1.value > DARK else "black"
+    lines = (
+        (0.36, f"{100 * score.value:.1f}", 15),
+        (0.58, f"{100 * score.low:.0f} to {100 * score.high:.0f}", 9),
+        (0.76, f"{len(cell.countries)} countries", 7.5),
+        (0.88, f"{cell.photos:,} photos", 7.5),
+    )
+    for down, words, size in lines:
+        axes.text(x + 0.5, y + down, words, ha="center", va="center", fontsize=size, color=ink)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONG else name[: LONG - 1] + "…"

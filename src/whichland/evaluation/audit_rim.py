@@ -15,23 +15,113 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.evaluation.audit_areas import AREAS, Mask
-from whichland.evaluation.audit_checks import Check, Finding
-from whichland.evaluation.audit_config import Fill
-from whichland.evaluation.audit_effects import Effect, Limits, Sample, by_country, country_means
+from whichland.evaluation.audit_checks import Check, Effect, Fill, Finding, Limits, Sample, by_country, country_means
 from whichland.images.preprocess import Pixels
 from whichland.model.label_sources import countries
 from whichland.progress import Progress
 from whichland.statistics import Floats, Ints
 
+Mask = NDArray[np.bool_]  # H×W, the pixels to replace
 Ask = Callable[[Pixels], NDArray[np.float32]]  # crops B×H×W×3 to probabilities B×K
 
+SHARE = 0.1  # of the picture's area
 ELSEWHERE = 2  # random places to compare each area with
 BATCH = 32
 LIMITS = Limits(trivial=0.05, relevant=0.2, trivial_mean=0.05, relevant_mean=0.15)
 
 SIDES = ("left", "right")
 BLIND, USED = 0.05, 0.1  # of the probabilities: up to here mirroring does nothing, from here on it does
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """A part of the rim, and as much area away from it."""
+
+    title: str
+    asks: str
+    at: Callable[[int, int], Mask]
+    elsewhere: Callable[[int, int, np.random.Generator], Mask]
+
+
+def _blocks(height: int, width: int, places: Sequence[tuple[int, int]], size: tuple[int, int]) -> Mask:
+    mask = np.zeros((height, width), bool)
+    for top, left in places:
+        mask[top : top + size[0], left : left + size[1]] = True
+    return mask
+
+
+def _tenth(height: int) -> int:
+    return max(round(SHARE * height), 1)
+
+
+def strip(height: int, width: int, top: int) -> Mask:
+    """A tenth of the picture, as wide as it is."""
+    return _blocks(height, width, [(top, 0)], (_tenth(height), width))
+
+
+def _strip_inside(height: int, width: int, random: np.random.Generator) -> Mask:
+    tenth = _tenth(height)
+    return strip(height, width, int(random.integers(tenth, height - 2 * tenth + 1)))
+
+
+def _corner_size(height: int, width: int) -> tuple[int, int]:
+    return _tenth(height), max(round(width / 4), 1)  # marks are wider than tall; the four make a tenth
+
+
+def _corners(height: int, width: int) -> Mask:
+    tall, wide = _corner_size(height, width)
+    places = [(top, left) for top in (0, height - tall) for left in (0, width - wide)]
+    return _blocks(height, width, places, (tall, wide))
+
+
+def _blocks_inside(height: int, width: int, random: np.random.Generator) -> Mask:
+    tall, wide = _corner_size(height, width)
+    rows = random.permutation(np.arange(tall, height - 2 * tall + 1, tall))[:4]  # they do not overlap
+    return _blocks(height, width, [(int(row), int(random.integers(width - wide + 1))) for row in rows], (tall, wide))
+
+
+def frame(height: int, width: int) -> Mask:
+    """A ring along the rim, a tenth of the picture's area, in whole pixels."""
+    half = (height + width) / 4  # the edge e solves height·width - (height - 2e)(width - 2e) = area
+    return _ring(height, width, 0, max(round(half - np.sqrt(half * half - SHARE * height * width / 4)), 1))
+
+
+def _ring(height: int, width: int, inset: int, edge: int) -> Mask:
+    mask = np.zeros((height, width), bool)
+    mask[inset : height - inset, inset : width - inset] = True
+    mask[inset + edge : height - inset - edge, inset + edge : width - inset - edge] = False
+    return mask
+
+
+def _frame_inside(height: int, width: int, random: np.random.Generator) -> Mask:
+    """A ring further in, of as many pixels: its innermost line is broken off where they are used up."""
+    area, side = int(frame(height, width).sum()), min(height, width)
+    inset = int(random.integers(max(side // 16, 2), side // 6 + 1))
+    edge = next(e for e in range(1, side) if _ring(height, width, inset, e).sum() >= area)
+    mask = _ring(height, width, inset, edge)
+    inmost = np.flatnonzero(mask & ~_ring(height, width, inset, edge - 1))
+    mask.flat[inmost[: int(mask.sum()) - area]] = False
+    return mask
+
+
+AREAS = {
+    "bottom": Area(
+        title="bottom tenth",
+        asks="Does it know a bonnet, a blurred car or a caption along the bottom?",
+        at=lambda height, width: strip(height, width, height - _tenth(height)),
+        elsewhere=_strip_inside,
+    ),
+    "top": Area(
+        title="top tenth",
+        asks="Does it know a caption or a rim along the top?",
+        at=lambda height, width: strip(height, width, 0),
+        elsewhere=_strip_inside,
+    ),
+    "corners": Area(
+        title="four corners", asks="Does it know a watermark, a date or a logo?", at=_corners, elsewhere=_blocks_inside
+    ),
+    "frame": Area(title="frame all round", asks="Does it know a border?", at=frame, elsewhere=_frame_inside),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +150,10 @@ def look(ask: Ask, crops_NHWC: Pixels, donor_N: Ints, fill: Fill, grey: Pixels, 
     count, height, width, _ = crops_NHWC.shape
     random = np.random.default_rng((seed, 2))
 
-    def replaced(mask_of: Callable[[], Mask], rows: slice) -> Pixels:
+    def replaced(area: Area, turn: int, rows: slice) -> Pixels:
         changed = crops_NHWC[rows].copy()
         for at, donor in enumerate(donor_N[rows]):
-            mask = mask_of()
+            mask = area.elsewhere(height, width, random) if turn else area.at(height, width)
             changed[at][mask] = crops_NHWC[donor][mask] if fill == "other" else grey
         return changed
 
@@ -73,12 +163,7 @@ def look(ask: Ask, crops_NHWC: Pixels, donor_N: Ints, fill: Fill, grey: Pixels, 
             rows = slice(start, min(start + BATCH, count))
             views = {("plain", 0): crops_NHWC[rows], ("mirrored", 0): crops_NHWC[rows, :, ::-1]}
             for name, area in AREAS.items():
-                views[name, 0] = replaced(lambda area=area: area.at(height, width), rows)  # type: ignore[misc]
-                for turn in range(1, ELSEWHERE + 1):
-                    views[name, turn] = replaced(
-                        lambda area=area: area.elsewhere(height, width, random),  # type: ignore[misc]
-                        rows,
-                    )
+                views |= {(name, turn): replaced(area, turn, rows) for turn in range(1 + ELSEWHERE)}
             for key, pixels in views.items():
                 parts.setdefault(key, []).append(ask(np.ascontiguousarray(pixels)))
             shown.advance(rows.stop - rows.start)
@@ -94,12 +179,19 @@ def look(ask: Ask, crops_NHWC: Pixels, donor_N: Ints, fill: Fill, grey: Pixels, 
 def area_check(name: str, changed: Changed, sample: Sample, columns: Sequence[int], donor_N: Ints | None) -> Check:
     """The check of one area; `columns` are the sample's countries among the model's labels.
 
-    Probabilities lost: of a photo's own country. Probabilities drawn: of the country whose piece was put in, over
-    the photos of all others; a mark draws them all to it. Groups are those of the photos, and of the pieces' photos.
+    Probabilities lost beyond as much area elsewhere: of a photo's own country. Probabilities drawn: of the country
+    whose piece was put in, over the photos of all others; a mark draws them all to it. Groups are those of the
+    photos, and of the pieces' photos.
     """
     replaced, elsewhere = changed.replaced[name], changed.elsewhere[name]
+    beyond_NK = np.mean([probs[:, columns] for probs in elsewhere], axis=0) - replaced[:, columns]
+    own = country_means(beyond_NK[np.arange(len(beyond_NK)), sample.country], sample)
+    effects = by_country("probabilities lost", own, sample, LIMITS, outliers=True)
+    if donor_N is not None:
+        givers = sample.of(donor_N)
+        drawn = country_means(-beyond_NK[np.arange(len(beyond_NK)), givers.country], givers)
+        effects = effects + by_country("probabilities drawn", drawn, givers, LIMITS, outliers=True, seed=1)
     own_N = np.array(columns)[sample.country]
-    effects = area_effects(replaced[:, columns], [probs[:, columns] for probs in elsewhere], sample, donor_N)
     top1, without, *others = (
         float((probs_NK.argmax(axis=1) == own_N).mean()) for probs_NK in (changed.plain, replaced, *elsewhere)
     )
@@ -123,21 +215,6 @@ def area_check(name: str, changed: Changed, sample: Sample, columns: Sequence[in
     )
 
 
-def area_effects(
-    replaced_NK: Floats, elsewhere: Sequence[Floats], sample: Sample, donor_N: Ints | None
-) -> list[Effect]:
-    """What an area costs beyond as much area elsewhere, and what it brings to the country it was taken from."""
-    beyond_NK = np.mean(elsewhere, axis=0) - replaced_NK  # probabilities that the area takes beyond what others do
-    every = np.arange(len(beyond_NK))
-    own = country_means(beyond_NK[every, sample.country], sample)
-    found = by_country("probabilities lost", own, sample, LIMITS, outliers=True)
-    if donor_N is None:
-        return found
-    givers = sample.of(donor_N)
-    drawn = country_means(-beyond_NK[every, givers.country], givers)
-    return found + by_country("probabilities drawn", drawn, givers, LIMITS, outliers=True, seed=1)
-
-
 def mirror_check(plain_NK: Floats, mirrored_NK: Floats, sample: Sample, *, flipped: bool) -> Check:
     """How much of the probabilities moves to the other driving side, both sides counting alike.
 
@@ -149,12 +226,8 @@ def mirror_check(plain_NK: Floats, mirrored_NK: Floats, sample: Sample, *, flipp
     before_N, after_N = (plain_NK * own_NK).sum(axis=1), (mirrored_NK * own_NK).sum(axis=1)
     right, still = plain_NK.argmax(axis=1) == sample.country, mirrored_NK.argmax(axis=1) == sample.country
     by_side = Sample(country=side_N, group=sample.group, names=SIDES)
-    effects = by_country(
-        "probabilities moved",
-        country_means(before_N - after_N, by_side),
-        by_side,
-        Limits(trivial=BLIND, relevant=USED, trivial_mean=BLIND, relevant_mean=USED),
-    )
+    limits = Limits(trivial=BLIND, relevant=USED, trivial_mean=BLIND, relevant_mean=USED)
+    effects = by_country("probabilities moved", country_means(before_N - after_N, by_side), by_side, limits)
     facts = [("top-1", f"{right.mean():.1%} as it is, {still.mean():.1%} mirrored")]
     for at, side in enumerate(SIDES):
         if (side_N == at).any():
