@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from whichland.cli.flags import flags
-from whichland.cli.output import Bundle, Json, Split, SplitManifest, print_json, print_table
+from whichland.cli.output import Bundle, Json, Split, SplitManifest, between, give, print_table
 from whichland.errors import UserError
 from whichland.evaluation.audit_checks import AuditConfig
 from whichland.explanation.atlas_config import AtlasConfig
@@ -14,7 +14,6 @@ from whichland.explanation.atlas_config import AtlasConfig
 if TYPE_CHECKING:
     from whichland.evaluation.audit_checks import Audit
     from whichland.evaluation.compare import Comparison
-    from whichland.evaluation.probabilities import ProbabilityReport
     from whichland.evaluation.report import Report
     from whichland.explanation.atlas import Atlas
     from whichland.statistics import Score
@@ -27,15 +26,10 @@ def evaluate(
     manifest: SplitManifest,
     split: Split = "test",
     out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the report; beside the bundle when left out, never over another one."),
+        Path | None, Option(help="Folder for the report; beside the bundle when left out, never over another one.")
     ] = None,
     per: Annotated[
-        str,
-        typer.Option(
-            metavar="photo|panorama",
-            help="What counts as one: every photo, or every panorama, the probabilities of its views combined.",
-        ),
+        str, Option(metavar="photo|panorama", help="What counts as one; a panorama's views are combined.")
     ] = "photo",
     json: Json = False,
 ) -> None:
@@ -50,21 +44,18 @@ def evaluate(
     from whichland.evaluation.report import numbers
 
     report = judge(bundle, manifest, split, out, per="panorama" if per == "panorama" else "photo")
-    if json:
-        print_json(numbers(report), indent=2)
-    else:
-        print(_table(report))
+    give(numbers(report), lambda: _report(report), json=json)
 
 
-def _table(report: "Report") -> str:
-    """The scores with their intervals and floors, as text, and where the report lies."""
-    found = report.predictions
+def _report(report: "Report") -> list[str]:
+    """The scores with their intervals and floors, what the probabilities are worth, and where the report lies."""
+    found, judged = report.predictions, report.probabilities
     lines = [f"{'':<20}{'score':>8}{'95% interval':>20}{'largest country':>18}{'chance':>9}"]
+    titles = {"top1": "top-1", "top5": "top-5", "macro_f1": "macro-F1"}
     for name, score in report.scores.items():
-        floors = report.floors["majority"][name], report.floors["chance"][name]
-        interval = f"{score.low:.1%} to {score.high:.1%}"
-        title = {"top1": "top-1", "top5": "top-5", "macro_f1": "macro-F1"}.get(name, name.replace("_", " "))
-        lines.append(f"{title:<20}{score.value:>8.1%}{interval:>20}{floors[0]:>18.1%}{floors[1]:>9.1%}")
+        largest, chance = report.floors["majority"][name], report.floors["chance"][name]
+        title = titles.get(name, name.replace("_", " "))
+        lines.append(f"{title:<20}{score.value:>8.1%}{between(score):>20}{largest:>18.1%}{chance:>9.1%}")
     left = {
         "of countries the model does not know": sum(found.unknown.values()),
         "without a country": found.unplaced,
@@ -73,38 +64,28 @@ def _table(report: "Report") -> str:
     groups = int(found.groups.max()) + 1
     lines.append(f"{found.frame.height:,} {found.per}s in {groups:,} groups, split {found.identity.split}")
     lines += [f"left out: {count:,} photos {why}" for why, count in left.items() if count]
-    lines += _probability_lines(report.probabilities)
+    lines.append(f"calibration error of the probabilities: {judged.scores.ece}")
+    if judged.calibration is None:
+        lines.append("not calibrated: `whichland calibrate BUNDLE MANIFEST` fits probabilities, sets and thresholds")
+    else:
+        lines += [
+            f"sets at {row.level * 100:.4g} %: truth inside in {row.coverage}, {row.size.value:.1f} countries each"
+            for row in judged.sets
+        ]
+        lines += [
+            f"answering from probability {row.threshold:.2f} on: {row.right} right, {row.answered.value:.1%} answered"
+            for row in judged.abstention
+            if row.threshold is not None and row.right and row.answered
+        ]
     if report.evaluations > 1:
         lines.append(f"this model has been judged on this split {report.evaluations} times")
-    if report.doubt:
-        lines.append(report.doubt)
-    return "\n".join([*lines, f"report: {report.html}"])
-
-
-def _probability_lines(probabilities: "ProbabilityReport") -> list[str]:
-    """What the probabilities are worth, in a few lines."""
-    lines = [f"calibration error of the probabilities: {probabilities.scores.ece}"]
-    if probabilities.calibration is None:
-        return [*lines, "not calibrated: `whichland calibrate BUNDLE MANIFEST` fits probabilities, sets and thresholds"]
-    lines += [
-        f"sets at {row.level * 100:.4g} %: truth inside in {row.coverage}, {row.size.value:.1f} countries each"
-        for row in probabilities.sets
-    ]
-    lines += [
-        f"answering from probability {row.threshold:.2f} on: {row.right} right, {row.answered.value:.1%} answered"
-        for row in probabilities.abstention
-        if row.threshold is not None and row.right and row.answered
-    ]
-    return lines
+    return [*lines, *filter(None, [report.doubt]), f"report: {report.html}"]
 
 
 def compare(
     models: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="A B … MANIFEST",
-            help="Bundles, run folders or report folders, two or more; then the table of photos, with splits.",
-        ),
+        Argument(metavar="A B … MANIFEST", help="Bundles, run folders or report folders, two or more; then the table."),
     ],
     split: Split = "test",
     json: Json = False,
@@ -120,22 +101,25 @@ def compare(
     if len(places) < 2:
         raise UserError("name two models or more, then the manifest: whichland compare A B MANIFEST")
     found = judge(places, manifest, split)
-    if json:
-        print_json(found.json(), indent=2)
-    else:
-        _show_comparison(found)
+    give(found.json(), lambda: _show_comparison(found), json=json)
 
 
 def _show_comparison(found: "Comparison") -> None:
     """Print the models, the pairs, and what the test is large enough for."""
     from whichland.evaluation.compare import POINTS
 
+    def ends(score: "Score", sign: str = "") -> str:
+        return f"{score.low * 100:{sign}.1f} to {score.high * 100:{sign}.1f}"
+
+    def shown(p: float) -> str:
+        return "<0.001" if p < 0.001 else f"{p:.3f}"
+
     print_table(
         f"{found.photos:,} photos in {found.groups:,} groups, split {found.split}",
         ("model", "macro-F1", "95% interval", "tied", "top-1", "95% interval", "tied", "countries"),
         [
-            (m.name, *_scored(m.macro_f1), m.ties_macro_f1, *_scored(m.top1), m.ties_top1, m.labels)
-            for m in found.models
+            (m.name, f1.value, ends(f1), m.ties_macro_f1, top1.value, ends(top1), m.ties_top1, m.labels)
+            for m, f1, top1 in ((m, m.macro_f1, m.top1) for m in found.models)
         ],
     )
     print("\nmodels that share a letter were not distinguished (p > 5 % after Holm's correction for all pairs)")
@@ -146,8 +130,8 @@ def _show_comparison(found: "Comparison") -> None:
             [
                 (
                     f"{p.first} – {p.second}",
-                    *(_points(p.macro_f1), _range(p.macro_f1, "+"), _p(p.p_macro_f1_adjusted)),
-                    *(_points(p.top1), _range(p.top1, "+"), _p(p.p_top1_adjusted), _p(p.p_mcnemar)),
+                    *(f"{p.macro_f1.value * 100:+.1f}", ends(p.macro_f1, "+"), shown(p.p_macro_f1_adjusted)),
+                    *(f"{p.top1.value * 100:+.1f}", ends(p.top1, "+"), shown(p.p_top1_adjusted), shown(p.p_mcnemar)),
                 )
                 for p in found.pairs
             ],
@@ -158,26 +142,8 @@ def _show_comparison(found: "Comparison") -> None:
         print("\nMcNemar's test takes the photos of a group for independent, so its p is too small here")
     if found.left_out:
         print(f"left out: {found.left_out:,} photos that not all of them answered")
-    print(
-        f"a difference of {POINTS * 100:.0f} points in top-1 would need about {found.photos_needed:,} test photos "
-        "(found in 80 % of cases, one pair)"
-    )
-
-
-def _scored(score: "Score") -> tuple[float, str]:
-    return score.value, _range(score)
-
-
-def _points(score: "Score") -> str:
-    return f"{score.value * 100:+.1f}"
-
-
-def _range(score: "Score", sign: str = "") -> str:
-    return f"{score.low * 100:{sign}.1f} to {score.high * 100:{sign}.1f}"
-
-
-def _p(p: float) -> str:
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    needed = f"would need about {found.photos_needed:,} test photos (found in 80 % of cases, one pair)"
+    print(f"a difference of {POINTS * 100:.0f} points in top-1 {needed}")
 
 
 @flags(AuditConfig)
@@ -185,9 +151,9 @@ def audit(
     config: AuditConfig,
     bundle: Bundle,
     manifest: SplitManifest,
-    split: Annotated[str, typer.Option(help="Which part to look at; keep the test for the end.")] = "val",
+    split: Annotated[str, Option(help="Which part to look at; keep the test for the end.")] = "val",
     out: Annotated[
-        Path | None, typer.Option(help="Folder for audit.html and audit.json; `audit` beside the bundle when left out.")
+        Path | None, Option(help="Folder for audit.html and audit.json; `audit` beside the bundle when left out.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -200,21 +166,17 @@ def audit(
     from whichland.evaluation.audit_checks import numbers
 
     found = look(bundle, manifest, split, out, config)
-    if json:
-        print_json(numbers(found))
-    else:
-        _show_audit(found)
+    give(numbers(found), lambda: _show_audit(found), json=json, indent=None)
 
 
 def _show_audit(found: "Audit") -> None:
     """The checks as a table, and what was found in a line."""
+    title = f"{found.photos:,} photos of {len(found.countries)} countries, split {found.identity.split}"
+    columns = ("check", "measure", "value", "low", "high", "null", "verdict", "what")
     rows = []
     for check in found.checks:
-        score = check.score
-        cells = (score.value, score.low, score.high) if score else (None, None, None)
+        cells = (s.value, s.low, s.high) if (s := check.score) else (None, None, None)
         rows.append((check.title, check.measure, *cells, check.null, check.verdict, check.says))
-    columns = ("check", "measure", "value", "low", "high", "null", "verdict", "what")
-    title = f"{found.photos:,} photos of {len(found.countries)} countries, split {found.identity.split}"
     print_table(f"{title}; top-1 {found.top1:.1%}", columns, rows)
     names = ", ".join(check.title for check in found.alarms)
     print(f"\nshortcuts found: {names or 'none'}\npage: {found.html}")
@@ -225,7 +187,7 @@ def atlas(
     config: AtlasConfig,
     bundle: Bundle,
     manifest: SplitManifest,
-    out: Annotated[Path, typer.Option("-o", "--out", file_okay=False, help="Folder for the pages.")],
+    out: Annotated[Path, Option("-o", "--out", file_okay=False, help="Folder for the pages.")],
     json: Json = False,
 ) -> None:
     """Make a field guide to a model: the clues it knows each country by, each tried on photos of others.
@@ -241,21 +203,17 @@ def atlas(
 
     made = make(bundles.load(bundle), manifests.read(manifest), config)
     index = write_atlas(made, out)
-    if json:
-        print_json(numbers(made), indent=2)
-    else:
-        _show_atlas(made)
-        print(f"\npages: {index}")
+    give(numbers(made), lambda: _show_atlas(made, index), json=json)
 
 
-def _show_atlas(made: "Atlas") -> None:
+def _show_atlas(made: "Atlas", index: Path) -> None:
     from whichland.explanation.atlas_page import factor
 
     rows = []
     for chapter in made.chapters:
         best = chapter.confirmed[0].shift if chapter.confirmed else None
         strongest = f"{factor(best.value)} [{factor(best.low)}, {factor(best.high)}]" if best else "–"
-        name = made.bundle.space.described(chapter.country)
         counts = (chapter.looked_at, len(chapter.confirmed), len(chapter.unconfirmed))
-        rows.append((name, *counts, strongest))
+        rows.append((made.bundle.space.described(chapter.country), *counts, strongest))
     print_table("Clue atlas", (made.bundle.space.noun, "photos", "confirmed", "not confirmed", "strongest, odds"), rows)
+    print(f"\npages: {index}")

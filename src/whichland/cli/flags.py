@@ -2,29 +2,22 @@
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import typer
+from typer import Option
 
 from whichland.config import Setting, build, flat, read_settings, read_toml, recipe_file, settings
 from whichland.errors import UserError
 
-Recipe = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe",
-        metavar="FILE|NAME",
-        help="TOML file of settings, one that comes with whichland, or a cell of a grid, such as "
-        "seed000:vit-small-300; a flag given beside it wins.",
-    ),
-]
-SettingsFile = Annotated[
-    str | None, typer.Option("--settings", metavar="FILE", help="TOML file of settings; a flag given beside it wins.")
-]
+FILES = {
+    "--recipe": "TOML file of settings, one that comes with whichland, or a cell of a grid, such as "
+    "seed000:vit-small-300; a flag given beside it wins.",
+    "--settings": "TOML file of settings; a flag given beside it wins.",
+}
 
 
 def flags(
@@ -40,17 +33,23 @@ def flags(
     known = {setting.name: setting for setting in settings(config)}
     typed = [setting for setting in known.values() if setting.flag and every]
     without = {_flag(setting): setting.path for setting in known.values() if setting not in typed}
-    file = Recipe if recipe else SettingsFile
+    options = {}
+    if recipe or without:
+        file, name = ("--recipe", "FILE|NAME") if recipe else ("--settings", "FILE")
+        options["settings_file"] = Annotated[str | None, Option(file, metavar=name, help=FILES[file])]
+        example = min(known.values(), key=lambda setting: setting.flag)
+        text = f"Any setting by its name, such as {example.path}=VALUE; may be given again."
+        options["set_"] = Annotated[list[str] | None, Option("--set", metavar="NAME=VALUE", help=text)]
+    options |= {setting.name: _option(setting, variables) for setting in typed}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "config"]
-
         def run(**values: Any) -> None:
             given = {}
-            for setting in known.values():
-                value = values.pop(setting.name, None) if setting in typed else _variable(setting, variables)
+            for name, setting in known.items():
+                variable = variables and os.environ.get(variables + name.upper())
+                value = values.pop(name, None) if setting in typed else variable
                 if value is not None:
-                    given[setting.name] = parse(setting, value, _flag(setting))
+                    given[name] = parse(setting, value, _flag(setting))
             given |= _set(config, values.pop("set_", None) or ())
             path = values.pop("settings_file", None)
             base = _from_file(config, path) if path else {}
@@ -59,12 +58,15 @@ def flags(
                 base = flat(config, read_toml(path), str(path))
             command(config=build(config, base | given, str(path or "flags")), **values)
 
-        extra = [_parameter("settings_file", file), _parameter("set_", _set_option(known))] if recipe or without else []
-        parameters = [*own, *extra, *(_parameter(s.name, _option(s, variables)) for s in typed)]
-        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
-        )
-        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        # an option is None when not given, so that the file and the class's own default stay underneath
+        kind = inspect.Parameter.KEYWORD_ONLY
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        parameters = [
+            *(parameter.replace(kind=kind) for parameter in own if parameter.name != "config"),
+            *(inspect.Parameter(name, kind, default=None, annotation=option) for name, option in options.items()),
+        ]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         run.__name__, run.__doc__ = command.__name__, command.__doc__
         run.without_flag = without  # type: ignore[attr-defined]
         return run
@@ -96,33 +98,18 @@ def _set(config: type, texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _set_option(known: Mapping[str, Setting]) -> Any:
-    example = min(known.values(), key=lambda setting: setting.flag)
-    text = f"Any setting by its name, such as {example.path}=VALUE; may be given again."
-    return Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=text)]
-
-
 def _flag(setting: Setting) -> str:
     return "--" + setting.name.replace("_", "-")
 
 
-def _variable(setting: Setting, prefix: str | None) -> str | None:
-    return os.environ.get(prefix + setting.name.upper()) if prefix else None
-
-
-def _parameter(name: str, annotation: Any) -> inspect.Parameter:
-    """A parameter that is None when not given, so that the file and the class's own default stay underneath."""
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
 def _option(setting: Setting, variables: str | None) -> Any:
     """The annotation that makes one flag, under the heading of its group."""
-    kind = _inner(setting.kind)
-    shown = "" if setting.default in (None, MISSING, (), {}, "") else f" [default: {_show(setting.default)}]"
+    kind, default = _inner(setting.kind), setting.default
     name, metavar = _flag(setting), None
     cli_kind: type = str
     if kind is bool:
         name, cli_kind = f"{name}/--no-{name[2:]}", bool
+        default = "on" if default else "off"
     elif _is_size(setting.kind):
         metavar = "N|HxW"
     elif kind in (int, float):
@@ -133,9 +120,11 @@ def _option(setting: Setting, variables: str | None) -> Any:
         metavar = "A,B,…"
     elif get_origin(kind) is dict or kind is dict:
         metavar = "NAME=VALUE,…"
-    option = typer.Option(
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    option = Option(
         name,
-        help=setting.help + shown,
+        help=setting.help if default in (None, MISSING, {}, "") else f"{setting.help} [default: {default}]",
         metavar=metavar,
         show_default=False,
         envvar=variables and variables + setting.name.upper(),
@@ -154,12 +143,6 @@ def _is_size(kind: Any) -> bool:
     """Whether a whole number or several will do."""
     arguments = get_args(kind)
     return int in arguments and any(get_origin(arg) is tuple for arg in arguments)
-
-
-def _show(default: Any) -> str:
-    if isinstance(default, bool):
-        return "on" if default else "off"
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 def parse(setting: Setting, value: Any, where: str) -> Any:

@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from inspect import getdoc
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -25,60 +25,52 @@ WIDTH = 100  # of --help, at most
 class Entry(NamedTuple):
     """Where a command lives, and its line in --help, which must not import it."""
 
-    module: str  # of this package
-    function: str
+    module: str  # of this package, in which the function has the command's name
     help: str
     needs: str = ""  # a module of the extra `train`
 
 
 COMMANDS = {
-    "demo": Entry("start", "demo", "The whole way on the synthetic world: photos to report.", needs="torch"),
-    "doctor": Entry("start", "doctor", "What is installed, what is missing, what the machine has."),
-    "train": Entry("training", "train", "Train a model on a manifest; out comes a bundle.", needs="torch"),
-    "lr-find": Entry("training", "lr_find", "Suggest a learning rate, with a picture.", needs="torch"),
-    "evaluate": Entry(
-        "evaluation", "evaluate", "Judge a bundle on a split, with intervals and a report.", needs="torch"
-    ),
-    "compare": Entry("evaluation", "compare", "Is one model better, and can the test show it?", needs="torch"),
-    "calibrate": Entry(
-        "calibrate", "calibrate", "Make a bundle's probabilities honest on validation photos.", needs="torch"
-    ),
-    "study": Entry("training", "study", "Train and judge a grid of runs; figures with intervals.", needs="torch"),
-    "cross-source": Entry(
-        "training", "cross_source", "Train on one source, test on another, for all pairs.", needs="torch"
-    ),
-    "export": Entry("export", "export", "Write a bundle as ONNX, so that no torch is needed."),
-    "predict": Entry("predict", "predict", "The likeliest countries of photos and folders."),
-    "serve": Entry("serve", "serve", "A bundle over HTTP: the page, the API, the game."),
-    "models": Entry("start", "models", "Models to train: size, input, work, licence, speed.", needs="torch"),
-    "audit": Entry("evaluation", "audit", "Does the model know the rig or the file, not the country?", needs="torch"),
-    "explain": Entry("explain", "explain", "Show where in a photo the model found its answer."),
-    "atlas": Entry("evaluation", "atlas", "The clues a model knows each country by, each tried.", needs="torch"),
+    "demo": Entry("start", "The whole way on the synthetic world: photos to report.", "torch"),
+    "doctor": Entry("start", "What is installed, what is missing, what the machine has."),
+    "train": Entry("training", "Train a model on a manifest; out comes a bundle.", "torch"),
+    "lr-find": Entry("training", "Suggest a learning rate, with a picture.", "torch"),
+    "evaluate": Entry("evaluation", "Judge a bundle on a split, with intervals and a report.", "torch"),
+    "compare": Entry("evaluation", "Is one model better, and can the test show it?", "torch"),
+    "calibrate": Entry("bundle", "Make a bundle's probabilities honest on validation photos.", "torch"),
+    "study": Entry("training", "Train and judge a grid of runs; figures with intervals.", "torch"),
+    "cross-source": Entry("training", "Train on one source, test on another, for all pairs.", "torch"),
+    "export": Entry("bundle", "Write a bundle as ONNX, so that no torch is needed.", "onnxscript"),
+    "predict": Entry("predict", "The likeliest countries of photos and folders."),
+    "serve": Entry("predict", "A bundle over HTTP: the page, the API, the game."),
+    "models": Entry("start", "Models to train: size, input, work, licence, speed.", "torch"),
+    "audit": Entry("evaluation", "Does the model know the rig or the file, not the country?", "torch"),
+    "explain": Entry("explain", "Show where in a photo the model found its answer."),
+    "atlas": Entry("evaluation", "The clues a model knows each country by, each tried.", "torch"),
 }
 DATA_COMMANDS = {
-    "ingest": Entry("data", "ingest", "A manifest of photos from folders, shards, tables, the hub, …"),
-    "fetch": Entry("sources", "fetch", "Photos with coordinates from Mapillary, resumable."),
-    "geocode": Entry("data", "geocode", "Country by coordinates; labels that disagree."),
-    "measure": Entry("data", "measure", "Size, hashes, brightness, contrast, sharpness of each image."),
-    "probe": Entry("sources", "probe", "Can the source of a photo be read from its file alone?"),
-    "merge": Entry("sources", "merge", "Bring sources together: one table, one geometry, one encoding."),
-    "score": Entry("score", "score", "How like a street outdoors each photo is, by ImageNet.", needs="torch"),
-    "clean": Entry("data", "clean", "Give bad and duplicate images a drop reason."),
-    "split": Entry("data", "split", "Put groups of related images into train, val and test."),
-    "balance": Entry("data", "balance", "Cap and rank the training images of each country."),
-    "prepare": Entry("data", "prepare", "Ingest, measure, clean, split and balance in one go."),
-    "stats": Entry("sources", "stats", "Count by country, split, source and drop reason."),
-    "check": Entry("data", "check", "Re-derive the manifest's invariants; fail when one is broken."),
+    "ingest": Entry("data", "A manifest of photos from folders, shards, tables, the hub, …"),
+    "fetch": Entry("sources", "Photos with coordinates from Mapillary, resumable."),
+    "geocode": Entry("data", "Country by coordinates; labels that disagree."),
+    "measure": Entry("data", "Size, hashes, brightness, contrast, sharpness of each image."),
+    "probe": Entry("sources", "Can the source of a photo be read from its file alone?"),
+    "merge": Entry("sources", "Bring sources together: one table, one geometry, one encoding."),
+    "score": Entry("score", "How like a street outdoors each photo is, by ImageNet.", "torch"),
+    "clean": Entry("data", "Give bad and duplicate images a drop reason."),
+    "split": Entry("data", "Put groups of related images into train, val and test."),
+    "balance": Entry("data", "Cap and rank the training images of each country."),
+    "prepare": Entry("data", "Ingest, measure, clean, split and balance in one go."),
+    "stats": Entry("sources", "Count by country, split, source and drop reason."),
+    "check": Entry("data", "Re-derive the manifest's invariants; fail when one is broken."),
 }
 
 
-class LazyGroup(TyperGroup):
+class Group(TyperGroup):
     """A group whose commands are imported when called; the list in --help needs only the table."""
-
-    table: ClassVar[dict[str, Entry]] = {}
 
     def __init__(self, **attrs: Any) -> None:
         super().__init__(**attrs)
+        self.table = DATA_COMMANDS if self.name == "data" else COMMANDS
         for name, entry in self.table.items():
             self.add_command(TyperCommand(name, help=entry.help, rich_markup_mode=None))
 
@@ -88,23 +80,14 @@ class LazyGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-class RootGroup(LazyGroup):
-    table = COMMANDS
-
-
-class DataGroup(LazyGroup):
-    table = DATA_COMMANDS
-
-
 class Command(TyperCommand):
     """A command whose --help lists options under the headings of their groups."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         for flag in (arg.partition("=")[0] for arg in args):
             if setting := getattr(self.callback, "without_flag", {}).get(flag):
-                raise UserError(
-                    f"{flag} is no flag here: give --set {setting}=VALUE, or write it in a file of settings"
-                )
+                hint = f"give --set {setting}=VALUE, or write it in a file of settings"
+                raise UserError(f"{flag} is no flag here: {hint}")
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
@@ -129,7 +112,7 @@ def load(name: str, entry: Entry) -> Any:
     command = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     if entry.needs:
         require_extra("train", entry.needs)
-    function = getattr(import_module(f"whichland.cli.{entry.module}"), entry.function)
+    function = getattr(import_module(f"whichland.cli.{entry.module}"), name.replace("-", "_"))
     settings = {"max_content_width": WIDTH}
     command.command(name, cls=Command, help=getdoc(function) or entry.help, context_settings=settings)(function)
     return typer.main.get_command(command)
@@ -154,9 +137,9 @@ def _root(
 def root() -> Any:
     """Build the whole command tree."""
     options: dict[str, Any] = {"add_completion": False, "no_args_is_help": True, "rich_markup_mode": None}
-    app = typer.Typer(cls=RootGroup, pretty_exceptions_enable=False, **options)
+    app = typer.Typer(cls=Group, pretty_exceptions_enable=False, **options)
     app.callback()(_root)
-    data = typer.Typer(cls=DataGroup, help="From raw photos to a clean, leak-free table.", **options)
+    data = typer.Typer(cls=Group, help="From raw photos to a clean, leak-free table.", **options)
     data.callback()(lambda: None)
     app.add_typer(data, name="data")
     return typer.main.get_command(app)

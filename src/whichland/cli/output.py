@@ -2,43 +2,43 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from whichland.whole_file import check_writable
+from typer import Argument, Option
 
 if TYPE_CHECKING:
     from whichland.manifest import Manifest
+    from whichland.statistics import Score
 
-In = Annotated[Path, typer.Argument(metavar="MANIFEST", help="The manifest to read.")]
-
-
-def _writable(out: Path) -> Path:
-    check_writable(out)
-    return out
-
-
+In = Annotated[Path, Argument(metavar="MANIFEST", help="The manifest to read.")]
 Out = Annotated[
-    Path,
-    typer.Option(
-        "-o", "--out", dir_okay=False, callback=_writable, help="The manifest to write; it may be the one that is read."
-    ),
+    Path, Option("-o", "--out", dir_okay=False, help="The manifest to write; it may be the one that is read.")
 ]
-Workers = Annotated[int | None, typer.Option("-j", "--workers", min=1, help="Processes. [default: one a core]")]
-Bundle = Annotated[Path, typer.Argument(help="Folder of a trained model.")]
+Workers = Annotated[int | None, Option("-j", "--workers", min=1, help="Processes. [default: one a core]")]
+Bundle = Annotated[Path, Argument(help="Folder of a trained model.")]
 SplitManifest = Annotated[
-    Path, typer.Argument(metavar="MANIFEST", help="The table of photos, with splits, from `whichland data prepare`.")
+    Path, Argument(metavar="MANIFEST", help="The table of photos, with splits, from `whichland data prepare`.")
 ]
-Split = Annotated[str, typer.Option("--split", help="Which part to judge on.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Split = Annotated[str, Option("--split", help="Which part to judge on.")]
+Json = Annotated[bool, Option("--json", help="Print the result as JSON on stdout.")]
 
 
 def print_json(values: Any, *, indent: int | None = None) -> None:
     """Print JSON on stdout, letters as they are."""
     print(json.dumps(values, indent=indent, ensure_ascii=False))
+
+
+def give(values: Any, shown: Callable[[], object], *, json: bool, indent: int | None = 2) -> None:
+    """Print a command's result on stdout: `values` as JSON where that is asked for, else what `shown` gives or prints.
+
+    A list from `shown` is lines, a text is printed, and None has been printed already.
+    """
+    if json:
+        print_json(values, indent=indent)
+    elif (found := shown()) is not None:
+        print("\n".join(found) if isinstance(found, list) else found)
 
 
 def say(text: object) -> None:
@@ -77,6 +77,11 @@ def _in_words(manifest: "Manifest") -> str:
     return text
 
 
+def between(score: "Score", form: str = ".1%") -> str:
+    """The ends of a score's interval, such as 61.2% to 68.0%."""
+    return f"{score.low:{form}} to {score.high:{form}}"
+
+
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows under a title on stdout; numbers are set right, fractions as percentages."""
     rows = list(rows)
@@ -84,29 +89,22 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     numeric = [any(isinstance(row[at], (int, float)) for row in rows) for at in range(len(columns))]
     heads = [name.replace("_", " ") for name in columns]
     if sys.stdout.isatty():
-        _print_ruled(title, heads, cells, numeric)
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        for head, right in zip(heads, numeric, strict=True):
+            table.add_column(head, justify="right" if right else "left")
+        for row in cells:
+            table.add_row(*row)
+        Console().print(table)
         return
-    widths = [max([len(head), *(len(row[at]) for row in cells)]) for at, head in enumerate(heads)]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     print(f"\n{title}")
     for row in [heads, *cells]:
-        aligned = [
-            text.rjust(width) if right else text.ljust(width)
-            for text, width, right in zip(row, widths, numeric, strict=True)
-        ]
-        print("  ".join(aligned).rstrip())
-
-
-def _print_ruled(title: str, heads: list[str], cells: list[list[str]], numeric: list[bool]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for head, right in zip(heads, numeric, strict=True):
-        table.add_column(head, justify="right" if right else "left")
-    for row in cells:
-        table.add_row(*row)
-    Console().print(table)
+        aligned = zip(row, numeric, widths, strict=True)
+        print("  ".join(f"{text:{'>' if right else '<'}{width}}" for text, right, width in aligned).rstrip())
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""whichland predict BUNDLE PHOTO… | FOLDER… | ARCHIVE… | LIST… [-o ANSWERS.parquet]"""
+"""whichland predict BUNDLE PHOTO… | FOLDER… | ARCHIVE… | LIST… [-o ANSWERS.parquet], and serve BUNDLE"""
 
 import csv as csv_format
 import json as json_format
@@ -6,28 +6,27 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Exit, Option
 
 from whichland.bulk.config import PredictConfig
-from whichland.bulk.inputs import Photos
-from whichland.bulk.inputs import find_photos as find_photos
+from whichland.bulk.inputs import Photos, find_photos
 from whichland.cli.flags import flags
+from whichland.cli.output import Bundle, say
 from whichland.errors import UserError
+from whichland.serving.settings import PREFIX, ServeConfig
 
 if TYPE_CHECKING:
     from whichland.bulk.rows import Row, Rows
 
-Show = Callable[["Row"], None]
-
 
 @flags(PredictConfig)
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
+    bundle: Bundle,
     photos: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             help="Photos; folders, searched through for image files (hidden ones are passed over); globs in "
             "quotes; zip archives; Parquet shards of images; manifests; addresses on the web; text files that "
             "list paths and addresses, one a line, or - for such a list on standard input; rows "
@@ -37,20 +36,19 @@ def predict(
     config: PredictConfig,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--out",
+        Option(
+            *("-o", "--out"),
             help="Write the answers to this file: .parquet, .csv, .jsonl, .geojson, or .html for a page with "
             "a map. The same command again goes on with a batch that was stopped.",
         ),
     ] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Rows path,country,probability,country_2,probability_2,…")] = False,
+    csv: Annotated[bool, Option("--csv", help="Rows path,country,probability,country_2,probability_2,…")] = False,
     json: Annotated[
-        bool, typer.Option("--json", help='Lines {"path","country","probability","top":[…]}; with -o a summary alone.')
+        bool, Option("--json", help='Lines {"path","country","probability","top":[…]}; with -o a summary alone.')
     ] = False,
     ray: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Spread the work over a Ray cluster: its address, or auto; needs -o."),
+        Option(metavar="ADDRESS", help="Spread the work over a Ray cluster: its address, or auto; needs -o."),
     ] = None,
 ) -> None:
     """The likeliest countries of photos, with their probabilities: printed, or with -o written to a file.
@@ -66,9 +64,8 @@ def predict(
     if out is not None:
         unreadable = _write(bundle, find_photos(photos), out, config, ray, json)
     else:
-        form = "csv" if csv else "json" if json else "text"
-        unreadable = _print(bundle, find_photos(photos), config, form)
-    raise typer.Exit(2 if unreadable else 0)
+        unreadable = _print(bundle, find_photos(photos), config, _csv if csv else _json if json else _text)
+    raise Exit(2 if unreadable else 0)
 
 
 def _write(bundle: Path, photos: Photos, out: Path, config: PredictConfig, ray: str | None, json: bool) -> int:
@@ -78,28 +75,30 @@ def _write(bundle: Path, photos: Photos, out: Path, config: PredictConfig, ray: 
     try:
         done = predict_to(bundle, photos, out, config, ray=ray, complain=_complain)
     except KeyboardInterrupt:
-        print(f"stopped; the same command goes on with {out}.part", file=sys.stderr)
-        raise typer.Exit(130) from None
-    said = f"{out}: {done.photos - done.unreadable:,} photos answered, {done.unreadable:,} unreadable"
-    print(said, *([done.exif] if done.exif else []), sep="\n", file=sys.stderr)
+        say(f"stopped; the same command goes on with {out}.part")
+        raise Exit(130) from None
+    say(f"{out}: {done.photos - done.unreadable:,} photos answered, {done.unreadable:,} unreadable")
+    if done.exif:
+        say(done.exif)
     if json:
         exif = {"exif": asdict(done.exif)} if done.exif else {}
         print(json_format.dumps({"out": str(out), "photos": done.photos, "unreadable": done.unreadable, **exif}))
     return done.unreadable
 
 
-def _print(folder: Path, photos: Photos, config: PredictConfig, form: str) -> int:
+def _print(
+    folder: Path, photos: Photos, config: PredictConfig, form: "Callable[[Rows], Callable[[Row], object]]"
+) -> int:
     """Predict and print; return how many photos could not be read."""
     from whichland.bulk.answers import answers
+    from whichland.bulk.exif import ExifCount
     from whichland.bulk.rows import rows_for
     from whichland.model.model import load
     from whichland.progress import Progress
 
     model = load(folder, engine=config.engine)
     rows = rows_for(model, config)  # before any photo is decoded
-    exif = _exif_count(config)
-    show = {"csv": _csv, "json": _json, "text": _text}[form](rows)
-    failed = 0
+    exif, failed, show = ExifCount(), 0, form(rows)
     with Progress("predicting", len(photos), show=not sys.stdout.isatty()) as progress:
         for batch in answers(model, photos, config, addresses=photos.addresses):
             found = rows.of(batch)
@@ -111,29 +110,20 @@ def _print(folder: Path, photos: Photos, config: PredictConfig, form: str) -> in
                     failed += 1
                     _complain(row)
             sys.stdout.flush()  # results appear as they are found, and a closed pipe is noticed here
-            if exif is not None:
+            if config.check_exif:
                 exif.add([row["agrees"] for row in found if row["error"] is None])
             progress.advance(len(batch))
-    if exif is not None:
-        print(exif, file=sys.stderr)
+    if config.check_exif:
+        say(exif)
     return failed
 
 
 def _complain(row: "Row") -> None:
     """One line on stderr for a photo that cannot be read."""
-    said = f"{row['path']}: {row['error']}".replace("\n", "\\n")
-    print(said, file=sys.stderr, flush=True)
+    say(f"{row['path']}: {row['error']}".replace("\n", "\\n"))
 
 
-def _exif_count(config: PredictConfig) -> Any:
-    if not config.check_exif:
-        return None
-    from whichland.bulk.exif import ExifCount
-
-    return ExifCount()
-
-
-def _csv(rows: "Rows") -> Show:
+def _csv(rows: "Rows") -> "Callable[[Row], object]":
     from whichland.bulk.outputs import csv_row
 
     columns = rows.columns[: -len(("views", "error"))]
@@ -142,13 +132,13 @@ def _csv(rows: "Rows") -> Show:
     return lambda row: writer.writerow(csv_row(row, columns))
 
 
-def _json(rows: "Rows") -> Show:
+def _json(rows: "Rows") -> "Callable[[Row], object]":
     from whichland.bulk.outputs import json_row
 
     return lambda row: print(json_format.dumps(json_row(row, rows)))
 
 
-def _text(rows: "Rows") -> Show:
+def _text(rows: "Rows") -> "Callable[[Row], object]":
     """A table a photo on a terminal; a line a photo elsewhere."""
     from whichland.bulk.rows import guesses
 
@@ -190,6 +180,22 @@ def _table(row: "Row", rows: "Rows") -> None:
     console = Console()
     console.print(Text(row["path"], style="bold"), soft_wrap=True)
     console.print(table)
-    for said in _further(row, rows):
-        console.print(Text(said), soft_wrap=True)
-    console.print()
+    console.print(Text("\n".join([*_further(row, rows), ""])), soft_wrap=True)
+
+
+@flags(ServeConfig, variables=PREFIX)
+def serve(
+    bundle: Annotated[Path, Argument(help="Folder of a trained model.", envvar=f"{PREFIX}BUNDLE", show_envvar=True)],
+    config: ServeConfig,
+) -> None:
+    """Serve a bundle over HTTP: a page for people, an API for programs, and the game.
+
+    Every flag can also be given as a variable of the environment. The page is at /, the schema of the API at
+    /openapi.json. SIGTERM and Ctrl-C let what is under way finish.
+    """
+    from whichland.model.bundle import read_settings
+
+    read_settings(bundle)  # what is no bundle is said before anything slow is imported
+    from whichland.serving.server import serve as run
+
+    run(bundle, config)

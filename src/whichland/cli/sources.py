@@ -3,12 +3,12 @@
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from whichland.cli.flags import flags
-from whichland.cli.output import In, Json, Out, Workers, print_json, print_table, say
+from whichland.cli.output import In, Json, Out, Workers, give, print_json, print_table, say
 from whichland.curate.geometry import HarmoniseConfig
 from whichland.curate.merge import MergeConfig
 from whichland.errors import UserError
@@ -25,19 +25,17 @@ def fetch(
     config: HarvestConfig,
     origin: Annotated[
         str,
-        typer.Argument(
+        Argument(
             help="mapillary:bbox=W,S,E,N, mapillary:polygon=FILE.geojson, mapillary:country=NO,SE,quota=500, "
             "mapillary:ids=FILE or mapillary:sequence=ID,ID"
         ),
     ],
     out: Out,
     folder: Annotated[
-        Path | None,
-        typer.Option("--folder", file_okay=False, help="Where the photos go. [default: -o's name and -photos]"),
+        Path | None, Option(file_okay=False, help="Where the photos go. [default: -o's name and -photos]")
     ] = None,
     token_file: Annotated[
-        Path | None,
-        typer.Option("--token-file", help="File with the access token. [default: the environment's MAPILLARY_TOKEN]"),
+        Path | None, Option(help="File with the access token. [default: the environment's MAPILLARY_TOKEN]")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -50,39 +48,25 @@ def fetch(
 
     folder = folder or out.with_name(f"{out.stem}-photos")
     try:
-        harvest = run(origin, folder, config, token=_token(token_file), api=os.environ.get("MAPILLARY_API", API))
+        token = token_file.read_text(encoding="utf-8") if token_file else os.environ.get("MAPILLARY_TOKEN", "")
+    except (OSError, UnicodeDecodeError):
+        raise UserError(f"--token-file {token_file}: cannot be read as text") from None
+    try:
+        harvest = run(origin, folder, config, token=token, api=os.environ.get("MAPILLARY_API", API))
     except KeyboardInterrupt:
         say(f"what was fetched is in {folder}: the same command resumes")
         raise
     write(harvest.manifest, out)
-    say(_in_words(harvest.summary))
+    found: dict[str, Any] = harvest.summary
+    asked = f"{sum(found['requests'].values()):,} requests of {found['budget']:,} over all runs"
+    say(f"fetch: {found['stored']:,} photos stored, {found['failed']:,} could not be had; {asked}")
+    for title, key in (("could not be had", "reasons"), ("left out", "left_out")):
+        for reason, count in found[key].items():
+            say(f"  {title}: {count:,} {reason}")
     if json:
-        print_json({"out": str(out), **harvest.summary})
+        print_json({"out": str(out), **found})
     if harvest.unfinished:
         raise UserError(f"{harvest.unfinished}; the same command with a larger --budget resumes")
-
-
-def _token(file: Path | None) -> str:
-    if file is None:
-        return os.environ.get("MAPILLARY_TOKEN", "")
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise UserError(f"--token-file {file}: cannot be read as text") from None
-
-
-def _in_words(summary: dict[str, int | dict[str, int]]) -> str:
-    requests = summary["requests"]
-    assert isinstance(requests, dict)
-    text = (
-        f"fetch: {summary['stored']:,} photos stored, {summary['failed']:,} could not be had; "
-        f"{sum(requests.values()):,} requests of {summary['budget']:,} over all runs"
-    )
-    for title, key in (("could not be had", "reasons"), ("left out", "left_out")):
-        counts = summary[key]
-        assert isinstance(counts, dict)
-        text += "".join(f"\n  {title}: {count:,} {reason}" for reason, count in counts.items())
-    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +77,10 @@ class MergeCommand(HarmoniseConfig, MergeConfig):
 @flags(MergeCommand)
 def merge(
     config: MergeCommand,
-    manifests: Annotated[list[Path], typer.Argument(metavar="MANIFEST…", help="The manifests to read, one or more.")],
+    manifests: Annotated[list[Path], Argument(metavar="MANIFEST…", help="The manifests to read, one or more.")],
     out: Out,
     images: Annotated[
-        Path | None,
-        typer.Option(file_okay=False, help="Folder for pictures that are cut or encoded anew, as Parquet shards."),
+        Path | None, Option(file_okay=False, help="Folder for pictures cut or encoded anew, as Parquet shards.")
     ] = None,
     workers: Workers = None,
     json: Json = False,
@@ -130,7 +113,6 @@ def _report_merge(merged: Manifest, out: Path, json: bool) -> None:
     views = frame["panorama"].drop_nulls().len() if "panorama" in frame.columns else 0
     failed = frame["unreadable"].drop_nulls().len() if "unreadable" in frame.columns else 0
     size = merged.history[-1].params.get("written_size")
-    counts = {"rows": len(merged), "views": views, "unreadable": failed, "size": size}
     words = [f"{len(merged):,} rows"]
     words += [f"{views:,} views of {frame['panorama'].drop_nulls().n_unique():,} panoramas"] if views else []
     words += [f"{failed:,} unreadable or too small"] if failed else []
@@ -143,12 +125,11 @@ def _report_merge(merged: Manifest, out: Path, json: bool) -> None:
             f"the source is guessed right from the country alone for {guessed[0]:.1%} of the photos "
             f"(by always naming the largest: {guessed[1]:.1%})"
         )
-    if json:
-        share = dict(zip(("source_from_country", "largest_source"), guessed or (None, None), strict=True))
-        result = {"step": "merge", "out": str(out), **counts, **share, "countries": table.to_dicts()}
-        print_json(result)
-    else:
-        print_table("Photos by country and source", table.columns, table.rows())
+    counts = {"rows": len(merged), "views": views, "unreadable": failed, "size": size}
+    share = dict(zip(("source_from_country", "largest_source"), guessed or (None, None), strict=True))
+    values = {"step": "merge", "out": str(out), **counts, **share, "countries": table.to_dicts()}
+    title = "Photos by country and source"
+    give(values, lambda: print_table(title, table.columns, table.rows()), json=json, indent=None)
 
 
 @flags(ProbeConfig)
@@ -166,25 +147,22 @@ def probe(config: ProbeConfig, manifest: In, json: Json = False) -> None:
         return
     counts = ", ".join(f"{name} {count:,}" for name, count in found.sources.items())
     say(f"{counts} photos in {found.groups:,} groups; {found.unreadable:,} unreadable")
-    columns = ("facts", "balanced_accuracy", "low", "high", "chance", "accuracy", "majority", "recognised_by")
-    rows = [
-        (r.facts, r.balanced_accuracy, r.low, r.high, r.chance, r.accuracy, r.majority, ", ".join(r.telling))
-        for r in found.readings
-    ]
-    print_table("How often the source is recognised", columns, rows)
+    columns = ("facts", "balanced_accuracy", "low", "high", "chance", "accuracy", "majority")
+    rows = [(*(getattr(r, name) for name in columns), ", ".join(r.telling)) for r in found.readings]
+    print_table("How often the source is recognised", (*columns, "recognised_by"), rows)
 
 
 def stats(
     manifest: In,
     chart: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Draw the photos by country and split (.png, .svg, .pdf).")
+        Path | None, Option(dir_okay=False, help="Draw the photos by country and split (.png, .svg, .pdf).")
     ] = None,
     before: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="An earlier manifest; --chart draws its counts beside these.")
+        Path | None, Option(dir_okay=False, help="An earlier manifest; --chart draws its counts beside these.")
     ] = None,
     examples: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             file_okay=False,
             help="Folder for contact sheets: what each drop reason took and what it just kept, "
             "the nearest to the threshold first, and an index.html of them all.",
@@ -209,18 +187,13 @@ def stats(
         say(f"examples: {contact_sheet.contact_sheets(table, examples)}")
     for line in found.excesses:
         say(f"warning: {line}")
-    _print_stats(found, json)
+    give(found.as_dict(), lambda: _print_stats(found), json=json, indent=None)
 
 
-def _print_stats(found: "Stats", json: bool) -> None:
-    if json:
-        print_json(found.as_dict())
-        return
+def _print_stats(found: "Stats") -> None:
     print(f"{found.rows:,} rows, {found.kept:,} kept")
-    for title, table in found.tables().items():
+    tables = {f"By {title}": table for title, table in found.tables().items()}
+    tables |= {f"Dropped, by {kind}": table.filter(table["dropped"] > 0) for kind, table in found.drop_rates.items()}
+    for title, table in tables.items():
         if table.height:
-            print_table(f"By {title}", table.columns, table.rows())
-    for kind, table in found.drop_rates.items():
-        dropped = table.filter(table["dropped"] > 0)
-        if dropped.height:
-            print_table(f"Dropped, by {kind}", dropped.columns, dropped.rows())
+            print_table(title, table.columns, table.rows())

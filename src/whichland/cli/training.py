@@ -4,10 +4,10 @@ from pathlib import Path
 from signal import SIG_IGN, SIGTERM, default_int_handler, signal
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Exit, Option
 
 from whichland.cli.flags import flags
-from whichland.cli.output import Json, SplitManifest, print_json, print_table, say
+from whichland.cli.output import Json, Split, SplitManifest, give, print_json, print_table, say
 from whichland.errors import UserError
 from whichland.training.config import TrainConfig
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def train(
     manifest: SplitManifest,
     config: TrainConfig,
-    out: Annotated[Path, typer.Option("--out", help="Run folder to make; must not hold another run.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted run in --out.")] = False,
+    out: Annotated[Path, Option(help="Run folder to make; must not hold another run.")],
+    resume: Annotated[bool, Option("--resume", help="Resume the interrupted run in --out.")] = False,
 ) -> None:
     """Train a model on a manifest; out comes a bundle."""
     from accelerate import PartialState
@@ -29,7 +29,7 @@ def train(
     from whichland.training.run import train as run
     from whichland.training.stopping import Interrupted, ProcessLost, first_to_say
 
-    def end(code: int, why: str) -> typer.Exit:
+    def end(code: int, why: str) -> Exit:
         """Say why, in one of the job's processes."""
         signal(SIGTERM, SIG_IGN)  # torchrun stops the others while they say it
         if first_to_say():
@@ -37,7 +37,7 @@ def train(
             where = f"checkpoint in {out}" if saved else "nothing is saved yet"
             again = " and --resume" if (out / "config.toml").exists() else ""
             say(f"{why} resume with the same command{again} ({where})")
-        return typer.Exit(code)
+        return Exit(code)
 
     signal(SIGTERM, default_int_handler)  # before and after the steps, which have their own
     try:
@@ -49,7 +49,7 @@ def train(
     except UserError:
         if first_to_say():
             raise
-        raise typer.Exit(2) from None
+        raise Exit(2) from None
     if PartialState().is_main_process:
         print(result.bundle)
 
@@ -58,10 +58,10 @@ def train(
 def lr_find(
     manifest: SplitManifest,
     config: TrainConfig,
-    out: Annotated[Path, typer.Option("--out", dir_okay=False, help="The PNG to write.")] = Path("lr-find.png"),
-    steps: Annotated[int, typer.Option(min=20, help="Steps of the sweep, a batch each.")] = 100,
-    lowest: Annotated[float, typer.Option(help="The rate it begins with.")] = 1e-6,
-    highest: Annotated[float, typer.Option(help="The rate it ends with, unless it diverges before.")] = 1.0,
+    out: Annotated[Path, Option(dir_okay=False, help="The PNG to write.")] = Path("lr-find.png"),
+    steps: Annotated[int, Option(min=20, help="Steps of the sweep, a batch each.")] = 100,
+    lowest: Annotated[float, Option(help="The rate it begins with.")] = 1e-6,
+    highest: Annotated[float, Option(help="The rate it ends with, unless it diverges before.")] = 1.0,
     json: Json = False,
 ) -> None:
     """Suggest a learning rate: train a copy for a few steps at rising rates and see where the loss falls.
@@ -90,9 +90,7 @@ def lr_find(
 def cross_source(
     manifest: SplitManifest,
     config: TrainConfig,
-    out: Annotated[
-        Path, typer.Option("--out", file_okay=False, help="Folder for the runs, the matrix and its picture.")
-    ],
+    out: Annotated[Path, Option(file_okay=False, help="Folder for the runs, the matrix and its picture.")],
     json: Json = False,
 ) -> None:
     """Train on A and test on B for every pair of sources, and on all but one; the worst source is the headline.
@@ -108,50 +106,39 @@ def cross_source(
         result = run(manifest, config, out)
     except Interrupted:
         say("stopped; the same command resumes")
-        raise typer.Exit(130) from None
-    if json:
-        print_json(numbers(result))
-    else:
-        _show_sources(result)
+        raise Exit(130) from None
+    give(numbers(result), lambda: _show_sources(result), json=json, indent=None)
 
 
 def _show_sources(result: "CrossSource") -> None:
     """Print a line a cell, and the headline."""
     columns = ("trained_on", "tested_on", "macro_f1", "low", "high", "top1", "at_home", "countries", "photos")
-    rows = [
-        (
-            cell.trained_on,
-            cell.tested_on,
-            *((s.value, s.low, s.high) if (s := cell.macro_f1) else (None, None, None)),
-            cell.top1.value if cell.top1 else None,
-            cell.at_home,
-            len(cell.countries),
-            cell.photos,
-        )
-        for cell in sorted(result.cells, key=lambda cell: (result.sources.index(cell.tested_on), cell.trained_on))
-    ]
+    rows = []
+    for cell in sorted(result.cells, key=lambda cell: (result.sources.index(cell.tested_on), cell.trained_on)):
+        scores = (s.value, s.low, s.high) if (s := cell.macro_f1) else (None, None, None)
+        top1 = cell.top1.value if cell.top1 else None
+        rows.append((cell.trained_on, cell.tested_on, *scores, top1, cell.at_home, len(cell.countries), cell.photos))
     print_table("Every model on every source, on the countries they share", columns, rows)
     for source, why in result.untrained.items():
         print(f"not trained on {source}: {why}")
-    worst = result.worst
-    if worst is None:
-        print("no two sources share a country")
-    else:
+    if worst := result.worst:
         print(f"worst source: {worst.tested_on}, macro-F1 {worst.macro_f1} of {worst.trained_on}, unseen")
+    else:
+        print("no two sources share a country")
     print(f"picture: {result.folder / 'cross_source.png'}")
 
 
 def study(
-    grid: Annotated[Path, typer.Argument(metavar="GRID.toml", help="Lists of settings that are axes.")],
+    grid: Annotated[Path, Argument(metavar="GRID.toml", help="Lists of settings that are axes.")],
     manifest: SplitManifest,
-    out: Annotated[Path, typer.Option("--out", help="Folder for runs, tables, figures and the page.")],
-    split: Annotated[str, typer.Option(help="Which part to judge on.")] = "test",
-    jobs: Annotated[int, typer.Option(help="Cells at once on this machine.")] = 1,
+    out: Annotated[Path, Option(help="Folder for runs, tables, figures and the page.")],
+    split: Split = "test",
+    jobs: Annotated[int, Option(help="Cells at once on this machine.")] = 1,
     ray: Annotated[
         str | None,
-        typer.Option(help="Run the cells on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT.", metavar="ADDRESS"),
+        Option(metavar="ADDRESS", help="Run the cells on a Ray cluster: auto, HOST:PORT or ray://HOST:PORT."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells and run none.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="List the cells and run none.")] = False,
     json: Json = False,
 ) -> None:
     """Train and judge every cell of a grid; out come a table, figures with intervals and study.html.
@@ -171,14 +158,11 @@ def study(
         found, failed = run(grid, manifest, out, split=split, jobs=jobs, ray=ray, say=say)
     except KeyboardInterrupt:
         say("stopped; the same command resumes")
-        raise typer.Exit(130) from None
-    if json:
-        print_json(found.table.to_dicts(), indent=2)
-    else:
-        _show_study(found, out)
+        raise Exit(130) from None
+    give(found.table.to_dicts(), lambda: _show_study(found, out), json=json)
     if failed:
         say(f"{len(failed)} of {found.table.height} cells failed")
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
 def _list_cells(grid: Path, manifest: Path, out: Path, split: str, json: bool) -> None:
@@ -188,19 +172,23 @@ def _list_cells(grid: Path, manifest: Path, out: Path, split: str, json: bool) -
     from whichland.studies.runs import result_of, state
 
     planned = read_grid(grid, read(manifest))
-    folders = [out / "runs" / cell.name for cell in planned.cells]
-    states = [state(folder, result_of(folder, split)) for folder in folders]
-    if json:
-        cells = [{"cell": c.name, "state": s, **c.axes} for c, s in zip(planned.cells, states, strict=True)]
-        print_json(cells, indent=2)
-        return
-    print_table(
-        f"{len(planned.cells)} cells" + (f", {planned.repeated} more stand twice" if planned.repeated else ""),
-        (*planned.axes, "state", "folder"),
-        [
-            (*(_shown(cell.axes.get(axis)) for axis in planned.axes), state, f"runs/{cell.name}")
-            for cell, state in zip(planned.cells, states, strict=True)
-        ],
+    found = []
+    for cell in planned.cells:
+        folder = out / "runs" / cell.name
+        found.append((cell, state(folder, result_of(folder, split))))
+    title = f"{len(found)} cells" + (f", {planned.repeated} more stand twice" if planned.repeated else "")
+    rows = [
+        (
+            *(str(v) if isinstance(v := cell.axes.get(axis), float) else v for axis in planned.axes),
+            state,
+            f"runs/{cell.name}",
+        )
+        for cell, state in found
+    ]
+    give(
+        [{"cell": cell.name, "state": state, **cell.axes} for cell, state in found],
+        lambda: print_table(title, (*planned.axes, "state", "folder"), rows),
+        json=json,
     )
 
 
@@ -209,21 +197,13 @@ def _show_study(found: "Findings", out: Path) -> None:
     from whichland.studies.study import sentences
 
     if found.models:
-        print_table(
-            "Models at their best amount of data",
-            ("model", "photos", "macro-F1", "95% interval", "tied", "top-1", "train photos/s", "infer photos/s"),
-            [
-                (
-                    *(m.name, round(m.best.photos), m.best.score.value),
-                    *(f"{m.best.score.low * 100:.1f} to {m.best.score.high * 100:.1f}", m.ties, m.best.top1),
-                    *(round(m.training.value) if m.training else None, round(m.inference.value)),
-                )
-                for m in found.models
-            ],
-        )
+        rows = []
+        for m in found.models:
+            score, training = m.best.score, round(m.training.value) if m.training else None
+            interval = f"{score.low * 100:.1f} to {score.high * 100:.1f}"
+            speeds = training, round(m.inference.value)
+            rows.append((m.name, round(m.best.photos), score.value, interval, m.ties, m.best.top1, *speeds))
+        columns = ("model", "photos", "macro-F1", "95% interval", "tied", "top-1", "train photos/s", "infer photos/s")
+        print_table("Models at their best amount of data", columns, rows)
         print("\n".join(["", *sentences(found)]))
     print(f"\npage: {out / 'study.html'}\ntable: {out / 'study.parquet'}")
-
-
-def _shown(value: object) -> object:
-    return str(value) if isinstance(value, float) else value

@@ -1,0 +1,118 @@
+"""whichland calibrate | export: what is fitted to a trained model and written into its bundle."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from whichland.cli.flags import flags
+from whichland.cli.output import Json, between, give
+from whichland.evaluation.calibration import CalibrateConfig
+from whichland.model.export import ExportConfig
+
+if TYPE_CHECKING:
+    from whichland.evaluation.calibration import Calibrated
+    from whichland.model.export import Exported
+
+Written = Annotated[Path, Argument(help="Folder of a trained model; what is found is written into it.")]
+SAID = {"ece": "calibration error", "brier": "Brier score", "nll": "log-likelihood, negative"}
+
+
+@flags(CalibrateConfig)
+def calibrate(
+    bundle: Written,
+    manifest: Annotated[Path, Argument(help="The table of photos, with splits; val is used.")],
+    config: CalibrateConfig,
+    json: Json = False,
+) -> None:
+    """Make a bundle's probabilities honest: fit temperature and thresholds on the validation photos.
+
+    The temperature makes probabilities mean what they say. The thresholds give country sets ("one of HU, SK, RO
+    at 90 %", `whichland predict --sets 90`), and probabilities below which to say nothing so that a stated share
+    of answers is right. No answer changes but its probabilities. Test photos are never used.
+    """
+    from whichland.evaluation.calibration import calibrate as fit_and_keep
+
+    found = fit_and_keep(bundle, manifest, config)
+    scores = {name: asdict(getattr(found, name)) for name in ("temperature", "plain", "fitted", "change")}
+    values = {"bundle": str(found.bundle), **scores, **found.calibration.facts, "doubt": found.doubt}
+    give(values, lambda: _calibrated(found), json=json)
+
+
+def _calibrated(found: "Calibrated") -> list[str]:
+    """The scores before and after, and what the thresholds promise."""
+    kept, at = found.calibration, found.temperature
+    sure = "too sure" if at.low > 1 else "not sure enough" if at.high < 1 else "about as sure as it should be"
+    lines = [
+        f"{kept.photos:,} validation photos in {kept.groups:,} groups",
+        f"temperature {at.value:.3f} [{at.low:.3f}, {at.high:.3f}]: the model was {sure}",
+        f"{'':<26}{'before':>8}{'95% interval':>18}{'after':>9}{'95% interval':>18}{'change':>9}",
+    ]
+    for name, title in SAID.items():
+        before, after, change = (getattr(scores, name) for scores in (found.plain, found.fitted, found.change))
+        line = f"{title:<26}{before.value:>8.3f}{between(before, '.3f'):>18}"
+        lines.append(f"{line}{after.value:>9.3f}{between(after, '.3f'):>18}{change.value:>+9.3f}")
+    for level, threshold in kept.sets.items():
+        lines.append(f"sets at {level * 100:.4g} %: the countries with probabilities of {threshold:.4f} or more")
+    for share, abstention in kept.abstain.items():
+        if abstention.threshold is None:
+            lines.append(f"no threshold keeps {share * 100:.4g} % of the answers right on these photos")
+        else:
+            lines.append(
+                f"answer from probabilities of {abstention.threshold:.3f} on: {abstention.right:.1%} right on "
+                f"{abstention.answered:.1%} of these photos (asked for: {share * 100:.4g} %)"
+            )
+    return [*lines, *filter(None, [found.doubt]), f"kept in {found.bundle / 'whichland.json'}"]
+
+
+@flags(ExportConfig)
+def export(
+    bundle: Written,
+    config: ExportConfig,
+    photos: Annotated[
+        Path | None,
+        Option(help="The table of photos, with splits: train fits int8 and is shown in a gallery, val judges."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write the network as ONNX into the bundle, so that prediction needs no torch and is faster.
+
+    The logits are held against torch's before the file is kept. With --int8 a version in 8-bit integers is fitted
+    on training photos and kept only if it gives the same answers on validation photos; else the figures are printed,
+    the exit code is 2, and the rest stays. Export again after `calibrate` or when the bundle has changed.
+
+    With --gallery the bundle also gets thumbnails of training photos, which the page shows beside an answer that
+    is like theirs: "open" takes those whose licence lets anybody show them, "any" all, for who has the right to.
+    Whoever gets the bundle gets them too; delete gallery.parquet and they are gone.
+    """
+    from whichland import manifest as manifests
+    from whichland.model.export import export as write
+
+    done = write(bundle, manifests.read(photos) if photos else None, config)
+    give({"bundle": str(done.bundle), "written": done.written, **done.record}, lambda: _exported(done), json=json)
+
+
+def _exported(done: "Exported") -> list[str]:
+    """What was written and how well it agrees."""
+    from whichland.model.agreement import Agreement
+
+    def figures_of(found: dict[str, Any]) -> str:
+        return str(Agreement(**{key: found[key] for key in Agreement.__annotations__}))
+
+    lines = [] if done.written else ["all is there and up to date"]
+    for name, file in done.record["files"].items():
+        if not (done.bundle / name).is_file():
+            continue  # removed since
+        lines.append(f"{done.bundle / name}: {(done.bundle / name).stat().st_size / 1e6:.1f} MB")
+        if "difference" in file:
+            lines.append(f"  logits differ from torch's by {file['difference']:.1e} (largest: {file['largest']:.2g})")
+        elif "unreadable" in file:
+            lines.append(f"  {file['photos']:,} training photos: {file['licenses']}")
+            lines += [f"  {file['unreadable']:,} more could not be read"] if file["unreadable"] else []
+        else:
+            layers = f"{file['float_layers']} of {file['layers']}"
+            lines += [f"  {figures_of(file)}", f"  the first {layers} layers and the last in floating point"]
+    if found := done.record.get("openvino"):
+        lines.append(f"OpenVINO computes in {found['precision']}; bf16: {figures_of(found['bf16'])}")
+    return lines
