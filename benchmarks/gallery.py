@@ -21,8 +21,7 @@ from PIL import Image
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import read
-from whichland.model.export_photos import rows_of
-from whichland.model.gallery import FILE, Gallery, read_gallery
+from whichland.model.gallery import FILE, Gallery, read_gallery, rows_of
 from whichland.model.model import load as open_model
 from whichland.model.model import softmax
 from whichland.statistics import mean_interval

@@ -25,10 +25,10 @@ import torch
 from whichland.bulk.answers import answers
 from whichland.bulk.config import PredictConfig
 from whichland.manifest import read
-from whichland.model.batches import decoded_ahead
 from whichland.model.engines import FLOAT_FILE, INT8_FILE
 from whichland.model.model import Model
 from whichland.model.model import load as open_model
+from whichland.model.views import decoded_ahead
 
 BATCH = 32
 WORKERS = 2

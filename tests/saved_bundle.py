@@ -6,7 +6,7 @@ from typing import Any
 
 from whichland.model import bundle
 from whichland.model.backbone import Backbone
-from whichland.model.info import Info
+from whichland.model.bundle import Info
 from whichland.model.label_sources import countries
 
 LABELS = ("NA", "NO", "US")

@@ -24,8 +24,7 @@ from whichland.explanation.atlas_find import clusters, core
 from whichland.explanation.atlas_page import factor, numbers, write_atlas
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, write
-from whichland.model.bundle import Bundle
-from whichland.model.info import Info
+from whichland.model.bundle import Bundle, Info
 from whichland.model.label_sources import countries
 
 COLOURS = {"FR": (230, 20, 20), "JP": (20, 230, 20), "NA": (20, 20, 230)}  # of each country's square

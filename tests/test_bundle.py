@@ -15,7 +15,7 @@ from whichland.errors import UserError
 from whichland.images.preprocess import Preprocess
 from whichland.model import bundle as bundles
 from whichland.model.backbone import create
-from whichland.model.info import Info
+from whichland.model.bundle import Info
 from whichland.model.label_sources import countries
 
 LABELS = ("NA", "NO", "US")

@@ -15,6 +15,7 @@ from whichland.errors import UserError
 from whichland.evaluation.calibration import CalibrateConfig, calibrate, temperature_interval
 from whichland.manifest import Manifest, write
 from whichland.model import bundle as bundles
+from whichland.model.bundle import Info
 from whichland.model.calibration import (
     Abstention,
     Calibration,
@@ -25,7 +26,6 @@ from whichland.model.calibration import (
     log_softmax,
     set_threshold,
 )
-from whichland.model.info import Info
 from whichland.model.model import predict, softmax
 
 

@@ -18,7 +18,7 @@ from tiny_bundle import LABELS, make_photos
 from whichland.errors import UserError
 from whichland.manifest import Manifest, write
 from whichland.model import backbone
-from whichland.model.agreement import agreement, wilson
+from whichland.model.agreement import agreement
 from whichland.model.bundle import bundle_hash, load
 from whichland.model.export import ExportConfig, export
 from whichland.model.model import load as open_model
@@ -116,7 +116,7 @@ def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_a_network_that_differs_from_torch_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = bundle_of(tmp_path / "bundle", "test_resnet")
-    monkeypatch.setattr("whichland.model.onnx_int8.logits_of", lambda *_: np.full((4, len(LABELS)), np.nan))
+    monkeypatch.setattr("whichland.model.onnx_files.logits_of", lambda *_: np.full((4, len(LABELS)), np.nan))
     with pytest.raises(UserError, match="differ from torch"):
         export(folder)
     assert not list(folder.glob("*onnx*"))
@@ -211,5 +211,7 @@ def test_agreement_counts_first_guesses_and_what_the_odds_lost() -> None:
 
 
 def test_the_interval_is_wilsons() -> None:
-    assert wilson(180, 200) == pytest.approx((0.851, 0.934), abs=5e-4)
-    assert wilson(5, 5)[1] == 1.0
+    before = np.log(np.array([[0.7, 0.3]] * 200, np.float32))
+    found = agreement(before, np.concatenate([before[:180], before[180:, ::-1]]), 1.0)
+    assert (found.low, found.high) == pytest.approx((0.851, 0.934), abs=5e-4)
+    assert agreement(before[:5], before[:5], 1.0).high == 1.0

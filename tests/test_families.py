@@ -14,7 +14,7 @@ from whichland.errors import UserError
 from whichland.model import bundle as bundles
 from whichland.model import families
 from whichland.model.backbone import create
-from whichland.model.families import MEMBERS, NEWER, SIXTEEN, Member, facts, images_per_second, matching
+from whichland.model.families import MEMBERS, SIXTEEN, Member, facts, images_per_second, matching
 from whichland.model.freezing import freeze, train_mode
 from whichland.model.head import get_head
 from whichland.model.input_size import fit_size, meta_model, own_size
@@ -33,7 +33,7 @@ CHEAPER = {
 def test_there_are_the_sixteen_and_newer_ones() -> None:
     assert len(SIXTEEN) == 16
     assert {member.family for member in SIXTEEN} == {"ResNet", "ResNet-D", "ConvNeXt", "ViT", "DeiT", "SwinV2"}
-    newer = {member.family for member in NEWER}
+    newer = {member.family for member in MEMBERS[16:]}
     assert {"TinyViT", "MobileNet", "EfficientNet", "DINOv2", "DINOv3", "CLIP"} <= newer
     names = [member.arch for member in MEMBERS]
     assert len(set(names)) == len(names)

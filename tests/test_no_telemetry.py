@@ -9,7 +9,7 @@ import pytest
 
 CODE = {  # what is imported and opened; FILE is a network
     "onnxruntime": "import whichland, onnxruntime; onnxruntime.InferenceSession(FILE)",
-    "openvino": "from whichland.model.exported import Path, open_at; open_at(Path(FILE), 'f32')",
+    "openvino": "from whichland.model.engines import Path, open_openvino; open_openvino(Path(FILE), 'f32')",
     "ray": "import whichland, ray",
     "timm": "import whichland, torch, timm, huggingface_hub",
 }

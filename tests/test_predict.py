@@ -11,8 +11,8 @@ import torch
 from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.images.decode import ImageError, load
 from whichland.model import bundle as bundles
-from whichland.model.batches import BATCHES_AHEAD
 from whichland.model.model import predict
+from whichland.model.views import BATCHES_AHEAD
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ from tinted import tinted
 from whichland.errors import UserError
 from whichland.model import bundle as bundles
 from whichland.model.backbone import create
-from whichland.model.head import classifier_names, get_head
-from whichland.model.prior import even_out, log_shares, shares
+from whichland.model.head import classifier_names, even_out, get_head, log_shares, shares
 from whichland.training.config import TrainConfig
 from whichland.training.run import train
 

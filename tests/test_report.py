@@ -23,8 +23,8 @@ from whichland.evaluation.report import Report
 from whichland.geo.countries import COUNTRIES
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
+from whichland.model.bundle import keep_calibration
 from whichland.model.calibration import Abstention, Calibration
-from whichland.model.info import keep_calibration
 from whichland.model.label_sources import countries
 from whichland.model.model import predict
 

@@ -158,13 +158,13 @@ def replace(content: bytes) -> Callable[[Path], None]:
     """Another file, which whichland.json vouches for: what a hostile bundle does."""
 
     def damage(folder: Path) -> None:
-        from whichland.model.export_record import keep_record, read_record
+        from whichland.model.bundle import Info, read_info, update_info
         from whichland.whole_file import file_sha256
 
         (folder / "model.onnx").write_bytes(content)
-        record = read_record(folder)
+        record = read_info(folder).record
         record["files"]["model.onnx"]["sha256"] = file_sha256(folder / "model.onnx")
-        keep_record(folder, record)
+        update_info(folder, Info(export=record), "export")
 
     return damage
 

@@ -17,7 +17,7 @@ from tiny_bundle import LABELS, make_bundle, pixels
 from whichland.explanation.gradcam import gradcam
 from whichland.model.bundle import load
 from whichland.model.labels import read_labels
-from whichland.model.model import model_of, predict
+from whichland.model.model import predict
 from whichland.model.pins import pin_table, pins
 from whichland.serving.answers import WORDS, words
 from whichland.serving.app import create_app
@@ -235,12 +235,12 @@ def test_a_defect_is_an_answer_without_a_word_of_the_inside(bundle: Path, photos
 
 
 def test_a_wide_photo_is_seen_in_several_views_as_predict_sees_it(client: TestClient, bundle: Path):
-    from whichland.model.views import combined
+    from whichland.images.photo import open_photo
+    from whichland.model.views import combined, cut_views
 
     file = io.BytesIO()
     Image.fromarray(pixels(3, height=80, width=320)).save(file, "PNG")
-    loaded = load(bundle)
-    crops = model_of(loaded).look(file.getvalue()).crops
+    crops = cut_views(open_photo(file.getvalue()), load(bundle).preprocess).crops
     assert len(crops) > 1
     expected = combined(service_of(bundle).model.probabilities(np.stack(crops)))
     result = client.post("/api/predict", files={"files": ("wide.png", file.getvalue())}).json()["results"][0]

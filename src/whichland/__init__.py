@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 # Libraries underneath report their use to their makers by default. They read these before they do, in this process
-# and in every one that it starts; OpenVINO's has no such variable, see model/exported.py.
+# and in every one that it starts; OpenVINO's has no such variable, see model/engines.py.
 for _variable, _off in (
     ("ORT_DISABLE_TELEMETRY", "1"),
     ("RAY_USAGE_STATS_ENABLED", "0"),

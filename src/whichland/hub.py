@@ -6,7 +6,7 @@ The hub's own client waits for minutes on a silent host, so it is asked once, qu
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
 
-from whichland.errors import UserError
+from whichland.errors import UserError, first_line
 
 PATIENCE_S = 10.0
 
@@ -26,8 +26,3 @@ def check_reachable(repository: str, filename: str) -> None:
         return
     except Exception as error:  # the hub's client lets its transport's errors through, whichever that is
         raise UserError(f"no answer ({first_line(error)})") from None
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error says, without the advice that the hub's client puts below."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -15,9 +15,8 @@ from whichland.images.encode import encode_jpeg
 from whichland.images.photo import Fetch, open_photo
 from whichland.images.preprocess import Pixels
 from whichland.model.answer import Answer
-from whichland.model.batches import DECODE_THREADS, made_ahead
 from whichland.model.model import Model
-from whichland.model.views import PhotoViews, cut_views
+from whichland.model.views import DECODE_THREADS, PhotoViews, cut_views, made_ahead
 
 if TYPE_CHECKING:
     from whichland.bulk.exif import Place

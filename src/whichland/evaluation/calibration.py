@@ -13,6 +13,7 @@ from whichland.evaluation.predictions import Identity, Predictions, collect, dou
 from whichland.evaluation.probabilities import ProbabilityScores, compared
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
+from whichland.model.bundle import keep_calibration
 from whichland.model.calibration import (
     COLDEST,
     HOTTEST,
@@ -24,7 +25,6 @@ from whichland.model.calibration import (
     log_softmax,
     slope,
 )
-from whichland.model.info import keep_calibration
 from whichland.statistics import Floats, Ints, Score, replicate, scored
 
 SPLIT = "val"  # never the test: what is fitted there judges nothing any more

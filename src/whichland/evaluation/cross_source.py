@@ -26,7 +26,7 @@ from whichland.evaluation.figures import draw_matrix
 from whichland.evaluation.predictions import Identity, Predictions, collect
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
-from whichland.model.info import read_info
+from whichland.model.bundle import read_info
 from whichland.sources.columns import slug
 from whichland.training.config import TrainConfig
 from whichland.training.run import train

@@ -17,9 +17,8 @@ from whichland.curate.certificate import difference
 from whichland.errors import UserError
 from whichland.evaluation.metrics import Outcomes
 from whichland.manifest import CREDIT, Manifest
-from whichland.model.bundle import Bundle, bundle_hash
+from whichland.model.bundle import Bundle, Info, bundle_hash
 from whichland.model.engines import best_device
-from whichland.model.info import Info
 from whichland.model.labels import LabelSpace
 from whichland.model.model import model_of
 from whichland.model.views import combined

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichland.evaluation.predictions import Predictions
+from whichland.model.bundle import Info
 from whichland.model.calibration import NOTHING, Calibration, log_softmax, reaches
-from whichland.model.info import Info
 from whichland.statistics import Flags, Floats, Ints, Score, bootstrap, interval, replicate, scored, share, shares
 
 BINS, PER_BIN = 10, 20

@@ -1,6 +1,5 @@
 """How far two ways of running one network agree: on the first guess, and in the probabilities."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +8,6 @@ from numpy.typing import NDArray
 from whichland.model.engines import Logits
 from whichland.model.model import softmax
 
-Z = 1.959963984540054  # of a normal distribution, for 95 %
-
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
@@ -18,7 +15,7 @@ class Agreement:
 
     photos: int
     same: float  # share of photos with the same first guess
-    low: float  # its 95 % interval, after Wilson
+    low: float  # its 95 % interval (Wilson 1927)
     high: float
     moved: float  # share of the probabilities that went to other countries (total variation), mean over the photos
     most_moved: float  # the same, of the photo where it is largest
@@ -39,25 +36,18 @@ def agreement(
     before_NK: Logits, after_NK: Logits, temperature: float, truth_N: NDArray[np.int64] | None = None
 ) -> Agreement:
     """Hold one network's logits against another's, at the bundle's temperature."""
+    from scipy.stats import binomtest
+
     first_N, other_N = before_NK.argmax(axis=1), after_NK.argmax(axis=1)
     moved_N = np.abs(softmax(before_NK, temperature) - softmax(after_NK, temperature)).sum(axis=1) / 2
-    same = int((first_N == other_N).sum())
-    low, high = wilson(same, len(first_N))
+    interval = binomtest(int((first_N == other_N).sum()), len(first_N)).proportion_ci(method="wilson")
     return Agreement(
         photos=len(first_N),
-        same=same / len(first_N),
-        low=low,
-        high=high,
+        same=float((first_N == other_N).mean()),
+        low=float(interval.low),
+        high=float(interval.high),
         moved=float(moved_N.mean()),
         most_moved=float(moved_N.max()),
         right=None if truth_N is None else float((other_N == truth_N).mean()),
         right_before=None if truth_N is None else float((first_N == truth_N).mean()),
     )
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    share, spread = successes / trials, Z * Z / trials
-    middle = (share + spread / 2) / (1 + spread)
-    half = Z / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    return max(0.0, middle - half), min(1.0, middle + half)

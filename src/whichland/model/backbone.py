@@ -12,8 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from whichland.errors import UserError
-from whichland.hub import check_reachable, first_line
+from whichland.errors import UserError, first_line
+from whichland.hub import check_reachable
+from whichland.model.bundle import read_json
 from whichland.model.choices import HeadAfter
 from whichland.model.head import classifier_name, replace_head
 from whichland.model.input_size import Size, as_size, fit_size, own_size, resampled
@@ -229,20 +230,10 @@ def _sidecar(weights: str, arch: str) -> dict[str, Any]:
         return {}
     path = Path(weights).with_suffix(".json")
     if path.is_file():
-        return _json_object(path)
+        return read_json(path.parent, path.name)
     bundle = Path(weights).with_name("config.json")
-    found = _json_object(bundle) if bundle.is_file() else {}
+    found = read_json(bundle.parent, bundle.name) if bundle.is_file() else {}
     cfg = found.get("pretrained_cfg")
     if not isinstance(cfg, dict) or found.get("architecture") != arch.partition(".")[0]:
         return {}
     return {"timm_kwargs": found.get("model_args") or {}, "preprocessing": cfg}
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: expected an object of settings, not a {type(found).__name__}")
-    return cast(dict[str, Any], found)

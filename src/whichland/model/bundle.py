@@ -2,48 +2,100 @@
 
 config.json         timm's own form: architecture, label_names, pretrained_cfg, model_args
 model.safetensors   weights; pickle is never read nor written
-whichland.json      version, head widths, training config, manifest sha256, packages, seed: see model/info.py
+whichland.json      version, head widths, training config, manifest sha256, packages, seed: see `Info`
 labels.json         names of the labels, what they lie in, where they are photographed: see model/labels.py
 metrics.json        validation scores; README.md is the model card
-model.onnx          once exported: the network for engines other than torch, see model/runner.py
+model.onnx          once exported: the network for other engines than torch, see model/engines.py
 gallery.parquet     once exported: training photos that may be shown, see model/gallery.py
 
 Torch is imported where weights are read or written, so that a bundle's JSON files can be read without it.
 """
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
 
 from whichland.errors import UserError
 from whichland.images.preprocess import Preprocess
-from whichland.model.info import FILE as INFO
-from whichland.model.info import Info, json_text, read_info, read_json
+from whichland.model.calibration import Calibration
 from whichland.model.labels import FILE as LABELS
 from whichland.model.labels import OLD_FILE as OLD_LABELS
 from whichland.model.labels import LabelSpace, labels_text, read_labels
-from whichland.whole_file import file_sha256, usual_permissions
+from whichland.whole_file import file_sha256, usual_permissions, whole_file
 
 if TYPE_CHECKING:
     from torch import nn
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, INFO = "model.safetensors", "whichland.json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bundle:
-    """A loaded bundle; the model is in evaluation mode."""
+class Info(BaseModel):
+    """The entries of whichland.json; those that this version does not know are kept as they are."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    version: str = ""  # of whichland, that trained it
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # logits are divided by it
+    calibration: Calibration | None = None  # None: not calibrated
+    head: tuple[int, ...] = ()  # widths of the head's hidden layers
+    train: dict[str, Any] = Field(default_factory=dict)  # the settings of training
+    photos: int | None = None  # of training
+    prior: list[float] | None = None  # the labels' shares of the training photos, in the order of the logits
+    manifest_sha256: str | None = None  # of the manifest that it was trained from
+    split_certificate: dict[str, Any] | None = None
+    history: list[dict[str, Any]] = Field(default_factory=list)  # of that manifest
+    packages: dict[str, str] = Field(default_factory=dict)
+    seed: int | None = None
+    export: dict[str, Any] | None = None  # see model/export.py
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_temperature(cls, raw: Any) -> Any:
+        """The file says the temperature once; a calibration repeats it."""
+        if isinstance(raw, Mapping) and isinstance(raw.get("calibration"), Mapping):
+            return {**raw, "calibration": {**raw["calibration"], "temperature": raw.get("temperature", 1.0)}}
+        return raw
+
+    @field_serializer("calibration")
+    def _without_temperature(self, calibration: Calibration | None) -> dict[str, Any] | None:
+        return calibration.facts if calibration else None
+
+    def calibrated(self, calibration: Calibration) -> "Info":
+        """The same with another calibration."""
+        return self.model_copy(update={"temperature": calibration.temperature, "calibration": calibration})
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """The entries that were given, ready for JSON."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What was exported; no "files" when nothing was."""
+        return {"files": {}, **(self.export or {})}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Settings:
+    """What a bundle's JSON files say."""
 
     folder: Path
-    model: "nn.Module"
     space: LabelSpace
     preprocess: Preprocess
     info: Info  # whichland.json
-    arch: str = ""  # as timm names it
+    config: dict[str, Any] = field(default_factory=dict, repr=False)  # config.json
+
+    @property
+    def arch(self) -> str:
+        """The architecture, as timm names it."""
+        return str(self.config.get("architecture", ""))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -54,6 +106,13 @@ class Bundle:
     def temperature(self) -> float:
         """What logits are divided by before the softmax; 1 where the bundle was not calibrated."""
         return self.info.temperature
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Bundle(Settings):
+    """A loaded bundle; the model is in evaluation mode."""
+
+    model: "nn.Module" = field(repr=False)
 
 
 def save(
@@ -73,8 +132,6 @@ def save(
 
     if folder.exists():
         raise UserError(f"{folder} already exists; choose another --out")
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    partial.mkdir(parents=True)
     keep = ("input_size", "test_input_size", "fixed_input_size", "interpolation", "crop_pct", "test_crop_pct",
             "crop_mode", "mean", "std", "pool_size", "first_conv", "classifier", "license")  # fmt: skip
     config = {
@@ -86,15 +143,16 @@ def save(
         "pretrained_cfg": {k: pretrained_cfg[k] for k in keep if pretrained_cfg.get(k) is not None}
         | {"num_classes": len(space)},
     }
+    written = {"config.json": config, INFO: info.written, "metrics.json": metrics}
+    texts = {name: json_text(values) for name, values in written.items()}
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    partial.mkdir(parents=True)
     try:
-        (partial / "config.json").write_text(json_text(config), encoding="utf-8")
         tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
         save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
         usual_permissions(partial / WEIGHTS)
-        (partial / INFO).write_text(json_text(info.written), encoding="utf-8")
-        (partial / LABELS).write_text(labels_text(space), encoding="utf-8")
-        (partial / "metrics.json").write_text(json_text(dict(metrics)), encoding="utf-8")
-        (partial / "README.md").write_text(card, encoding="utf-8")
+        for name, text in (texts | {LABELS: labels_text(space), "README.md": card}).items():
+            (partial / name).write_text(text, encoding="utf-8")
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -111,9 +169,10 @@ def load(folder: str | Path) -> Bundle:
 
     folder = Path(folder)
     read = read_settings(folder)
-    arguments = read.config.get("model_args", {})
     try:
-        model = timm.create_model(read.config["architecture"], num_classes=len(read.space), **arguments)
+        model = timm.create_model(
+            read.config["architecture"], num_classes=len(read.space), **read.config.get("model_args", {})
+        )
         if read.info.head:
             replace_head(model, read.info.head, len(read.space))
     except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:
@@ -122,24 +181,7 @@ def load(folder: str | Path) -> Bundle:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise UserError(f"{folder / WEIGHTS}: {str(error).splitlines()[0]}; train or copy it anew") from None
-    return Bundle(
-        folder=folder,
-        arch=str(read.config["architecture"]),
-        model=model.eval(),
-        space=read.space,
-        preprocess=read.preprocess,
-        info=read.info,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a bundle's JSON files say."""
-
-    config: dict[str, Any]  # timm's
-    info: Info
-    space: LabelSpace
-    preprocess: Preprocess
+    return Bundle(**vars(read), model=model.eval())
 
 
 def read_settings(folder: Path) -> Settings:
@@ -152,12 +194,53 @@ def read_settings(folder: Path) -> Settings:
         codes, preprocess = tuple(config["label_names"]), Preprocess.from_config(config["pretrained_cfg"])
     except (KeyError, TypeError, ValueError) as error:
         raise _no_model(folder, error) from None
-    return Settings(config=config, info=info, space=read_labels(folder, codes), preprocess=preprocess)
+    return Settings(folder=folder, config=config, info=info, space=read_labels(folder, codes), preprocess=preprocess)
 
 
 def _no_model(folder: Path, error: Exception) -> UserError:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     return UserError(f"{folder}/config.json: describes no model of a bundle ({reason})")
+
+
+def read_info(folder: Path) -> Info:
+    """Read a bundle's whichland.json. Raises UserError when it is missing, damaged or holds a number out of range."""
+    try:
+        return Info.model_validate(read_json(folder, INFO))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{folder / INFO}: {where}: {first['msg']}; mend it, or copy the bundle anew") from None
+
+
+def update_info(folder: Path, info: Info, *names: str) -> None:
+    """Write some of an object's entries into a bundle's whichland.json; the others stay as they are, to the byte."""
+    written = info.model_dump(mode="json", include=set(names))
+    with whole_file(folder / INFO) as partial:
+        partial.write_text(json_text(read_json(folder, INFO) | written), encoding="utf-8")
+
+
+def keep_calibration(folder: Path, calibration: Calibration) -> None:
+    """Write a calibration into a bundle's whichland.json."""
+    update_info(folder, Info().calibrated(calibration), "temperature", "calibration")
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """Read one of a bundle's JSON files, or one that lies beside weights. Raises UserError when there is none."""
+    path = folder / name
+    if not path.is_file():
+        raise UserError(f"{folder} is not a bundle: {name} is missing (train one with `whichland train`)")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: expected a JSON object, not a {type(found).__name__}; train or copy it anew")
+    return cast(dict[str, Any], found)
+
+
+def json_text(values: Mapping[str, Any]) -> str:
+    """The text of one of a bundle's JSON files."""
+    return json.dumps(dict(values), indent=2, ensure_ascii=False) + "\n"
 
 
 def bundle_hash(folder: Path, *networks: str) -> str:

@@ -4,19 +4,22 @@ Only the engine that is used gets imported, so that an exported bundle answers w
 """
 
 import ctypes
+import json
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.errors import UserError
+from whichland.errors import UserError, first_line
 from whichland.images.preprocess import Pixels
 from whichland.model.bundle import Settings, read_settings
+from whichland.whole_file import file_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +38,9 @@ ENGINE_HELP = (
 )
 
 FLOAT_FILE, INT8_FILE = "model.onnx", "model.int8.onnx"
+INPUT, OUTPUT = "pixels", "logits"  # of an exported network: B×H×W×3 uint8 RGB → B×K float32
+SILENT = 4  # ONNX Runtime prints on stderr what it also raises
+AGAIN = "make it anew with `whichland export --force`"
 
 
 def choose_engine(folder: Path, engine: str) -> Engine:
@@ -57,62 +63,6 @@ def choose_engine(folder: Path, engine: str) -> Engine:
     )
 
 
-def exported_network(folder: Path, engine: Engine, threads: int | None, read: Settings) -> Run:
-    """Open the network that was exported for an engine. Raises UserError."""
-    from whichland.model.exported import open_onnx, open_openvino
-
-    if engine == "openvino":
-        return open_openvino(folder / FLOAT_FILE, info=read.info, threads=threads)
-    path = folder / (INT8_FILE if engine == "int8" else FLOAT_FILE)
-    return open_onnx(path, read, threads)
-
-
-def load_torch(folder: Path) -> "Bundle":
-    """A bundle with its weights, on the best device. Raises UserError where torch is not installed."""
-    if find_spec("torch") is None:
-        raise UserError(f"{folder}: engine torch is not installed: pip install 'whichland[train]'")
-    from whichland.model.bundle import load
-
-    bundle = load(folder)
-    bundle.model.to(best_device())
-    return bundle
-
-
-def torch_network(bundle: "Bundle", threads: int | None = None) -> Run:
-    """A torch model where its parameters are: fp32 on a CPU, bf16 autocast on a GPU."""
-    import torch
-
-    bundle.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def run(crops_BHWC: Pixels) -> Logits:
-        device = next(bundle.model.parameters()).device
-        # normalise gives a transposed view, which is channels_last already
-        x_BCHW = torch.from_numpy(bundle.preprocess.normalise(crops_BHWC)).to(device)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits_BK: Logits = bundle.model(x_BCHW).float().cpu().numpy()
-        return logits_BK
-
-    return run if threads is None else _on_threads(run, threads)
-
-
-def _on_threads(run: Run, threads: int) -> Run:
-    """The same on so many threads; torch has one number of them for the whole process."""
-    import torch
-
-    own = threading.Lock()
-
-    def on_these(crops_BHWC: Pixels) -> Logits:
-        with own:
-            others = torch.get_num_threads()
-            torch.set_num_threads(threads)
-            try:
-                return run(crops_BHWC)
-            finally:
-                torch.set_num_threads(others)
-
-    return on_these
-
-
 def best_device() -> "torch.device":
     """The first CUDA device where there is one, else the CPU."""
     import torch
@@ -127,3 +77,134 @@ def _gpu_driver() -> bool:
     except OSError:
         return False
     return True
+
+
+def load_torch(folder: Path) -> "Bundle":
+    """A bundle with its weights, on the best device. Raises UserError where torch is not installed."""
+    if find_spec("torch") is None:
+        raise UserError(f"{folder}: engine torch is not installed: pip install 'whichland[train]'")
+    from whichland.model.bundle import load
+
+    bundle = load(folder)
+    bundle.model.to(best_device())
+    return bundle
+
+
+def torch_network(bundle: "Bundle", threads: int | None = None) -> Run:
+    """A torch model where its parameters are: fp32 on a CPU, bf16 autocast on a GPU.
+
+    `threads` bounds the cores for the length of a call: torch has one number of them for the whole process.
+    """
+    import torch
+
+    bundle.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    alone = threading.Lock()
+
+    def run(crops_BHWC: Pixels) -> Logits:
+        device = next(bundle.model.parameters()).device
+        # normalise gives a transposed view, which is channels_last already
+        x_BCHW = torch.from_numpy(bundle.preprocess.normalise(crops_BHWC)).to(device)
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            logits_BK: Logits = bundle.model(x_BCHW).float().cpu().numpy()
+        return logits_BK
+
+    def run_on_threads(crops_BHWC: Pixels) -> Logits:
+        with alone:
+            others = torch.get_num_threads()
+            torch.set_num_threads(threads or others)
+            try:
+                return run(crops_BHWC)
+            finally:
+                torch.set_num_threads(others)
+
+    return run if threads is None else run_on_threads
+
+
+def exported_network(read: Settings, engine: Engine, threads: int | None) -> Run:
+    """Open the network that was exported for an engine.
+
+    Raises UserError when the engine is not installed, or its file is missing, damaged, or not of this bundle.
+    """
+    path = read.folder / (INT8_FILE if engine == "int8" else FLOAT_FILE)
+    check_exported(path, read)
+    if engine == "openvino":
+        return open_openvino(path, read.info.record.get("openvino", {}).get("precision", "f32"), threads)
+    session = onnx_session(path, threads)
+    said = session.get_modelmeta().custom_metadata_map
+    for name, value in description(read).items():
+        if said.get(name) != value:
+            raise UserError(f"{path}: exported with other {name} than config.json states; {AGAIN}")
+    inputs = [(one.name, one.type, one.shape[1:]) for one in session.get_inputs()]
+    outputs = [(one.name, one.type, one.shape[1:]) for one in session.get_outputs()]
+    takes, gives = [*read.preprocess.size, 3], [len(read.space)]
+    if inputs != [(INPUT, "tensor(uint8)", takes)] or outputs != [(OUTPUT, "tensor(float)", gives)]:
+        raise UserError(f"{path}: takes {inputs} and gives {outputs}, not crops and logits; {AGAIN}")
+    return run_of(session)
+
+
+def check_exported(path: Path, read: Settings) -> None:
+    """Raise UserError unless the file is the one that the bundle's whichland.json says was exported."""
+    if not path.is_file():
+        how = " --int8 --photos MANIFEST" if path.name == INT8_FILE else ""
+        raise UserError(f"{path.parent} holds no {path.name}; make it with `whichland export{how}`")
+    recorded = read.info.record["files"].get(path.name, {}).get("sha256")
+    if recorded is None:
+        raise UserError(f"{path}: whichland.json does not say that it was exported; {AGAIN}")
+    if file_sha256(path) != recorded:
+        raise UserError(f"{path}: damaged, or not the file that was exported (its SHA-256 differs); {AGAIN}")
+
+
+def description(read: Settings) -> dict[str, str]:
+    """What an exported network says of itself and must agree with its bundle."""
+    return {"labels": json.dumps(list(read.labels)), "preprocess": json.dumps(asdict(read.preprocess))}
+
+
+def onnx_session(path: Path, threads: int | None = None) -> Any:
+    """Open a network with ONNX Runtime, on some threads; on one a core when None. Raises UserError."""
+    import onnxruntime  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = SILENT
+    options.intra_op_num_threads = threads or 0
+    # threads that spin while they wait take the core from those that decode photos
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # each kind of damage has its own class there, with no common one
+        raise _cannot_run(path, error) from None
+
+
+def run_of(session: Any) -> Run:
+    """Run an open network of ONNX Runtime."""
+
+    def run(crops_BHWC: Pixels) -> Logits:
+        logits_BK: Logits = session.run([OUTPUT], {INPUT: crops_BHWC})[0]
+        return logits_BK
+
+    return run
+
+
+def open_openvino(path: Path, precision: str, threads: int | None = None) -> Run:
+    """Open a network with OpenVINO, to be computed in `precision`: f32 or bf16. Raises UserError."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it then reports no use to its maker
+    try:
+        import openvino  # type: ignore[import-untyped]
+    except ImportError:
+        raise UserError("engine openvino is not installed: pip install 'whichland[fast]'") from None
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = threads
+    try:
+        network = openvino.Core().compile_model(str(path), "CPU", options)
+    except RuntimeError as error:
+        raise _cannot_run(path, error) from None
+
+    def run(crops_BHWC: Pixels) -> Logits:
+        logits_BK: Logits = network.create_infer_request().infer([crops_BHWC])[0].copy()
+        return logits_BK
+
+    return run
+
+
+def _cannot_run(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: no network that can be run ({first_line(error)[:200]}); {AGAIN}")

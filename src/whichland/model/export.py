@@ -5,7 +5,9 @@ model.int8.onnx  8-bit integers, fitted on training photos and held against mode
 OpenVINO         reads model.onnx; whether it may compute in bf16 is found on validation photos
 gallery.parquet  training photos that the page may show beside an answer (see gallery)
 
-What was written, and how well it agrees, stands in whichland.json (see export_record).
+What was written, and how well it agrees, stands in whichland.json under "export":
+
+{"opset": 20, "metadata": {…}, "files": {"model.onnx": {"sha256": …, "difference": …}, …}, "openvino": {…}}
 """
 
 from dataclasses import asdict, dataclass
@@ -14,26 +16,40 @@ from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from whichland.config import AT_LEAST_1, BETWEEN_0_AND_1, Config
 from whichland.errors import UserError
+from whichland.images.decode import ImageError
+from whichland.images.preprocess import Pixels, Preprocess
 from whichland.manifest import Manifest
 from whichland.model.agreement import Agreement, agreement
-from whichland.model.bundle import Bundle, load, read_settings
-from whichland.model.engines import FLOAT_FILE, INT8_FILE, Run, torch_network
-from whichland.model.export_photos import answers_of, crops_of, photos_of
-from whichland.model.export_record import facts_of, keep_record, read_record, up_to_date
-from whichland.model.exported import run_of
+from whichland.model.bundle import WEIGHTS, Info, Settings, load, read_settings, update_info
+from whichland.model.engines import (
+    FLOAT_FILE,
+    INT8_FILE,
+    Run,
+    check_exported,
+    description,
+    onnx_session,
+    open_openvino,
+    run_of,
+    torch_network,
+)
 from whichland.model.gallery import FILE as GALLERY_FILE
-from whichland.model.gallery import Shown, fits, photos_to_show, write_gallery
+from whichland.model.gallery import Shown, fits, photos_to_show, rows_of, write_gallery
 from whichland.model.model import Model
 from whichland.model.model import load as open_model
+from whichland.model.views import decoded_ahead
+from whichland.progress import Progress
 from whichland.whole_file import file_sha256, whole_file
 
 PARITY = 1e-3  # of the largest logit: what fp32 sums in another order may differ by
 TRIED = 4  # made-up crops on which that is tested
 TRIED_OF = 4  # one validation photo of so many chooses how much of int8 stays in floating point; the rest judge
 STRICTER = 0.9  # of the bound, while choosing: what is chosen fares a little worse on others
+BATCH = 16
+MOST_BYTES = 256_000_000  # of crops that are held at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +72,9 @@ class ExportConfig(Config):
     gallery_photos: Annotated[int, "photos in the gallery, at most", AT_LEAST_1] = 2000
     force: Annotated[bool, "write anew, also over a file that was not exported from this bundle"] = False
 
-    def good(self, found: Agreement) -> bool:
+    def good(self, found: Agreement, strictness: float = 1.0) -> bool:
         """Tell whether so much agreement is enough."""
-        return found.low >= self.same and found.moved <= self.moved
-
-    def promising(self, found: Agreement) -> bool:
-        """The same for the photos that choose, a little more strictly."""
-        return self.good(found) and found.moved <= STRICTER * self.moved
+        return found.low >= self.same and found.moved <= strictness * self.moved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,111 +95,157 @@ def export(folder: str | Path, manifest: Manifest | None = None, config: ExportC
     and, after the rest was written, when int8 does not agree.
     """
     config, folder = config or ExportConfig(), Path(folder)
-    if (config.int8 or config.openvino) and manifest is None:
+    if manifest is None and (config.int8 or config.openvino):
         raise UserError("int8 and openvino are judged on validation photos: give their manifest with --photos")
-    if config.gallery != "none" and manifest is None:
+    if manifest is None and config.gallery != "none":
         raise UserError("a gallery shows training photos: give their manifest with --photos")
-    record, facts, written = read_record(folder), facts_of(folder), []
+    read = read_settings(folder)
+    facts, record, written = _facts(read), read.info.record, []
     for name in (FLOAT_FILE, INT8_FILE, GALLERY_FILE):
         if (folder / name).exists() and name not in record["files"] and not config.force:
             raise UserError(f"{folder / name} was not exported from this bundle; write over it with --force")
     shown = None
     if manifest is not None and config.gallery != "none":
-        labels = read_settings(folder).space
-        shown = photos_to_show(manifest, labels, config.gallery, config.gallery_photos)
-    if config.force or not up_to_date(folder, FLOAT_FILE, record, facts):
-        record = _export_float(load(folder), facts)
+        shown = photos_to_show(manifest, read.space, config.gallery, config.gallery_photos)
+    if config.force or not _up_to_date(FLOAT_FILE, read, facts):
+        record = _export_float(folder, facts)
         written.append(FLOAT_FILE)
-    if shown is not None:
-        made = write_gallery(open_model(folder, engine="onnx"), shown)
-        record["files"][GALLERY_FILE] = made | {"gallery": config.gallery}
-        keep_record(folder, record)
+    model = open_model(folder, engine="onnx") if manifest is not None else None
+    if model is not None and shown is not None:
+        record["files"][GALLERY_FILE] = write_gallery(model, shown) | {"gallery": config.gallery}
+        _keep(folder, record)
         written.append(GALLERY_FILE)
-    if manifest is not None and (config.int8 or config.openvino):
-        model = open_model(folder, engine="onnx")
-        photos = photos_of(manifest, "val", model.space, config.judge_on)
+    if model is not None and manifest is not None and (config.int8 or config.openvino):
+        photos = _some_photos(manifest, "val", model, config.judge_on)
         if config.openvino:
-            record["openvino"] = _try_bf16(model, photos, config)
-            keep_record(folder, record)
-        if config.int8 and not up_to_date(folder, INT8_FILE, record, facts):
-            fitted_on = photos_of(manifest, "train", model.space, config.fit_on)
-            record["files"][INT8_FILE] = _try_int8(model, fitted_on, photos, config)
-            keep_record(folder, record)
+            found = _agreement(model, photos, open_openvino(folder / FLOAT_FILE, "bf16"))
+            precision = "bf16" if config.good(found) else "f32"
+            record["openvino"] = {"precision": precision, "bf16": asdict(found)}
+            _keep(folder, record)
+        if config.int8 and not _up_to_date(INT8_FILE, model, facts):
+            fitted_on = _some_photos(manifest, "train", model, config.fit_on)
+            record["files"][INT8_FILE] = _try_int8(model, fitted_on, photos, config, facts)
+            _keep(folder, record)
             written.append(INT8_FILE)
     return Exported(bundle=folder, written=tuple(written), record=record)
 
 
-def _export_float(bundle: Bundle, facts: dict[str, str]) -> dict[str, Any]:
-    """Write model.onnx and its record; what was made from an older one goes."""
-    from whichland.model.onnx_graph import graph_of
-    from whichland.model.onnx_int8 import logits_of
+def _facts(read: Settings) -> dict[str, str]:
+    """What the exported files say of themselves: labels, preprocessing, temperature, licence, origin."""
+    weights = read.folder / WEIGHTS
+    if not weights.is_file():
+        raise UserError(f"{weights} is missing; only a bundle with its weights can be exported")
+    return description(read) | {
+        "architecture": read.arch,
+        "temperature": str(read.temperature),
+        "weights_license": read.config["pretrained_cfg"].get("license") or "not stated",
+        "weights_sha256": file_sha256(weights),
+        "made_by": f"whichland {read.info.version}".strip(),
+    }
 
-    path = bundle.folder / FLOAT_FILE
-    graph = graph_of(bundle.model, bundle.preprocess, facts)
+
+def _keep(folder: Path, record: dict[str, Any]) -> None:
+    update_info(folder, Info(export=record), "export")
+
+
+def _up_to_date(name: str, read: Settings, facts: dict[str, str]) -> bool:
+    """Tell whether a file was exported from the bundle as it is now, and has not changed since."""
+    try:
+        check_exported(read.folder / name, read)
+    except UserError:
+        return False
+    return bool(read.info.record.get("metadata") == facts)
+
+
+def _export_float(folder: Path, facts: dict[str, str]) -> dict[str, Any]:
+    """Write model.onnx and its record; what was made from an older one goes."""
+    from whichland.model import onnx_files
+
+    bundle, path = load(folder), folder / FLOAT_FILE
+    graph = onnx_files.graph_of(bundle.model, bundle.preprocess, facts)
     random = np.random.default_rng(0)
     crops = random.integers(0, 256, (TRIED, *bundle.preprocess.size, 3), dtype=np.uint8)
     wanted_BK = torch_network(bundle)(crops)
     largest = float(np.abs(wanted_BK).max())
     with whole_file(path) as partial:
         partial.write_bytes(graph.SerializeToString())
-        difference = float(np.abs(logits_of(partial, crops) - wanted_BK).max())
+        difference = float(np.abs(onnx_files.logits_of(partial, crops) - wanted_BK).max())
         if not difference <= PARITY * largest:  # also when it is no number
             raise UserError(
                 f"{path} was not written: its logits differ from torch's by {difference:.2g}, the largest of "
                 f"which is {largest:.2g}"
             )
     files = {FLOAT_FILE: {"sha256": file_sha256(path), "difference": difference, "largest": largest}}
-    (bundle.folder / INT8_FILE).unlink(missing_ok=True)
-    kept = read_record(bundle.folder)["files"].get(GALLERY_FILE)
-    if kept and fits(bundle.folder):  # a new temperature leaves it as it is
+    (folder / INT8_FILE).unlink(missing_ok=True)
+    kept = bundle.info.record["files"].get(GALLERY_FILE)
+    if kept and fits(folder):  # a new temperature leaves it as it is
         files[GALLERY_FILE] = kept
     else:
-        (bundle.folder / GALLERY_FILE).unlink(missing_ok=True)
+        (folder / GALLERY_FILE).unlink(missing_ok=True)
     record = {"opset": graph.opset_import[0].version, "metadata": facts, "files": files}
-    keep_record(bundle.folder, record)
+    _keep(folder, record)
     return record
 
 
-def _agreement(model: Model, photos: pl.DataFrame, run: Run) -> Agreement:
-    """How far another way of running the network agrees with the model's on some photos."""
-    networks = {"before": model.run, "after": run}
-    logits, truth_N = answers_of(photos, model.preprocess, model.space, networks)
-    return agreement(logits["before"], logits["after"], model.temperature, truth_N)
-
-
-def _try_bf16(model: Model, photos: pl.DataFrame, config: ExportConfig) -> dict[str, Any]:
-    """Find out whether OpenVINO may compute in bf16; return its part of the record."""
-    from whichland.model.exported import open_at
-
-    found = _agreement(model, photos, open_at(model.folder / FLOAT_FILE, "bf16"))
-    return {"precision": "bf16" if config.good(found) else "f32", "bf16": asdict(found)}
-
-
-def _try_int8(model: Model, fitted_on: pl.DataFrame, photos: pl.DataFrame, config: ExportConfig) -> dict[str, Any]:
+def _try_int8(
+    model: Model, fitted_on: pl.DataFrame, photos: pl.DataFrame, config: ExportConfig, facts: dict[str, str]
+) -> dict[str, Any]:
     """Write model.int8.onnx if it agrees, and return its part of the record. Raises UserError if it does not."""
-    from whichland.model import onnx_int8
+    from whichland.model import onnx_files
 
     path, tried = model.folder / INT8_FILE, -(-photos.height // TRIED_OF)
-    quantised = onnx_int8.quantise(
+    quantised = onnx_files.quantise(
         model.folder / FLOAT_FILE,
-        crops_of(fitted_on, model.preprocess),
-        crops_of(photos[:tried], model.preprocess),
+        _crops_of(fitted_on, model.preprocess),
+        _crops_of(photos[:tried], model.preprocess),
         model.temperature,
-        config.promising,
-        facts_of(model.folder),
+        lambda found: config.good(found, STRICTER),
+        facts,
     )
     with whole_file(path) as partial:
         partial.write_bytes(quantised.graph.SerializeToString())
-        found = _agreement(model, photos[tried:], run_of(partial))
+        found = _agreement(model, photos[tried:], run_of(onnx_session(partial)))
         if not config.good(found):
             raise UserError(
                 f"no int8: {found}; asked for are {config.same:.0%} at the low end and at most "
                 f"{config.moved:.0%} moved. {FLOAT_FILE} stays; loosen --same and --moved if that is good enough"
             )
-    return {
-        "sha256": file_sha256(path),
-        "fitted_on": fitted_on.height,
-        "layers": quantised.layers,
-        "float_layers": quantised.float_layers,
-        **asdict(found),
-    }
+    layers = {"layers": quantised.layers, "float_layers": quantised.float_layers}
+    return {"sha256": file_sha256(path), "fitted_on": fitted_on.height, **layers, **asdict(found)}
+
+
+def _some_photos(manifest: Manifest, split: str, model: Model, most: int) -> pl.DataFrame:
+    """Up to `most` photos of a split, the same ones at each call. Raises UserError when there are none."""
+    rows = rows_of(manifest, split, model.space)
+    return rows.sort("image_id").sample(min(most, rows.height), shuffle=True, seed=0)
+
+
+def _crops_of(photos: pl.DataFrame, preprocess: Preprocess) -> Pixels:
+    """The readable photos' crops, N×H×W×3, as many as `MOST_BYTES` allow. Raises UserError when there are none."""
+    height, width = preprocess.size
+    some = photos["uri"].head(max(1, MOST_BYTES // (height * width * 3))).to_list()
+    batches = decoded_ahead(some, preprocess, BATCH)
+    found = [crop for _, crops in batches for crop in crops if not isinstance(crop, ImageError)]
+    if not found:
+        raise UserError(f"none of {photos.height} photos can be read to make int8; choose others with --photos")
+    return np.stack(found)
+
+
+def _agreement(model: Model, photos: pl.DataFrame, run: Run) -> Agreement:
+    """How far another way of running the network agrees with the model's on the readable photos."""
+    before: list[NDArray[np.float32]] = []
+    after: list[NDArray[np.float32]] = []
+    truth: list[int] = []
+    own = iter(photos[model.space.kind].to_list())
+    with Progress("judging the exported networks", photos.height) as progress:
+        for names, crops in decoded_ahead(photos["uri"].to_list(), model.preprocess, BATCH):
+            pairs = [(crop, model.space.index[next(own)]) for crop in crops]
+            if readable := [(crop, label) for crop, label in pairs if not isinstance(crop, ImageError)]:
+                batch = np.stack([crop for crop, _ in readable])
+                truth += [label for _, label in readable]
+                before.append(model.run(batch))
+                after.append(run(batch))
+            progress.advance(len(names))
+    if not truth:
+        raise UserError(f"none of the {photos.height} validation photos can be read")
+    return agreement(np.concatenate(before), np.concatenate(after), model.temperature, np.array(truth, np.int64))

@@ -1,9 +1,12 @@
 """The families of models worth comparing, by size, and what is known of each without its weights."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from csv import DictReader
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from statistics import median
 from typing import Any, Literal, cast
 
@@ -28,65 +31,11 @@ class Member:
     arch: str
 
 
-def _family(family: str, **tiers: str) -> tuple[Member, ...]:
-    return tuple(Member(family, cast(Tier, tier), arch) for tier, arch in tiers.items())
-
-
-# The comparison of sixteen that the first write-up made, under timm's names of today.
-SIXTEEN = (
-    *_family("ResNet", tiny="resnet18.a1_in1k", small="resnet50.a1_in1k", base="resnet101.a1h_in1k"),
-    *_family("ResNet-D", tiny="resnet18d.ra2_in1k", small="resnet50d.ra2_in1k", base="resnet101d.ra2_in1k"),
-    *_family("ConvNeXt", tiny="convnext_tiny.fb_in22k_ft_in1k", small="convnext_small.fb_in22k_ft_in1k"),
-    *_family(
-        "ViT",
-        tiny="vit_tiny_patch16_224.augreg_in21k_ft_in1k",
-        small="vit_small_patch16_224.augreg_in21k_ft_in1k",
-        base="vit_base_patch16_224.augreg_in21k_ft_in1k",
-    ),
-    *_family(
-        "DeiT",
-        tiny="deit_tiny_patch16_224.fb_in1k",
-        small="deit_small_patch16_224.fb_in1k",
-        base="deit_base_patch16_224.fb_in1k",
-    ),
-    *_family("SwinV2", tiny="swinv2_tiny_window8_256.ms_in1k", small="swinv2_small_window8_256.ms_in1k"),
-)
-NEWER = (
-    *_family("SwinV2-CR", tiny="swinv2_cr_tiny_ns_224.sw_in1k", small="swinv2_cr_small_ns_224.sw_in1k"),
-    *_family(
-        "TinyViT",
-        tiny="tiny_vit_5m_224.dist_in22k_ft_in1k",
-        small="tiny_vit_11m_224.dist_in22k_ft_in1k",
-        base="tiny_vit_21m_224.dist_in22k_ft_in1k",
-    ),
-    *_family(
-        "MobileNet",
-        tiny="mobilenetv2_100.ra_in1k",
-        small="mobilenetv3_large_100.ra_in1k",
-        base="mobilenetv4_conv_medium.e500_r256_in1k",
-    ),
-    *_family(
-        "EfficientNet",
-        tiny="efficientnet_b0.ra_in1k",
-        small="efficientnet_b2.ra_in1k",
-        base="tf_efficientnetv2_s.in21k_ft_in1k",
-    ),
-    *_family("DINOv2", small="vit_small_patch14_dinov2.lvd142m", base="vit_base_patch14_dinov2.lvd142m"),
-    *_family(
-        "DINOv3",
-        tiny="convnext_tiny.dinov3_lvd1689m",
-        small="vit_small_patch16_dinov3.lvd1689m",
-        base="vit_base_patch16_dinov3.lvd1689m",
-    ),
-    *_family(
-        "CLIP",
-        tiny="vit_xsmall_patch16_clip_224.tinyclip_yfcc15m",
-        small="vit_medium_patch32_clip_224.tinyclip_laion400m",
-        base="vit_base_patch16_clip_224.openai",
-    ),
-    *_family("SigLIP 2", base="vit_base_patch16_siglip_224.v2_webli"),
-)
-MEMBERS = (*SIXTEEN, *NEWER)
+with Path(__file__).with_name("families.csv").open(newline="", encoding="utf-8") as _file:
+    _ROWS = [(Member(row["family"], cast(Tier, row["tier"]), row["arch"]), row["sixteen"]) for row in DictReader(_file)]
+MEMBERS = tuple(member for member, _ in _ROWS)
+SIXTEEN = tuple(member for member, sixteen in _ROWS if sixteen == "yes")
+"""The comparison of sixteen that the first write-up made, under timm's names of today."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,16 +57,12 @@ def matching(pattern: str = "", *, every: bool = False) -> list[Member]:
 
     `pattern` is a glob when it holds one of *?[ and else a part of the name; case does not matter.
     """
-    members: list[Member] = list(MEMBERS)
+    members: Sequence[Member] = MEMBERS
     if every:
         listed = {member.arch: member for member in MEMBERS}
         members = [listed.get(name, Member("", None, name)) for name in timm.list_models(pretrained=True)]
     glob = pattern.lower() if any(letter in pattern for letter in "*?[") else f"*{pattern.lower()}*"
-    return [
-        member
-        for member in members
-        if fnmatchcase(member.arch.lower(), glob) or fnmatchcase(member.family.lower(), glob)
-    ]
+    return [one for one in members if any(fnmatchcase(name.lower(), glob) for name in (one.arch, one.family))]
 
 
 def facts(member: Member) -> Facts:

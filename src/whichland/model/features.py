@@ -17,9 +17,9 @@ from whichland.errors import UserError
 from whichland.images.decode import ImageError
 from whichland.images.preprocess import Preprocess
 from whichland.model import backbone
-from whichland.model.batches import decoded_ahead
 from whichland.model.engines import best_device
 from whichland.model.head import features_before_head
+from whichland.model.views import decoded_ahead
 from whichland.progress import Progress
 from whichland.whole_file import whole_file
 

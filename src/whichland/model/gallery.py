@@ -31,15 +31,12 @@ from whichland.images.photo import open_photo
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import CREDIT, Manifest, credit
 from whichland.model.answer import Probabilities
-from whichland.model.batches import made_ahead
-from whichland.model.bundle import read_settings
+from whichland.model.bundle import WEIGHTS, read_info, read_settings
 from whichland.model.calibration import NOTHING
-from whichland.model.export_photos import BATCH, rows_of
-from whichland.model.export_record import read_record
-from whichland.model.exported import metadata_of
+from whichland.model.engines import description
 from whichland.model.labels import LabelSpace
 from whichland.model.model import Model
-from whichland.model.views import PhotoViews, cut_views
+from whichland.model.views import PhotoViews, cut_views, made_ahead
 from whichland.progress import Progress
 from whichland.whole_file import file_sha256, whole_file
 
@@ -50,6 +47,7 @@ MADE_FROM_KEY = "whichland.gallery"
 MOST_BYTES = 200_000_000  # all of it is held in memory
 SHORT, LONG = 160, 320  # pixels of a thumbnail's sides, at most
 QUALITY = 75
+BATCH = 16
 
 # Of the licences' SPDX names those that let anybody show a photo cut and shrunk, for money too.
 FREE = re.compile(r"CC0-1\.0|CC-PDDC|CC-PDM-1\.0|PDDL-1\.0", re.IGNORECASE)
@@ -103,7 +101,7 @@ def read_gallery(folder: Path) -> Gallery | None:
     again = "remove it, or make it anew with `whichland export --gallery`"
     if path.stat().st_size > MOST_BYTES:
         raise UserError(f"{path}: {path.stat().st_size / 1e6:,.0f} MB, over {MOST_BYTES / 1e6:.0f}; {again}")
-    if file_sha256(path) != read_record(folder)["files"].get(FILE, {}).get("sha256"):
+    if file_sha256(path) != read_info(folder).record["files"].get(FILE, {}).get("sha256"):
         raise UserError(f"{path}: damaged, or not the file that was exported (its SHA-256 differs); {again}")
     if not fits(folder):
         print(f"warning: {path}: made with another model, so it is not shown; {again}", file=sys.stderr)
@@ -142,12 +140,9 @@ def _made_from(folder: Path) -> str:
     Where model.safetensors was not copied along, the weights are those that model.onnx was exported from.
     """
     read = read_settings(folder)
-    weights = folder / "model.safetensors"
-    known = read_record(folder).get("metadata", {}).get("weights_sha256")
-    return json.dumps(
-        metadata_of(read.space.codes, read.preprocess)
-        | {"weights_sha256": file_sha256(weights) if weights.is_file() else known}
-    )
+    weights = folder / WEIGHTS
+    known = read.info.record.get("metadata", {}).get("weights_sha256")
+    return json.dumps(description(read) | {"weights_sha256": file_sha256(weights) if weights.is_file() else known})
 
 
 def _schema(countries: int) -> dict[str, pl.DataType]:
@@ -155,6 +150,15 @@ def _schema(countries: int) -> dict[str, pl.DataType]:
     probabilities = pl.Array(pl.Float32(), countries)
     shown = {"country": text, "license": text, "credit": text}
     return shown | {"probabilities": probabilities, "thumbnail": pl.Binary(), "drive": pl.UInt32()}
+
+
+def rows_of(manifest: Manifest, split: str, labels: LabelSpace) -> pl.DataFrame:
+    """The kept photos of a split whose label the model knows. Raises UserError when there are none."""
+    manifest.require("split", labels.kind, hint="make it with `whichland data split`")
+    rows = manifest.kept.filter((pl.col("split") == split) & pl.col(labels.kind).is_in(labels.codes))
+    if rows.is_empty():
+        raise UserError(f"the manifest has no kept photos of the model's labels in split {split!r}")
+    return rows
 
 
 def photos_to_show(manifest: Manifest, labels: LabelSpace, shown: Shown, most: int) -> pl.DataFrame:

@@ -5,13 +5,14 @@
     model.predict(["a.jpg", "b.jpg"])            # a list, a list
     for answer in model.predict(many_paths): …   # any other iterable, an iterator: read ahead, in batches, in order
 
-`look` and `answers` are the two halves of every answer: a photo to the crops of its views, and crops to answers.
+`cut_views` and `answers` are the two halves of every answer: a photo to the crops of its views, and crops to answers.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
 
@@ -19,11 +20,10 @@ import numpy as np
 
 from whichland.errors import UserError
 from whichland.images.containers import ImageError, is_address
-from whichland.images.photo import PhotoLike, is_photo, open_photo
-from whichland.images.preprocess import Pixels, Preprocess
+from whichland.images.photo import OpenPhoto, PhotoLike, is_photo, open_photo
+from whichland.images.preprocess import Pixels
 from whichland.model.answer import Answer, Knowledge, Probabilities
-from whichland.model.batches import made_ahead
-from whichland.model.bundle import Bundle, read_settings
+from whichland.model.bundle import Bundle, Settings, read_settings
 from whichland.model.engines import (
     Engine,
     EngineChoice,
@@ -34,26 +34,21 @@ from whichland.model.engines import (
     load_torch,
     torch_network,
 )
-from whichland.model.info import Info
-from whichland.model.labels import LabelSpace
-from whichland.model.views import HowMany, PhotoViews, combined, cut_views
+from whichland.model.views import HowMany, PhotoViews, combined, cut_views, made_ahead
 from whichland.progress import Progress
 
 if TYPE_CHECKING:
     from whichland.explanation.explain import Explanation
 
 BATCH = 32  # crops that the network takes at once
+Photos = Iterable[PhotoLike]
+Listed = list[Any] | tuple[Any, ...]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Model:
+class Model(Settings):
     """An open bundle. It may be used from several threads."""
 
-    folder: Path
-    arch: str
-    space: LabelSpace
-    preprocess: Preprocess
-    info: Info  # whichland.json
     engine: Engine
     run: Run
     loaded: Bundle | None = None  # where torch is what runs
@@ -63,16 +58,6 @@ class Model:
         """What to call the model: the folder of its run, or its own."""
         folder = self.folder.resolve()
         return folder.parent.name if folder.name == "bundle" else folder.name
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The codes of the labels, in the order of the logits."""
-        return self.space.codes
-
-    @property
-    def temperature(self) -> float:
-        """What logits are divided by before the softmax; 1 where the bundle was not calibrated."""
-        return self.info.temperature
 
     @cached_property
     def knowledge(self) -> Knowledge:
@@ -93,27 +78,15 @@ class Model:
     ) -> Answer: ...
     @overload
     def predict(
-        self,
-        photos: list[Any] | tuple[Any, ...],
-        *,
-        views: HowMany = ...,
-        panorama: bool = ...,
-        batch_size: int = ...,
-        progress: bool = ...,
+        self, photos: Listed, *, views: HowMany = ..., panorama: bool = ..., batch_size: int = ..., progress: bool = ...
     ) -> list[Answer]: ...
     @overload
     def predict(
-        self,
-        photos: Iterable[PhotoLike],
-        *,
-        views: HowMany = ...,
-        panorama: bool = ...,
-        batch_size: int = ...,
-        progress: bool = ...,
+        self, photos: Photos, *, views: HowMany = ..., panorama: bool = ..., batch_size: int = ..., progress: bool = ...
     ) -> Iterator[Answer]: ...
     def predict(
         self,
-        photos: PhotoLike | Iterable[PhotoLike],
+        photos: PhotoLike | Photos,
         *,
         views: HowMany = "auto",
         panorama: bool = False,
@@ -135,6 +108,13 @@ class Model:
             opened = open_photo(photos)
             (answer,) = self.answers([photos], [cut(opened)])
             return replace(answer, photo=opened.data) if answer.path and is_address(answer.path) else answer
+        found = self._many(cast(Photos, photos), cut, batch_size, progress)
+        return list(found) if isinstance(photos, list | tuple) else found
+
+    def _many(
+        self, photos: Photos, cut: Callable[[OpenPhoto], PhotoViews], batch_size: int, progress: bool
+    ) -> Generator[Answer, None, None]:
+        """Answers in the order of the photos, which threads read ahead."""
 
         def look(photo: PhotoLike) -> PhotoViews | ImageError:
             try:
@@ -142,8 +122,12 @@ class Model:
             except ImageError as error:
                 return error
 
-        found = self._many(cast(Iterable[PhotoLike], photos), look, batch_size, progress)
-        return list(found) if isinstance(photos, list | tuple) else found
+        total = len(photos) if isinstance(photos, Sized) else None
+        batches = made_ahead(photos, look, batch_size)
+        with closing(batches), Progress("predicting", total, show=progress) as shown:
+            for some, seen in batches:
+                yield from self.answers(some, seen, batch_size)
+                shown.advance(len(some))
 
     def explain(
         self, photo: PhotoLike, target: str | tuple[str, str] | None = None, method: str | None = None, **options: Any
@@ -153,25 +137,20 @@ class Model:
 
         return explain(self, photo, target, method, **options)
 
-    def look(self, photo: PhotoLike, *, views: HowMany = "auto") -> PhotoViews:
-        """Read a photo and cut what the network is to see of it. Raises ImageError."""
-        return cut_views(open_photo(photo), self.preprocess, views=views)
-
     def answers(
         self, photos: Sequence[PhotoLike], seen: Sequence[PhotoViews | ImageError], most: int = BATCH
     ) -> list[Answer]:
         """The answers to photos from what is to be seen of them; `most` crops go through the network at once."""
         crops = [crop for one in seen if isinstance(one, PhotoViews) for crop in one.crops]
         parts = [self.probabilities(np.stack(crops[at : at + most])) for at in range(0, len(crops), most)]
-        probs_VK = np.concatenate(parts) if parts else np.zeros((0, len(self.labels)), np.float32)
-        found, done = [], 0
-        for photo, one in zip(photos, seen, strict=True):
-            if isinstance(one, ImageError):
-                found.append(self.unread(photo, one))
-                continue
-            found.append(self.answer(photo, one, probs_VK[done : done + len(one.crops)]))
-            done += len(one.crops)
-        return found
+        left = iter(np.concatenate(parts) if parts else ())
+        none_K = np.full(len(self.labels), np.nan, np.float32)
+        return [
+            Answer(path=_path(photo), probabilities=none_K, error=one, knowledge=self.knowledge)
+            if isinstance(one, ImageError)
+            else self.answer(photo, one, np.stack(list(islice(left, len(one.crops)))))
+            for photo, one in zip(photos, seen, strict=True)
+        ]
 
     def answer(self, photo: PhotoLike, seen: PhotoViews, probs_VK: Probabilities) -> Answer:
         """The answer to a photo from the probabilities of its views."""
@@ -185,29 +164,9 @@ class Model:
             photo=photo,
         )
 
-    def unread(self, photo: PhotoLike, error: ImageError) -> Answer:
-        """What stands in the place of an answer to a photo that cannot be read."""
-        none_K = np.full(len(self.labels), np.nan, np.float32)
-        return Answer(path=_path(photo), probabilities=none_K, error=error, knowledge=self.knowledge)
-
     def probabilities(self, crops_BHWC: Pixels) -> Probabilities:
         """The probability of every label for crops B×H×W×3 uint8: B×K float32, rows sum to one."""
         return softmax(self.run(crops_BHWC), self.temperature)
-
-    def _many(
-        self,
-        photos: Iterable[PhotoLike],
-        look: Callable[[PhotoLike], PhotoViews | ImageError],
-        batch_size: int,
-        progress: bool,
-    ) -> Generator[Answer, None, None]:
-        """Answers in the order of the photos, which threads read ahead."""
-        total = len(photos) if isinstance(photos, Sized) else None
-        batches = made_ahead(photos, look, batch_size)
-        with closing(batches), Progress("predicting", total, show=progress) as shown:
-            for some, seen in batches:
-                yield from self.answers(some, seen, batch_size)
-                shown.advance(len(some))
 
 
 def _path(photo: PhotoLike) -> str | None:
@@ -226,31 +185,18 @@ def load(folder: str | Path, *, engine: EngineChoice = "auto", threads: int | No
     if chosen == "torch":
         return model_of(load_torch(folder), threads)
     read = read_settings(folder)
-    return Model(
-        folder=folder,
-        arch=str(read.config.get("architecture", "")),
-        space=read.space,
-        preprocess=read.preprocess,
-        info=read.info,
-        engine=chosen,
-        run=exported_network(folder, chosen, threads, read),
-    )
+    return _model(read, engine=chosen, run=exported_network(read, chosen, threads))
 
 
 def model_of(bundle: Bundle | Model, threads: int | None = None) -> Model:
     """A bundle with its torch network as a model that answers."""
     if isinstance(bundle, Model):
         return bundle
-    return Model(
-        folder=bundle.folder,
-        arch=bundle.arch,
-        space=bundle.space,
-        preprocess=bundle.preprocess,
-        info=bundle.info,
-        engine="torch",
-        run=torch_network(bundle, threads),
-        loaded=bundle,
-    )
+    return _model(bundle, engine="torch", run=torch_network(bundle, threads), loaded=bundle)
+
+
+def _model(read: Settings, **more: Any) -> Model:
+    return Model(**{name.name: getattr(read, name.name) for name in fields(Settings)}, **more)
 
 
 def predict(model: Model | Bundle, photos: Any, **options: Any) -> Any:

@@ -14,7 +14,6 @@ outdoors. It tells indoors from outdoors and knows nothing of roads: a beach is 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +24,6 @@ import polars as pl
 import timm
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
 from torch import nn
 
 from whichland.config import AT_LEAST_1, Config
@@ -35,44 +33,14 @@ from whichland.images.preprocess import Pixels, Preprocess
 from whichland.manifest import Manifest
 from whichland.model import backbone
 from whichland.model.engines import best_device
-from whichland.model.head import classifier_name
+from whichland.model.views import made_ahead
 from whichland.progress import Progress
 
 CLASSES = 1000
 DOUBT = 0.05  # added to either side; a classifier that sees neither streets nor rooms says nothing
 MOST_PIECES = 8
-DECODE_THREADS = 2
 CHECKPOINT_S = 60.0
-
-# The first name of a class of ImageNet-1k, as timm has it.
-OUTDOORS = """
-    alp, ambulance, bakery, barbershop, barn, beach wagon, beacon, bell cote, bicycle-built-for-two,
-    boathouse, breakwater, bullet train, cab, car mirror, car wheel, castle, chainlink fence, church,
-    cliff, convertible, dam, dome, drilling platform, electric locomotive, fire engine, flagpole,
-    forklift, fountain, freight car, garbage truck, gas pump, go-kart, golfcart, gondola, greenhouse,
-    grille, half track, harvester, hay, horse cart, jeep, jinrikisha, lakeside, limousine, lumbermill,
-    mailbox, maze, megalith, minibus, minivan, mobile home, Model T, monastery, moped, mosque, motor
-    scooter, mountain bike, moving van, obelisk, ox, oxcart, palace, park bench, parking meter,
-    passenger car, patio, picket fence, pickup, pier, plow, pole, police van, prison, promontory, racer,
-    recreational vehicle, sandbar, school bus, scoreboard, seashore, sliding door, snowplow, solar dish,
-    sports car, steam locomotive, steel arch bridge, stone wall, street sign, streetcar, stupa,
-    suspension bridge, tank, thatch, thresher, tile roof, tobacco shop, totem pole, tow truck, tractor,
-    traffic light, trailer truck, tricycle, triumphal arch, trolleybus, unicycle, valley, viaduct,
-    volcano, water buffalo, water tower, window screen, window shade, worm fence, yurt
-"""
-INDOORS = """
-    academic gown, altar, balance beam, bannister, barbell, barber chair, basketball, bassinet, bathtub,
-    beer glass, bookcase, cassette player, chiffonier, chime, china cabinet, coffeepot, cradle, crib,
-    desk, desktop computer, dining table, dishwasher, drum, dumbbell, electric fan, electric guitar,
-    entertainment center, espresso maker, file, fire screen, folding chair, four-poster, grand piano,
-    home theater, horizontal bar, iron, lab coat, lampshade, laptop, library, loudspeaker, medicine
-    chest, microphone, microwave, monitor, mosquito net, notebook, organ, parallel bars, photocopier,
-    pillow, ping-pong ball, plate, plate rack, pool table, prayer rug, printer, projector, quilt, radio,
-    red wine, refrigerator, restaurant, rocking chair, screen, shopping basket, shower curtain, sleeping
-    bag, space heater, spotlight, stage, steel drum, stove, studio couch, switch, table lamp,
-    television, theater curtain, throne, toilet seat, tray, tub, upright, vacuum, volleyball, wall
-    clock, wardrobe, washbasin, washer, wine bottle
-"""
+SIDES = Path(__file__).with_name("street.csv")  # class, by the first name that timm gives it, and side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,33 +111,20 @@ def score(
 
 
 def classifier(config: ScoreConfig) -> Classifier:
-    """Make the classifier, on the best device, in evaluation mode."""
+    """Make the classifier, on the best device, in evaluation mode. Raises UserError for weights without one."""
     loaded = backbone.pretrained(config.arch, config.weights)
-    if loaded.model.num_classes != CLASSES or not _holds_classifier(config.weights, loaded.model):
+    held = loaded.report.classifier if loaded.report else config.weights == "hub"
+    if loaded.model.num_classes != CLASSES or not held:
         raise UserError(
             f"{config.arch} with weights {config.weights}: no classifier of the {CLASSES:,} classes of ImageNet;"
             " give --arch and --weights of one"
         )
-    names = class_names()
+    number = {name: index for index, name in enumerate(class_names())}
+    sides = pl.read_csv(SIDES).with_columns(pl.col("class").replace_strict(number))
+    outdoors, indoors = (sides.filter(side=side)["class"].to_list() for side in ("outdoors", "indoors"))
     model = loaded.model.to(best_device()).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    return Classifier(
-        model=model,
-        preprocess=replace(Preprocess.from_config(loaded.pretrained_cfg), crop_pct=1.0, crop_mode="center"),
-        outdoors=[names.index(name) for name in _listed(OUTDOORS)],
-        indoors=[names.index(name) for name in _listed(INDOORS)],
-    )
-
-
-def _holds_classifier(weights: str, model: nn.Module) -> bool:
-    """Tell whether the weights fill the last layer, too; `backbone` does without it."""
-    if weights in ("hub", "none"):
-        return weights == "hub"
-    head = classifier_name(model) + "."
-    with safe_open(weights, "pt") as file:
-        found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    return all(
-        found.get(name) == list(tensor.shape) for name, tensor in model.state_dict().items() if name.startswith(head)
-    )
+    preprocess = replace(Preprocess.from_config(loaded.pretrained_cfg), crop_pct=1.0, crop_mode="center")
+    return Classifier(model, preprocess, outdoors, indoors)
 
 
 def class_names() -> list[str]:
@@ -178,19 +133,10 @@ def class_names() -> list[str]:
     return [info.index_to_description(index).split(",")[0] for index in range(CLASSES)]
 
 
-def _listed(names: str) -> list[str]:
-    return [" ".join(name.split()) for name in names.split(",")]
-
-
 def street_scores(uris: Sequence[str], with_: Classifier, batch_size: int = 32) -> Iterator[NDArray[np.float64]]:
     """Yield the scores of a batch of images after the other, NaN for one that cannot be read."""
-    batches = [uris[start : start + batch_size] for start in range(0, len(uris), batch_size)]
-    with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode") as pool:
-        ahead = [pool.submit(pieces, uri, with_.preprocess) for uri in batches[0]]
-        for following in [*batches[1:], []]:
-            decoded = [future.result() for future in ahead]
-            ahead = [pool.submit(pieces, uri, with_.preprocess) for uri in following]
-            yield _judged(decoded, with_)
+    for _, decoded in made_ahead(uris, lambda uri: pieces(uri, with_.preprocess), batch_size):
+        yield _judged(decoded, with_)
 
 
 def pieces(uri: str, preprocess: Preprocess) -> Pixels | None:

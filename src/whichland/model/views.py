@@ -1,4 +1,4 @@
-"""What a model sees of a photo: one crop, or several views of a wide photo or a sphere.
+"""What a model sees of a photo: one crop, or several views of a wide photo or a sphere; and photos read ahead.
 
 A model sees a picture of one shape. Of a photo more than `WIDE` times as wide as that it would miss half, so the
 photo is cut into as many pieces of that shape as fit side by side. A whole sphere (its file says so: Photo Sphere
@@ -9,24 +9,34 @@ that does to how far probabilities can be trusted.
 """
 
 import math
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import islice
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from whichland.curate.views import all_round
+from whichland.images.containers import ImageError
 from whichland.images.panorama import SHAPE, native_width, sphere_rows, sphere_views, strip_pieces
-from whichland.images.photo import OpenPhoto
+from whichland.images.photo import OpenPhoto, open_photo
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.calibration import NOTHING, log_softmax
 
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 HowMany = Literal["auto", "one"]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
+Batch = tuple[list[str], list[Pixels | ImageError]]
 
 WIDE = 2.0  # times the shape of what the model sees
 MOST_VIEWS = 12  # of one photo, however wide it is
 FOV = 90.0  # degrees across a view of a sphere
+DECODE_THREADS = 2
+BATCHES_AHEAD = 3  # decoded crops that wait, in batches; with the model's own batch this bounds the memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,3 +160,43 @@ def _whole(pixels: Pixels, rows: tuple[float, float]) -> Pixels:
     height = pixels.shape[0] / (bottom - top)
     above, below = round(top * height), round((1 - bottom) * height)
     return np.pad(pixels, ((above, below), (0, 0), (0, 0)), mode="edge") if above or below else pixels
+
+
+def decoded_ahead(uris: Iterable[str], preprocess: Preprocess, batch_size: int) -> Generator[Batch, None, None]:
+    """Yield batches of (uris, crops of their middle) in input order; an unreadable photo's crop is its error."""
+
+    def crop(uri: str) -> Pixels | ImageError:
+        try:
+            return cut_views(open_photo(uri), preprocess, views="one").crops[0]
+        except ImageError as error:
+            return error
+
+    return made_ahead(uris, crop, batch_size)
+
+
+def made_ahead(
+    given: Iterable[Given], make: Callable[[Given], Made], batch_size: int, *, threads: int = DECODE_THREADS
+) -> Generator[tuple[list[Given], list[Made]], None, None]:
+    """Yield batches of (what is given, what `make` makes of each) in input order; threads make them.
+
+    `given` may be endless: no more than `BATCHES_AHEAD` + 1 batches are taken before their results are asked for.
+    Closing the iterator stops the threads.
+    """
+    waiting: deque[tuple[list[Given], list[Future[Made]]]] = deque()
+    left = iter(given)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+
+    def submit() -> None:
+        if some := list(islice(left, batch_size)):
+            waiting.append((some, [pool.submit(make, one) for one in some]))
+
+    try:
+        for _ in range(BATCHES_AHEAD):
+            submit()
+        while waiting:
+            some, futures = waiting.popleft()
+            made = [future.result() for future in futures]
+            submit()
+            yield some, made
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from whichland.errors import UserError
+from whichland.errors import UserError, first_line
 from whichland.sources.columns import say, slug
 from whichland.sources.parquet import read_shards
 from whichland.sources.shards import Shard, ambiguous, choose, tell_shards
@@ -75,7 +75,7 @@ def _list(client: Any, name: str, revision: str) -> tuple[str, list[Shard]] | No
 
     Raises UserError when the hub answers that there is no such data set, or that it holds no Parquet files.
     """
-    from whichland.hub import PATIENCE_S, first_line
+    from whichland.hub import PATIENCE_S
 
     errors = client.errors
     try:
@@ -108,16 +108,12 @@ def _dates(client: Any, name: str, commit: str, shards: Sequence[Shard]) -> dict
     try:
         found = client.HfApi().get_paths_info(name, paths, expand=True, revision=commit, repo_type="dataset")
     except Exception as error:  # as above
-        from whichland.hub import first_line
-
         raise UserError(f"hub:{name}: the hub does not say how old its shards are ({first_line(error)})") from None
     return {file.path: file.last_commit.date for file in found if getattr(file, "last_commit", None)}
 
 
 def _fetch(client: Any, name: str, revision: str, commit: str, shards: Sequence[Shard]) -> Path:
     """Fetch what the cache lacks and return the folder of the commit there."""
-    from whichland.hub import first_line
-
     missing = [shard for shard in shards if not _in_cache(client, name, commit, shard.path)]
     patterns = [escape(shard.path) for shard in shards]
     _say_size(client, name, shards, missing)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from whichland.model import bundle as bundles
+from whichland.model.bundle import read_info
 from whichland.model.engines import best_device
-from whichland.model.info import read_info
 from whichland.model.model import model_of
 from whichland.progress import track
 from whichland.whole_file import whole_file

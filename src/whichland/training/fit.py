@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from whichland.model.freezing import freeze, train_mode
-from whichland.model.prior import even_out
+from whichland.model.head import even_out
 from whichland.progress import Progress
 from whichland.training.checkpoint import Checkpoint, Pace, Position
 from whichland.training.config import TrainConfig

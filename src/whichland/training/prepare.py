@@ -18,9 +18,9 @@ from whichland.errors import UserError
 from whichland.images.augment import Augment
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read
-from whichland.model import prior
 from whichland.model.backbone import Backbone, create
-from whichland.model.head import get_head
+from whichland.model.head import get_head, log_shares
+from whichland.model.head import shares as shares_of
 from whichland.model.input_size import check_size
 from whichland.model.labels import LabelSpace
 from whichland.model.unfused_attention import write_out_attention
@@ -100,9 +100,9 @@ def prepare(
     decodes_often = not config.views or config.freeze.endswith("none")  # a frozen part sees its photos once
     if config.cache and decodes_often:
         loader, judge.crops = decode_once(loader, validation, preprocess, accelerator, Path(config.cache), say)
-    shares = prior.shares(photos.targets, _weights(photos, config), len(labels))
+    shares = shares_of(photos.targets, _weights(photos, config), len(labels))
     if config.prior == "even":
-        judge.log_shares = prior.log_shares(shares)
+        judge.log_shares = log_shares(shares)
     fit = Fit(
         config=config,
         model=made.model,

@@ -15,7 +15,7 @@ import whichland
 from whichland.curate.certificate import certificate_of
 from whichland.manifest import Manifest
 from whichland.model import bundle, calibration
-from whichland.model.info import Info, json_text, keep_calibration
+from whichland.model.bundle import Info, json_text, keep_calibration
 from whichland.model.labels import labels_text
 from whichland.training.arithmetic import deterministic
 from whichland.training.card import card

@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 
 from whichland.images.decode import ImageError
 from whichland.images.preprocess import Pixels, Preprocess
-from whichland.model.batches import decoded_ahead
 from whichland.model.head import features_before_head
+from whichland.model.views import decoded_ahead
 from whichland.progress import Progress
 from whichland.training.data import Photos
 from whichland.training.packs import Packs
