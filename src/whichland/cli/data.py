@@ -148,15 +148,17 @@ def split(
     """Tie related images into groups, put each whole group into train, val or test, and certify it."""
     from whichland.curate.split import split as run
 
+    backbone = None
     if report_leak:
         require_extra("train", "torch")
-    result = run(read(manifest), config)
-    finish(result, out, json and not report_leak)
-    if report_leak:
-        from whichland.evaluation.leak import leak
         from whichland.model.features import BackboneConfig
 
-        backbone = BackboneConfig(arch=arch, weights=weights, size=size)
+        backbone = BackboneConfig(arch=arch, weights=weights, size=size)  # before the work
+    result = run(read(manifest), config)
+    finish(result, out, json and not report_leak)
+    if backbone:
+        from whichland.evaluation.leak import leak
+
         found = leak(result, backbone, photos=leak_photos, cache=out.with_suffix(".features"))
         lines = [
             f"logistic regression: {found.linear}",
