@@ -24,12 +24,10 @@ from whichland.curate.balance import balance
 from whichland.curate.clean import clean
 from whichland.curate.measure import measure
 from whichland.curate.split import split
-from whichland.explanation.atlas import Atlas, Clue, atlas
+from whichland.explanation.atlas import Atlas, Clue, Pool, Shift, atlas, shift
 from whichland.explanation.atlas_config import AtlasConfig
-from whichland.explanation.atlas_find import Patch, Photo, core
 from whichland.explanation.atlas_page import write_atlas
-from whichland.explanation.atlas_verify import Pool, Shift, shift
-from whichland.explanation.patches import Square, log_odds, sides, soft_edges
+from whichland.explanation.patches import Patch, Photo, Square, core, log_odds, sides, soft_edges
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read, write

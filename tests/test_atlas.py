@@ -20,8 +20,8 @@ from tiny_bundle import make_bundle, make_photos
 from whichland.errors import UserError
 from whichland.explanation.atlas import Atlas, atlas
 from whichland.explanation.atlas_config import AtlasConfig
-from whichland.explanation.atlas_find import clusters, core
 from whichland.explanation.atlas_page import factor, numbers, write_atlas
+from whichland.explanation.patches import clusters, core
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, write
 from whichland.model.bundle import Bundle, Info

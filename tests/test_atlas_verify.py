@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from whichland.explanation.atlas_find import Patch, Photo
-from whichland.explanation.atlas_verify import FEWEST_GROUPS, HOSTS_EACH, Pool, shift, summarise
-from whichland.explanation.patches import Square
+from whichland.explanation.atlas import FEWEST_GROUPS, HOSTS_EACH, Pool, shift, summarise
+from whichland.explanation.patches import Patch, Photo, Square
 from whichland.images.preprocess import Pixels
 
 RED, GREY = (220, 20, 20), (110, 110, 110)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whichland.explanation.activations import activations
-from whichland.explanation.faithfulness import clue_mass
-from whichland.explanation.gradcam import gradcam, gradcam_and_logits, gradcam_plus_plus, layercam
+from whichland.explanation.clues import clue_mass
+from whichland.explanation.gradcam import gradcam, gradcam_plus_plus, layercam
 from whichland.model.head import replace_head
 
 
@@ -112,10 +112,10 @@ def test_agrees_with_the_textbook_on_a_resnet() -> None:
         cam = cam.clamp(min=0)[None, None]
         cam = functional.interpolate(cam, size=(160, 128), mode="bilinear", align_corners=False)[0, 0]
         maps.append(cam / cam.max() if cam.max() > 0 else cam)
-    found, found_logits = gradcam_and_logits(model, x, 3)
+    found = gradcam(model, x, 3)
     assert found.amax() == 1
     torch.testing.assert_close(found, torch.stack(maps).detach())
-    torch.testing.assert_close(found_logits, logits.detach())
+    torch.testing.assert_close(activations(model, x, 3).logits, logits.detach())
 
 
 MODELS = [
@@ -139,12 +139,12 @@ MODELS = [
 def test_every_family_gives_maps_of_the_inputs_size(name: str, arguments: dict[str, object]) -> None:
     model, x = make(name, **arguments), random_input(2, 3, 160, 96)
     for target in (0, 1, 2, 3, 4, None):
-        maps, logits = gradcam_and_logits(model, x, target)
+        maps = gradcam(model, x, target)
         assert maps.shape == (2, 160, 96)
         assert bool(torch.isfinite(maps).all())
         assert float(maps.min()) >= 0
         assert {round(float(peak), 5) for peak in maps.amax(dim=(1, 2))} <= {0.0, 1.0}
-    torch.testing.assert_close(logits, model(x).detach())
+    torch.testing.assert_close(activations(model, x).logits, model(x).detach())
     assert sum(float(gradcam(model, x, target).sum()) for target in range(5)) > 0
 
 

@@ -6,7 +6,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from whichland.explanation.faithfulness import (
+from whichland.explanation.verify import (
+    Verdict,
+    Verifier,
     gaussian_blur,
     insertion_and_deletion,
     moved_at_random,
@@ -14,7 +16,6 @@ from whichland.explanation.faithfulness import (
     shuffled,
     ssim,
 )
-from whichland.explanation.verify import Verdict, Verifier
 from whichland.statistics import mean_interval
 
 
@@ -130,9 +131,7 @@ def test_the_verifier_sees_a_right_map_from_a_wrong_one() -> None:
 
     x = noise(1, 3, 32, 48)
     verifier = Verifier(AsCorner(), shuffles=1)
-    right, wrong = (
-        verifier(x, hill[None], torch.tensor([[0.0, 1.0]]), None) for hill in (corner_map(), corner_map(16, 24))
-    )
+    right, wrong = (verifier(x, hill[None], 1) for hill in (corner_map(), corner_map(16, 24)))
     assert right.beaten == 19
     assert wrong.beaten < 10
     assert not wrong.passed

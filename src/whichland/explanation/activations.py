@@ -11,7 +11,7 @@ prediction. Two kinds of models need more:
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from whichland.errors import UserError
+from whichland.images.preprocess import Pixels
+from whichland.model.bundle import Bundle
 
 Target = int | Sequence[int] | tuple[int, int] | Tensor | None
 Size = tuple[int, int]
@@ -51,16 +53,17 @@ def activations(model: nn.Module, x_BCHW: Tensor, target: Target = None) -> Acti
 
 def _between_features_and_head(model: nn.Module, x_BCHW: Tensor, target: Target) -> Activations | None:
     """Cut between features and head, or in front of the last block; None where neither is a map that matters."""
-    timm_model = cast(Any, model)
-    with _tapped(_last_block(model)) as taps, torch.set_grad_enabled(_last_block(model) is not None):
+    timm_model, blocks = cast(Any, model), getattr(model, "blocks", None)
+    # the last block of a model of tokens, as timm lays out ViT and its kin
+    tokens = hasattr(model, "num_prefix_tokens") and isinstance(blocks, nn.Sequential | nn.ModuleList)
+    with _cut_in_front(blocks[-1] if tokens else None) as cuts, torch.set_grad_enabled(tokens):  # type: ignore[index]
         features = timm_model.forward_features(x_BCHW)
     if not isinstance(features, Tensor):
         return None
     if not features.requires_grad:
         features = features.detach().requires_grad_()
     logits_BK = timm_model.forward_head(features.clone())  # a clone, as some heads begin with an in-place step
-    prefix = getattr(model, "num_prefix_tokens", None)
-    return _last_that_matters(model, [*taps, features], _score(logits_BK, target), logits_BK, _size(x_BCHW), prefix)
+    return _last_that_matters(model, [*cuts, features], logits_BK, target, size_of(x_BCHW))
 
 
 def _by_search(model: nn.Module, x_BCHW: Tensor, target: Target) -> Activations:
@@ -71,77 +74,60 @@ def _by_search(model: nn.Module, x_BCHW: Tensor, target: Target) -> Activations:
         outputs = output if isinstance(output, tuple | list) else (output,)
         seen.extend(o for o in outputs if isinstance(o, Tensor) and o.requires_grad and len(o) == len(x_BCHW))
 
-    handles = [module.register_forward_hook(keep) for module in model.modules() if module is not model]
-    try:
+    with ExitStack() as hooks:
+        for module in model.modules():
+            if module is not model:
+                hooks.enter_context(module.register_forward_hook(keep))
         logits_BK = model(x_BCHW.requires_grad_())
-    finally:
-        for handle in handles:
-            handle.remove()
-    size, prefix = _size(x_BCHW), getattr(model, "num_prefix_tokens", None)
-    maps = [features for features in seen if as_map(model, features, size, prefix) is not None]
-    found = _last_that_matters(model, maps, _score(logits_BK, target), logits_BK, size, prefix)
-    if found is None and not maps:
+    size = size_of(x_BCHW)
+    maps = [features for features in seen if as_map(model, features, size) is not None]
+    if found := _last_that_matters(model, maps, logits_BK, target, size):
+        return found
+    if not maps:
         raise UserError(f"{type(model).__name__} has no map of the photo in front of its answer to explain")
-    return found or _without_evidence(cast(Tensor, as_map(model, maps[-1].detach(), size, prefix)), logits_BK)
-
-
-def _without_evidence(activation_BChw: Tensor, logits_BK: Tensor) -> Activations:
-    """The cut for a score that no map changes: a saturated head, or one that is zero."""
-    activation_BChw = activation_BChw.float()
+    # no map changes the score: the head is saturated, or zero
+    activation_BChw = cast(Tensor, as_map(model, maps[-1].detach(), size)).float()
     return Activations(activation_BChw, torch.zeros_like(activation_BChw), logits_BK.detach())
 
 
 def _last_that_matters(
-    model: nn.Module, candidates: Sequence[Tensor], score: Tensor, logits_BK: Tensor, size: Size, prefix: int | None
+    model: nn.Module, candidates: Sequence[Tensor], logits_BK: Tensor, target: Target, size: Size
 ) -> Activations | None:
     """The last of the candidates whose patches have any gradient."""
+    score = target_scores(logits_BK, target).sum()  # over the batch: each photo's gradient is its own
     gradients = torch.autograd.grad(score, candidates, allow_unused=True) if candidates else ()
     for features, gradient in zip(reversed(candidates), reversed(gradients), strict=True):
-        if gradient is None:
-            continue
-        gradient_BChw = as_map(model, gradient, size, prefix)
+        gradient_BChw = None if gradient is None else as_map(model, gradient, size)
         if gradient_BChw is not None and bool(gradient_BChw.any()):
-            activation_BChw = cast(Tensor, as_map(model, features.detach(), size, prefix))
+            activation_BChw = cast(Tensor, as_map(model, features.detach(), size))
             return Activations(activation_BChw.float(), gradient_BChw.float(), logits_BK.detach())
     return None
 
 
-def _last_block(model: nn.Module) -> nn.Module | None:
-    """The last block of a model of tokens, as timm lays ViT and its kin out."""
-    blocks = getattr(model, "blocks", None)
-    if hasattr(model, "num_prefix_tokens") and isinstance(blocks, nn.Sequential | nn.ModuleList):
-        return blocks[-1]
-    return None
-
-
 @contextmanager
-def _tapped(block: nn.Module | None) -> Iterator[list[Tensor]]:
+def _cut_in_front(block: nn.Module | None) -> Iterator[list[Tensor]]:
     """Cut the graph in front of `block` for one pass; the list receives its input, then its first norm's output.
 
     The norm counts only when it reads the block's input: behind it lies what attention reads.
     """
-    taps: list[Tensor] = []
+    cuts: list[Tensor] = []
     given: list[Tensor] = []
 
-    def cut_in_front(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        taps.append(inputs[0].detach().requires_grad_())
-        given.append(taps[0].clone())
+    def cut(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        cuts.append(inputs[0].detach().requires_grad_())
+        given.append(cuts[0].clone())
         return (given[0], *inputs[1:])
 
     def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if given and inputs[0] is given[0]:
-            taps.append(output)
+            cuts.append(output)
 
-    handles = []
-    if block is not None:
-        handles.append(block.register_forward_pre_hook(cut_in_front))
-        if isinstance(norm := getattr(block, "norm1", None), nn.Module):
-            handles.append(norm.register_forward_hook(keep))
-    try:
-        yield taps
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks:
+        if block is not None:
+            hooks.enter_context(block.register_forward_pre_hook(cut))
+            if isinstance(norm := getattr(block, "norm1", None), nn.Module):
+                hooks.enter_context(norm.register_forward_hook(keep))
+        yield cuts
 
 
 @contextmanager
@@ -158,47 +144,47 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def target_scores(logits_BK: Tensor, target: Target) -> Tensor:
     """What is to be explained of each photo: a logit, or the difference of two. Length B."""
-    rows = torch.arange(len(logits_BK), device=logits_BK.device)
     if target is None:
         return logits_BK.amax(dim=1)
     if isinstance(target, tuple):
-        a, b = target
-        return logits_BK[:, a] - logits_BK[:, b]
+        return logits_BK[:, target[0]] - logits_BK[:, target[1]]
     if isinstance(target, int):
         return logits_BK[:, target]
+    rows = torch.arange(len(logits_BK), device=logits_BK.device)
     columns = torch.as_tensor(target, device=logits_BK.device)
     if columns.shape != rows.shape:
         raise ValueError(f"{len(rows)} photos, but targets of shape {tuple(columns.shape)}")
     return logits_BK[rows, columns]
 
 
-def _score(logits_BK: Tensor, target: Target) -> Tensor:
-    """Sum over the batch: each photo's gradient is its own."""
-    return target_scores(logits_BK, target).sum()
+def network_input(bundle: Bundle, crops_BHWC: Pixels) -> Tensor:
+    """Crops as the bundle's network takes them: B×3×H×W, normalised, on its device."""
+    device = next(bundle.model.parameters()).device
+    return torch.from_numpy(bundle.preprocess.normalise(crops_BHWC)).to(device)
 
 
-def _size(x_BCHW: Tensor) -> Size:
+def size_of(x_BCHW: Tensor) -> Size:
+    """Rows and columns of the input."""
     return int(x_BCHW.shape[-2]), int(x_BCHW.shape[-1])
 
 
-def as_map(model: nn.Module, features: Tensor, size: Size, prefix: int | None = None) -> Tensor | None:
+def as_map(model: nn.Module, features: Tensor, size: Size) -> Tensor | None:
     """Bring features to B×C×h×w, or None when they are no map of a photo of this size.
 
-    They may be B×C×h×w, B×h×w×C (Swin), or tokens B×N×C (ViT), of which the first `prefix` stand for no place;
-    when it is None, as many as leave a grid.
+    They may be B×C×h×w, B×h×w×C (Swin), or tokens B×N×C (ViT), of which the first stand for no place: as many as
+    timm's `num_prefix_tokens` says, or where the model has none, as many as leave a grid.
     """
     if features.ndim == 4:
-        last = getattr(model, "output_fmt", None) == "NHWC"
-        orders = [(0, 3, 1, 2), (0, 1, 2, 3)] if last else [(0, 1, 2, 3), (0, 3, 1, 2)]
-        for order in orders:
+        orders = [(0, 1, 2, 3), (0, 3, 1, 2)]
+        for order in reversed(orders) if getattr(model, "output_fmt", None) == "NHWC" else orders:
             map_BChw = features.permute(order)
             if _covers(size, *map_BChw.shape[-2:]):
                 return map_BChw
     if features.ndim == 3:
+        prefix = getattr(model, "num_prefix_tokens", None)
         for tokens_BNC in (features, features.transpose(1, 2)):
-            count = tokens_BNC.shape[1]
             for skipped in range(MOST_PREFIX) if prefix is None else (prefix,):
-                if grid := _grid(model, count - skipped, size):
+                if grid := _grid(model, tokens_BNC.shape[1] - skipped, size):
                     patches_BCN = tokens_BNC[:, skipped:].transpose(1, 2)
                     return patches_BCN.reshape(len(features), -1, *grid)
     return None
@@ -214,8 +200,7 @@ def _covers(size: Size, rows: int, columns: int) -> bool:
 def _grid(model: nn.Module, tokens: int, size: Size) -> Size | None:
     """Rows and columns of so many patches; they follow the input's size, as many models take any."""
     stated = getattr(model, "feature_info", None)
-    steps = [*([stated[-1]["reduction"]] if stated else []), *range(2, COARSEST + 1)]
-    for step in steps:
+    for step in [*([stated[-1]["reduction"]] if stated else []), *range(2, COARSEST + 1)]:
         rows, columns = -(-size[0] // step), -(-size[1] // step)
         if rows * columns == tokens and tokens > 1:
             return rows, columns

@@ -5,7 +5,6 @@ Patches are cut from the photo itself and not from what the model saw of it, so 
 
 import base64
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from math import exp
 from pathlib import Path
@@ -13,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import simplejpeg
-from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 import whichland
 from whichland.explanation.atlas import Atlas, Chapter, Clue
-from whichland.explanation.atlas_find import Patch
+from whichland.explanation.patches import Patch
 from whichland.images.decode import load
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.templates import templates_beside
@@ -85,7 +83,7 @@ def _shown(clue: Clue, pictures: "_Pictures") -> dict[str, Any]:
     found: dict[str, Any] = {"clue": clue, "patches": [pictures.patch(patch) for patch in patches]}
     if clue.confirmed:
         best = max(patches, key=lambda patch: patch.gain)
-        found |= {"where": pictures.where(clue.shown), "photo": pictures.photo(best)}
+        found["photo"] = pictures.photo(best)
     return found
 
 
@@ -114,18 +112,6 @@ class _Pictures:
             draw.rectangle((left - 3 + inset, top - 3 + inset, right + 2 - inset, bottom + 2 - inset), outline=colour)
         found = {"src": _inline(np.asarray(small)), "width": small.width, "height": small.height}
         return found | {"credit": self._credit(patch)}
-
-    def where(self, patches: Sequence[Patch]) -> Markup:
-        """What the model sees as a frame, with a square for each patch: where the clue stands."""
-        rows, columns = self.preprocess.size
-        squares = "".join(
-            f'<rect x="{p.place.left}" y="{p.place.top}" width="{p.place.side}" height="{p.place.side}"/>'
-            for p in patches
-        )
-        return Markup(
-            f'<svg class="where" viewBox="0 0 {columns} {rows}" role="img" '
-            f'aria-label="where in the picture its patches stand">{squares}</svg>'
-        )
 
     def _open(self, patch: Patch) -> tuple[Pixels, tuple[float, float, float, float]]:
         """The photo, and the patch's place in its pixels: left, top, right, bottom."""

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from whichland.explanation.faithfulness import clue_mass
+from whichland.explanation.activations import network_input
 from whichland.explanation.methods import find_method
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess
 from whichland.model.bundle import Bundle
 from whichland.sources.synthetic.conventions import CLUES, NAMES
-from whichland.statistics import mean_interval
+from whichland.statistics import Flags, Floats, mean_interval
 
 BATCH = 32
 
@@ -52,13 +51,11 @@ def clue_shares(
 
     `groups` are those of the photos, for the intervals; without them each photo is taken to stand for itself.
     """
-    explain = find_method(method).maps_and_logits
-    device = next(bundle.model.parameters()).device
+    explain = find_method(method).maps
     maps, masks = [], []
     for start in range(0, len(uris), BATCH):
         crops = np.stack([bundle.preprocess.crop(load(uri)) for uri in uris[start : start + BATCH]])
-        x_BCHW = torch.from_numpy(bundle.preprocess.normalise(crops)).to(device)
-        maps.append(explain(bundle.model, x_BCHW, None)[0].cpu().numpy())
+        maps.append(explain(bundle.model, network_input(bundle, crops), None).cpu().numpy())
         masks.append(np.stack([_mask(uri, bundle.preprocess) for uri in mask_uris[start : start + BATCH]]))
     maps_BHW, masks_BHW = np.concatenate(maps), np.concatenate(masks)
     named = [None] * len(uris) if groups is None else list(groups)
@@ -68,8 +65,10 @@ def clue_shares(
     return [everything, *shown] if everything else shown
 
 
-def _share(name: str, maps_BHW: np.ndarray, mask_BHW: np.ndarray, groups: Sequence[str | None]) -> ClueShare | None:
-    seen_B: NDArray[np.bool_] = np.asarray(mask_BHW.any(axis=(1, 2)) & maps_BHW.any(axis=(1, 2)))
+def _share(
+    name: str, maps_BHW: NDArray[np.floating], mask_BHW: Flags, groups: Sequence[str | None]
+) -> ClueShare | None:
+    seen_B: Flags = np.asarray(mask_BHW.any(axis=(1, 2)) & maps_BHW.any(axis=(1, 2)))
     if not seen_B.any():
         return None
     mass_B, area_B, hit_B = clue_mass(maps_BHW[seen_B], mask_BHW[seen_B])
@@ -92,7 +91,28 @@ def _share(name: str, maps_BHW: np.ndarray, mask_BHW: np.ndarray, groups: Sequen
     )
 
 
-def _mask(uri: str, preprocess: Preprocess) -> np.ndarray:
+def clue_mass(maps_BHW: NDArray[np.floating], masks_BHW: Flags, *, tolerance: int = 8) -> tuple[Floats, Floats, Flags]:
+    """Compare maps with the masks of the clues, photo by photo: three arrays of length B.
+
+    `mass`: share of the map's mass that falls on the mask; 0 for a map that is zero everywhere.
+    `area`: share of the picture that the mask covers, which is the mass an even map would have: chance.
+    `hit`: the pointing game (Zhang et al., arXiv 1608.00507): the map's peak lies on the mask, or at most
+    `tolerance` pixels from it.
+    """
+    total_B = maps_BHW.sum(axis=(1, 2), dtype=np.float64)
+    inside_B = np.where(masks_BHW, maps_BHW, 0).sum(axis=(1, 2), dtype=np.float64)
+    mass_B = np.divide(inside_B, total_B, out=np.zeros_like(total_B), where=total_B > 0)
+    area_B = masks_BHW.mean(axis=(1, 2), dtype=np.float64)
+    hits = [False] * len(maps_BHW)
+    for at, (map_HW, mask_HW) in enumerate(zip(maps_BHW, masks_BHW, strict=True)):
+        if mask_HW.any() and map_HW.any():
+            row, column = np.unravel_index(map_HW.argmax(), map_HW.shape)
+            rows, columns = np.nonzero(mask_HW)
+            hits[at] = ((rows - row) ** 2 + (columns - column) ** 2).min() <= tolerance**2
+    return mass_B, area_B, np.array(hits, np.bool_)
+
+
+def _mask(uri: str, preprocess: Preprocess) -> NDArray[np.uint8]:
     """The mask as the model's crop sees it: labels are never blended."""
     with Image.open(uri) as mask:
         rows, columns = preprocess.size

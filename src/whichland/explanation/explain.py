@@ -11,7 +11,8 @@ from PIL import Image
 
 from whichland.errors import UserError
 from whichland.explanation.figure import figure
-from whichland.explanation.methods import Method, find_method, usual_method, view_map
+from whichland.explanation.methods import Method, find_method, usual_method
+from whichland.explanation.occlusion import occlusion
 from whichland.explanation.overlay import Map, framed, on_photo, over_box, overlay, save_picture
 from whichland.images.photo import PhotoLike, open_photo
 from whichland.images.preprocess import Pixels
@@ -63,11 +64,6 @@ class Explanation:
         return tuple(self.answer.top(TOP))
 
     @property
-    def about(self) -> tuple[Guess, ...]:
-        """The labels that the maps are about."""
-        return tuple(self.answer.guess(code) for code in codes_of(self.target))
-
-    @property
     def shown(self) -> tuple[Guess, ...]:
         """The top five; those that were asked about and are not among them take the last places."""
         asked = codes_of(self.target)
@@ -110,8 +106,9 @@ class Explanation:
 
     def figure(self) -> Pixels:
         """Photo, overlay and probabilities on one sheet."""
+        about = [self.answer.guess(code) for code in codes_of(self.target)]
         doubtful = bool(self.failures)
-        return figure(self.photo, self.map, self.shown, boxes=self.boxes, target=self.about, doubtful=doubtful)
+        return figure(self.photo, self.map, self.shown, boxes=self.boxes, target=about, doubtful=doubtful)
 
     def save(self, path: str | Path, *, plain: bool = False) -> Path:
         """Write the sheet, or with `plain` the overlay alone, as PNG, JPEG or WebP by the suffix."""
@@ -152,11 +149,21 @@ def explain(
 def view_maps(
     model: Model, seen: PhotoViews, index: int | tuple[int, int], method: Method, verifier: "Verifier | None" = None
 ) -> tuple[ViewMap, ...]:
-    """A map of every view; `index` says which label they are about, or which one against which."""
+    """A map of every view; `index` says which label they are about, or which one against which.
+
+    By the model's own engine where the method allows it, else by torch. Raises UserError when the method does not
+    fit the model, or torch is missing.
+    """
     found = []
     for view, crop_HWC in zip(seen.views, seen.crops, strict=True):
-        map_HW = view_map(model, crop_HWC, index, method)
-        verdict = verifier.judge(model.preprocess, crop_HWC, map_HW, index) if verifier else None
+        if method.torch:
+            from whichland.explanation.activations import network_input
+
+            x_1CHW = network_input(model.bundle, crop_HWC[None])
+            map_HW = method.maps(model.bundle.model, x_1CHW, index)[0].cpu().numpy()
+        else:
+            map_HW = occlusion(model.run, crop_HWC, index)
+        verdict = verifier.judge(model.bundle, crop_HWC, map_HW, index) if verifier else None
         found.append(ViewMap(view=view, map=map_HW, verdict=verdict))
     return tuple(found)
 

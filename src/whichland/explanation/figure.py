@@ -37,42 +37,38 @@ def figure(
     first, against the second. A `doubtful` map, one that failed its test, is marked as such. Wide photos stand above
     each other, others side by side.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    (sheet_w, sheet_h), left, right, bars = _layout(float(np.clip(photo.shape[1] / photo.shape[0], *ASPECTS)))
-    sheet = Figure(figsize=(sheet_w, sheet_h), dpi=DPI, facecolor="white")
-    canvas = FigureCanvasAgg(sheet)
+    size, (left, right), bars = _layout(float(np.clip(photo.shape[1] / photo.shape[0], *ASPECTS)))
+    sheet = _sheet(*size)
     shown = framed(photo, boxes)
     seen = "" if shown is photo else "; the model sees what is framed"
     if len(boxes) > 1:
         seen = f"; the model sees it in {len(boxes)} views"
-    captions = ("photo" + seen, _caption(target, map_HW))
-    colours = (INK, WARM if doubtful else INK)
-    if doubtful and map_HW.any():
-        captions = (captions[0], "not confirmed: " + captions[1])
-    pictures = (shown, framed(overlay(photo, map_HW), boxes))
-    for rectangle, caption, colour, picture in zip((left, right), captions, colours, pictures, strict=True):
-        axes = _axes(sheet, rectangle)
-        axes.imshow(picture, interpolation="antialiased", aspect="equal")
-        axes.set_anchor("NW")
-        axes.set_axis_off()
-        axes.set_title(caption, fontsize=10, color=colour, loc="left", pad=5)
-    _draw_bars(_axes(sheet, bars), guesses, target)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+    found = bool(map_HW.any())
+    what = "what speaks" if found else "nothing found that speaks"
+    caption = f"{what} for {', not '.join(_short(guess.name) for guess in target)}"
+    if doubtful and found:
+        caption = f"not confirmed: {caption}"
+    _show(sheet, left, shown, f"photo{seen}")
+    _show(sheet, right, framed(overlay(photo, map_HW), boxes), caption, color=WARM if doubtful else INK)
+    _draw_bars(_axes(sheet, bars), guesses, [guess.code for guess in target])
+    return _pixels(sheet)
 
 
-def _caption(target: Sequence[Guess], map_HW: Map) -> str:
-    what = "what speaks" if map_HW.any() else "nothing found that speaks"
-    return f"{what} for {', not '.join(_short(guess.name) for guess in target)}"
+def side_by_side(pictures: Sequence[Pixels], captions: Sequence[str]) -> Pixels:
+    """Lay pictures of one size, H×W×3, in rows of up to four; a caption may have two lines."""
+    columns = min(SHEET_COLUMNS, len(pictures))
+    high = TILE_IN * pictures[0].shape[0] / pictures[0].shape[1]
+    height = ceil(len(pictures) / columns) * (high + TILE_CAPTION_IN) + TILE_GAP_IN
+    sheet = _sheet(columns * (TILE_IN + TILE_GAP_IN) + TILE_GAP_IN, height)
+    for at, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        row, column = divmod(at, columns)
+        left = TILE_GAP_IN + column * (TILE_IN + TILE_GAP_IN)
+        place = (left, height - (row + 1) * (high + TILE_CAPTION_IN), TILE_IN, high)
+        _show(sheet, place, picture, caption, interpolation="lanczos", fontsize=9, pad=4)
+    return _pixels(sheet)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1].rstrip() + "…"
-
-
-def _layout(aspect: float) -> tuple[tuple[float, float], Rectangle, Rectangle, Rectangle]:
+def _layout(aspect: float) -> tuple[tuple[float, float], tuple[Rectangle, Rectangle], Rectangle]:
     """Sheet size, and where photo, overlay and bars stand, for photos of this width over height."""
     inner = WIDTH_IN - 2 * GAP_IN
     bars_w, bars_h = BARS_IN
@@ -81,46 +77,28 @@ def _layout(aspect: float) -> tuple[tuple[float, float], Rectangle, Rectangle, R
         total = 3 * GAP_IN + 2 * (height + CAPTION_IN) + bars_h
         upper = total - CAPTION_IN - height - GAP_IN / 2
         lower = upper - CAPTION_IN - height - GAP_IN / 2
-        return (
-            (WIDTH_IN, total),
-            (GAP_IN, upper, inner, height),
-            (GAP_IN, lower, inner, height),
-            (GAP_IN, GAP_IN, inner, bars_h),
-        )
-    if aspect > 1.5:  # landscape: the bars below
+        photos = (GAP_IN, upper, inner, height), (GAP_IN, lower, inner, height)
+        bars = GAP_IN, GAP_IN, inner, bars_h
+    elif aspect > 1.5:  # landscape: the bars below
         width = (inner - GAP_IN) / 2
         height = width / aspect
         total = 2.5 * GAP_IN + CAPTION_IN + height + bars_h
         base = 2 * GAP_IN + bars_h
-        second = 2 * GAP_IN + width
-        return (
-            (WIDTH_IN, total),
-            (GAP_IN, base, width, height),
-            (second, base, width, height),
-            (GAP_IN, GAP_IN, inner, bars_h),
-        )
-    width = (inner - bars_w - 2 * GAP_IN) / 2  # the bars beside
-    height = width / aspect
-    total = 1.5 * GAP_IN + CAPTION_IN + max(height, bars_h)
-    base = total - CAPTION_IN - GAP_IN / 2 - height
-    third, bars_h = 3 * GAP_IN + 2 * width, max(bars_h, min(height, 3.0))
-    return (
-        (WIDTH_IN, total),
-        (GAP_IN, base, width, height),
-        (2 * GAP_IN + width, base, width, height),
-        (third, base + height - bars_h, bars_w, bars_h),
-    )
+        photos = (GAP_IN, base, width, height), (2 * GAP_IN + width, base, width, height)
+        bars = GAP_IN, GAP_IN, inner, bars_h
+    else:  # the bars beside
+        width = (inner - bars_w - 2 * GAP_IN) / 2
+        height = width / aspect
+        total = 1.5 * GAP_IN + CAPTION_IN + max(height, bars_h)
+        base = total - CAPTION_IN - GAP_IN / 2 - height
+        bars_h = max(bars_h, min(height, 3.0))
+        photos = (GAP_IN, base, width, height), (2 * GAP_IN + width, base, width, height)
+        bars = 3 * GAP_IN + 2 * width, base + height - bars_h, bars_w, bars_h
+    return (WIDTH_IN, total), photos, bars
 
 
-def _axes(sheet: Any, rectangle: Rectangle) -> Any:
-    width, height = sheet.get_size_inches()
-    left, bottom, wide, high = rectangle
-    return sheet.add_axes((left / width, bottom / height, wide / width, high / height))
-
-
-def _draw_bars(axes: Any, guesses: Sequence[Guess], target: Sequence[Guess]) -> None:
+def _draw_bars(axes: Any, guesses: Sequence[Guess], warm: Sequence[str]) -> None:
     """Bars from 0 to 1, each under its label's name; what the map is about in the heat's colour."""
-    warm = [guess.code for guess in target]
     for row, (code, name, probability) in enumerate(guesses):
         axes.barh(row, 1.0, height=0.3, color="#eef0f3")
         axes.barh(row, probability, height=0.3, color=WARM if code in warm else GREY)
@@ -131,6 +109,10 @@ def _draw_bars(axes: Any, guesses: Sequence[Guess], target: Sequence[Guess]) -> 
     axes.set_axis_off()
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1].rstrip() + "…"
+
+
 def percent(probability: float) -> str:
     """Write a probability for a reader; never 100 % or 0 % for what is not certain."""
     if probability >= 0.995:
@@ -138,25 +120,39 @@ def percent(probability: float) -> str:
     return "< 1 %" if probability < 0.005 else f"{probability:.0%}".replace("%", " %")
 
 
-def side_by_side(pictures: Sequence[Pixels], captions: Sequence[str]) -> Pixels:
-    """Lay pictures of one size, H×W×3, in rows of up to four; a caption may have two lines."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def _sheet(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
-    columns = min(SHEET_COLUMNS, len(pictures))
-    rows = ceil(len(pictures) / columns)
-    high = TILE_IN * pictures[0].shape[0] / pictures[0].shape[1]
-    width = columns * (TILE_IN + TILE_GAP_IN) + TILE_GAP_IN
-    height = rows * (high + TILE_CAPTION_IN) + TILE_GAP_IN
-    sheet = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    return Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+
+
+def _axes(sheet: Any, place: Rectangle) -> Any:
+    width, height = sheet.get_size_inches()
+    left, bottom, wide, high = place
+    return sheet.add_axes((left / width, bottom / height, wide / width, high / height))
+
+
+def _show(
+    sheet: Any,
+    place: Rectangle,
+    picture: Pixels,
+    caption: str,
+    *,
+    interpolation: str = "antialiased",
+    color: str = INK,
+    fontsize: int = 10,
+    pad: int = 5,
+) -> None:
+    axes = _axes(sheet, place)
+    axes.imshow(picture, interpolation=interpolation)
+    axes.set_anchor("NW")
+    axes.set_axis_off()
+    axes.set_title(caption, fontsize=fontsize, color=color, loc="left", pad=pad)
+
+
+def _pixels(sheet: Any) -> Pixels:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(sheet)
-    for at, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        row, column = divmod(at, columns)
-        left = TILE_GAP_IN + column * (TILE_IN + TILE_GAP_IN)
-        bottom = height - (row + 1) * (high + TILE_CAPTION_IN)
-        axes = sheet.add_axes((left / width, bottom / height, TILE_IN / width, high / height))
-        axes.imshow(picture, interpolation="lanczos")
-        axes.set_axis_off()
-        axes.set_title(caption, fontsize=9, color=INK, loc="left", pad=4)
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]

@@ -10,8 +10,10 @@ Schubert, "Feature Visualization", Distill 2017, doi 10.23915/distill.00007):
 - it begins blurred and sharpens on the way: large forms first, then what fills them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -67,69 +69,69 @@ def maximise(
     model has not, and for a layer that is no map.
     """
     config = config or MaximiseConfig()
+    layers = _layers(model, goals)
     device = next(model.parameters()).device
-    mean, std = (
-        torch.tensor(v, dtype=torch.float32, device=device).view(1, 3, 1, 1) for v in (preprocess.mean, preprocess.std)
-    )
+    mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (preprocess.mean, preprocess.std))
     generator = torch.Generator().manual_seed(config.seed)
-    height, width = preprocess.size
-    scale_1hw = _frequency_scale(height, width, config.decay).to(device)
-    spectrum = (0.01 * torch.randn(len(goals), 3, *scale_1hw.shape[1:], 2, generator=generator)).to(device)
-    spectrum.requires_grad_()
-    optimizer = torch.optim.Adam([spectrum], lr=config.rate)
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(model), _Watch(model, goals) as watch:
+    height, width = size = preprocess.size
+    scale_hw = _frequency_scale(height, width, config.decay).to(device)
+    spectrum = (0.01 * torch.randn(len(goals), 3, *scale_hw.shape, 2, generator=generator)).to(device)
+    optimizer = torch.optim.Adam([spectrum.requires_grad_()], lr=config.rate)
+    kept: dict[str, Tensor] = {}
+
+    def scores(pictures: Tensor) -> Tensor:
+        logits_BK = model((pictures - mean) / std)
+        return torch.stack([_score(model, goal, logits_BK[at], kept, at) for at, goal in enumerate(goals)])
+
+    with torch.inference_mode(False), torch.enable_grad(), evaluating(model), ExitStack() as hooks:
+        for name, layer in layers.items():
+            hooks.enter_context(layer.register_forward_hook(partial(_keep, kept, name)))
         for step in range(config.steps):
             blur = config.blur * height * max(0.0, 1 - 1.5 * step / config.steps)
-            pictures = _picture(spectrum, scale_1hw, (height, width), blur)
-            seen = _moved(pictures, config, generator)
-            scores = watch.scores(model((seen - mean) / std), goals)
-            loss = -scores.sum() + config.spread * _roughness(pictures).sum()
+            pictures = _picture(spectrum, scale_hw, size, blur)
+            loss = -scores(_moved(pictures, config, generator)).sum()
+            if config.spread:
+                loss = loss + config.spread * _roughness(pictures).sum()
             (spectrum.grad,) = torch.autograd.grad(loss, [spectrum])
             optimizer.step()
         with torch.no_grad():
-            pictures = _picture(spectrum, scale_1hw, (height, width), 0.0)
-            reached = [
-                watch.scores(model((given - mean) / std), goals).double().cpu().numpy()
-                for given in (torch.full_like(pictures, 0.5), pictures)
-            ]
+            pictures = _picture(spectrum, scale_hw, size, 0.0)
+            reached = [scores(shown).double().cpu().numpy() for shown in (torch.full_like(pictures, 0.5), pictures)]
     pixels = (pictures * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return pixels, np.stack(reached, axis=1)
 
 
-def _frequency_scale(height: int, width: int, decay: float) -> Tensor:
-    """What a unit of each frequency's coefficient is worth: 1×H×(W/2+1); the lowest counts one period a side."""
+def _squared_frequencies(height: int, width: int) -> Tensor:
+    """Squares of the cycles a pixel of each coefficient of a real picture's spectrum: H×(W/2+1)."""
     down, across = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]
-    frequency_hw = torch.sqrt(down**2 + across**2).clamp(min=1 / max(height, width))
+    return torch.add(down.square(), across.square())
+
+
+def _frequency_scale(height: int, width: int, decay: float) -> Tensor:
+    """What a unit of each frequency's coefficient is worth: H×(W/2+1); the lowest counts one period a side."""
+    frequency_hw = _squared_frequencies(height, width).sqrt().clamp(min=1 / max(height, width))
     scale_hw = frequency_hw**-decay
-    return (scale_hw / scale_hw.square().mean().sqrt())[None]
+    return scale_hw / scale_hw.square().mean().sqrt()
 
 
-def _picture(spectrum: Tensor, scale_1hw: Tensor, size: tuple[int, int], blur: float) -> Tensor:
+def _picture(spectrum: Tensor, scale_hw: Tensor, size: tuple[int, int], blur: float) -> Tensor:
     """From spectra G×3×H×(W/2+1)×2 to pictures G×3×H×W in (0, 1); `blur` is a deviation in pixels."""
-    height, width = size
-    down = torch.fft.fftfreq(height, device=spectrum.device)[:, None]
-    across = torch.fft.rfftfreq(width, device=spectrum.device)[None]
-    kept_hw = torch.exp(-2 * (np.pi * blur) ** 2 * (down**2 + across**2))
-    coloured = torch.fft.irfft2(torch.view_as_complex(spectrum) * scale_1hw * kept_hw, s=size, norm="ortho")
+    kept_hw = torch.exp(-2 * (np.pi * blur) ** 2 * _squared_frequencies(*size).to(spectrum.device))
+    coloured = torch.fft.irfft2(torch.view_as_complex(spectrum) * scale_hw * kept_hw, s=size, norm="ortho")
     basis = torch.tensor(COLOURS, device=spectrum.device)
     return torch.sigmoid(CONTRAST * torch.einsum("gchw,cd->gdhw", coloured, basis))
 
 
 def _moved(pictures: Tensor, config: MaximiseConfig, generator: torch.Generator) -> Tensor:
     """Shift, scale and turn every picture by chance; what comes in from outside is mirrored."""
-    count = len(pictures)
-    shift_x, shift_y, turn, zoom = (2 * torch.rand(4, count, generator=generator) - 1).unbind()
+    shift_x, shift_y, turn, zoom = (2 * torch.rand(4, len(pictures), generator=generator) - 1).unbind()
     angle = turn * config.turn * np.pi / 180
     scale = (1 + config.zoom) ** zoom
     rows, columns = pictures.shape[-2:]
     cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
-    affine = torch.stack(
-        [
-            torch.stack([cos, -sin * rows / columns, 2 * config.jitter * shift_x], dim=1),
-            torch.stack([sin * columns / rows, cos, 2 * config.jitter * shift_y], dim=1),
-        ],
-        dim=1,
-    ).to(pictures)
+    across = torch.stack([cos, -sin * rows / columns, 2 * config.jitter * shift_x], dim=1)
+    down = torch.stack([sin * columns / rows, cos, 2 * config.jitter * shift_y], dim=1)
+    affine = torch.stack([across, down], dim=1).to(pictures)
     grid = functional.affine_grid(affine, list(pictures.shape), align_corners=False)
     return functional.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
 
@@ -140,56 +142,42 @@ def _roughness(pictures: Tensor) -> Tensor:
     return down.mean(dim=(1, 2, 3)) + across.mean(dim=(1, 2, 3))
 
 
-class _Watch:
-    """Keeps what the goals' layers give in a pass, by hooks that live as long as the block."""
+def _layers(model: nn.Module, goals: Sequence[Goal]) -> dict[str, nn.Module]:
+    """The goals' layers by name."""
+    modules = dict(model.named_modules())
+    layers = {goal.layer for goal in goals if goal.kind != "class"}
+    for layer in layers - set(modules):
+        near = [name for name in modules if name and name.startswith(layer.split(".")[0])]
+        near = near or [name for name, _ in model.named_children()]
+        raise UserError(f"the model has no layer {layer!r}; there are {', '.join(near[:12])}")
+    return {layer: modules[layer] for layer in layers}
 
-    def __init__(self, model: nn.Module, goals: Sequence[Goal]) -> None:
-        modules = dict(model.named_modules())
-        layers = {goal.layer for goal in goals if goal.kind != "class"}
-        for layer in layers - set(modules):
-            near = [name for name in modules if name and name.startswith(layer.split(".")[0])] or [
-                name for name in modules if name and "." not in name
-            ]
-            raise UserError(f"the model has no layer {layer!r}; there are {', '.join(near[:12])}")
-        self.modules = {layer: modules[layer] for layer in layers}
-        self.channels_last = getattr(model, "output_fmt", None) == "NHWC"
 
-    def __enter__(self) -> "_Watch":
-        self.kept: dict[str, Tensor] = {}
+def _keep(kept: dict[str, Tensor], layer: str, _: nn.Module, __: object, output: Tensor) -> None:
+    kept[layer] = output
 
-        def keeper(layer: str) -> Callable[..., None]:
-            return lambda _module, _inputs, output: self.kept.update({layer: output})
 
-        self.handles = [module.register_forward_hook(keeper(layer)) for layer, module in self.modules.items()]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self.handles:
-            handle.remove()
-
-    def scores(self, logits_BK: Tensor, goals: Sequence[Goal]) -> Tensor:
-        """Each goal's score from its own picture."""
-        return torch.stack([self._score(logits_BK, goal, at) for at, goal in enumerate(goals)])
-
-    def _score(self, logits_BK: Tensor, goal: Goal, at: int) -> Tensor:
-        if goal.kind == "class":
-            _check_number(goal, logits_BK.shape[1])
-            return logits_BK[at, goal.number]
-        output = self.kept[goal.layer]
-        if not isinstance(output, Tensor) or output.ndim not in (3, 4):
-            raise UserError(f"layer {goal.layer!r} gives no map with channels")
-        # tokens N×C as one column of places; channels last as timm's Swin has them
-        map_Chw = output[at].T[..., None] if output.ndim == 3 else output[at]
-        map_Chw = map_Chw.permute(2, 0, 1) if output.ndim == 4 and self.channels_last else map_Chw
-        _check_number(goal, len(map_Chw))
-        channel_hw = map_Chw[goal.number]
-        if goal.kind == "channel":
-            return channel_hw.mean()
-        row, column = goal.place or (channel_hw.shape[0] // 2, channel_hw.shape[1] // 2)
-        if row >= channel_hw.shape[0] or column >= channel_hw.shape[1]:
-            size = "×".join(map(str, channel_hw.shape))
-            raise UserError(f"layer {goal.layer!r} has {size} places; there is no {row}, {column}")
-        return channel_hw[row, column]
+def _score(model: nn.Module, goal: Goal, logits_K: Tensor, kept: dict[str, Tensor], at: int) -> Tensor:
+    """A goal's score from its own picture, the one at position `at`."""
+    if goal.kind == "class":
+        _check_number(goal, len(logits_K))
+        return logits_K[goal.number]
+    output = kept[goal.layer]
+    if not isinstance(output, Tensor) or output.ndim not in (3, 4):
+        raise UserError(f"layer {goal.layer!r} gives no map with channels")
+    if output.ndim == 3:  # tokens N×C as one column of places
+        map_Chw = output[at].T[..., None]
+    else:  # channels last as timm's Swin has them
+        map_Chw = output[at].permute(2, 0, 1) if getattr(model, "output_fmt", None) == "NHWC" else output[at]
+    _check_number(goal, len(map_Chw))
+    channel_hw = map_Chw[goal.number]
+    if goal.kind == "channel":
+        return channel_hw.mean()
+    rows, columns = channel_hw.shape
+    row, column = goal.place or (rows // 2, columns // 2)
+    if row >= rows or column >= columns:
+        raise UserError(f"layer {goal.layer!r} has {rows}×{columns} places; there is no {row}, {column}")
+    return channel_hw[row, column]
 
 
 def _check_number(goal: Goal, count: int) -> None:

@@ -18,21 +18,8 @@ Map = NDArray[np.float32]  # H×W in [0, 1]
 
 # Ten stops from black over violet, red and orange to pale yellow; luminance rises evenly, so the order of the
 # values survives colour blindness and grey print.
-HEAT = np.array(
-    [
-        (0, 0, 4),
-        (27, 12, 65),
-        (74, 12, 107),
-        (120, 28, 109),
-        (165, 44, 96),
-        (207, 68, 70),
-        (237, 105, 37),
-        (251, 155, 6),
-        (247, 209, 61),
-        (252, 255, 164),
-    ],
-    dtype=np.float32,
-)
+_STOPS = "000004 1b0c41 4a0c6b 781c6d a52c60 cf4446 ed6925 fb9b06 f7d13d fcffa4"
+HEAT = np.array([list(bytes.fromhex(stop)) for stop in _STOPS.split()], np.float32)
 TOUCH = 1e-6  # of a pixel: what a box reaches into one by rounding alone
 COLOUR_KEPT = 0.3  # of the photo's saturation, under the heat
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
