@@ -16,8 +16,7 @@ from misbehaving_host import misbehaving_host
 from tiny_bundle import make_bundle, make_photos
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.inputs import find_photos
-from whichland.bulk.resume import Journal
-from whichland.bulk.run import predict_to
+from whichland.bulk.run import Journal, predict_to
 from whichland.errors import UserError
 from whichland.model.export import ExportConfig, export
 

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -13,24 +13,21 @@ from whichland.bulk.config import PredictConfig
 from whichland.images.containers import ImageError
 from whichland.images.encode import encode_jpeg
 from whichland.images.photo import Fetch, open_photo
-from whichland.images.preprocess import Pixels
 from whichland.model.answer import Answer
 from whichland.model.model import Model
 from whichland.model.views import DECODE_THREADS, PhotoViews, cut_views, made_ahead
 
-if TYPE_CHECKING:
-    from whichland.bulk.exif import Place
-    from whichland.images.fetch import Fetcher
-
 THUMBNAIL = (72, 54)  # pixels, width and height at most
 QUALITY = 70
+
+Place = tuple[float, float]  # latitude, longitude in degrees
 
 
 class Seen(NamedTuple):
     """What a thread made of one photo."""
 
     views: PhotoViews | ImageError
-    place: "Place | None" = None  # that its EXIF states
+    place: Place | None = None  # that its EXIF states
     thumbnail: str | None = None  # JPEG in base64
 
 
@@ -47,25 +44,20 @@ def answers(
     pictured = frozenset(photos[:thumbnails])
     threads = max(DECODE_THREADS, config.fetch_at_once) if addresses else DECODE_THREADS
     with ExitStack() as stack:
-        fetcher = stack.enter_context(closing(_fetcher(config))) if addresses else None
-        look = partial(_look, model, config, fetcher.fetch if fetcher else None, pictured)
+        fetch = None
+        if addresses:
+            from whichland.images.fetch import Fetcher
+
+            bounds = {"most_bytes": config.fetch_bytes, "at_once": config.fetch_at_once}
+            fetcher = Fetcher(allow_local=config.allow_local, seconds=config.fetch_seconds, **bounds)
+            fetch = stack.enter_context(closing(fetcher)).fetch
+        look = partial(_look, model, config, fetch, pictured)
         batches = stack.enter_context(closing(made_ahead(photos, look, config.batch_size, threads=threads)))
-        if fetcher:
+        if addresses:
             stack.callback(fetcher.stop)  # before the threads are waited for
         for paths, seen in batches:
             found = model.answers(paths, [one.views for one in seen], config.batch_size)
             yield list(zip(found, seen, strict=True))
-
-
-def _fetcher(config: PredictConfig) -> "Fetcher":
-    from whichland.images.fetch import Fetcher
-
-    return Fetcher(
-        allow_local=config.allow_local,
-        at_once=config.fetch_at_once,
-        most_bytes=config.fetch_bytes,
-        seconds=config.fetch_seconds,
-    )
 
 
 def _look(model: Model, config: PredictConfig, fetch: Fetch | None, pictured: frozenset[str], path: str) -> Seen:
@@ -74,15 +66,13 @@ def _look(model: Model, config: PredictConfig, fetch: Fetch | None, pictured: fr
         views = cut_views(photo, model.preprocess, views=config.views, panorama=config.panorama)
     except ImageError as error:
         return Seen(error)
-    place = None
+    place = thumbnail = None
     if config.check_exif:
         from whichland.sources.exif import stated_place
 
         place = stated_place(photo.data)
-    return Seen(views, place, _thumbnail(views.crops[len(views.crops) // 2]) if path in pictured else None)
-
-
-def _thumbnail(crop: Pixels) -> str:
-    picture = Image.fromarray(crop)
-    picture.thumbnail(THUMBNAIL)
-    return base64.b64encode(encode_jpeg(np.asarray(picture), QUALITY)).decode("ascii")
+    if path in pictured:
+        picture = Image.fromarray(views.crops[len(views.crops) // 2])
+        picture.thumbnail(THUMBNAIL)
+        thumbnail = base64.b64encode(encode_jpeg(np.asarray(picture), QUALITY)).decode("ascii")
+    return Seen(views, place, thumbnail)

@@ -11,7 +11,6 @@ import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import overload
 
@@ -23,16 +22,26 @@ from whichland.sources.text import WESTERN, decode_text
 CONTAINERS = frozenset((".zip", ".parquet"))
 
 
-class Names(Sequence[str]):
-    """Strings behind one prefix, a few bytes each."""
+class Photos(Sequence[str]):
+    """Photos in their order, a few bytes each: the names, and once for many the file that they lie in."""
 
-    def __init__(self, names: Iterable[str], prefix: str = "") -> None:
-        self._prefix, self._text, self._ends = prefix, bytearray(), array("q", [0])
-        self.addresses = False
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self._text, self._ends = bytearray(), array("q", [0])
+        self._starts: list[int] = []
+        self._prefixes: list[str] = []
+        self.addresses = False  # whether any of them is to be fetched from the web
+        self.add(names)
+
+    def add(self, names: Iterable[str], prefix: str = "") -> bool:
+        """Append names, each behind the prefix; return whether there was any."""
+        before = len(self)
+        self._starts.append(before)
+        self._prefixes.append(prefix)
         for name in names:
             self._text += os.fsencode(name)
             self._ends.append(len(self._text))
-            self.addresses = self.addresses or is_address(name)
+            self.addresses = self.addresses or (not prefix and is_address(name))
+        return len(self) > before
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -44,38 +53,10 @@ class Names(Sequence[str]):
     def __getitem__(self, at: int | slice) -> str | list[str]:
         if isinstance(at, slice):
             return [self[one] for one in range(*at.indices(len(self)))]
-        return self._prefix + os.fsdecode(bytes(self._text[self._ends[at] : self._ends[at + 1]]))
-
-
-class Photos(Sequence[str]):
-    """All photos that were named, in their order."""
-
-    def __init__(self, parts: Sequence[Names | range], shards: Sequence[str] = ()) -> None:
-        """`shards` holds, for a part that is a range of rows, the path of their file."""
-        self._parts = parts
-        self._shards = shards or [""] * len(parts)
-        self._starts = list(accumulate(map(len, parts), initial=0))
-
-    def __len__(self) -> int:
-        return self._starts[-1]
-
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[str]: ...
-    def __getitem__(self, at: int | slice) -> str | list[str]:
-        if isinstance(at, slice):
-            return [self[one] for one in range(*at.indices(len(self)))]
         if not 0 <= at < len(self):
             raise IndexError(at)
-        number = bisect_right(self._starts, at) - 1
-        part, inside = self._parts[number], at - self._starts[number]
-        return f"{self._shards[number]}#{part[inside]}" if isinstance(part, range) else part[inside]
-
-    @property
-    def addresses(self) -> bool:
-        """Whether any of them is to be fetched from the web."""
-        return any(isinstance(part, Names) and part.addresses for part in self._parts)
+        name = os.fsdecode(bytes(self._text[self._ends[at] : self._ends[at + 1]]))
+        return self._prefixes[bisect_right(self._starts, at) - 1] + name
 
 
 def find_photos(things: Iterable[str]) -> Photos:
@@ -83,70 +64,55 @@ def find_photos(things: Iterable[str]) -> Photos:
 
     Raises UserError for what does not exist and for a folder, archive or list without photos.
     """
-    parts: list[Names | range] = []
-    shards: list[str] = []
+    photos = Photos()
     for thing in things:
-        for part, shard in _parts_of(thing):
-            parts.append(part)
-            shards.append(shard)
-    return Photos(parts, shards)
+        _add(photos, thing)
+    return photos
 
 
-Part = tuple[Names | range, str]  # with the shard whose rows it is
-
-
-def _parts_of(thing: str) -> list[Part]:
+def _add(photos: Photos, thing: str) -> None:
     path = Path(thing)
-    if is_address(thing):
-        return [(Names([thing]), "")]
+    inside = "#" in thing and Path(thing.rpartition("#")[0]).is_file()
     if thing == "-":
         if sys.stdin is None:
             raise UserError("standard input is closed: give a file with the list, or the photos themselves")
-        return [_listed(sys.stdin.buffer.read(), "standard input")]
-    if path.is_dir():
-        return [_of_folder(thing)]
-    if path.is_file():
-        return [_of_file(thing)]
-    if path.exists() or ("#" in thing and Path(thing.rpartition("#")[0]).is_file()):
-        return [(Names([thing]), "")]
-    if any(sign in thing for sign in "*?["):
-        return _of_glob(thing)
-    raise UserError(f"{thing}: no such photo or folder")
+        _add_list(photos, sys.stdin.buffer.read(), "standard input")
+    elif is_address(thing):
+        photos.add([thing])
+    elif path.is_dir():
+        _add_folder(photos, thing)
+    elif path.is_file() and path.suffix.lower() == ".zip":
+        if not photos.add(filter(_is_photo, list_archive(thing)), f"{thing}#"):
+            raise UserError(f"{thing}: no photos in this archive")
+    elif path.is_file() and path.suffix.lower() == ".parquet":
+        _add_parquet(photos, thing)
+    elif path.is_file() and path.suffix.lower() == ".txt":
+        _add_list(photos, path.read_bytes(), thing)
+    elif path.exists() or inside:
+        photos.add([thing])
+    elif any(sign in thing for sign in "*?["):
+        _add_glob(photos, thing)
+    else:
+        raise UserError(f"{thing}: no such photo or folder")
 
 
-def _of_file(thing: str) -> Part:
-    ending = Path(thing).suffix.lower()
-    if ending == ".zip":
-        return _of_archive(thing), ""
-    if ending == ".parquet":
-        return _of_parquet(thing)
-    if ending == ".txt":
-        return _listed(Path(thing).read_bytes(), thing)
-    return Names([thing]), ""
-
-
-def _listed(data: bytes, where: str) -> Part:
+def _add_list(photos: Photos, data: bytes, where: str) -> None:
     """A path or an address on each line; empty ones and those that begin with # are passed over."""
     text, encoding = decode_text(data)
+    lines = text.split("\n")
     if encoding == WESTERN:  # the names of files may be so too, or be UTF-8 on the disk and not in the list
         raw = os.fsdecode(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")).split("\n")
-        lines = [one if Path(one.strip()).exists() else other for one, other in zip(raw, text.split("\n"), strict=True)]
-    else:
-        lines = text.split("\n")
+        lines = [one if Path(one.strip()).exists() else other for one, other in zip(raw, lines, strict=True)]
     stripped = (line.strip() for line in lines)
-    names = Names(line for line in stripped if line and not line.startswith("#"))
-    if not names:
+    if not photos.add(line for line in stripped if line and not line.startswith("#")):
         raise UserError(f"{where}: no photos in this list (one path or address a line)")
-    return names, ""
 
 
-def _of_folder(folder: str) -> Part:
-    names = Names(_walk(folder))
-    if names:
-        return names, ""
-    inside = next((kind for kind in sorted(CONTAINERS) if any(Path(folder).glob(f"*{kind}"))), None)
-    hint = f"; for the files in it that hold some: '{folder}/*{inside}'" if inside else ""
-    raise UserError(f"{folder}: no photos in this folder ({', '.join(sorted(PHOTO_SUFFIXES))}){hint}")
+def _add_folder(photos: Photos, folder: str) -> None:
+    if not photos.add(_walk(folder)):
+        inside = next((kind for kind in sorted(CONTAINERS) if any(Path(folder).glob(f"*{kind}"))), None)
+        hint = f"; for the files in it that hold some: '{folder}/*{inside}'" if inside else ""
+        raise UserError(f"{folder}: no photos in this folder ({', '.join(sorted(PHOTO_SUFFIXES))}){hint}")
 
 
 def _walk(folder: str) -> Iterator[str]:
@@ -167,7 +133,7 @@ def _walk(folder: str) -> Iterator[str]:
             yield path
 
 
-def _of_glob(pattern: str) -> list[Part]:
+def _add_glob(photos: Photos, pattern: str) -> None:
     everywhere = "**" in pattern  # then the folders' own photos are among the matches
     matches = [
         match
@@ -181,26 +147,20 @@ def _of_glob(pattern: str) -> list[Part]:
         from whichland.sources.parquet import find_shards
 
         find_shards(pattern)  # refuses two uploads of the same photos
-    photos = [match for match in matches if Path(match).suffix.lower() in PHOTO_SUFFIXES]
-    if len(photos) == len(matches):
-        return [(Names(matches), "")]
-    return [part for match in matches for part in _parts_of(match)]
+    if all(Path(match).suffix.lower() in PHOTO_SUFFIXES for match in matches):
+        photos.add(matches)
+        return
+    for match in matches:
+        _add(photos, match)
 
 
-def _of_archive(path: str) -> Names:
-    names = Names((member for member in list_archive(path) if _is_photo(PurePosixPath(member))), f"{path}#")
-    if not names:
-        raise UserError(f"{path}: no photos in this archive")
-    return names
-
-
-def _is_photo(member: PurePosixPath) -> bool:
+def _is_photo(member: str) -> bool:
     """Whether it is called like a photo; macOS puts a second, hidden `._` file beside each in its archives."""
-    hidden = any(passed_over(part) for part in member.parts)
-    return member.suffix.lower() in PHOTO_SUFFIXES and not hidden
+    path = PurePosixPath(member)
+    return path.suffix.lower() in PHOTO_SUFFIXES and not any(map(passed_over, path.parts))
 
 
-def _of_parquet(path: str) -> Part:
+def _add_parquet(photos: Photos, path: str) -> None:
     """Every row of a shard with embedded images, or the kept rows of a manifest."""
     import polars as pl
 
@@ -209,15 +169,14 @@ def _of_parquet(path: str) -> Part:
         schema = table.collect_schema()
         if isinstance(schema.get("image"), pl.Struct) or schema.get("image") == pl.Binary:
             rows = int(table.select(pl.len()).collect().item())
-            if rows:
-                return range(rows), path
-            raise UserError(f"{path}: no rows in this shard")
+            if not photos.add(map(str, range(rows)), f"{path}#"):
+                raise UserError(f"{path}: no rows in this shard")
+            return
         if schema.get("uri") != pl.String:
             raise UserError(f"{path}: neither images nor a column `uri` in it (it has {', '.join(schema)})")
         kept = table.filter(pl.col("drop_reason").is_null()) if "drop_reason" in schema else table
         uris = kept.select(pl.col("uri").drop_nulls()).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
-    if uris.is_empty():
+    if not photos.add(uri for part in uris.iter_slices(65_536) for uri in part["uri"]):
         raise UserError(f"{path}: no kept photos in this manifest")
-    return Names(uri for part in uris.iter_slices(65_536) for uri in part["uri"]), ""

@@ -67,12 +67,22 @@ def map_page(frame: "pl.DataFrame", rows: Rows, *, title: str) -> str:
         .agg(pl.len().alias("photos"), pl.col(rows.label).mode().sort().first())
         .sort("photos", "pin_lat", "pin_lon", descending=[True, False, False])
     )
-    box = box_around(spots.select("pin_lat", "pin_lon").to_numpy().astype(float))
-    tolerance = TOLERANCE * box.width / 360
+    points = spots.select("pin_lat", "pin_lon").to_numpy().astype(float)
+    box = box_around(points)
+    tolerance, unit = TOLERANCE * box.width / 360, min(1.0, MANY / max(spots.height, 1)) ** 0.3 * box.width / 360
+    pins = [
+        {
+            "place": place,
+            "radius": min(8.0, 1.2 + 0.6 * math.sqrt(row["photos"])) * unit,
+            "photos": row["photos"],
+            "name": rows.space.name(row[rows.label]),
+        }
+        for row, place in zip(spots.iter_rows(named=True), box.place(points).tolist(), strict=True)
+    ]
     labels = (
-        answered.group_by(rows.label)
+        answered.group_by(pl.col(rows.label).alias("code"))
         .agg(pl.len().alias("photos"), pl.col("probability").mean())
-        .sort("photos", rows.label, descending=[True, False])
+        .sort("photos", "code", descending=[True, False])
     )
     return (
         templates_beside(__file__)
@@ -84,27 +94,14 @@ def map_page(frame: "pl.DataFrame", rows: Rows, *, title: str) -> str:
             box=box,
             land=_path(outlines(tolerance), box, "Z"),
             borders=_path(border_lines(tolerance), box),
-            pins=[_pin(row, rows, box, min(1.0, MANY / spots.height) ** 0.3) for row in spots.iter_rows(named=True)],
-            labels=[{**row, **_named(row[rows.label], rows)} for row in labels.iter_rows(named=True)],
+            pins=pins,
+            labels=[{**row, "name": rows.space.name(row["code"])} for row in labels.iter_rows(named=True)],
             noun=rows.label,
             listed=[_listed(row, rows) for row in frame.head(LISTED).iter_rows(named=True)],
             set_percent=rows.config.sets,
             exif=rows.config.check_exif,
         )
     )
-
-
-def _pin(row: Mapping[str, Any], rows: Rows, box: MapBox, size: float) -> dict[str, Any]:
-    ((x, y),) = box.place(np.array([[row["pin_lat"], row["pin_lon"]]]))
-    unit = size * box.width / 360
-    radius = min(8.0, 1.2 + 0.6 * math.sqrt(row["photos"])) * unit
-    many = f"{row['photos']:,} photos" if row["photos"] > 1 else "1 photo"
-    said = f"{rows.space.name(row[rows.label])}: {many}"
-    return {"x": f"{x:.2f}", "y": f"{y:.2f}", "radius": f"{radius:.2f}", "said": said}
-
-
-def _named(code: str, rows: Rows) -> dict[str, str]:
-    return {"code": code, "name": rows.space.name(code)}
 
 
 def _path(lines: Sequence[Points], box: MapBox, end: str = "") -> str:
@@ -119,19 +116,8 @@ def _path(lines: Sequence[Points], box: MapBox, end: str = "") -> str:
 
 
 def _listed(row: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
-    """What the page says of one photo."""
+    """What the page says of one photo: its row, with the names of its guesses and its set."""
     folder, slash, name = row["path"].rpartition("/")
-    found: dict[str, Any] = {"folder": folder + slash, "name": name}
-    found |= {"error": row["error"], "thumbnail": row["thumbnail"]}
-    if row["error"] is not None:
-        return found
-    named = [{**_named(code, rows), "probability": share} for code, share in guesses(row, rows)[:NAMED]]
-    return found | {
-        "guesses": named,
-        "set": row[rows.set_column] if rows.set_column else None,
-        "views": row["views"],
-        "lat": row["pin_lat"],
-        "lon": row["pin_lon"],
-        "stated": row.get("exif_country"),
-        "agrees": row.get("agrees"),
-    }
+    named = [(rows.space.name(code), share) for code, share in guesses(row, rows)[:NAMED]]
+    labels = row[rows.set_column] if rows.set_column else None
+    return {**row, "folder": folder + slash, "name": name, "guesses": named, "set": labels}

@@ -2,11 +2,11 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from whichland.bulk.rows import Row, Rows, guesses
+from whichland.bulk.rows import Rows, guesses
 from whichland.errors import UserError
 from whichland.whole_file import whole_file
 
@@ -34,13 +34,26 @@ def write(frame: "pl.DataFrame", out: Path, rows: Rows, *, title: str) -> None:
         with whole_file(out) as partial:
             if ending == ".parquet":
                 frame.select(rows.columns).write_parquet(partial)
-            elif ending == ".html":
+                return
+            if ending == ".html":
                 from whichland.bulk.map_page import map_page
 
                 partial.write_text(map_page(frame, rows, title=title), encoding="utf-8")
-            else:
-                with partial.open("w", encoding="utf-8", newline="") as file:
-                    _WRITERS[ending](frame, file, rows)
+                return
+            # made a few thousand at a time
+            each = (row for part in frame.iter_slices(8192) for row in part.iter_rows(named=True))
+            with partial.open("w", encoding="utf-8", newline="") as file:
+                if ending == ".csv":
+                    writer = csv.writer(file, lineterminator="\n")
+                    writer.writerow(rows.columns)
+                    writer.writerows(csv_row(row, rows.columns) for row in each)
+                elif ending == ".jsonl":
+                    file.writelines(json.dumps(json_row(row, rows), ensure_ascii=False) + "\n" for row in each)
+                else:
+                    features = (json.dumps(geojson_row(row, rows), ensure_ascii=False) for row in each)
+                    file.write('{"type": "FeatureCollection", "features": [')
+                    file.writelines(f"{',' if number else ''}\n{text}" for number, text in enumerate(features))
+                    file.write("\n]}\n")
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror or error}); give another -o") from None
 
@@ -53,25 +66,21 @@ def schema_of(rows: Rows) -> dict[str, "pl.DataType"]:
     of_name |= dict.fromkeys(("pin_lat", "pin_lon", "pin_score", "exif_lat", "exif_lon"), pl.Float64())
     if rows.set_column:
         of_name[rows.set_column] = pl.List(pl.String())
-    found: dict[str, pl.DataType] = {}
-    for name in rows.columns:
-        found[name] = of_name.get(name, pl.Float64() if "probability" in name else pl.String())
-    return found | {"thumbnail": pl.String()}
+    of_name |= {name: pl.Float64() for name in rows.columns if "probability" in name}
+    return {name: of_name.get(name, pl.String()) for name in (*rows.columns, "thumbnail")}
 
 
 def csv_row(row: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
     """A row's cells as text; a set is its codes with spaces between them, or semicolons where codes have spaces."""
-    return [_cell(name, row[name]) for name in columns]
 
+    def cell(name: str, value: Any) -> str:
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, list):
+            return ("; " if any(" " in code for code in value) else " ").join(value)
+        return "" if value is None else f"{value:.6f}" if "probability" in name else str(value)
 
-def _cell(name: str, value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return ("; " if any(" " in code for code in value) else " ").join(value)
-    return f"{value:.6f}" if "probability" in name else str(value)
+    return [cell(name, row[name]) for name in columns]
 
 
 def json_row(row: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
@@ -101,34 +110,3 @@ def geojson_row(row: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
         point = {"type": "Point", "coordinates": [row["pin_lon"], row["pin_lat"]]}
         own["expected_score"] = row["pin_score"]
     return {"type": "Feature", "geometry": point, "properties": own}
-
-
-def _write_csv(frame: "pl.DataFrame", file: TextIO, rows: Rows) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(rows.columns)
-    writer.writerows(csv_row(row, rows.columns) for row in _each(frame))
-
-
-def _write_jsonl(frame: "pl.DataFrame", file: TextIO, rows: Rows) -> None:
-    file.writelines(json.dumps(json_row(row, rows), ensure_ascii=False) + "\n" for row in _each(frame))
-
-
-def _write_geojson(frame: "pl.DataFrame", file: TextIO, rows: Rows) -> None:
-    file.write('{"type": "FeatureCollection", "features": [')
-    for number, row in enumerate(_each(frame)):
-        text = json.dumps(geojson_row(row, rows), ensure_ascii=False)
-        file.write(f"{',' if number else ''}\n{text}")
-    file.write("\n]}\n")
-
-
-def _each(frame: "pl.DataFrame") -> Iterator[Row]:
-    """The rows of a table one by one, made a few thousand at a time."""
-    for part in frame.iter_slices(8192):
-        yield from part.iter_rows(named=True)
-
-
-_WRITERS: dict[str, Callable[["pl.DataFrame", TextIO, Rows], None]] = {
-    ".csv": _write_csv,
-    ".jsonl": _write_jsonl,
-    ".geojson": _write_geojson,
-}

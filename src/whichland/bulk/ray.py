@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import chdir
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from whichland.allocator import keep_freed_memory
 from whichland.bulk.answers import answers
@@ -31,24 +31,6 @@ class Shard(NamedTuple):
     folder: str  # that relative paths are seen from
 
 
-class _Shards(Sequence[Shard]):
-    """The photos in shards, made when asked for."""
-
-    def __init__(self, bundle: Path, config: PredictConfig, photos: Sequence[str], thumbnails: int) -> None:
-        self._bundle, self._config, self._photos, self._thumbnails = bundle, config, photos, thumbnails
-        self._size, self._folder = BATCHES * config.batch_size, str(Path.cwd())
-
-    def __len__(self) -> int:
-        return -(-len(self._photos) // self._size)
-
-    def __getitem__(self, at: Any) -> Any:
-        if not 0 <= at < len(self):
-            raise IndexError(at)
-        start = at * self._size
-        photos = list(self._photos[start : start + self._size])
-        return Shard(self._bundle, self._config, photos, max(0, self._thumbnails - start), self._folder)
-
-
 def rows_on_ray(
     bundle: Path, photos: Sequence[str], config: PredictConfig, *, address: str, thumbnails: int = 0
 ) -> Iterator[list[Row]]:
@@ -56,10 +38,14 @@ def rows_on_ray(
 
     The photos of a shard whose workers keep dying are tried one by one, and the deadly one is reported.
     """
-    shards = _Shards(bundle, config, photos, thumbnails)
-    gpu = config.engine in ("auto", "torch")
-    found = map_on_ray(rows_of_shard, shards, address=address, retries=2, gpu=gpu)
-    for shard, rows in zip(shards, found, strict=True):
+    size, folder, gpu = BATCHES * config.batch_size, str(Path.cwd()), config.engine in ("auto", "torch")
+
+    def shards() -> Iterator[Shard]:
+        for start in range(0, len(photos), size):
+            yield Shard(bundle, config, list(photos[start : start + size]), max(0, thumbnails - start), folder)
+
+    found = map_on_ray(rows_of_shard, shards(), address=address, retries=2, gpu=gpu)
+    for shard, rows in zip(shards(), found, strict=True):
         yield rows if rows is not None else _one_by_one(shard, address, gpu)
 
 

@@ -1,17 +1,20 @@
 """Answers as rows of one table: the same columns in every form that is written.
 
 path, country, probability, country_2, probability_2, …, and where they are asked for set_90 (the countries of
-which one is right with that probability), pin_lat, pin_lon, pin_score, exif_lat, exif_lon, exif_country, agrees;
-then views (how many the probabilities were combined of) and error (why a photo could not be read; the rest is
-empty then). Where labels are no countries the guesses are label, label_2, …; country and country_probability are
-then the likeliest country that they add up to, where they do.
+which one is right with that probability), pin_lat, pin_lon, pin_score, exif_lat, exif_lon, exif_country, agrees
+(the place that the file states, which the model never sees); then views (how many the probabilities were combined
+of) and error (why a photo could not be read; the rest is empty then). Where labels are no countries the guesses
+are label, label_2, …; country and country_probability are then the likeliest country that they add up to, where
+they do.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from whichland.bulk.answers import Answered, Seen
+import numpy as np
+
+from whichland.bulk.answers import Answered, Place, Seen
 from whichland.bulk.config import PredictConfig
 from whichland.model.answer import DECIMALS, Answer
 from whichland.model.labels import COUNTRY, LabelSpace
@@ -58,7 +61,12 @@ class Rows:
         """The rows of a batch of answers, in order; `thumbnail` is there as well where one was kept."""
         rows = [self._row(answer, seen) for answer, seen in batch]
         if self.config.check_exif:
-            _add_exif([(row, seen) for row, (_, seen) in zip(rows, batch, strict=True) if row["error"] is None])
+            codes = countries_at([seen.place for _, seen in batch])
+            for row, (answer, seen), code in zip(rows, batch, codes, strict=True):
+                if answer.error is None:
+                    row["exif_lat"], row["exif_lon"] = seen.place or (None, None)
+                    row["exif_country"] = code
+                    row["agrees"] = None if code is None or "country" not in row else row["country"] == code
         return rows
 
     def _row(self, answer: Answer, seen: Seen) -> Row:
@@ -84,16 +92,6 @@ class Rows:
         return row
 
 
-def _add_exif(read: Sequence[tuple[Row, Seen]]) -> None:
-    from whichland.bulk.exif import countries_at
-
-    codes = countries_at([seen.place for _, seen in read])
-    for (row, seen), code in zip(read, codes, strict=True):
-        row["exif_lat"], row["exif_lon"] = seen.place or (None, None)
-        row["exif_country"] = code
-        row["agrees"] = None if code is None or "country" not in row else row["country"] == code
-
-
 def rows_for(model: Model, config: PredictConfig) -> Rows:
     """What it takes to turn a bundle's answers into rows.
 
@@ -111,9 +109,37 @@ def shown(path: str) -> str:
 
 def guesses(row: Mapping[str, Any], rows: Rows) -> list[tuple[str, float]]:
     """Code and probability of a row's guesses, likeliest first."""
-    found = [(row[rows.label], row["probability"])]
-    n = 2
-    while row.get(f"{rows.label}_{n}") is not None:
-        found.append((row[f"{rows.label}_{n}"], row[f"probability_{n}"]))
-        n += 1
-    return found
+    endings = ["", *(f"_{n}" for n in range(2, rows.top + 1))]
+    found = ((row.get(rows.label + ending), row.get(f"probability{ending}")) for ending in endings)
+    return [(code, probability) for code, probability in found if code is not None and probability is not None]
+
+
+def countries_at(places: Sequence[Place | None]) -> list[str | None]:
+    """The country of each place; None where there is no place, or no country at it."""
+    from whichland.geo.borders import country_of  # the polygons are wanted for this alone
+
+    points = np.array([place or (np.nan, np.nan) for place in places]).reshape(-1, 2)
+    return [str(code) or None for code in np.atleast_1d(country_of(points[:, 0], points[:, 1]))]
+
+
+@dataclass
+class ExifCount:
+    """How often guesses are of the country that the photos themselves state."""
+
+    photos: int = 0  # that were answered
+    placed: int = 0  # of these, with coordinates in a country
+    agree: int = 0
+
+    def add(self, agrees: Sequence[bool | None]) -> None:
+        """Count a batch: whether the guess agrees, None where the photo states no country."""
+        self.photos += len(agrees)
+        self.placed += sum(value is not None for value in agrees)
+        self.agree += sum(value is True for value in agrees)
+
+    def __str__(self) -> str:
+        if not self.placed:
+            return f"EXIF: none of {self.photos:,} photos says where it was taken"
+        return (
+            f"EXIF: {self.placed:,} of {self.photos:,} photos say where they were taken; the guess is that "
+            f"country for {self.agree:,} of them ({self.agree / self.placed:.1%})"
+        )

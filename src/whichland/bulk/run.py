@@ -1,26 +1,35 @@
-"""A whole batch: photos in, one file of answers out; one that was stopped is resumed."""
+"""A whole batch: photos in, one file of answers out; one that was stopped is resumed from OUT.part.
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+    OUT.part/settings.json   which model and which settings
+    OUT.part/rows.jsonl      the rows so far, appended a batch at a time
+
+A line that the process died in is cut off; the photos of its batch are asked again. A batch is written with one
+call: killing the process (SIGKILL included) costs the batch under way, a loss of power may cost some more.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from whichland.bulk.answers import answers
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.inputs import Photos, find_photos
 from whichland.bulk.outputs import LISTED, PINNED, check_ending, schema_of, write
-from whichland.bulk.resume import Journal
-from whichland.bulk.rows import Row, Rows, rows_for
+from whichland.bulk.rows import ExifCount, Row, Rows, rows_for, shown
 from whichland.errors import UserError
+from whichland.model.bundle import bundle_hash
 from whichland.model.model import Model, load
 from whichland.progress import Progress
+from whichland.whole_file import whole_file
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from whichland.bulk.exif import ExifCount
-
 DEFAULT = PredictConfig()
+CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +38,7 @@ class Outcome:
 
     photos: int
     unreadable: int
-    exif: "ExifCount | None"  # where the comparison was asked for
+    exif: ExifCount | None  # where the comparison was asked for
 
 
 def predict_to(
@@ -62,9 +71,11 @@ def predict_to(
     rows = rows_for(model, config)
     with Journal(out, bundle, config) as journal:
         waiting = journal.waiting(photos)
+        done = len(photos) - len(waiting)
+        pictured = max(0, LISTED - done) if out.suffix.lower() == ".html" else 0
         with Progress("predicting", len(photos)) as progress:
-            progress.advance(len(photos) - len(waiting))
-            for batch in _rows(model, waiting, photos, out, rows, ray):
+            progress.advance(done)
+            for batch in _rows(model, waiting, rows, ray, pictured):
                 journal.add(batch)
                 for row in batch:
                     if row["error"] is not None:
@@ -73,30 +84,123 @@ def predict_to(
         frame = journal.frame(photos, schema_of(rows))
         write(frame, out, rows, title=f"{len(photos):,} photos, as {model.name} sees them")
         journal.remove()
-    return _outcome(frame, config)
+    exif, unreadable = None, frame["error"].count()
+    if config.check_exif:
+        agrees = frame["agrees"]
+        exif = ExifCount(photos=frame.height - unreadable, placed=agrees.count(), agree=int(agrees.sum() or 0))
+    return Outcome(photos=frame.height, unreadable=unreadable, exif=exif)
 
 
-def _rows(
-    model: Model, waiting: Sequence[str], photos: Photos, out: Path, rows: Rows, ray: str | None
-) -> Iterator[list[Row]]:
+def _rows(model: Model, waiting: Photos, rows: Rows, ray: str | None, pictured: int) -> Iterator[list[Row]]:
     """The rows of the photos that wait, a batch at a time."""
-    pictured = LISTED - (len(photos) - len(waiting)) if out.suffix.lower() == ".html" else 0
-    pictured = max(0, pictured)
     if ray is not None:
         from whichland.bulk.ray import rows_on_ray
 
         yield from rows_on_ray(model.folder.resolve(), waiting, rows.config, address=ray, thumbnails=pictured)
         return
-    for batch in answers(model, waiting, rows.config, addresses=photos.addresses, thumbnails=pictured):
+    for batch in answers(model, waiting, rows.config, addresses=waiting.addresses, thumbnails=pictured):
         yield rows.of(batch)
 
 
-def _outcome(frame: "pl.DataFrame", config: PredictConfig) -> Outcome:
-    unreadable = frame["error"].count()
-    exif = None
-    if config.check_exif:
-        from whichland.bulk.exif import ExifCount
+class Journal:
+    """The half-done batch of one file; a context manager that lets go of it."""
 
-        agrees = frame["agrees"]
-        exif = ExifCount(photos=frame.height - unreadable, placed=agrees.count(), agree=int(agrees.sum() or 0))
-    return Outcome(photos=frame.height, unreadable=unreadable, exif=exif)
+    def __init__(self, out: Path, bundle: Path, config: PredictConfig) -> None:
+        """Begin the batch, or open it to go on. Raises UserError when it is one of another model or settings."""
+        networks = sorted(path.name for path in bundle.iterdir() if path.name.startswith("model."))
+        self.folder = out.with_name(out.name + ".part")
+        self._rows = self.folder / "rows.jsonl"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._bind({"model": bundle_hash(bundle, *networks), "form": out.suffix.lower(), **config.of_answers})
+            self._file = self._rows.open("ab")
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be written ({error.strerror or error}); give another -o") from None
+        _lock(self._file.fileno(), self.folder)
+        self._file.truncate(_whole_lines(self._rows))
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._file.close()
+
+    def _bind(self, settings: Mapping[str, Any]) -> None:
+        path = self.folder / "settings.json"
+        if not path.is_file():
+            with whole_file(path) as partial:
+                partial.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+            return
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+            differing = [name for name in settings if known.get(name) != settings[name]]
+        except (ValueError, AttributeError) as error:
+            raise UserError(f"{path}: not readable ({error}); remove {self.folder} to begin anew") from None
+        if differing:
+            raise UserError(
+                f"{self.folder} holds a batch that was begun with another {', '.join(differing)}: "
+                "give the same to go on, or remove it to begin anew"
+            )
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Keep a batch of rows."""
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        self._file.write(lines.encode())
+        self._file.flush()
+
+    def waiting(self, photos: Photos) -> Photos:
+        """Those of the photos that have no row yet."""
+        if not self._rows.stat().st_size:
+            return photos
+        import polars as pl
+
+        done = pl.read_ndjson(self._rows, schema={"path": pl.String})["path"]
+        return Photos(photos[at] for at in (~_paths(photos).is_in(done.unique().implode())).arg_true())
+
+    def frame(self, photos: Photos, schema: Mapping[str, "pl.DataType"]) -> "pl.DataFrame":
+        """The rows of the photos, in their order."""
+        import polars as pl
+
+        found = pl.read_ndjson(self._rows, schema=dict(schema))
+        found = found.unique("path", keep="last", maintain_order=True)
+        return pl.DataFrame({"path": _paths(photos)}).join(found, on="path", how="left", maintain_order="left")
+
+    def remove(self) -> None:
+        """Remove it, once the answers lie where they were asked for."""
+        self._rows.unlink()
+        (self.folder / "settings.json").unlink()
+        self.folder.rmdir()
+
+
+def _paths(photos: Photos) -> "pl.Series":
+    """The column `path` of all photos."""
+    import polars as pl
+
+    chunks = (photos[start : start + CHUNK] for start in range(0, len(photos), CHUNK))
+    return pl.concat([pl.Series("path", list(map(shown, chunk)), dtype=pl.String) for chunk in chunks])
+
+
+def _whole_lines(path: Path) -> int:
+    """How many bytes of a file are whole lines."""
+    with path.open("rb") as file:
+        end = file.seek(0, 2)
+        while end:
+            begin = max(0, end - CHUNK)
+            file.seek(begin)
+            found = file.read(end - begin).rfind(b"\n")
+            if found >= 0:
+                return begin + found + 1
+            end = begin
+    return 0
+
+
+def _lock(file: int, folder: Path) -> None:
+    """Keep a second process out as long as this one has the file open; Windows has no such lock."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise UserError(f"{folder}: another prediction is being written there; wait for it") from None

@@ -91,8 +91,7 @@ def _print(
 ) -> int:
     """Predict and print; return how many photos could not be read."""
     from whichland.bulk.answers import answers
-    from whichland.bulk.exif import ExifCount
-    from whichland.bulk.rows import rows_for
+    from whichland.bulk.rows import ExifCount, rows_for
     from whichland.model.model import load
     from whichland.progress import Progress
 
