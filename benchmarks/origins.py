@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from whichland.sources.exif import read_exif
-from whichland.sources.folder import walk
+from whichland.sources.files import walk
 from whichland.sources.ingest import ingest
 
 PER_ARCHIVE = 50_000

@@ -256,7 +256,7 @@ ASK = """
 import json, shutil, sys, time, urllib.request
 from pathlib import Path
 from whichland.errors import UserError
-from whichland import hub
+from whichland.sources import hub
 from whichland.model.backbone import create
 hub.PATIENCE_S = 2.0
 address, cache, *moods = sys.argv[1:]

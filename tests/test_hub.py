@@ -14,7 +14,8 @@ from PIL import Image
 
 from misbehaving_hub import COMMIT, DataSet, serve
 from whichland.errors import UserError
-from whichland.sources.hub import read_hub
+from whichland.sources import hub
+from whichland.sources.ingest import ingest
 from whichland.sources.shards import Shard, choose, tell_shards
 
 
@@ -69,9 +70,9 @@ from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
 import huggingface_hub.constants
-from whichland import hub
 from whichland.errors import UserError
 from whichland.images.containers import read_bytes
+from whichland.sources import hub
 from whichland.sources.ingest import ingest
 hub.PATIENCE_S = 2.0
 huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE = 1024  # what is kept of a file that breaks off comes in these
@@ -253,15 +254,10 @@ def test_of_one_number_the_newest_is_taken() -> None:
 
 
 def test_a_disk_that_is_too_small_is_told_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from whichland.sources import hub
-
-    class Client:
-        class constants:  # noqa: N801 (the hub client's own name)
-            HF_HUB_CACHE = str(tmp_path / "not" / "there")
-
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "not" / "there"))
     huge = [Shard(path="a.parquet", config=".", split="a", number=0, total=None, size=10**18)]
     with pytest.raises(UserError, match=r"1000000000\.0 GB of hub:x/y do not fit"):
-        hub._say_size(Client, "x/y", huge, huge)
+        hub._fetch("x/y", "main", COMMIT, huge)
 
 
 def test_a_process_that_has_used_the_hub_for_nothing_else_says_so_in_one_line(tmp_path: Path) -> None:
@@ -276,6 +272,7 @@ def test_a_process_that_has_used_the_hub_for_nothing_else_says_so_in_one_line(tm
 
 
 def test_without_its_client_the_hub_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("whichland.sources.hub.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.delitem(sys.modules, "whichland.sources.hub")
     with pytest.raises(UserError, match=r"needs the extra 'hub': pip install 'whichland\[hub\]'"):
-        read_hub("someone/photos")
+        ingest("hub:someone/photos")

@@ -12,10 +12,10 @@ from origins import archive, jpeg, put
 from whichland import manifest
 from whichland.errors import UserError
 from whichland.images.decode import load
-from whichland.sources.cells import ROLES
+from whichland.sources.columns import ROLES
+from whichland.sources.files import find_photos
 from whichland.sources.ingest import ingest
 from whichland.sources.kinds import KINDS
-from whichland.sources.members import find_photos
 from whichland.sources.sequences import sequences
 
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
@@ -546,7 +546,7 @@ def test_settings_of_another_kind_are_refused(tmp_path: Path) -> None:
 def test_every_kind_has_its_reader() -> None:
     for kind in KINDS.values():
         module, _, function = kind.reader.partition(":")
-        taken = signature(getattr(import_module(module), function)).parameters
+        taken = signature(getattr(import_module(f"whichland.sources.{module}"), function)).parameters
         assert {"source", "skip_unknown", *kind.options} == set(taken) - {next(iter(taken))}
 
 

@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from whichland.errors import UserError, first_line
-from whichland.hub import check_reachable
 from whichland.model.bundle import read_json
 from whichland.model.choices import HeadAfter
 from whichland.model.head import classifier_name, replace_head
@@ -190,6 +189,8 @@ def _create(arch: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Mod
     overlay = {}
     try:
         if pretrained and (repository := _repository(arch)):
+            from whichland.sources.hub import check_reachable
+
             check_reachable(repository, WEIGHTS)
             overlay["hf_hub_filename"] = WEIGHTS  # else timm falls back to a pickled file
         return timm.create_model(arch, pretrained=pretrained, pretrained_cfg_overlay=overlay, **arguments)

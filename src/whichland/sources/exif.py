@@ -17,8 +17,7 @@ from PIL import ExifTags, Image
 
 from whichland.images.panorama import sphere_rows
 from whichland.progress import track
-from whichland.sources.cells import at_zero, good_degrees, heading, utc
-from whichland.sources.columns import say
+from whichland.sources.columns import good_degrees, heading, placed, say, utc
 
 GPS, BASE = ExifTags.GPS, ExifTags.Base
 THREADS = min(8, 2 * (os.cpu_count() or 1))  # the disk is waited for, not the processor
@@ -58,14 +57,12 @@ def read_exif(paths: Iterable[str], where: str = "EXIF") -> pl.DataFrame:
         found = list(track(pool.map(stated, paths, chunksize=64), len(paths), "reading EXIF"))
     rows = pl.DataFrame(found, schema=_FIELDS, orient="row")
     lat, lon = pl.col("lat"), pl.col("lon")
-    here = good_degrees(lat, lon) & ~at_zero(lat, lon)
     unclear = rows.filter(pl.col("unclear") | (lat.is_not_null() & ~good_degrees(lat, lon))).height
     if unclear:
         say(f"{where}: {unclear:,} photos state a place in their EXIF that is not understood; theirs is left empty")
     return rows.select(
-        pl.when(here).then(lat).alias("lat"),
-        pl.when(here).then(lon).alias("lon"),
-        heading(pl.col("heading")).alias("heading"),
+        *placed(lat, lon),
+        heading(pl.col("heading")),
         pl.coalesce(utc(pl.col("satellites")), utc(pl.col("clock"))).alias("captured_at"),
         "projection",
         "camera",

@@ -1,7 +1,8 @@
 """Data sets on the Hugging Face hub, as Parquet shards in the hub's own cache: `OWNER/NAME[@REVISION][:SPLIT]`.
 
 Of several sets of shards one is chosen (`sources.shards`). HF_ENDPOINT names a mirror, HF_HUB_CACHE where the
-shards are kept, HF_TOKEN who asks for a private set.
+shards are kept, HF_TOKEN who asks for a private set. The hub's client waits for minutes on a silent host, so it is
+asked once, quickly, before anything is fetched; it lets its transport's errors through, whichever that is.
 """
 
 import re
@@ -10,10 +11,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from glob import escape
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -22,10 +20,33 @@ from whichland.sources.columns import say, slug
 from whichland.sources.parquet import read_shards
 from whichland.sources.shards import Shard, ambiguous, choose, tell_shards
 
+try:
+    import huggingface_hub as client
+    from huggingface_hub import constants, errors
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+except ImportError:
+    raise UserError("hub: needs the extra 'hub': pip install 'whichland[hub]'") from None
+
+PATIENCE_S = 10.0
+SHORTEST_COMMIT = 7  # digits; a branch may be called `de`, with which many commits begin
 _ORIGIN = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:\s]+))?(?::(?P<split>[\w./-]+))?")
 
 
-SHORTEST_COMMIT = 7  # digits; a branch may be called `de`, with which many commits begin
+def check_reachable(repository: str, filename: str) -> None:
+    """Ask the hub once for a file that its cache does not hold; raise UserError when there is no answer at all.
+
+    An answer that is an error is left to the download, which knows what is worth another try.
+    """
+    name, _, revision = repository.partition("@")
+    if isinstance(client.try_to_load_from_cache(name, filename, revision=revision or None), str):
+        return
+    url = client.hf_hub_url(name, filename, revision=revision or None)
+    try:
+        client.get_hf_file_metadata(url, timeout=PATIENCE_S, retry_on_errors=False)
+    except errors.HfHubHTTPError:
+        return
+    except Exception as error:
+        raise UserError(f"no answer ({first_line(error)})") from None
 
 
 def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
@@ -38,46 +59,27 @@ def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = Fals
     if asked is None:
         raise UserError(f"hub:{place}: expected hub:OWNER/NAME, hub:OWNER/NAME@REVISION or hub:OWNER/NAME:SPLIT")
     name, revision, split = asked["name"], asked["revision"] or "main", asked["split"]
-    client = _client()
-    listed = _list(client, name, revision)
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    listed = _list(name, revision)
     if listed is None:
-        folder, shards = _cached(client, name, revision)
+        folder, shards = _cached(name, revision)
         chosen = choose(shards, split, f"hub:{place}", {}, whole=True)
     else:
         commit, shards = listed
-        dates = _dates(client, name, commit, shards) if ambiguous(shards) else {}
+        dates = _dates(name, commit, shards) if ambiguous(shards) else {}
         chosen = choose(shards, split, f"hub:{place}", dates)
-        folder = _fetch(client, name, revision, commit, chosen)
-    paths = [folder / shard.path for shard in chosen]
-    return read_shards(
-        paths,
-        f"hub:{place}",
-        source=source or slug(name.partition("/")[2]),
-        skip_unknown=skip_unknown,
-        splits=[shard.split for shard in chosen],
-    )
+        folder = _fetch(name, revision, commit, chosen)
+    paths, splits = [folder / shard.path for shard in chosen], [shard.split for shard in chosen]
+    source = source or slug(name.partition("/")[2])
+    return read_shards(paths, splits, f"hub:{place}", source=source, skip_unknown=skip_unknown)
 
 
-def _client() -> Any:
-    """Import the hub's client, whose bars are for terminals only. Raises UserError where it is not installed."""
-    if find_spec("huggingface_hub") is None:
-        raise UserError("hub: needs the extra 'hub': pip install 'whichland[hub]'")
-    client: Any = import_module("huggingface_hub")
-    for part in ("errors", "utils"):  # it does not import its own parts
-        import_module(f"huggingface_hub.{part}")
-    if not sys.stderr.isatty():
-        client.utils.disable_progress_bars()
-    return client
-
-
-def _list(client: Any, name: str, revision: str) -> tuple[str, list[Shard]] | None:
+def _list(name: str, revision: str) -> tuple[str, list[Shard]] | None:
     """Return the commit and the Parquet files of a revision; None when there is no way to the hub.
 
     Raises UserError when the hub answers that there is no such data set, or that it holds no Parquet files.
     """
-    from whichland.hub import PATIENCE_S
-
-    errors = client.errors
     try:
         info = client.HfApi().dataset_info(name, revision=revision, files_metadata=True, timeout=PATIENCE_S)
     except errors.GatedRepoError:
@@ -88,7 +90,7 @@ def _list(client: Any, name: str, revision: str) -> tuple[str, list[Shard]] | No
         raise UserError(
             f"hub:{name}: no such data set on the hub, or a private one for which HF_TOKEN gives no right"
         ) from None
-    except Exception as error:  # the hub's client lets its transport's errors through, whichever that is
+    except Exception as error:
         say(f"hub:{name}: the hub cannot be asked ({first_line(error)}); looking in its cache")
         return None
     files = {file.rfilename: file.size or 0 for file in info.siblings or ()}
@@ -102,26 +104,42 @@ def _list(client: Any, name: str, revision: str) -> tuple[str, list[Shard]] | No
     return str(info.sha), shards
 
 
-def _dates(client: Any, name: str, commit: str, shards: Sequence[Shard]) -> dict[str, datetime]:
+def _dates(name: str, commit: str, shards: Sequence[Shard]) -> dict[str, datetime]:
     """Ask when each shard was last written."""
     paths = [shard.path for shard in shards]
     try:
         found = client.HfApi().get_paths_info(name, paths, expand=True, revision=commit, repo_type="dataset")
-    except Exception as error:  # as above
+    except Exception as error:
         raise UserError(f"hub:{name}: the hub does not say how old its shards are ({first_line(error)})") from None
-    return {file.path: file.last_commit.date for file in found if getattr(file, "last_commit", None)}
+    return {file.path: file.last_commit.date for file in found if file.last_commit}
 
 
-def _fetch(client: Any, name: str, revision: str, commit: str, shards: Sequence[Shard]) -> Path:
-    """Fetch what the cache lacks and return the folder of the commit there."""
-    missing = [shard for shard in shards if not _in_cache(client, name, commit, shard.path)]
+def _fetch(name: str, revision: str, commit: str, shards: Sequence[Shard]) -> Path:
+    """Fetch what the cache lacks, after saying how much, and return the folder of the commit there.
+
+    Raises UserError when the disk cannot hold it.
+    """
+
+    def cached(path: str) -> bool:
+        return isinstance(client.try_to_load_from_cache(name, path, revision=commit, repo_type="dataset"), str)
+
+    missing = [shard for shard in shards if not cached(shard.path)]
+    if missing:
+        cache = Path(constants.HF_HUB_CACHE)
+        there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+        size, free = sum(shard.size for shard in missing), shutil.disk_usage(there).free
+        room = f"{cache} ({_bytes(free)} free)"
+        say(f"hub:{name}: fetching {len(missing)} of {len(shards)} shards, {_bytes(size)}, to {room}")
+        if size > free:
+            raise UserError(
+                f"{cache}: {_bytes(size)} of hub:{name} do not fit into {_bytes(free)}; set HF_HUB_CACHE elsewhere"
+            )
     patterns = [escape(shard.path) for shard in shards]
-    _say_size(client, name, shards, missing)
     try:
         folder = client.snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=patterns)
-    except client.errors.GatedRepoError:
+    except errors.GatedRepoError:
         raise _gated(name) from None
-    except Exception as error:  # as above; the client has tried several times, each from where it stopped
+    except Exception as error:  # the client has tried several times, each from where it stopped
         raise UserError(
             f"hub:{name}: not all could be fetched ({first_line(error)}); the same command goes on where this one "
             "stopped"
@@ -133,46 +151,23 @@ def _gated(name: str) -> UserError:
     return UserError(f"hub:{name}: the data set is gated: accept its terms on its page and set HF_TOKEN")
 
 
-def _in_cache(client: Any, name: str, commit: str, path: str) -> bool:
-    found = client.try_to_load_from_cache(name, path, revision=commit, repo_type="dataset")
-    return isinstance(found, str)
-
-
-def _say_size(client: Any, name: str, shards: Sequence[Shard], missing: Sequence[Shard]) -> None:
-    """Say how much will be fetched, and refuse when the disk cannot hold it."""
-    if not missing:
-        return
-    cache = Path(client.constants.HF_HUB_CACHE)
-    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
-    size, free = sum(shard.size for shard in missing), shutil.disk_usage(there).free
-    say(
-        f"hub:{name}: fetching {len(missing)} of {len(shards)} shards, {_bytes(size)}, to {cache} ({_bytes(free)} free)"
-    )
-    if size > free:
-        raise UserError(
-            f"{cache}: {_bytes(size)} of hub:{name} do not fit into {_bytes(free)}; set HF_HUB_CACHE elsewhere"
-        )
-
-
 def _bytes(count: int) -> str:
     scale, unit = next((pair for pair in ((1e9, "GB"), (1e6, "MB")) if count >= pair[0]), (1e3, "kB"))
     return f"{count / scale:.1f} {unit}"
 
 
-def _cached(client: Any, name: str, revision: str) -> tuple[Path, list[Shard]]:
+def _cached(name: str, revision: str) -> tuple[Path, list[Shard]]:
     """Return the folder of a revision in the cache and its Parquet files. Raises UserError when there is none."""
     try:
         repositories = client.scan_cache_dir().repos
-    except client.errors.CacheNotFound:
+    except errors.CacheNotFound:
         repositories = frozenset()
-    for repository in repositories:
-        if (repository.repo_id, repository.repo_type) != (name, "dataset"):
-            continue
-        for snapshot in repository.revisions:
-            short = len(revision) >= SHORTEST_COMMIT and snapshot.commit_hash.startswith(revision)
-            if revision in snapshot.refs or short:
-                folder = Path(snapshot.snapshot_path)
-                files = {path.relative_to(folder).as_posix(): 0 for path in folder.rglob("*.parquet")}
-                if files:
-                    return folder, tell_shards(files)
+    named = (repo for repo in repositories if (repo.repo_id, repo.repo_type) == (name, "dataset"))
+    for snapshot in (snapshot for repository in named for snapshot in repository.revisions):
+        short = len(revision) >= SHORTEST_COMMIT and snapshot.commit_hash.startswith(revision)
+        if revision in snapshot.refs or short:
+            folder = Path(snapshot.snapshot_path)
+            files = {path.relative_to(folder).as_posix(): 0 for path in folder.rglob("*.parquet")}
+            if files:
+                return folder, tell_shards(files)
     raise UserError(f"hub:{name}: not in the hub's cache, and the hub cannot be asked; connect and try again")

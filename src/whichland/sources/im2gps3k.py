@@ -12,9 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.sources.cells import blank_to_null, degrees
-from whichland.sources.columns import complete, say
-from whichland.sources.members import attach, find_photos
+from whichland.sources.columns import blank_to_null, complete, degrees, identified, say
+from whichland.sources.files import find_photos, locate, with_photo
 from whichland.sources.table import read_text
 
 NEEDED = ("IMG_ID", "LAT", "LON")
@@ -35,25 +34,19 @@ def read_im2gps3k(folder: Path, *, source: str | None = None, skip_unknown: bool
     without = photos.join(rows, on="name", how="anti").height
     if without:
         say(f"{table}: {without:,} photos have no row and are ignored")
-    rows = attach(degrees(rows, str(table)), photos, str(table), skip_unknown=skip_unknown)
+    rows = degrees(rows, str(table)).with_columns(locate(rows["name"], photos, str(table)))
+    rows = with_photo(rows, "name", str(table), skip_unknown=skip_unknown)
     flickr = pl.col("name").str.extract_groups(r"^(?P<photo>\d+)_[0-9a-f]+_\d+_(?P<author>\d+@N\d+)\.").struct
     page = pl.format("flickr.com/photos/{}/{}", flickr.field("author"), flickr.field("photo"))
-    source = source or "im2gps3k"
-    return complete(
-        rows.with_columns(
-            pl.concat_str(pl.lit(f"{source}/"), "name").alias("image_id"),
-            pl.lit(source).alias("source"),
-            flickr.field("author").alias("creator"),
-            page.alias("attribution"),
-        )
-    )
+    own = identified(source or "im2gps3k", "name")
+    return complete(rows.with_columns(*own, creator=flickr.field("author"), attribution=page))
 
 
 def is_im2gps3k(folder: Path) -> bool:
     """Tell whether a folder has the data set's table, whose columns YFCC4k's has as well."""
     for table in folder.glob("*_places365.csv"):
         with table.open("rb") as file:
-            if all(name.encode() in file.readline() for name in NEEDED[:1]):
+            if b"IMG_ID" in file.readline():
                 return True
     return False
 

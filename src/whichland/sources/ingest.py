@@ -8,7 +8,8 @@ import polars as pl
 from whichland.errors import UserError
 from whichland.images.formats import passed_over
 from whichland.manifest import Manifest, problems
-from whichland.sources.folder import PARTS, has_parts, walk
+from whichland.sources.files import walk
+from whichland.sources.folder import PARTS, has_parts
 from whichland.sources.im2gps3k import is_im2gps3k
 from whichland.sources.kinds import KINDS, forms
 from whichland.sources.sidecars import MAPILLARY
@@ -38,7 +39,19 @@ def ingest(
         if given is not None and option not in KINDS[kind].options:
             taking = ", ".join(f"{name}:" for name, entry in KINDS.items() if option in entry.options)
             raise UserError(f"{origin}: --{option} belongs to {taking} and this is read as {kind}:")
-    frame = _read(kind, place, source, skip_unknown, {"folder": folder, "exif": exif, "keys": keys})
+    reader = KINDS[kind]
+    if reader.place == "folder" and not Path(place).is_dir():
+        raise UserError(f"{place}: no such folder")
+    if reader.place == "file" and not Path(place).is_file():
+        raise UserError(f"{place}: no such file")
+    module, _, function = reader.reader.partition(":")
+    settings = {"folder": folder, "exif": exif, "keys": keys}
+    frame: pl.DataFrame = getattr(import_module(f"whichland.sources.{module}"), function)(
+        place if reader.place == "text" else Path(place),
+        source=source,
+        skip_unknown=skip_unknown,
+        **{name: settings[name] for name in reader.options},
+    )
     if not frame.height:
         raise UserError(f"{origin}: nothing is left to ingest")
     found = problems(frame)
@@ -48,21 +61,6 @@ def ingest(
     return Manifest(frame.head(0)).with_step(
         "ingest", frame, origin=origin, kind=kind, source=frame["source"][0], **asked
     )
-
-
-def _read(kind: str, place: str, source: str | None, skip_unknown: bool, settings: dict[str, object]) -> pl.DataFrame:
-    """Call the reader of a kind with what lies at `place`."""
-    entry = KINDS[kind]
-    if entry.place == "folder" and not Path(place).is_dir():
-        raise UserError(f"{place}: no such folder")
-    if entry.place == "file" and not Path(place).is_file():
-        raise UserError(f"{place}: no such file")
-    module, _, function = entry.reader.partition(":")
-    options = {name: settings[name] for name in entry.options}
-    frame: pl.DataFrame = getattr(import_module(module), function)(
-        place if entry.place == "text" else Path(place), source=source, skip_unknown=skip_unknown, **options
-    )
-    return frame
 
 
 def read_synthetic(

@@ -14,13 +14,10 @@ import polars as pl
 
 from whichland.errors import UserError
 from whichland.manifest import COLUMNS
-from whichland.sources.cells import at_zero, good_degrees, stated, utc
-from whichland.sources.columns import complete, country_codes, say
-from whichland.sources.members import find_photos, locate, with_photo
+from whichland.sources.columns import complete, country_codes, identified, placed, say, stated, utc
+from whichland.sources.files import find_photos, locate, with_photo
 
 PARTS = ("train", "test")
-LICENCE = "CC-BY-SA-4.0"
-
 OWN = ("id", "latitude", "longitude", "country", "sequence", "captured_at", "creator_username")
 # Kept as `osv5m_<name>`. Left behind: thumb_original_url, which expires; cell, lon_bin and lat_bin, which follow
 # from the coordinates; unique_*, which repeat region, city and country.
@@ -57,8 +54,7 @@ def _read_part(folder: Path, part: str, source: str, skip_unknown: bool) -> pl.D
             raise UserError(f"{table}: no column {missing[0]}; its columns are {', '.join(there[:12])}")
         names = scan.select(stated("country").drop_nulls().unique()).collect(engine="streaming")["country"]
         codes = country_codes(sorted(names), where=str(table), skip_unknown=skip_unknown)
-        typed = scan.select(*_own(codes), *_extra(there)).with_columns(_credit(source, part))
-        rows = typed.collect(engine="streaming")
+        rows = scan.select(*_own(codes, source, part), *_extra(there)).collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{table}: not a readable table ({str(error).splitlines()[0]})") from None
     photos = find_photos(images, skip_broken=skip_unknown)
@@ -69,20 +65,21 @@ def _read_part(folder: Path, part: str, source: str, skip_unknown: bool) -> pl.D
     return complete(rows, extra=[name for name in rows.columns if name not in COLUMNS])
 
 
-def _own(codes: Mapping[str, str]) -> list[pl.Expr]:
+def _own(codes: Mapping[str, str], source: str, part: str) -> list[pl.Expr]:
     """Turn the columns that the manifest knows to its form, and flag what was stated."""
-    lat, lon = (pl.col(name).cast(pl.Float64, strict=False) for name in ("latitude", "longitude"))
-    here = good_degrees(lat, lon) & ~at_zero(lat, lon)
-    country, captured_at = stated("country"), stated("captured_at")
+    country, captured_at, creator = stated("country"), stated("captured_at"), stated("creator_username")
+    credit = pl.concat_str(creator, pl.lit("Mapillary, CC BY-SA 4.0"), separator=", ", ignore_nulls=True)
     return [
         pl.concat_str("id", pl.lit(".jpg")).alias("name"),
-        pl.col("id").alias("image_id"),
+        *identified(source, "id"),
         stated("sequence"),
-        pl.when(here).then(lat).alias("lat"),
-        pl.when(here).then(lon).alias("lon"),
+        *placed(*(pl.col(name).cast(pl.Float64, strict=False) for name in ("latitude", "longitude"))),
         country.replace_strict(codes, default=None, return_dtype=pl.String).alias("label_country"),
         utc(captured_at).alias("captured_at"),
-        stated("creator_username").alias("creator"),
+        creator.alias("creator"),
+        pl.lit("CC-BY-SA-4.0").alias("license"),
+        credit.alias("attribution"),
+        pl.lit(part).alias("official_split"),
         country.is_not_null().alias("states country"),
         captured_at.is_not_null().alias("states time"),
     ]
@@ -98,17 +95,6 @@ def _extra(there: Collection[str]) -> list[pl.Expr]:
         ).alias(f"osv5m_{name.replace('-', '_')}")
         for name, dtype in EXTRA.items()
         if name in there
-    ]
-
-
-def _credit(source: str, part: str) -> list[pl.Expr]:
-    by = pl.coalesce(pl.col("creator") + ", ", pl.lit(""))
-    return [
-        pl.concat_str(pl.lit(f"{source}/"), "image_id").alias("image_id"),
-        pl.lit(source).alias("source"),
-        pl.lit(LICENCE).alias("license"),
-        pl.concat_str(by, pl.lit("Mapillary, CC BY-SA 4.0")).alias("attribution"),
-        pl.lit(part).alias("official_split"),
     ]
 
 

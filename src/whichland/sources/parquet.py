@@ -6,24 +6,30 @@ Only the small columns are read here; the images stay in the shard and are read 
 """
 
 import json
-import re
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.images.formats import passed_over
-from whichland.sources.cells import ROLES, blank_to_null, degrees, details, find_columns, labels
-from whichland.sources.columns import absolute, complete, say, slug
+from whichland.sources.columns import (
+    ROLES,
+    blank_to_null,
+    complete,
+    degrees,
+    details,
+    find_columns,
+    identified,
+    labels,
+    say,
+    slug,
+)
 from whichland.sources.sequences import warn_untied
-
-_SHARD = re.compile(r"(?P<split>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})(?:-[0-9a-f]+)?\.parquet")
+from whichland.sources.shards import find_shards, tell_shards
 
 FEW_TORN = 0.05  # share of repeated names at two places, up to which they are taken for errors in the places
-
-SMALL = tuple(role for role in ROLES if role != "path")
+_SMALL = {role: names for role, names in ROLES.items() if role != "path"}
+_ROW = "row of the shard"
 
 
 def read_parquet(pattern: str, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
@@ -35,18 +41,20 @@ def read_parquet(pattern: str, *, source: str | None = None, skip_unknown: bool 
     shards of one split, and for files without embedded images.
     """
     shards = find_shards(pattern)
-    source = source or slug(_common_name(shards))
-    return read_shards(shards, pattern, source=source, skip_unknown=skip_unknown)
+    folder = shards[0].parent  # the hub keeps its shards in a folder `data`
+    source = source or slug(folder.parent.name if folder.name == "data" else folder.name)
+    told = {shard.path: shard.split for shard in tell_shards({str(s): 0 for s in shards}) if shard.total is not None}
+    splits = [told.get(str(shard)) for shard in shards]
+    return read_shards(shards, splits, pattern, source=source, skip_unknown=skip_unknown)
 
 
 def read_shards(
-    shards: Sequence[Path], where: str, *, source: str, skip_unknown: bool, splits: Sequence[str | None] = ()
+    shards: Sequence[Path], splits: Sequence[str | None], where: str, *, source: str, skip_unknown: bool
 ) -> pl.DataFrame:
     """List the images inside one set of shards; messages begin with `where`.
 
-    The split of each shard, from `splits` or else its name, is kept in the extra column `official_split`.
+    The split of each shard is kept in the extra column `official_split`, where any has one.
     """
-    splits = splits or [_split(shard) for shard in shards]
     frames = [
         _read_shard(shard).with_columns(pl.lit(split, dtype=pl.String).alias("official_split"))
         for shard, split in zip(shards, splits, strict=True)
@@ -56,76 +64,14 @@ def read_shards(
     return complete(_identify(rows, source, where), extra=("official_split",) if any(splits) else ())
 
 
-def _split(shard: Path) -> str | None:
-    named = _SHARD.fullmatch(shard.name)
-    return named["split"] if named else None
-
-
-def find_shards(pattern: str) -> list[Path]:
-    """List the shards that a file, folder or glob names, sorted. Raises UserError when two sets are mixed."""
-    path = Path(pattern)
-    if path.is_dir():
-        found = [shard for shard in sorted(path.rglob("*.parquet")) if not passed_over(shard.name)]
-        shards = [shard for shard in found if _has_images(shard)] or found
-    elif path.is_file():
-        shards = [path]
-    else:
-        try:
-            shards = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-        except ValueError as error:
-            raise UserError(f"{pattern}: not a glob ({error})") from None
-    if not shards:
-        raise UserError(f"{pattern}: no Parquet files there")
-    sets: dict[tuple[Path, str], dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for shard in shards:
-        named = _SHARD.fullmatch(shard.name)
-        if named:
-            sets[shard.parent, named["split"]][named["total"]].append(shard)
-    for (folder, split), by_total in sets.items():
-        _check_set(folder, split, by_total)
-    return [absolute(shard) for shard in shards]
-
-
-def _has_images(shard: Path) -> bool:
-    """Tell whether a file may be a shard; a table beside shards is none. What cannot be read is reported later."""
-    try:
-        return "image" in pl.scan_parquet(shard, glob=False).collect_schema()
-    except (pl.exceptions.PolarsError, OSError):
-        return True
-
-
-def _check_set(folder: Path, split: str, by_total: dict[str, list[Path]]) -> None:
-    """Raise UserError when shards of two uploads of one split lie side by side; say when some are missing."""
-    if len(by_total) > 1:
-        names = [f"{split}-*-of-{total}*.parquet" for total in sorted(by_total)]
-        raise UserError(
-            f"{folder}: two sets of shards of one split, {' and '.join(names)}, hold the same images: "
-            f"choose one with 'parquet:{folder}/{names[-1]}'"
-        )
-    ((total, shards),) = by_total.items()
-    numbers = [shard.name[len(split) + 1 :][:5] for shard in shards]
-    twice = next((shard for shard in shards if numbers.count(shard.name[len(split) + 1 :][:5]) > 1), None)
-    if twice is not None:
-        raise UserError(f"{folder}: shard {twice.name} is there twice under different hashes: move one away")
-    if len(shards) < int(total):
-        say(f"{folder}: {len(shards)} of {int(total)} shards of {split!r} are here")
-
-
-def _common_name(shards: list[Path]) -> str:
-    """Name the source after the folder of the shards, passing over the hub's `data` folder."""
-    folder = shards[0].parent
-    return folder.parent.name if folder.name == "data" else folder.name
-
-
 def _read_shard(shard: Path) -> pl.DataFrame:
     """Read the small columns of a shard as text, with `native`, the image's own path, and `uri`."""
     try:
         scan = pl.scan_parquet(shard, glob=False, row_index_name=_ROW)  # a folder's name may hold brackets
         schema = scan.collect_schema()
         small = [name for name, dtype in schema.items() if not dtype.is_nested() and name not in ("image", _ROW)]
-        sampled = [pl.col(name).cast(pl.String) for name in small if schema[name] != pl.Binary]
-        text = scan.select(*sampled, *(pl.lit(None, pl.String).alias(n) for n in small if schema[n] == pl.Binary))
-        columns = find_columns(text.head(200).collect(), SMALL)
+        sampled = (pl.lit(None, pl.String).alias(n) if schema[n] == pl.Binary else pl.col(n) for n in small)
+        columns = find_columns(scan.select(sampled).head(200).cast(pl.String).collect(), _SMALL)
         chosen = [pl.col(name).cast(pl.String).alias(role) for role, name in columns.items()]
         native = _native_path(shard, schema.get("image"))
         # Polars reads the image bytes along with their path, here a few row groups at a time
@@ -136,9 +82,6 @@ def _read_shard(shard: Path) -> pl.DataFrame:
     if names:
         table = table.with_columns(pl.col("country").replace(names))
     return table.with_columns(pl.format("{}#{}", pl.lit(str(shard)), _ROW).alias("uri")).drop(_ROW)
-
-
-_ROW = "row of the shard"
 
 
 def _label_names(shard: Path, column: str | None) -> dict[str, str]:
@@ -169,20 +112,19 @@ def _identify(rows: pl.DataFrame, source: str, where: str) -> pl.DataFrame:
     """Add `image_id` and `sequence`; an image that stands twice gets `~2` and stays in its sequence."""
     stem = pl.col("native").str.split("/").list.last().str.replace(r"\.\w+$", "")
     place = pl.col("uri").str.split("/").list.last()
-    own = pl.coalesce(pl.col("image_id") if "image_id" in rows.columns else pl.lit(None), stem, place)
-    rows = rows.with_columns(own.alias("image_id"), stem.alias("stem"))
-    ties = pl.col("stem")
-    if not _names_are_ids(rows):
+    rows = rows.with_columns(stem.alias("stem"))
+    own = [pl.col(name) for name in ("image_id", "stem") if name in rows.columns]
+    ties = ["sequence"] if "sequence" in rows.columns else []
+    if _names_are_ids(rows):
+        ties.append("stem")
+    else:
         say(f"{where}: names such as {rows['stem'].drop_nulls()[0]!r} number the photos, and tie none to another")
-        ties = pl.lit(None, dtype=pl.String)
-    sequence = pl.col("sequence") if "sequence" in rows.columns else pl.lit(None, dtype=pl.String)
-    rows = rows.with_columns(pl.coalesce(sequence, ties).alias("sequence")).drop("stem")
+    sequence = pl.coalesce(*ties, pl.lit(None, dtype=pl.String))
+    rows = rows.with_columns(image_id=pl.coalesce(*own, place), sequence=sequence).drop("stem")
     warn_untied(rows, where, "add a column `sequence`")
     nth = pl.int_range(pl.len()).over("image_id")
     again = pl.when(nth > 0).then(pl.format("~{}", nth + 1)).otherwise(pl.lit(""))
-    return rows.with_columns(
-        pl.concat_str(pl.lit(source + "/"), pl.col("image_id"), again).alias("image_id"), pl.lit(source).alias("source")
-    )
+    return rows.with_columns(*identified(source, pl.concat_str("image_id", again)))
 
 
 def _names_are_ids(rows: pl.DataFrame) -> bool:

@@ -4,18 +4,20 @@ Frames of one recording resemble each other, so that a split between them leaks.
 in time, are reasoned in docs/decisions/capture-sessions.md.
 """
 
+import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import polars as pl
 
 from whichland.geo.countries import find_country
 from whichland.sources.columns import say
 
+T = TypeVar("T", int, float)
 STAMP_GAP_S = 60  # between screenshots, which are named after a unix time
 CLOCK_GAP_S = 300  # between photos, by a camera's clock
 SHOTS_APART = 3  # numbers of a camera's counter; some shots are thrown away
@@ -34,26 +36,19 @@ _NUMBERED = re.compile(r"(?P<before>.*?)[\s_.-]*(?<!\d)\(?(?P<number>\d{1,8})\)?
 _SERIES = re.compile(r"(?P<before>[A-Z]\d{3})(?P<number>\d{4})")  # P1000123, R0010123, G0010001
 _UNIX = re.compile(r"(?:^|[_-])(1\d{9})(?:\d{3}){0,2}$")  # at the end of the stem, 2001 to 2033
 
-# A date and a time, however written: 20210530_120001, 2021-05-30 12.00.01, 2021_0530_120001, 210530-120001, 12h00m01s
-_DIGIT = r"[\s_.:,T-]{0,3}"
-_WRITTEN = re.compile(
-    rf"(?<!\d)(?P<year>(?:19|20)\d\d){_DIGIT}(?P<month>\d\d){_DIGIT}(?P<day>\d\d)(?:{_DIGIT}|\s*at\s*)"
-    r"(?P<hour>\d\d)[\s_.:h-]?(?P<minute>\d\d)[\s_.:m-]?(?P<second>\d\d)"
-    r"(?:\s?(?P<half>[AP]M))?",
-    re.IGNORECASE,
+# A date and a time, however written: 20210530_120001, 2021-05-30 at 9.00.01 PM, 210530-120001, 30-05-2021 12h00m01
+_SIGNS = r"[\s_.:,T-]{0,3}"
+_WRITTEN = tuple(
+    re.compile(rf"(?i)(?<!\d){form}")
+    for form in (
+        rf"(?P<year>(?:19|20)\d\d){_SIGNS}(?P<month>\d\d){_SIGNS}(?P<day>\d\d)(?:{_SIGNS}|\s*at\s*)"
+        r"(?P<hour>\d\d|(?<=\s)\d(?=[.:]))[\s_.:h-]?(?P<minute>\d\d)[\s_.:m-]?(?P<second>\d\d)(?:\s?(?P<half>[AP]M))?",
+        r"(?P<year>[123]\d)(?P<month>\d\d)(?P<day>\d\d)[_-](?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)(?!\d)",
+        r"(?P<day>\d\d)[-._](?P<month>\d\d)[-._](?P<year>20\d\d)[\s_,-]{1,3}"
+        r"(?P<hour>\d\d)[-._:h\s](?P<minute>\d\d)[-._:m\s](?P<second>\d\d)",
+    )
 )
-_MAC = re.compile(  # Screenshot 2021-05-30 at 9.05.01 PM
-    r"(?<!\d)(?P<year>20\d\d)-(?P<month>\d\d)-(?P<day>\d\d)\s(?:at\s)?"
-    r"(?P<hour>\d{1,2})[.:](?P<minute>\d\d)[.:](?P<second>\d\d)(?:\s?(?P<half>[AP]M))?",
-    re.IGNORECASE,
-)
-_SHORT = re.compile(
-    r"(?<!\d)(?P<year>[123]\d)(?P<month>\d\d)(?P<day>\d\d)[_-](?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)(?!\d)"
-)
-_DAY_FIRST = re.compile(
-    r"(?<!\d)(?P<day>\d\d)[-._](?P<month>\d\d)[-._](?P<year>20\d\d)[\s_,-]{1,3}"
-    r"(?P<hour>\d\d)[-._:h\s](?P<minute>\d\d)[-._:m\s](?P<second>\d\d)"
-)
+Ties = list[str | None]  # of each photo, the name of what ties it to others of the same name
 
 
 class _Name(NamedTuple):
@@ -73,7 +68,7 @@ def sequences(
     *,
     times: Sequence[float | None] | None = None,
     cameras: Sequence[Hashable] | None = None,
-) -> list[str | None]:
+) -> Ties:
     """Name the sequence of each photo, given as (path below the folder, country); None: nothing ties it to another.
 
     `times` are of capture, in seconds since 1970, `cameras` tell whose clock they are. A sequence is named by the
@@ -127,21 +122,20 @@ def _read(path: str) -> _Name:
     folder, _, file = path.rpartition("/")
     stem = PurePosixPath(file).stem
     unix = _UNIX.search(stem)
-    at = next((found for form in (_WRITTEN, _MAC, _SHORT, _DAY_FIRST) if (found := _moment(form, stem))), None)
-    stamp = float(unix[1]) if unix and at is None else None
+    clock, end = next((found for form in _WRITTEN if (found := _moment(form, stem))), (None, 0))
+    stamp = float(unix[1]) if unix and clock is None else None
     numbered = _SERIES.fullmatch(stem) or _NUMBERED.fullmatch(stem)
     # a number that is the time, or a part of it, counts no frames
-    frames = numbered if numbered and stamp is None and (at is None or numbered.start("number") >= at[1]) else None
+    frames = numbered if numbered and stamp is None and numbered.start("number") >= end else None
     before, number = (frames["before"], int(frames["number"])) if frames else (None, 0)
-    return _Name(folder, stem, stamp, at[0] if at else None, before, number)
+    return _Name(folder, stem, stamp, clock, before, number)
 
 
 def _moment(form: re.Pattern[str], stem: str) -> tuple[float, int] | None:
     """The first date and time of this form that a calendar holds, and where in the stem it ends."""
     for found in form.finditer(stem):
-        parts = {name: text for name, text in found.groupdict().items() if text}
-        half = parts.pop("half", "").upper()
-        values = {name: int(text) for name, text in parts.items()}
+        half = (found.groupdict().get("half") or "").upper()
+        values = {name: int(text) for name, text in found.groupdict().items() if text and name != "half"}
         values["year"] += 2000 if values["year"] < 100 else 0
         if half:
             values["hour"] = values["hour"] % 12 + 12 * (half == "PM")
@@ -150,9 +144,6 @@ def _moment(form: re.Pattern[str], stem: str) -> tuple[float, int] | None:
         except ValueError:
             continue
     return None
-
-
-Ties = list[str | None]  # of each photo, the name of what ties it to others of the same name
 
 
 def _folders(names: Sequence[_Name], countries: Sequence[str | None]) -> Ties:
@@ -165,9 +156,7 @@ def _folders(names: Sequence[_Name], countries: Sequence[str | None]) -> Ties:
     # where every country has the same one folder in it, that is how the set is laid out
     if len(inside) > 1 and len(set.union(*inside.values())) == 1:
         return [None] * len(names)
-    return [
-        sub if "/" in sub or (sub and country is None) else None for sub, country in zip(subs, countries, strict=True)
-    ]
+    return [s if "/" in s or (s and country is None) else None for s, country in zip(subs, countries, strict=True)]
 
 
 def _telling(folder: str, country: str | None) -> Iterator[str]:
@@ -199,13 +188,20 @@ def _numbered(names: Sequence[_Name], countries: Sequence[str | None]) -> Ties:
         kind = "frames" if _FRAME.fullmatch(before) else _kind(before, alone=per_folder[folder] == 1)
         if kind is None or (listed and kind != "frames"):
             continue
-        last = first = None
-        for at in sorted(members, key=lambda at: names[at].number):
-            if first is None or last is None or (kind == "shots" and names[at].number > last + SHOTS_APART):
-                first = names[at].number
-            last = names[at].number
-            tied[at] = label if kind != "shots" else f"{label}{first:04d}"
+        gap = SHOTS_APART + 1 if kind == "shots" else math.inf
+        for at, first in _chained({at: names[at].number for at in members}, gap):
+            tied[at] = f"{label}{first:04d}" if kind == "shots" else label
     return tied
+
+
+def _chained(values: Mapping[int, T], gap: float) -> Iterator[tuple[int, T]]:
+    """Walk keys by their values; each comes with the first value of its chain, in which steps are less than `gap`."""
+    first = last = None
+    for key, value in sorted(values.items(), key=lambda item: item[1]):
+        if first is None or last is None or value - last >= gap:
+            first = value
+        last = value
+        yield key, first
 
 
 def _kind(before: str, *, alone: bool) -> str | None:
@@ -227,25 +223,20 @@ def _sessions(
     times: Sequence[float | None], whose: Sequence[Hashable], gap_s: float, countries: Iterable[str | None]
 ) -> Ties:
     """Tie photos of one owner less than `gap_s` apart; a chain of such photos is one session."""
-    owned: dict[Hashable, list[int]] = defaultdict(list)
+    owned: dict[Hashable, dict[int, float]] = defaultdict(dict)
     for at, (time, owner) in enumerate(zip(times, whose, strict=True)):
         if time is not None:
-            owned[owner].append(at)
+            owned[owner][at] = time
     tied: Ties = [None] * len(times)
     labels = list(countries)
     for number, members in enumerate(owned.values()):
-        first = last = None
-        for at in sorted(members, key=lambda at: times[at] or 0):
-            time = times[at] or 0.0
-            if last is None or time - last >= gap_s:
-                first = time
-            last = time
+        for at, first in _chained(members, gap_s):
             other = f"-{number}" if whose[at] != labels[at] else ""  # two owners may begin in the same second
-            tied[at] = f"{labels[at] or 'unknown'}/session-{int(first or 0)}{other}"
+            tied[at] = f"{labels[at] or 'unknown'}/session-{int(first)}{other}"
     return tied
 
 
-def _joined(ties: Sequence[Ties], source: str) -> list[str | None]:
+def _joined(ties: Sequence[Ties], source: str) -> Ties:
     """Give photos that are tied by anything, also by way of others, one name: that of the first kind of tie."""
     parent: dict[tuple[int, str], tuple[int, str]] = {}
 

@@ -1,4 +1,4 @@
-"""Which Parquet files of a repository belong together, and which set of them to read.
+"""Which Parquet files belong together, on the disk and on the hub, and which set of them to read.
 
 The hub's library writes `data/<split>-<number>-of-<total>[-<hash>].parquet`, and the hub's own conversion, at the
 revision refs/convert/parquet, `<configuration>/<split>/<number>.parquet`. A repository may hold the shards of an
@@ -7,14 +7,18 @@ older upload beside the newer ones, with the same images in another number of sh
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+import polars as pl
+
 from whichland.errors import UserError
+from whichland.images.formats import passed_over
 from whichland.sources.columns import say
+from whichland.sources.files import absolute
 
 _LIBRARY = re.compile(r"(?:(?P<config>.+)/)?(?P<split>[^/]+)-(?P<number>\d{5})-of-(?P<total>\d{5})[^/]*\.parquet")
 _CONVERTED = re.compile(r"(?P<config>.+)/(?P<split>[^/]+)/(?P<number>\d{4})\.parquet")
@@ -22,32 +26,33 @@ _CONVERTED = re.compile(r"(?P<config>.+)/(?P<split>[^/]+)/(?P<number>\d{4})\.par
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One Parquet file of a repository, by what its name tells."""
+    """One Parquet file of a repository or a folder, by what its name tells."""
 
     path: str
     config: str
     split: str
     number: int
     total: int | None  # shards of its set, where the name tells
-    size: int = 0  # bytes; 0 for one in the cache
+    size: int = 0  # bytes; 0 for one on the disk
 
 
-def tell_shards(files: dict[str, int]) -> list[Shard]:
+def tell_shards(files: Mapping[str, int]) -> list[Shard]:
     """Tell the Parquet files among `files` (path: bytes) by their names."""
     shards = []
     for path, size in sorted(files.items()):
         if not path.endswith(".parquet"):
             continue
         named = _LIBRARY.fullmatch(path) or _CONVERTED.fullmatch(path)
-        parts: dict[str, Any] = named.groupdict() if named else {"split": Path(path).stem, "number": "0"}
-        config = parts.get("config") if named else str(Path(path).parent)
+        own = {"config": str(PurePath(path).parent), "split": PurePath(path).stem, "number": "0"}
+        parts: dict[str, Any] = named.groupdict() if named else own
+        total = parts.get("total")
         shards.append(
             Shard(
                 path=path,
-                config=config or ".",
+                config=parts["config"] or ".",
                 split=parts["split"],
                 number=int(parts["number"]),
-                total=int(parts["total"]) if parts.get("total") else None,
+                total=int(total) if total else None,
                 size=size,
             )
         )
@@ -57,7 +62,7 @@ def tell_shards(files: dict[str, int]) -> list[Shard]:
 Sets = dict[tuple[str, str], dict[int | None, list[Shard]]]
 
 
-def _sets(shards: Sequence[Shard]) -> Sets:
+def _sets(shards: Iterable[Shard]) -> Sets:
     """Put shards that belong together side by side: by configuration and split, then by the size of the set."""
     sets: Sets = defaultdict(lambda: defaultdict(list))
     for shard in shards:
@@ -65,7 +70,8 @@ def _sets(shards: Sequence[Shard]) -> Sets:
     return sets
 
 
-def ambiguous(shards: Sequence[Shard]) -> bool:
+def ambiguous(shards: Iterable[Shard]) -> bool:
+    """Tell whether there is more than one set of shards of a split, or a shard twice."""
     return any(len(by_total) > 1 or _repeats(by_total) for by_total in _sets(shards).values())
 
 
@@ -84,11 +90,7 @@ def choose(
     part is missing, which else is said.
     """
     sets = _sets(shards)
-    wanted = {
-        key: by_total
-        for key, by_total in sets.items()
-        if split is None or split in (key[0], key[1], f"{key[0]}/{key[1]}")
-    }
+    wanted = {key: found for key, found in sets.items() if split in (None, *key, "/".join(key))}
     if not wanted:
         raise UserError(f"{where}: no split {split!r}; there are {', '.join(sorted({s for _, s in sets}))}")
     configs = sorted({config for config, _ in wanted})
@@ -96,14 +98,26 @@ def choose(
         raise UserError(
             f"{where}: several configurations, {', '.join(configs)}: add one, as :{configs[0]}, or with its split"
         )
+
+    def written(shards: Iterable[Shard]) -> float:
+        return max((dates[shard.path].timestamp() for shard in shards if shard.path in dates), default=0.0)
+
+    def newest(shards: Iterable[Shard]) -> list[Shard]:
+        """Of the shards that bear one number, the newest."""
+        by_number = {s.number: s for s in sorted(shards, key=lambda shard: (written([shard]), shard.path))}
+        return [by_number[number] for number in sorted(by_number)]
+
+    def is_whole(shards: Sequence[Shard]) -> bool:
+        return shards[0].total in (None, len(shards))
+
     chosen: list[Shard] = []
     for (_, part), by_total in sorted(wanted.items()):
-        rival = {total: _newest(members, dates) for total, members in by_total.items()}
-        best = max(rival, key=lambda total: (_whole(rival[total]), _written(rival[total], dates), total or 0))
+        rival = {total: newest(members) for total, members in by_total.items()}
+        best = max(rival, key=lambda total: (is_whole(rival[total]), written(rival[total]), total or 0))
         if len(by_total) > 1 or _repeats(by_total):
             totals = ", ".join(f"of {total} ({len(rival[total])} there)" for total in sorted(rival, key=str))
             say(f"{where}: {part!r} is there in several sets of shards, {totals}: reading the one of {best}")
-        if not _whole(rival[best]):
+        if not is_whole(rival[best]):
             lacking = f"{where}: {len(rival[best])} of {best} shards of {part!r} are there"
             if whole:
                 raise UserError(f"{lacking}, and the hub cannot be asked; connect and try again")
@@ -112,17 +126,42 @@ def choose(
     return chosen
 
 
-def _newest(shards: Sequence[Shard], dates: Mapping[str, datetime]) -> list[Shard]:
-    """Keep the newest of the shards that bear one number."""
-    by_number: dict[int, Shard] = {}
-    for shard in sorted(shards, key=lambda shard: (_written([shard], dates), shard.path)):
-        by_number[shard.number] = shard
-    return [by_number[number] for number in sorted(by_number)]
+def find_shards(pattern: str) -> list[Path]:
+    """List the shards that a file, folder or glob names, sorted. Raises UserError when two sets are mixed."""
+    path = Path(pattern)
+    if path.is_dir():
+        found = [shard for shard in sorted(path.rglob("*.parquet")) if not passed_over(shard.name)]
+        paths = [shard for shard in found if _may_hold_images(shard)] or found
+    elif path.is_file():
+        paths = [path]
+    else:
+        try:
+            paths = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        except ValueError as error:
+            raise UserError(f"{pattern}: not a glob ({error})") from None
+    if not paths:
+        raise UserError(f"{pattern}: no Parquet files there")
+    told = tell_shards({str(path): 0 for path in paths})
+    for (folder, split), by_total in _sets(shard for shard in told if shard.total is not None).items():
+        if len(by_total) > 1:
+            names = [f"{split}-*-of-{total:05}*.parquet" for total in sorted(by_total, key=lambda total: total or 0)]
+            raise UserError(
+                f"{folder}: two sets of shards of one split, {' and '.join(names)}, hold the same images: "
+                f"choose one with 'parquet:{folder}/{names[-1]}'"
+            )
+        ((total, shards),) = by_total.items()
+        numbers = [shard.number for shard in shards]
+        twice = next((PurePath(shard.path).name for shard in shards if numbers.count(shard.number) > 1), None)
+        if twice is not None:
+            raise UserError(f"{folder}: shard {twice} is there twice under different hashes: move one away")
+        if total is not None and len(shards) < total:
+            say(f"{folder}: {len(shards)} of {total} shards of {split!r} are here")
+    return [absolute(path) for path in paths]
 
 
-def _whole(shards: Sequence[Shard]) -> bool:
-    return shards[0].total is None or len(shards) == shards[0].total
-
-
-def _written(shards: Sequence[Shard], dates: Mapping[str, datetime]) -> float:
-    return max((dates[shard.path].timestamp() for shard in shards if shard.path in dates), default=0.0)
+def _may_hold_images(shard: Path) -> bool:
+    """Tell whether a file may be a shard; a table beside shards is none. What cannot be read is reported later."""
+    try:
+        return "image" in pl.scan_parquet(shard, glob=False).collect_schema()
+    except (pl.exceptions.PolarsError, OSError):
+        return True

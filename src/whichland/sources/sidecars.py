@@ -1,6 +1,5 @@
 """What files beside photos say of them: those of Google Takeout, of Mapillary's tools, and of the hub's ImageFolder."""
 
-import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -9,29 +8,25 @@ from typing import Any
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.sources.cells import at_zero, good_degrees
-from whichland.sources.columns import say
-from whichland.sources.text import decode_text
+from whichland.sources.columns import placed, say
+from whichland.sources.text import decode_text, parse_json
 
 MAPILLARY = "mapillary_image_description.json"
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 LARGEST = 64_000_000  # bytes of a JSON file that is read
 
-_FIELDS = {
-    **{"lat": pl.Float64, "lon": pl.Float64, "heading": pl.Float64},
-    **{"captured_at": pl.String, "sequence": pl.String},
-}
+_NUMBERS, _TEXTS = ("lat", "lon", "heading"), ("captured_at", "sequence")
+_FIELDS = {**dict.fromkeys(_NUMBERS, pl.Float64), **dict.fromkeys(_TEXTS, pl.String)}
 Record = dict[str, Any]
 
 
 def metadata_table(folder: Path) -> Path | None:
     """Return the table of an ImageFolder of the hub, `metadata.csv` or `.jsonl` with a column `file_name`."""
-    for name in METADATA:
-        file = folder / name
+    for file in (folder / name for name in METADATA):
         if file.is_file():
             with file.open("rb") as table:
                 head = table.read(4096)
-            if b"file_name" in head or name.endswith(".parquet"):
+            if b"file_name" in head or file.suffix == ".parquet":
                 return file
     return None
 
@@ -41,39 +36,31 @@ def read_sidecars(folder: Path, photos: list[str], stated: pl.DataFrame) -> pl.D
 
     `photos` are paths below `folder`, `stated` has what `read_exif` gives of each.
     """
-    by_folder: dict[str, list[str]] = {}
+    by_folder: dict[str, dict[str, str]] = {}  # the path of each photo by its name
     for path in photos:
-        by_folder.setdefault(path.rpartition("/")[0], []).append(path)
+        by_folder.setdefault(path.rpartition("/")[0], {})[PurePosixPath(path).name] = path
     found: dict[str, Record] = {}
-    for below, members in by_folder.items():
-        names = {PurePosixPath(path).name: path for path in members}
+    for below, names in by_folder.items():
         for file in sorted((folder / below).glob("*.json")):
             for name, record in _records(file, names):
                 if name in names:
                     found[names[name]] = {**found.get(names[name], {}), **record}
     rows = pl.DataFrame([{**dict.fromkeys(_FIELDS), **found.get(path, {})} for path in photos], schema=_FIELDS)
-    lat, lon = pl.col("lat"), pl.col("lon")
-    here = good_degrees(lat, lon) & ~at_zero(lat, lon)
-    rows = rows.with_columns(pl.when(here).then(lat).alias("lat"), pl.when(here).then(lon).alias("lon"))
+    rows = rows.with_columns(placed(pl.col("lat"), pl.col("lon")))
     if found:
         say(f"{folder}: JSON files beside {len(found):,} photos are read for place and time")
-    own = stated["lat"].is_not_null()
-    filled = {
-        name: stated[name].zip_with(own if name in ("lat", "lon") else stated[name].is_not_null(), rows[name])
-        for name in ("lat", "lon", "heading", "captured_at")
-    }
+    has = {name: stated["lat" if name == "lon" else name].is_not_null() for name in (*_NUMBERS, "captured_at")}
+    filled = {name: stated[name].zip_with(own, rows[name]) for name, own in has.items()}
     return stated.with_columns(**filled, sequence=rows["sequence"])
 
 
 def _records(file: Path, names: dict[str, str]) -> list[tuple[str, Record]]:
     """The records of a JSON file by the name of the photo; none for a file of another kind."""
     try:
-        if file.stat().st_size > LARGEST:
-            return []
-        content = json.loads(decode_text(file.read_bytes())[0])
+        content = parse_json(decode_text(file.read_bytes())[0])[0] if file.stat().st_size <= LARGEST else None
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError):
+    except (ValueError, IndexError):
         return []
     if isinstance(content, list):
         described = [entry for entry in content if isinstance(entry, dict) and "MAPLatitude" in entry]
@@ -92,10 +79,7 @@ def _photo_of(sidecar: str, title: str, names: dict[str, str]) -> str:
     bare = sidecar.removesuffix(".json")
     number = re.search(r"\(\d+\)$", bare)
     if number:
-        bare, title = (
-            bare[: number.start()],
-            str(PurePosixPath(title).with_suffix("")) + number[0] + PurePosixPath(title).suffix,
-        )
+        title = str(PurePosixPath(title).with_suffix("")) + number[0] + PurePosixPath(title).suffix
     fitting = [name for name in names if bare == name or bare.startswith(name + ".")] if not number else []
     if fitting:
         return max(fitting, key=len)
@@ -114,16 +98,15 @@ def _of_takeout(content: Record) -> Record:
     return {
         "lat": _number(place.get("latitude")),
         "lon": _number(place.get("longitude")),
-        "captured_at": time.isoformat().replace("+00:00", "Z") if time else None,
+        "captured_at": f"{time:%Y-%m-%dT%H:%M:%SZ}" if time else None,
     }
 
 
 def _of_mapillary(entry: Record) -> Record:
     """Read an entry as mapillary_tools writes it; MAPCaptureTime is 2021_05_30_12_00_01_000, UTC."""
     time = re.fullmatch(r"(\d{4})_(\d\d)_(\d\d)_(\d\d)_(\d\d)_(\d\d)_(\d{3})", str(entry.get("MAPCaptureTime")))
-    heading = entry.get("MAPCompassHeading")
+    heading, sequence = entry.get("MAPCompassHeading"), entry.get("MAPSequenceUUID")
     angle = _number(heading.get("TrueHeading")) if isinstance(heading, dict) else None
-    sequence = entry.get("MAPSequenceUUID")
     return {
         "lat": _number(entry.get("MAPLatitude")),
         "lon": _number(entry.get("MAPLongitude")),

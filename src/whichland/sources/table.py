@@ -4,51 +4,60 @@ Every value is read as text, so that "NA" is Namibia and an id keeps its leading
 table's own folder.
 """
 
-import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.sources.cells import ROLES, blank_to_null, degrees, details, find_columns, labels, say_columns
-from whichland.sources.columns import absolute, complete, say, slug
+from whichland.sources.columns import (
+    ROLES,
+    blank_to_null,
+    complete,
+    degrees,
+    details,
+    find_columns,
+    identified,
+    labels,
+    say,
+    say_columns,
+    slug,
+)
+from whichland.sources.files import absolute, on_disk
 from whichland.sources.sequences import times_to_sequences
-from whichland.sources.text import WESTERN, decode_text, on_disk
+from whichland.sources.text import WESTERN, decode_text, parse_json
 
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 NAMELESS = ("images", "index", "manifest", "metadata", "photos")  # tables to be called after their folder
 
 
 def read_table(file: Path, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
-    """List the photos of a table, one row each; `cells.ROLES` says which column is what.
+    """List the photos of a table, one row each; `columns.ROLES` says which column is what.
 
     No row is left out silently: an unknown country, a file that is not there or a photo with two countries raises
     UserError, or with `skip_unknown` is left out and counted on stderr. Coordinates that are none raise UserError
     with their row, counted from 1 below the header.
     """
-    source = source or slug(absolute(file).parent.name if file.stem in NAMELESS else file.stem)
-    rows = read_roles(file, ROLES)
+    where, source = str(file), source or slug(absolute(file).parent.name if file.stem in NAMELESS else file.stem)
+    rows, has = _read_roles(file, ROLES)
     if "path" not in rows.columns:
-        raise UserError(f"{file}: no column of paths ({', '.join(ROLES['path'][:6])}, …); {_columns(file)}")
+        raise UserError(f"{file}: no column of paths ({', '.join(ROLES['path'][:6])}, …); {has}")
     if ("lat" in rows.columns) != ("lon" in rows.columns):
-        raise UserError(f"{file}: latitude and longitude must stand together; {_columns(file)}")
+        raise UserError(f"{file}: latitude and longitude must stand together; {has}")
     if not {"country", "lat", "place"} & set(rows.columns):
         say(f"{file}: neither a country nor coordinates, so there is nothing to learn from")
     if not rows.height:
         raise UserError(f"{file}: the table has no rows")
-    repeated = rows.height
-    rows = rows.unique(subset=rows.columns[1:], keep="first", maintain_order=True)
-    if rows.height < repeated:
-        say(f"{file}: {repeated - rows.height:,} rows left out that repeat another in every cell that is read")
-    rows = labels(degrees(rows, str(file)), str(file), skip_unknown)
-    rows = details(_one_a_photo(_files(file, rows, skip_unknown), file, skip_unknown), str(file))
-    own = pl.coalesce(pl.col("image_id"), pl.col("path")) if "image_id" in rows.columns else pl.col("path")
-    rows = rows.with_columns(pl.concat_str(pl.lit(source + "/"), own).alias("image_id"), pl.lit(source).alias("source"))
-    return complete(times_to_sequences(rows, source, str(file)))
+    once = rows.unique(subset=rows.columns[1:], keep="first", maintain_order=True)
+    if once.height < rows.height:
+        say(f"{file}: {rows.height - once.height:,} rows left out that repeat another in every cell that is read")
+    rows = labels(degrees(once, where), where, skip_unknown)
+    rows = details(_one_a_photo(_files(file, rows, skip_unknown), file, skip_unknown), where)
+    own = pl.coalesce([name for name in ("image_id", "path") if name in rows.columns])
+    return complete(times_to_sequences(rows.with_columns(*identified(source, own)), source, where))
 
 
 def read_points(file: Path, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
@@ -58,37 +67,29 @@ def read_points(file: Path, *, source: str | None = None, skip_unknown: bool = F
     counted from 1. A column `source` names the collection of each row, unless `source` is given. Raises UserError
     for a table without coordinates and for ones off the globe.
     """
-    rows = read_roles(file, [role for role in ROLES if role != "path"])
+    rows, has = _read_roles(file, {role: names for role, names in ROLES.items() if role != "path"})
     if not {"lat", "lon"} <= set(rows.columns) and "place" not in rows.columns:
-        raise UserError(f"{file}: no latitude and longitude; {_columns(file)}")
+        raise UserError(f"{file}: no latitude and longitude; {has}")
     named = pl.lit(source or slug(file.stem))
     if "source" in rows.columns and not source:
         named = pl.coalesce(pl.col("source").str.to_lowercase(), named)
-    key = pl.coalesce("image_id", pl.col("row").cast(pl.String)) if "image_id" in rows.columns else pl.col("row")
-    rows = rows.with_columns(named.alias("source"), key.cast(pl.String).alias("key"))
+    number = pl.col("row").cast(pl.String)
+    key = pl.coalesce("image_id", number) if "image_id" in rows.columns else number
     rows = details(labels(degrees(rows, str(file)), str(file), skip_unknown), str(file))
-    return complete(
-        rows.with_columns(
-            pl.concat_str("source", pl.lit("/"), "key").alias("image_id"),
-            pl.concat_str("source", pl.lit(":"), "key").alias("uri"),
-        )
-    )
+    image_id, uri = (pl.concat_str(named, key, separator=sign) for sign in "/:")
+    return complete(rows.with_columns(source=named, image_id=image_id, uri=uri))
 
 
-def read_roles(file: Path, roles: Iterable[str]) -> pl.DataFrame:
+def _read_roles(file: Path, roles: Mapping[str, Sequence[str]]) -> tuple[pl.DataFrame, str]:
     """Read the columns of a table that play a role, under the role's name, and `row`, counted from 1.
 
-    Words for what is missing are null.
+    Words for what is missing are null. The text says which columns the table has.
     """
     text = read_text(file)
     columns = find_columns(text, roles)
     say_columns(str(file), text.columns, columns)
-    rows = text.select(pl.col(name).alias(role) for role, name in columns.items())
-    return blank_to_null(rows).with_row_index("row", offset=1)
-
-
-def _columns(file: Path) -> str:
-    return f"its columns are {', '.join(read_text(file).columns[:12])}"
+    rows = blank_to_null(text.select(pl.col(name).alias(role) for role, name in columns.items()))
+    return rows.with_row_index("row", offset=1), f"its columns are {', '.join(text.columns[:12])}"
 
 
 def _files(file: Path, rows: pl.DataFrame, skip_unknown: bool) -> pl.DataFrame:
@@ -151,43 +152,37 @@ def read_text(file: Path) -> pl.DataFrame:
     try:
         if file.suffix.lower() == ".parquet":
             scan = pl.scan_parquet(file, glob=False)  # a folder's name may hold brackets
-            return scan.select(as_text(scan.collect_schema())).collect()
+            plain = [n for n, dtype in scan.collect_schema().items() if not dtype.is_nested() and dtype != pl.Binary]
+            return scan.select(pl.col(plain).cast(pl.String)).collect()
         text, encoding = decode_text(file.read_bytes())
         if encoding == WESTERN:
             say(f"{file}: not UTF-8, and read as Windows-1252; if names look wrong, save it as UTF-8")
-        return _read_json(text) if file.suffix.lower() in JSON_SUFFIXES else _read_csv(text, file)
+        if file.suffix.lower() not in JSON_SUFFIXES:
+            return _read_csv(text, file)
+        content = parse_json(text)
+        if len(content) == 1 and isinstance(content[0], dict):  # its list of records may stand under a name
+            content = next((part for part in content[0].values() if isinstance(part, list)), content)
+        elif len(content) == 1 and isinstance(content[0], list):
+            content = content[0]
+        return flat_table(record for record in content if isinstance(record, dict))
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise UserError(f"{file}: not a readable table ({(str(error).splitlines() or ['empty'])[0]})") from None
 
 
-def as_text(schema: pl.Schema) -> list[pl.Expr]:
-    """Select the columns that can be written as text; bytes are so only when they are short, as Parquet has names."""
-    plain = [name for name, dtype in schema.items() if not dtype.is_nested() and dtype != pl.Binary]
-    return [pl.col(name).cast(pl.String) for name in plain]
+def flat_table(records: Iterable[dict[str, Any]]) -> pl.DataFrame:
+    """Make a table of records as text; of records inside records, names are joined by `_`. Lists are left out."""
+    rows = [dict(_flat(record)) for record in records]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
 
 
-def _read_json(text: str) -> pl.DataFrame:
-    """Read a list of records, or a record a line; of records inside records, names are joined by `_`."""
-    try:
-        content = json.loads(text)
-    except ValueError:
-        content = [json.loads(line) for line in text.split("\n") if line.strip()]
-    if isinstance(content, dict):
-        content = next((part for part in content.values() if isinstance(part, list)), [content])
-    records = [_flat(record) for record in content if isinstance(record, dict)]
-    names = dict.fromkeys(name for record in records for name in record)
-    return pl.DataFrame(records, schema=dict.fromkeys(names, pl.String))
-
-
-def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, str | None]:
-    flat: dict[str, str | None] = {}
+def _flat(record: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, str | None]]:
     for name, value in record.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}_")
+            yield from _flat(value, f"{prefix}{name}_")
         elif not isinstance(value, list):
             # JSON may have half of a surrogate pair, a table may not
-            flat[prefix + name] = None if value is None else str(value).encode(errors="replace").decode()
-    return flat
+            yield prefix + name, None if value is None else str(value).encode(errors="replace").decode()
 
 
 def _read_csv(text: str, file: Path) -> pl.DataFrame:
@@ -195,29 +190,28 @@ def _read_csv(text: str, file: Path) -> pl.DataFrame:
     lines = [line for line in text.split("\n") if line.strip()]
     separator = None
     while lines and (lines[0].startswith("#") or lines[0].lower().startswith("sep=")):
+        signs = re.findall(r"[,;\t|]", lines[0])
         if lines[0].lower().startswith("sep="):
             separator = lines[0][4:5]
-        elif (
-            len(lines) > 1 and (signs := re.findall(r"[,;\t|]", lines[0])) == re.findall(r"[,;\t|]", lines[1]) and signs
-        ):
+        elif signs and len(lines) > 1 and signs == re.findall(r"[,;\t|]", lines[1]):
             lines[0] = lines[0].lstrip("# ")  # a header that is marked as a comment
             break
         del lines[0]
     if not lines:
         raise ValueError("empty")
     separator = separator or max(",;\t|", key=lines[0].count)
-    cells = {line.count(separator) for line in lines}
+    even = len({line.count(separator) for line in lines}) == 1
     data = "\n".join(lines)
     if not re.search(f'(?:^|{re.escape(separator)}) *"', data, re.MULTILINE):  # no cell is in quotation marks
         return _unquoted(data, separator)
     try:
         table = pl.read_csv(data.encode(), infer_schema=False, separator=separator)
     except pl.exceptions.PolarsError:
-        if len(cells) > 1:
-            raise
-        return _unquoted(data, separator)
+        if even:
+            return _unquoted(data, separator)
+        raise
     swallowed = len(lines) - 1 - table.height
-    if swallowed > 0 and len(cells) == 1:
+    if swallowed > 0 and even:
         say(f"{file}: quotation marks that are not closed would swallow {swallowed:,} rows; read as characters")
         return _unquoted(data, separator)
     if swallowed > 0:
@@ -233,12 +227,10 @@ def _unquoted(data: str, separator: str) -> pl.DataFrame:
 
 def _check_long_cells(table: pl.DataFrame, separator: str, file: Path) -> None:
     """Raise UserError for a cell of several lines of which one looks like a row of its own."""
-    most = table.width - 1
+    numbered = table.with_row_index("\0", 1)
     for name in table.columns:
-        for row, cell in (
-            table.with_row_index("\0", 1).filter(pl.col(name).str.contains("\n")).select("\0", name).rows()
-        ):
-            if any(line.count(separator) >= max(most, 1) for line in cell.split("\n")[1:]):
+        for row, cell in numbered.filter(pl.col(name).str.contains("\n")).select("\0", name).rows():
+            if any(line.count(separator) >= max(table.width - 1, 1) for line in cell.split("\n")[1:]):
                 raise UserError(
                     f"{file}: row {row}: a quotation mark is not closed, so that {name!r} takes in "
                     f"{cell.count(chr(10)):,} more rows; mend the quotation marks"

@@ -1,12 +1,10 @@
-"""Text of others: the encodings of lists and tables, and names that differ from those on the disk."""
+"""Text of others, which may be in any encoding, and JSON in it."""
 
 import codecs
-import os
-import unicodedata
-from functools import lru_cache
+import json
+from typing import Any
 
 WESTERN = "cp1252"  # what is neither UTF-8 nor UTF-16 is taken for this
-
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -25,48 +23,24 @@ def decode_text(data: bytes) -> tuple[str, str]:
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
     if encoding is None and b"\0" in data[:200]:
         encoding = "utf-16-le" if data[1:200:2].count(0) >= data[:200:2].count(0) else "utf-16-be"
-    if encoding is None:
+    for name in (encoding,) if encoding else ("utf-8", WESTERN):
         try:
-            return _lines(data.decode()), "utf-8"
+            return _lines(data.decode(name)), name
         except UnicodeDecodeError:
-            encoding = WESTERN
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError:
-        text = data.decode("latin-1" if encoding == WESTERN else encoding, errors="replace")
-    return _lines(text), encoding
+            continue
+    return _lines(data.decode(encoding or "latin-1", errors="replace")), encoding or WESTERN
 
 
 def _lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def on_disk(path: str) -> str | None:
-    """Find a file whose name is written in another Unicode form, in other cases or with backslashes; None: not there.
-
-    A name that several files could bear is none of them.
-    """
-    path = path if os.sep == "\\" else path.replace("\\", "/")
-    found = "/" if path.startswith("/") else "."
-    for part in filter(None, path.split("/")):
-        fitting = [part] if os.path.lexists(f"{found}/{part}") else _listing(found).get(_form(part), [])
-        if len(fitting) != 1:
-            return None
-        found = f"{found.rstrip('/')}/{fitting[0]}"
-    return found if os.path.isfile(found) else None  # noqa: PTH113 (a name may be too long for Path)
-
-
-@lru_cache(maxsize=4096)
-def _listing(folder: str) -> dict[str, list[str]]:
-    """The names in a folder by their form."""
-    by_form: dict[str, list[str]] = {}
+def parse_json(text: str) -> list[Any]:
+    """Parse one JSON document, or one a line. Raises ValueError, which says what is wrong with the whole as one."""
     try:
-        for name in os.listdir(folder):  # noqa: PTH208
-            by_form.setdefault(_form(name), []).append(name)
-    except OSError:
-        return {}
-    return by_form
-
-
-def _form(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+        return [json.loads(text)]
+    except (ValueError, RecursionError) as whole:
+        try:
+            return [json.loads(line) for line in text.split("\n") if line.strip()]
+        except (ValueError, RecursionError):
+            raise ValueError(str(whole)) from None

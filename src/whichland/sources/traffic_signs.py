@@ -17,15 +17,18 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.sources.cells import blank_to_null, degrees, find_columns, labels
-from whichland.sources.columns import absolute, complete, say
+from whichland.sources.columns import ROLES, blank_to_null, complete, degrees, find_columns, identified, labels, say
+from whichland.sources.files import absolute
 from whichland.sources.table import read_text
 
 SPLITS = ("train", "val", "test")
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{22}")
-_KEY_NAMES = ("key", "image_key", "mapillary_key", "old_key", "image_id", "id")
-_ID_NAMES = ("mapillary_id", "new_id", "id", "image_id")
+_COLUMNS = {
+    "key": ("key", "image_key", "mapillary_key", "old_key", "image_id", "id"),
+    **{role: ROLES[role] for role in ("lat", "lon", "country")},
+    "mapillary_id": ("mapillary_id", "new_id", "id", "image_id"),
+}
 
 
 def is_traffic_signs(folder: Path) -> bool:
@@ -42,9 +45,9 @@ def read_traffic_signs(
     unknown countries in the table. Without coordinates or a country the rows have neither, and a line on stderr
     says so. What is no key is refused.
     """
-    source = source or "traffic-signs"
     listed = _read_lists(folder)
-    photos = _photos(folder)
+    places = (folder / "images", *(folder / "images" / name for name in SPLITS))
+    photos = {path.stem: absolute(path) for place in places for path in place.glob("*.jpg")}
     missing = [key for key in listed if key not in photos]
     if missing and not skip_unknown:
         raise UserError(
@@ -54,16 +57,10 @@ def read_traffic_signs(
     if missing:
         say(f"{folder}: {len(missing):,} listed photos left out that are not in images/")
     listed = [key for key in listed if key in photos]
-    frame = pl.DataFrame(
-        {
-            "key": pl.Series(listed, dtype=pl.String),
-            "uri": pl.Series([str(photos[key]) for key in listed], dtype=pl.String),
-            "projection": pl.Series([_projection(folder, key) for key in listed], dtype=pl.String),
-        }
-    ).with_columns(
-        pl.concat_str(pl.lit(f"{source}/"), "key").alias("image_id"),
-        pl.lit(source).alias("source"),
-        pl.lit("Mapillary Traffic Sign Dataset").alias("attribution"),
+    projections = pl.Series("projection", [_projection(folder, key) for key in listed], dtype=pl.String)
+    rows = {"key": pl.Series(listed, dtype=pl.String), "uri": [str(photos[key]) for key in listed]}
+    frame = pl.DataFrame({**rows, "projection": projections}).with_columns(
+        *identified(source or "traffic-signs", "key"), attribution=pl.lit("Mapillary Traffic Sign Dataset")
     )
     if keys is None:
         say(
@@ -93,15 +90,6 @@ def _read_lists(folder: Path) -> list[str]:
     if not found:
         raise UserError(f"{folder}: no keys in splits/train.txt, val.txt or test.txt")
     return list(found)
-
-
-def _photos(folder: Path) -> dict[str, Path]:
-    """Give the path of each photo by key, from images/ and images/<split>/, listed rather than asked for each."""
-    found: dict[str, Path] = {}
-    for at in (folder / "images", *(folder / "images" / name for name in SPLITS)):
-        if at.is_dir():
-            found |= {path.stem: absolute(path) for path in at.glob("*.jpg")}
-    return found
 
 
 def _projection(folder: Path, key: str) -> str | None:
@@ -138,19 +126,14 @@ def _placed(frame: pl.DataFrame, table: Path, skip_unknown: bool) -> pl.DataFram
 def _read_table(file: Path) -> pl.DataFrame:
     """Read row, key, and mapillary_id, lat, lon, country where there are such columns. Raises UserError."""
     text = read_text(file)
-    by_name = {name.strip().casefold(): name for name in text.columns}
-    key = next((by_name[name] for name in _KEY_NAMES if name in by_name), None)
-    taken = find_columns(text.drop(key or []), ("lat", "lon", "country"))
-    native = next((by_name[name] for name in _ID_NAMES if name in by_name and by_name[name] != key), None)
-    if native is not None:
-        taken["mapillary_id"] = native
-    if key is None or not taken or ("lat" in taken) != ("lon" in taken):
+    taken = find_columns(text, _COLUMNS)
+    if "key" not in taken or len(taken) == 1 or ("lat" in taken) != ("lon" in taken):
         raise UserError(
             f"{file}: expected the columns key and id, key and lat and lon, or key and country; it has "
             f"{', '.join(text.columns[:12])}"
         )
-    rows = text.select(pl.col(name).alias(role) for role, name in {"key": key, **taken}.items())
-    rows = blank_to_null(rows).with_row_index("row", offset=1).filter(pl.col("key").is_not_null())
+    rows = blank_to_null(text.select(pl.col(name).alias(role) for role, name in taken.items()))
+    rows = rows.with_row_index("row", offset=1).filter(pl.col("key").is_not_null())
     repeated = rows.filter(pl.col("key").is_duplicated())
     if repeated.height:
         raise UserError(f"{file}: the key {repeated['key'][0]} stands more than once")

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 from whichland.progress import Progress
-from whichland.sources.columns import absolute, say
+from whichland.sources.columns import say
+from whichland.sources.files import absolute
 from whichland.sources.mapillary import places
 from whichland.sources.mapillary.client import API, Client, GaveUp, Refused, check_address, check_token
 from whichland.sources.mapillary.config import HarvestConfig

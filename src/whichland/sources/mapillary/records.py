@@ -11,8 +11,7 @@ from typing import Any, TypedDict
 
 import polars as pl
 
-from whichland.sources.cells import NOWHERE
-from whichland.sources.columns import complete
+from whichland.sources.columns import NOWHERE, complete
 from whichland.sources.mapillary.config import HarvestConfig, milliseconds
 
 SOURCE = "mapillary"

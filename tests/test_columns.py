@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from whichland.sources.cells import details, heading, projection, utc
+from whichland.sources.columns import details, heading, projection, utc
 
 
 @pytest.mark.parametrize(
