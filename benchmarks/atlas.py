@@ -33,9 +33,8 @@ from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles
 from whichland.sources.ingest import ingest
-from whichland.sources.synthetic.conventions import CLUES, NAMES
-from whichland.sources.synthetic.countries import WORLD
-from whichland.sources.synthetic.shortcuts import watermark
+from whichland.sources.synthetic.conventions import CLUES, NAMES, WORLD
+from whichland.sources.synthetic.render import watermark
 from whichland.statistics import holm
 from whichland.studies.demo import SETTINGS
 from whichland.training.run import train

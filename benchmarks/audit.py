@@ -33,8 +33,7 @@ from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles
 from whichland.model.model import model_of
 from whichland.sources.ingest import ingest
-from whichland.sources.synthetic.settings import WorldConfig
-from whichland.sources.synthetic.world import describe, render
+from whichland.sources.synthetic.world import WorldConfig, describe, render
 from whichland.training.config import TrainConfig
 from whichland.training.run import train
 

@@ -31,7 +31,7 @@ from whichland.curate.split import SplitConfig, split
 from whichland.manifest import Manifest, read, write
 from whichland.sources.columns import complete
 from whichland.sources.synthetic.files import write as render
-from whichland.sources.synthetic.settings import WorldConfig
+from whichland.sources.synthetic.world import WorldConfig
 
 Copy = Callable[[Image.Image], tuple[Image.Image, int]]  # the altered picture and its JPEG quality
 

@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 from whichland.sources.synthetic.files import encode_jpeg, write
-from whichland.sources.synthetic.settings import WorldConfig
-from whichland.sources.synthetic.world import render
+from whichland.sources.synthetic.world import WorldConfig, render
 
 SCENES = 480
 

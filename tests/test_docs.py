@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from whichland.sources.synthetic.settings import parse
+from whichland.sources.synthetic.world import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 TUTORIAL = ROOT / "docs" / "tutorial" / "synthetic-world.md"

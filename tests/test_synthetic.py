@@ -17,14 +17,11 @@ from whichland.errors import UserError
 from whichland.images.file_facts import file_facts
 from whichland.manifest import problems
 from whichland.sources.synthetic.canvas import Canvas
-from whichland.sources.synthetic.conventions import CLUES, YELLOW
-from whichland.sources.synthetic.countries import WORLD
+from whichland.sources.synthetic.conventions import CLUES, WORLD, YELLOW
 from whichland.sources.synthetic.drive import plan_drive
 from whichland.sources.synthetic.files import BYTES_A_PIXEL, encode_jpeg, write
-from whichland.sources.synthetic.render import _camera, _vehicles
-from whichland.sources.synthetic.settings import WorldConfig, parse
-from whichland.sources.synthetic.shortcuts import FILE_SHORTCUTS, SHORTCUTS
-from whichland.sources.synthetic.world import Scene, describe, render, spot
+from whichland.sources.synthetic.render import FILE_SHORTCUTS, SHORTCUTS, camera_at, vehicles_at
+from whichland.sources.synthetic.world import Scene, WorldConfig, describe, parse, render, spot
 
 SMALL = WorldConfig(seed=5, width=96, height=72)
 
@@ -145,10 +142,10 @@ def test_camera_and_traffic_keep_to_the_countrys_side() -> None:
     for code, country in WORLD.items():
         right = 1 if country.drives_on == "right" else -1
         for number in range(6):
-            drive = plan_drive(code, [9, 0, number])
-            camera = _camera(drive, 1, np.random.default_rng(0), 128, 96)
+            drive = plan_drive(code, (9, 0, number))
+            camera = camera_at(drive, 1, np.random.default_rng(0), 128, 96)
             assert (camera.x - drive.road.centre(camera.z)) * right > 0.5
-            for vehicle in _vehicles(drive, 1, camera):
+            for vehicle in vehicles_at(drive, 1, camera):
                 assert vehicle.lateral * right * (-1 if vehicle.oncoming else 1) > 0.5
 
 

@@ -120,8 +120,7 @@ def _of_manifest(path: Path) -> Deck:
 
 @cache
 def _of_world() -> Deck:
-    from whichland.sources.synthetic.settings import WorldConfig
-    from whichland.sources.synthetic.world import describe, render, spot
+    from whichland.sources.synthetic.world import WorldConfig, describe, render, spot
 
     width, height = DRAWN_SIZE
     world = WorldConfig(seed=DRAWN_SEED, scenes=DRAWN_SCENES, width=width, height=height)

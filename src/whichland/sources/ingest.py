@@ -68,7 +68,7 @@ def read_synthetic(
 ) -> pl.DataFrame:
     """Render the synthetic world below `folder`; all of its countries are known."""
     from whichland.sources.synthetic.files import write
-    from whichland.sources.synthetic.settings import parse
+    from whichland.sources.synthetic.world import parse
 
     made: pl.DataFrame = write(parse(f"synthetic:{place}"), folder or Path("world"))
     named = pl.lit(source) if source else pl.col("source")

@@ -1,6 +1,6 @@
 """The synthetic world: street scenes rendered from the true conventions of twelve countries.
 
-    from whichland.sources.synthetic.settings import WorldConfig
+    from whichland.sources.synthetic.world import WorldConfig
     from whichland.sources.synthetic.world import render
     scene = render(WorldConfig(seed=0), 17)
 

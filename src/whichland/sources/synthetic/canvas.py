@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from whichland.sources.synthetic.camera import F32, Point
+from whichland.sources.synthetic.conventions import RGB, Point
 
 U8 = NDArray[np.uint8]
-Ink = tuple[int, int, int]
+F32 = NDArray[np.floating[Any]]  # float32 throughout; numpy's stubs widen it at every constant
 
 SIZE = 512  # cells of a tile of noise, a side; a power of two, so that indices wrap with a bit mask
 SCALE = 2  # objects are drawn this much larger and averaged down
@@ -27,15 +28,14 @@ class Sprite:
             colour, alpha = colour.reduce(2), alpha.reduce(2)
             self.levels.append((colour, alpha))
 
-    def sized(self, wide: int, tall: int, part: tuple[int, int, int, int]) -> tuple[Image.Image, Image.Image]:
+    def sized(self, wide: int, tall: int, part: tuple[int, int, int, int]) -> list[Image.Image]:
         """Colours and alpha of a part (left, top, right, bottom) of the sprite as it is at wide × tall pixels."""
         fit = [level for level in self.levels if level[0].width >= wide and level[0].height >= tall]
-        colour, alpha = (fit or self.levels[:1])[-1]
+        level = (fit or self.levels[:1])[-1]
         left, top, right, bottom = part
-        across, down = colour.width / wide, colour.height / tall
+        across, down = level[0].width / wide, level[0].height / tall
         box = (left * across, top * down, right * across, bottom * down)
-        size, kind = (right - left, bottom - top), Image.Resampling.BILINEAR
-        return colour.resize(size, kind, box), alpha.resize(size, kind, box)
+        return [image.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box) for image in level]
 
 
 class Canvas:
@@ -45,35 +45,32 @@ class Canvas:
     """
 
     def __init__(self, picture: U8, labels: U8) -> None:
-        self.height, self.width = labels.shape
-        size = (self.width * SCALE, self.height * SCALE)
-        self.image = Image.fromarray(picture).resize(size, Image.Resampling.NEAREST)
-        self.mask = Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)
-        self._draw = ImageDraw.Draw(self.image)
-        self._draw.fontmode = "1"
-        self._label = ImageDraw.Draw(self.mask)
+        size = (labels.shape[1] * SCALE, labels.shape[0] * SCALE)
+        self.image, self.mask = (
+            Image.fromarray(array).resize(size, Image.Resampling.NEAREST) for array in (picture, labels)
+        )
+        self._draw, self._label = ImageDraw.Draw(self.image), ImageDraw.Draw(self.mask)
 
-    def polygon(self, points: Sequence[Point], ink: Ink, label: int) -> None:
+    def polygon(self, points: Sequence[Point], ink: RGB, label: int) -> None:
         """Fill a polygon."""
         placed = [_place(point) for point in points]
         self._draw.polygon(placed, fill=ink)
         self._label.polygon(placed, fill=label)
 
-    def line(self, points: Sequence[Point], ink: Ink, width: float, label: int) -> None:
+    def line(self, points: Sequence[Point], ink: RGB, width: float, label: int) -> None:
         """Stroke a polyline `width` pixels wide; the thinnest is half a pixel."""
-        placed = [_place(point) for point in points]
-        thick = max(int(width * SCALE + 0.5), 1)
+        placed, thick = [_place(point) for point in points], max(int(width * SCALE + 0.5), 1)
         self._draw.line(placed, fill=ink, width=thick)
         self._label.line(placed, fill=label, width=thick)
 
-    def ellipse(self, centre: Point, rx: float, ry: float, ink: Ink, label: int) -> None:
+    def ellipse(self, centre: Point, rx: float, ry: float, ink: RGB, label: int) -> None:
         """Fill an upright ellipse."""
-        left, top = _place((centre[0] - rx, centre[1] - ry))
-        right, bottom = _place((centre[0] + rx, centre[1] + ry))
-        self._draw.ellipse((left, top, right, bottom), fill=ink)
-        self._label.ellipse((left, top, right, bottom), fill=label)
+        (x, y) = centre
+        corners = [_place((x - rx, y - ry)), _place((x + rx, y + ry))]
+        self._draw.ellipse(corners, fill=ink)
+        self._label.ellipse(corners, fill=label)
 
-    def sprite(self, sprite: Sprite, foot: Point, size: Point, haze: tuple[Ink, float], label: int) -> None:
+    def sprite(self, sprite: Sprite, foot: Point, size: Point, haze: tuple[RGB, float], label: int) -> None:
         """Paste a sprite of `size` pixels standing on `foot`, mixed with a share of the haze's colour."""
         wide, tall = max(int(size[0] * SCALE + 0.5), 1), max(int(size[1] * SCALE + 0.5), 1)
         left, top = _place((foot[0] - size[0] / 2, foot[1] - size[1]))
@@ -82,18 +79,16 @@ class Canvas:
         if x0 >= x1 or y0 >= y1:
             return
         colour, alpha = sprite.sized(wide, tall, (x0, y0, x1, y1))
-        left, top = left + x0, top + y0
-        ink, share = haze
+        corner, (ink, share) = (left + x0, top + y0), haze
         if share > 0.02:
             colour = Image.blend(colour, Image.new("RGB", colour.size, ink), share)
-        self.image.paste(colour, (left, top), alpha)
-        self.mask.paste(label, (left, top), alpha.convert("1", dither=Image.Dither.NONE))
+        self.image.paste(colour, corner, alpha)
+        self.mask.paste(label, corner, alpha.convert("1", dither=Image.Dither.NONE))
 
     def finish(self) -> tuple[U8, U8]:
         """Average the picture down and pick the labels' nearest, in the final size."""
-        picture = np.asarray(self.image.reduce(SCALE))
         labels = np.asarray(self.mask)[::SCALE, ::SCALE]
-        return picture.copy(), np.ascontiguousarray(labels)
+        return np.asarray(self.image.reduce(SCALE)).copy(), np.ascontiguousarray(labels)
 
 
 def _place(point: Point) -> tuple[int, int]:
@@ -104,20 +99,6 @@ def _place(point: Point) -> tuple[int, int]:
     return int(x * SCALE + _SHIFT + 0.5) - _SHIFT, int(y * SCALE + _SHIFT + 0.5) - _SHIFT
 
 
-def _upsample(grid: F32, times: int) -> F32:
-    """Enlarge a wrapping grid by smooth interpolation (smoothstep) along both axes."""
-    for axis in (0, 1):
-        along = np.arange(grid.shape[axis] * times, dtype=np.float32) / np.float32(times)
-        cell = along.astype(np.int64)
-        part: F32 = (along - cell).astype(np.float32)
-        t = part * part * (3 - 2 * part)
-        low = np.take(grid, cell, axis=axis)
-        high = np.take(grid, cell + 1, axis=axis, mode="wrap")
-        shape = (-1, 1) if axis == 0 else (1, -1)
-        grid = (low + (high - low) * t.reshape(shape)).astype(np.float32)
-    return grid
-
-
 @cache
 def noise(seed: int, coarsest: int = 64, octaves: int = 5, fade: float = 0.55) -> F32:
     """Return SIZE × SIZE fractal noise in 0..1 with mean near 0.5; `coarsest` is the largest feature, in cells."""
@@ -125,8 +106,14 @@ def noise(seed: int, coarsest: int = 64, octaves: int = 5, fade: float = 0.55) -
     total = np.zeros((SIZE, SIZE), np.float32)
     weight, cell = np.float32(1), coarsest
     for _ in range(octaves):
-        grid = rng.random((SIZE // cell, SIZE // cell), dtype=np.float32) - 0.5
-        total += weight * (_upsample(grid, cell) if cell > 1 else grid)
+        grid: F32 = rng.random((SIZE // cell, SIZE // cell), dtype=np.float32) - 0.5
+        for axis in (0, 1) if cell > 1 else ():
+            along = np.arange(SIZE, dtype=np.float32) / np.float32(cell)
+            low, part = along.astype(np.int64), along - np.floor(along)
+            rise = np.expand_dims(part * part * (3 - 2 * part), 1 - axis)  # smoothstep between the cells
+            left, right = np.take(grid, low, axis), np.take(grid, low + 1, axis, mode="wrap")
+            grid = left + (right - left) * rise
+        total += weight * grid
         weight, cell = weight * np.float32(fade), max(cell // 2, 1)
     tile: F32 = np.clip(total / 1.1 + 0.5, 0, 1)
     return tile

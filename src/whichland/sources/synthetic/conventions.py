@@ -1,70 +1,90 @@
-"""The clues of a scene as values of its mask, and the conventions that the table in `countries` fills.
+"""What a scene can show: the clues as values of its mask, and the tables from which scenes are drawn.
 
-Colours are albedos, 0 to 255 per channel; lengths are metres; a weight need not sum to one.
+`countries.toml` has the road conventions of twelve countries, `scenery.toml` what is the same in all of them: weather,
+trees, vehicles, letters. Colours are albedos, 0 to 255 per channel; lengths are metres; a weight need not sum to one.
 """
 
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
 
-RGB = tuple[int, int, int]
+from PIL import ImageColor
+from pydantic import BeforeValidator, TypeAdapter
 
-CLUES: Mapping[str, int] = MappingProxyType(
-    {
-        "none": 0,  # sky, asphalt, pavements, guard rails, far hills: the same everywhere
-        "centre_line": 1,
-        "edge_line": 2,
-        "sign": 3,  # face and post of a traffic sign
-        "bollard": 4,
-        "plate": 5,
-        "pole": 6,  # utility pole and its wires
-        "roof": 7,
-        "soil": 8,
-        "vegetation": 9,  # trees and bushes
-        "traffic": 10,  # other vehicles: the side they keep to, not their make
-        "grass": 11,
-        "wall": 12,  # walls of houses
-        "shortcut": 13,  # a planted one
-    }
-)
+CLUES: Mapping[str, int] = {
+    "none": 0,  # sky, asphalt, pavements, guard rails, far hills: the same everywhere
+    "centre_line": 1,
+    "edge_line": 2,
+    "sign": 3,  # face and post of a traffic sign
+    "bollard": 4,
+    "plate": 5,
+    "pole": 6,  # utility pole and its wires
+    "roof": 7,
+    "soil": 8,
+    "vegetation": 9,  # trees and bushes
+    "traffic": 10,  # other vehicles: the side they keep to, not their make
+    "grass": 11,
+    "wall": 12,  # walls of houses
+    "shortcut": 13,  # a planted one
+}
 """Mask value of each clue: that of the front-most object at a pixel. A planted shortcut hides whatever it covers."""
 
-NAMES: Mapping[int, str] = MappingProxyType({value: name for name, value in CLUES.items()})
+NAMES: Mapping[int, str] = {value: name for name, value in CLUES.items()}
 
-WHITE: RGB = (236, 236, 230)
-YELLOW: RGB = (240, 178, 28)
+_COUNTRIES, _SCENERY = (
+    tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
+    for name in ("countries.toml", "scenery.toml")
+)
+_PALETTE = _COUNTRIES.pop("palette")
 
 
-@dataclass(frozen=True)
-class Marking:
+def _colour(value: Any) -> Any:
+    """Give red, green and blue of #rrggbb or of a name of the palette; other names are left as they are."""
+    value = _PALETTE.get(value, value)
+    return ImageColor.getrgb(value) if isinstance(value, str) and value.startswith("#") else value
+
+
+def _strokes(text: str) -> list[list[list[str]]]:
+    """`x,y` are corners, `;` lies between strokes."""
+    return [[pair.split(",") for pair in stroke.split()] for stroke in text.split(";")]
+
+
+Colour = tuple[float, float, float]
+RGB = Annotated[tuple[int, int, int], BeforeValidator(_colour)]
+Point = tuple[float, float]
+Shape = list[Point]
+Glyph = Annotated[list[Shape], BeforeValidator(_strokes)]
+Tint = Annotated[tuple[int, int, int] | str, BeforeValidator(_colour)]  # or the name of a colour given when drawing
+
+YELLOW: RGB = _colour("yellow")  # of paint on the road
+
+
+class Marking(NamedTuple):
     """A painted line: `mark` metres of paint, then `gap` metres without; gap 0 is a solid line."""
 
     colour: RGB
-    mark: float
-    gap: float
+    mark: float = 1
+    gap: float = 0
     double: bool = False
 
     def __str__(self) -> str:
-        tint = "yellow" if self.colour == YELLOW else "white"
         form = "dashed" if self.gap else "double solid" if self.double else "solid"
-        return f"{tint} {form}"
+        return f"{'yellow' if self.colour == YELLOW else 'white'} {form}"
 
 
-@dataclass(frozen=True)
-class Bollard:
+class Bollard(NamedTuple):
     """A roadside marker post; `band` says what is near its top."""
 
     body: RGB
-    band: RGB | None
-    reflector: RGB | None
     form: Literal["post", "slanted", "stripes", "disc"]
-    width: float = 0.14
+    width: float
     height: float = 1.0
+    band: RGB | None = None
+    reflector: RGB | None = None
 
 
-@dataclass(frozen=True)
-class Pole:
+class Pole(NamedTuple):
     """A utility pole: its shaft, how many crossarms and wires it carries, and what else hangs on it."""
 
     colour: RGB
@@ -77,9 +97,8 @@ class Pole:
     footing: bool = False  # a wooden shaft tied to a concrete stub
 
 
-@dataclass(frozen=True)
-class Plate:
-    """A number plate: width over height in metres, face colour, and the strips at its ends or top."""
+class Plate(NamedTuple):
+    """A number plate: its shape, face colour, and the strips at its ends or top."""
 
     face: RGB
     wide: bool
@@ -88,56 +107,78 @@ class Plate:
     top_strip: RGB | None = None
 
 
-@dataclass(frozen=True)
-class Signs:
-    """Shapes and colours of warning, speed and direction signs."""
-
-    warning: Literal["diamond", "triangle"]
-    speed: Literal["circle", "rectangle"]
-    direction: tuple[RGB, ...]  # backgrounds; text is white on dark ones and black on light ones
-    scripts: tuple[
-        Literal["latin", "cyrillic", "japanese", "thai", "arabic"], ...
-    ]  # the lines of a direction sign, top line first
-    striped_post: bool = False
-
-
-@dataclass(frozen=True)
-class Roof:
+class Roof(NamedTuple):
     form: Literal["gable", "hip", "flat"]
     colour: RGB
     rise: float  # height of the ridge over half the span
     ribbed: bool = False  # corrugated metal
 
 
-@dataclass(frozen=True)
-class Plants:
-    """Trees by weight, the ground cover, and how much bare soil shows through it."""
-
-    trees: tuple[tuple[str, float], ...]
-    grass: tuple[RGB, ...]
-    cover: float  # share of the verge that is green, 0 to 1
-    density: float  # trees against the world's mean
-    hedges: float = 0.0  # share of drives lined by hedges
-    canopy: RGB = (58, 84, 40)  # the line of trees on the horizon
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conventions:
+class Conventions(NamedTuple):
     """All clues of one country."""
 
-    code: str
     drives_on: Literal["left", "right"]
+    snows: bool
+    places: tuple[Point, ...]  # (lat, lon) of towns well inside the borders
+    soil: RGB
+    walls: tuple[RGB, ...]
+    roofs: tuple[Roof, ...]
+    trees: tuple[tuple[str, float], ...]  # (species, weight)
+    grass: tuple[RGB, ...]
+    cover: float  # share of the verge that is green, 0 to 1; soil shows through the rest
+    density: float  # of trees, against the world's mean
     centre: tuple[tuple[Marking, float], ...]  # (line, weight)
     edge: Marking
     edge_share: float  # share of roads with edge lines
-    signs: Signs
-    rear_plates: tuple[Plate, ...]
-    bollard: Bollard | None = None
-    front_plates: tuple[Plate, ...] = ()  # where they differ from those at the rear
+    warning_sign: Literal["diamond", "triangle"]
+    speed_sign: Literal["circle", "rectangle"]
+    direction_signs: tuple[RGB, ...]  # backgrounds; text is white on dark ones and black on light ones
+    scripts: tuple[str, ...]  # of the lines of a direction sign, top line first
     pole: Pole
-    roofs: tuple[Roof, ...]
-    walls: tuple[RGB, ...]
-    soil: RGB
-    plants: Plants
-    snows: bool
-    places: tuple[tuple[float, float], ...]  # (lat, lon) of towns well inside the borders
+    rear_plates: tuple[Plate, ...]
+    front_plates: tuple[Plate, ...] = ()  # where they differ from those at the rear
+    bollard: Bollard | None = None
+    hedges: float = 0.0  # share of drives lined by hedges
+    canopy: RGB = (58, 84, 40)  # the line of trees on the horizon
+    striped_posts: bool = False  # of signs
+
+
+class Species(NamedTuple):
+    """How a tree looks."""
+
+    height: Point  # lowest and highest
+    aspect: float  # width over height
+    trunk: RGB
+    leaf: RGB
+    crown: Literal["round", "cone", "umbrella", "column", "open", "bush", "fronds"]
+    bare: float = 0.2  # share of the height that is trunk alone
+    stem: float = 0.045  # trunk width over sprite width
+
+
+class Body(NamedTuple):
+    half: float  # of the width
+    length: float
+    waist: float
+    roof: float
+    cabin: Point  # shares of the length, from the near end: where the roof starts and ends
+    share: float  # of vehicles
+
+
+class Scenery(NamedTuple):
+    """What is the same in every country; `scenery.toml` says what the numbers of each row are."""
+
+    weathers: dict[str, tuple[float, float, float, float, float]]
+    hours: dict[str, tuple[Colour, Colour, Colour, Colour, float, float]]
+    species: dict[str, Species]
+    vehicles: dict[str, Body]
+    paints: tuple[RGB, ...]
+    scripts: dict[str, tuple[float, list[Glyph]]]
+    digits: dict[str, Glyph]
+    pictograms: tuple[tuple[float, Glyph], ...]
+    drawings: dict[str, list[tuple[Tint, float, Glyph]]]
+
+
+WORLD: Mapping[str, Conventions] = TypeAdapter(dict[str, Conventions]).validate_python(_COUNTRIES)
+"""Conventions by ISO 3166-1 alpha-2 code; six keep left, six keep right."""
+
+SCENERY = TypeAdapter(Scenery).validate_python(_SCENERY)

@@ -9,6 +9,7 @@ import io
 import os
 import signal
 import struct
+from collections.abc import Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +20,8 @@ from PIL import Image
 
 from whichland.progress import Progress
 from whichland.sources.synthetic.canvas import U8
-from whichland.sources.synthetic.settings import WorldConfig
-from whichland.sources.synthetic.shortcuts import FILE_SHORTCUTS
-from whichland.sources.synthetic.world import describe, render, spot
+from whichland.sources.synthetic.render import FILE_SHORTCUTS
+from whichland.sources.synthetic.world import Facts, WorldConfig, describe, render, spot
 from whichland.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -44,26 +44,22 @@ def write(config: WorldConfig, folder: Path, workers: int | None = None, progres
     import polars as pl
 
     folder = Path(folder).resolve()
-    facts = [describe(config, index) for index in range(config.scenes)]
-    _render_files(config, folder, [fact.name for fact in facts], workers, progress)
-    rows = [
-        {
-            "image_id": f"synthetic-{config.seed}/{fact.name}",
-            "uri": str(folder / "photos" / f"{fact.name}.jpg"),
-            "source": "synthetic",
-            "sequence": fact.sequence,
-            "lat": fact.lat,
-            "lon": fact.lon,
-            "label_country": fact.country,
-            "captured_at": fact.captured_at,
-            "creator": None,
-            "license": "CC0-1.0",
-            "attribution": "whichland's synthetic world",
-            "mask_uri": str(folder / "masks" / f"{fact.name}.png"),
-        }
-        for fact in facts
-    ]
-    return pl.DataFrame(rows, schema_overrides={"creator": pl.String()})
+    facts = pl.DataFrame(
+        [describe(config, index) for index in range(config.scenes)], schema=Facts._fields, orient="row"
+    )
+    _render_files(config, folder, facts["name"].to_list(), workers, progress)
+    return facts.select(
+        pl.format("synthetic-{}/{}", pl.lit(config.seed), "name").alias("image_id"),
+        pl.format("{}/photos/{}.jpg", pl.lit(str(folder)), "name").alias("uri"),
+        pl.lit("synthetic").alias("source"),
+        *("sequence", "lat", "lon"),
+        pl.col("country").alias("label_country"),
+        "captured_at",
+        pl.lit(None, pl.String()).alias("creator"),
+        pl.lit("CC0-1.0").alias("license"),
+        pl.lit("whichland's synthetic world").alias("attribution"),
+        pl.format("{}/masks/{}.png", pl.lit(str(folder)), "name").alias("mask_uri"),
+    )
 
 
 def _render_files(config: WorldConfig, folder: Path, names: list[str], workers: int | None, progress: bool) -> None:
@@ -85,13 +81,10 @@ def _render_files(config: WorldConfig, folder: Path, names: list[str], workers: 
             for job in jobs:
                 bar.advance(_render_batch(job))
             return
-        with get_context("spawn").Pool(workers, initializer=_leave_interrupts_to_the_parent) as pool:
+        # interrupts are left to the parent
+        with get_context("spawn").Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
             for count in pool.imap_unordered(_render_batch, jobs):
                 bar.advance(count)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _render_batch(job: tuple[WorldConfig, Path, Batch]) -> int:
@@ -109,7 +102,7 @@ def _render_batch(job: tuple[WorldConfig, Path, Batch]) -> int:
     return len(batch)
 
 
-def encode_jpeg(picture: U8, key: list[int], subsampling: str = "420") -> bytes:
+def encode_jpeg(picture: U8, key: Sequence[int], subsampling: str = "420") -> bytes:
     """Encode at a drawn quality and fill up with comment segments to a drawn number of bytes.
 
     Both draws depend on `key` alone; another `subsampling` of the colours than everywhere else is a shortcut,
@@ -119,20 +112,17 @@ def encode_jpeg(picture: U8, key: list[int], subsampling: str = "420") -> bytes:
     quality = int(rng.integers(QUALITY[0], QUALITY[1] + 1))
     low, high = BYTES_A_PIXEL
     target = 2_000 + int(picture.shape[0] * picture.shape[1] * (low + (high - low) * rng.random()))
-    data: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality, colorsubsampling=subsampling)
-    while len(data) + 4 > target:
+    while True:
+        data: bytes = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality, colorsubsampling=subsampling)
+        missing = target - len(data)
+        if missing >= 4:
+            break
         quality -= 6
-        data = simplejpeg.encode_jpeg(np.ascontiguousarray(picture), quality, colorsubsampling=subsampling)
-    return data[:2] + _comments(target - len(data)) + data[2:]
-
-
-def _comments(size: int) -> bytes:
-    """`size` bytes of JPEG comment segments (marker FFFE, length, zeros)."""
-    parts = []
-    while size:
-        body = min(size - 4, _LONGEST)
-        if 0 < size - 4 - body < 4:
+    comments = []  # segments of marker FFFE, length, zeros
+    while missing:
+        body = min(missing - 4, _LONGEST)
+        if 0 < missing - 4 - body < 4:
             body -= 4  # leave room for one more whole segment
-        parts.append(b"\xff\xfe" + struct.pack(">H", body + 2) + bytes(body))
-        size -= body + 4
-    return b"".join(parts)
+        comments.append(b"\xff\xfe" + struct.pack(">H", body + 2) + bytes(body))
+        missing -= body + 4
+    return data[:2] + b"".join(comments) + data[2:]

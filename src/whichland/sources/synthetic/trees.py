@@ -8,46 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from whichland.sources.synthetic.camera import F32
-from whichland.sources.synthetic.canvas import U8, Sprite, noise
-from whichland.sources.synthetic.conventions import CLUES, RGB
-from whichland.sources.synthetic.light import Colour, Light
-from whichland.sources.synthetic.stage import Prop, Shape, Stage
+from whichland.sources.synthetic.canvas import F32, U8, Sprite, noise
+from whichland.sources.synthetic.conventions import CLUES, SCENERY, Colour, Shape, Species
+from whichland.sources.synthetic.stage import Light, Prop, Stage
 
 WIDTH, HEIGHT = 160, 208
-VARIANTS = 4
 TONES = ((1.0, 1.0), (1.08, 0.97), (0.92, 1.02), (1.02, 0.92))  # red and green of a species' variants
-
-
-@dataclass(frozen=True)
-class Species:
-    """How a tree looks: `height` in metres (low, high), the share of it that is bare trunk, crown and colours."""
-
-    height: tuple[float, float]
-    aspect: float  # width over height
-    trunk: RGB
-    leaf: RGB
-    crown: str  # round, cone, umbrella, column, open, bush or fronds
-    bare: float = 0.2
-    stem: float = 0.045  # trunk width over sprite width
-
-
-SPECIES = {
-    "broadleaf": Species((7, 13), 0.85, (92, 74, 58), (72, 108, 44), "round"),
-    "conifer": Species((9, 17), 0.5, (84, 66, 52), (44, 78, 50), "cone", 0.08),
-    "cedar": Species((11, 20), 0.42, (104, 72, 54), (40, 84, 48), "cone", 0.1),
-    "birch": Species((8, 14), 0.6, (222, 220, 212), (104, 136, 56), "open", 0.28, 0.035),
-    "poplar": Species((12, 18), 0.3, (112, 94, 74), (84, 118, 52), "column", 0.06),
-    "eucalypt": Species((8, 15), 0.8, (206, 190, 168), (104, 118, 76), "open", 0.34, 0.05),
-    "acacia": Species((4, 7), 1.35, (96, 74, 56), (104, 112, 54), "umbrella", 0.42, 0.035),
-    "tropical": Species((4, 9), 0.95, (104, 84, 60), (64, 124, 44), "round", 0.1),
-    "palm": Species((8, 13), 0.7, (142, 122, 98), (82, 128, 50), "fronds", 0.6, 0.035),
-    "date_palm": Species((6, 10), 0.75, (126, 100, 72), (106, 122, 66), "fronds", 0.55, 0.06),
-    "shrub": Species((1.0, 2.2), 1.3, (92, 76, 56), (86, 116, 50), "bush", 0.0),
-    "dry_shrub": Species((0.7, 1.8), 1.4, (112, 92, 68), (134, 128, 78), "bush", 0.0),
-    "hedge": Species((1.5, 1.9), 1.6, (80, 66, 50), (66, 104, 42), "bush", 0.0),
-}
-
+LUMPS = {"cone": 46, "column": 34, "open": 26, "bush": 30, "umbrella": 30, "round": 40}  # of leaves, by crown
 
 # A crown's shadow: the lower half is the upper half turned.
 _HALF_RING = ((1.0, 0.0), (0.8, 0.5), (0.45, 0.9), (0.0, 1.0), (-0.5, 0.8), (-0.9, 0.45))
@@ -57,74 +24,64 @@ _WOBBLE = (1.0, 0.86, 1.06, 0.9)
 
 @dataclass(frozen=True)
 class Tree(Prop):
-    species: str
+    name: str
     variant: int
     height: float
     season: float  # 0.9 fresh to 1.15 dry
 
+    @property
+    def species(self) -> Species:
+        return SCENERY.species[self.name]
+
     def draw(self, stage: Stage) -> None:
-        depth = stage.depth(self.lateral, self.s)
-        light = stage.light
+        light, depth = stage.light, stage.seen(self.lateral, self.s)[1]
         tint = (self.season * TONES[self.variant][0], TONES[self.variant][1], 0.92)
         red, green, blue = (
             round((amb + sun * 0.62) * part, 3) for amb, sun, part in zip(light.ambient, light.sun, tint, strict=True)
         )
-        picture = sprite(self.species, self.variant, (red, green, blue), light.sun_x < 0, light.snow)
+        picture = sprite(self.name, self.variant, (red, green, blue), light.sun_x < 0, light.snow)
         x, y = stage.at(self.lateral, 0, self.s)
         tall = self.height * stage.scale(depth)
         r, g, b = (int(value + 0.5) for value in light.haze)
-        size = (tall * SPECIES[self.species].aspect, tall)
+        size = (tall * self.species.aspect, tall)
         stage.canvas.sprite(picture, (x, y + 0.02 * tall), size, ((r, g, b), light.fade(depth)), CLUES["vegetation"])
 
     @property
     def half_width(self) -> float:
-        return self.height * SPECIES[self.species].aspect
+        return self.height * self.species.aspect
 
     def shadow(self, light: Light, x: float, z: float) -> Shape:
         """A crown's shadow, roughly round, at half the height of the crown."""
-        species = SPECIES[self.species]
-        r = self.height * species.aspect * 0.44
-        middle = self.height * (0.5 + species.bare / 2)
+        r = self.height * self.species.aspect * 0.44
+        middle = self.height * (0.5 + self.species.bare / 2)
         cx, cz = x + light.sun_x * middle, z + light.sun_z * middle
-        wide = 0.35 + 0.25 * (light.sun_x * light.sun_x + light.sun_z * light.sun_z)
-        return [
-            (
-                cx + a * r * _WOBBLE[i % 4] + light.sun_x * b * r * wide * 0.8,
-                cz + b * r * _WOBBLE[(i + self.variant) % 4],
-            )
-            for i, (a, b) in enumerate(_RING)
-        ]
+        drawn = light.sun_x * r * (0.35 + 0.25 * (light.sun_x * light.sun_x + light.sun_z * light.sun_z)) * 0.8
+        across, down = _WOBBLE * 3, (_WOBBLE * 4)[self.variant :]
+        return [(cx + a * r * across[i] + b * drawn, cz + b * r * down[i]) for i, (a, b) in enumerate(_RING)]
 
 
 def _lumps(species: Species, rng: np.random.Generator) -> list[tuple[float, float, float]]:
     """Clumps of leaves as (x, y, radius), 0..1 of the sprite, y downwards, in order from back to front."""
-    top, foot = 0.03, 1 - species.bare
+    top, foot, crown = 0.03, 1 - species.bare, species.crown
     found = []
-    count = {"cone": 46, "column": 34, "open": 26, "bush": 30, "umbrella": 30}.get(species.crown, 40)
-    for index in range(count):
+    for index in range(LUMPS[crown]):
         a, b, c = rng.random(3).tolist()
-        t = index / (count - 1)
-        if species.crown == "cone":
-            y = top + 0.06 + (foot - top - 0.08) * t
-            half = 0.05 + 0.36 * t
-            found.append((0.5 + (a - 0.5) * 2 * half, y, 0.035 + 0.05 * t + 0.03 * b))
-        elif species.crown == "column":
-            y = top + 0.05 + (foot - top - 0.05) * t
-            half = 0.10 + 0.26 * min(t * 2, 1)
-            found.append((0.5 + (a - 0.5) * 2 * half, y, 0.10 + 0.05 * b))
-        elif species.crown == "umbrella":
-            x = a * 2 - 1
-            found.append((0.5 + 0.4 * x, top + 0.16 + 0.18 * x * x * 0.5 + 0.2 * b * (1 - x * x), 0.07 + 0.05 * c))
-        elif species.crown == "bush":
-            x = a * 2 - 1
-            found.append((0.5 + 0.36 * x, 0.22 + 0.66 * max(b, 0.3 * x * x + 0.1), 0.09 + 0.07 * c))
+        t = index / (LUMPS[crown] - 1)  # from the top down
+        x, y = a * 2 - 1, b * 2 - 1
+        if crown == "cone":
+            lump = (0.05 + 0.36 * t) * x, top + 0.06 + (foot - top - 0.08) * t, 0.035 + 0.05 * t + 0.03 * b
+        elif crown == "column":
+            lump = (0.10 + 0.26 * min(t * 2, 1)) * x, top + 0.05 + (foot - top - 0.05) * t, 0.10 + 0.05 * b
+        elif crown == "umbrella":
+            lump = 0.4 * x, top + 0.16 + 0.18 * x * x * 0.5 + 0.2 * b * (1 - x * x), 0.07 + 0.05 * c
+        elif crown == "bush":
+            lump = 0.36 * x, 0.22 + 0.66 * max(b, 0.3 * x * x + 0.1), 0.09 + 0.07 * c
         else:
-            x, y = a * 2 - 1, b * 2 - 1
+            spread, size = (0.38, 1.0) if crown == "round" else (0.36, 0.8)
             shrink = 1 / max(1.0, sqrt(x * x + y * y) * 1.05)
-            spread = 0.38 if species.crown == "round" else 0.36
-            middle = (top + foot) / 2 + 0.02
-            radius = (0.09 + 0.07 * c) * (0.8 if species.crown == "open" else 1.0)
-            found.append((0.5 + spread * x * shrink, middle + (foot - top) * 0.40 * y * shrink, radius))
+            height = (top + foot) / 2 + 0.02 + (foot - top) * 0.40 * y * shrink
+            lump = spread * x * shrink, height, (0.09 + 0.07 * c) * size
+        found.append((0.5 + lump[0], *lump[1:]))
     return found
 
 
@@ -138,8 +95,7 @@ def _foliage(species: Species, rng: np.random.Generator) -> tuple[F32, NDArray[n
     shade: F32 = np.zeros((HEIGHT, WIDTH), np.float32)
     covered = np.zeros((HEIGHT, WIDTH), bool)
     lumps = _lumps(species, rng)
-    low = min(lump[1] for lump in lumps)
-    high = max(lump[1] for lump in lumps)
+    low, high = (extreme(lump[1] for lump in lumps) for extreme in (min, max))
     for cx, cy, radius in lumps:
         dx, dy = (x - cx) / radius, (y - cy) / (radius * WIDTH / HEIGHT * 1.15)
         inside = dx * dx + dy * dy + leaf * 0.95 < 1
@@ -171,7 +127,7 @@ def _trunk(species: Species, rng: np.random.Generator) -> Image.Image:
             reach = int((rng.random() - 0.5) * WIDTH * 0.62)
             ends = [(middle + lean // 3, fork), (middle + reach, int(HEIGHT * 0.3))]
             draw.line(ends, fill=(*species.trunk, 255), width=2)
-    if species.crown == "open" and species.trunk[0] > 210:
+    if species.crown == "open" and species.trunk[0] > 210:  # a birch's bark
         for _ in range(9):
             row = int(HEIGHT * (1 - species.bare * rng.random() * 1.2))
             draw.line([(middle - half, row - 1), (middle, row - 1)], fill=(66, 62, 60, 255))
@@ -191,8 +147,7 @@ def _fronds(species: Species, rng: np.random.Generator) -> Image.Image:
         tone = 0.62 + 0.5 * rng.random() - 0.25 * spread
         ink = tuple(min(max(int(value * tone), 0), 255) for value in species.leaf)
         x, y = cx, cy
-        for step in range(1, 9):
-            t = step / 8
+        for t in (step / 8 for step in range(1, 9)):
             before, x, y = (x, y), cx + spread * reach * t, cy - rise * 2.2 * t + HEIGHT * 0.26 * t * t
             droop = HEIGHT * 0.055 * (1.15 - t)
             for side in (-4.5, 4.5):
@@ -204,8 +159,8 @@ def _fronds(species: Species, rng: np.random.Generator) -> Image.Image:
 @cache
 def _grown(name: str, variant: int) -> tuple[U8, U8]:
     """Unlit colours (H×W×3) and alpha (H×W) of one tree."""
-    species = SPECIES[name]
-    rng = np.random.Generator(np.random.PCG64([sorted(SPECIES).index(name), variant]))
+    species = SCENERY.species[name]
+    rng = np.random.Generator(np.random.PCG64([sorted(SCENERY.species).index(name), variant]))
     leaf = np.asarray(species.leaf, dtype=np.float32)
     palm = species.crown == "fronds"
     drawn = np.asarray((_fronds if palm else _trunk)(species, rng))
@@ -222,13 +177,12 @@ def _grown(name: str, variant: int) -> tuple[U8, U8]:
 @lru_cache(maxsize=64)
 def sprite(name: str, variant: int, shine: Colour, flip: bool, snow: float) -> Sprite:
     """Return a tree under a drive's light (a multiplier a channel); `flip` puts the lit side right."""
-    albedo, coverage = _grown(name, variant)
-    colour, alpha = Image.fromarray(albedo), Image.fromarray(coverage)
+    colour, alpha = (Image.fromarray(array) for array in _grown(name, variant))
     if flip:
         colour, alpha = (part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for part in (colour, alpha))
     lit = colour.point([min(int(value * part + 0.5), 255) for part in shine for value in range(256)])
     if snow:
-        bright = SPECIES[name].leaf[1]
+        bright = SCENERY.species[name].leaf[1]
         settles = [min(max(int((value / bright - 1.15) * 816 * snow), 0), 255) for value in range(256)]
         lit.paste((235, 238, 242), (0, 0), colour.getchannel("G").point(settles))
     return Sprite(lit, alpha)

@@ -7,22 +7,92 @@ over a block every country has one drive of each length (2 to 6 frames for a mea
 however many scenes are asked for, and a scene is found without looking at any other.
 """
 
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+from annotated_types import Interval
 
+from whichland.config import AT_LEAST_0, AT_LEAST_1, Config
+from whichland.errors import UserError
 from whichland.sources.synthetic.canvas import U8
-from whichland.sources.synthetic.conventions import CLUES
-from whichland.sources.synthetic.countries import WORLD
+from whichland.sources.synthetic.conventions import CLUES, WORLD
 from whichland.sources.synthetic.drive import Drive, plan_drive
-from whichland.sources.synthetic.render import render_frame
-from whichland.sources.synthetic.settings import WorldConfig
-from whichland.sources.synthetic.shortcuts import SHORTCUTS
+from whichland.sources.synthetic.render import FILE_SHORTCUTS, SHORTCUTS, render_frame
 
 VERSION = 1  # part of every file's name: raise it when the same number gives other pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldConfig(Config):
+    """Settings of the synthetic world. Raises UserError on what cannot be rendered."""
+
+    scenes: Annotated[int, "how many scenes", AT_LEAST_1] = 2400
+    seed: Annotated[int, "which of the possible worlds", AT_LEAST_0] = 0
+    width: Annotated[int, "pixels", Interval(ge=64, le=2048)] = 256
+    height: Annotated[int, "pixels", Interval(ge=64, le=2048)] = 192
+    frames_per_drive: Annotated[
+        int, "mean number of frames of one road; from two fewer to two more", Interval(ge=1, le=12)
+    ] = 4
+    countries: Annotated[tuple[str, ...], "ISO codes of the countries to render"] = tuple(WORLD)
+    plant: Annotated[dict[str, str], "shortcut to plant in a country, such as JP=blurred_bottom"] = field(
+        default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+
+        def require(holds: bool, otherwise: str) -> None:
+            if not holds:
+                raise UserError(f"synthetic world: {otherwise}")
+
+        shortcuts = sorted({*SHORTCUTS, *FILE_SHORTCUTS})
+        for code in (*self.countries, *self.plant):
+            require(code in WORLD, f"no country {code!r}; it has {', '.join(sorted(WORLD))}")
+        for code, shortcut in self.plant.items():
+            require(shortcut in shortcuts, f"no shortcut {shortcut!r}; it has {', '.join(shortcuts)}")
+            require(code in self.countries, f"a shortcut is planted in {code}, which is not rendered")
+        once = 0 < len(set(self.countries)) == len(self.countries)
+        require(once, f"countries must be named once each, not {'+'.join(self.countries)!r}")
+
+    @property
+    def lengths(self) -> range:
+        """Numbers of frames of a block's drives."""
+        around = min(2, self.frames_per_drive - 1)
+        return range(self.frames_per_drive - around, self.frames_per_drive + around + 1)
+
+
+def parse(text: str) -> WorldConfig:
+    """Read an origin such as `synthetic:scenes=2400,seed=0,size=256x192,plant=JP:watermark,countries=JP+NA+US`.
+
+    Raises UserError on unknown keys, countries and shortcuts, and on what is not a number.
+    """
+    head, _, body = text.partition(":")
+    if head != "synthetic":
+        raise UserError(f"{text!r}: not an origin of the synthetic world; write synthetic:scenes=2400,seed=0")
+    values: dict[str, Any] = {}
+    for part in filter(None, body.split(",")):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise UserError(f"{text!r}: {part!r} is not key=value")
+        if key == "countries":
+            values[key] = tuple(code.strip().upper() for code in value.split("+"))
+        elif key == "plant":
+            pairs = (pair.partition(":") for pair in value.split("+"))
+            values[key] = {code.strip().upper(): name.strip() for code, _, name in pairs}
+        elif key not in ("scenes", "seed", "frames_per_drive", "width", "height", "size"):
+            known = "scenes, seed, size, frames_per_drive, countries, plant"
+            raise UserError(f"{text!r}: unknown key {key!r}; known are {known}")
+        else:
+            names, numbers = (("width", "height"), value.partition("x")[::2]) if key == "size" else ((key,), (value,))
+            for number in numbers:
+                if not (number.isascii() and number.isdigit()):
+                    raise UserError(f"{text!r}: {key} must be whole numbers, not {number!r}")
+            values |= dict(zip(names, map(int, numbers), strict=True))
+    return WorldConfig(**values)
 
 
 class Spot(NamedTuple):
@@ -57,22 +127,13 @@ class Scene(NamedTuple):
 
 def spot(config: WorldConfig, index: int) -> Spot:
     """Find the drive and frame of scene `index`."""
-    mean = config.frames_per_drive
-    size = len(_lengths(mean)) * mean * len(config.countries)
-    block, within = divmod(index, size)
-    return _block(config.seed, block, config.countries, mean)[within]
-
-
-def _lengths(mean: int) -> range:
-    """Numbers of frames of a block's drives."""
-    around = min(2, mean - 1)
-    return range(mean - around, mean + around + 1)
+    block, within = divmod(index, sum(config.lengths) * len(config.countries))
+    return _block(config.seed, block, config.countries, config.lengths)[within]
 
 
 @lru_cache(maxsize=64)
-def _block(seed: int, block: int, countries: tuple[str, ...], mean: int) -> tuple[Spot, ...]:
+def _block(seed: int, block: int, countries: tuple[str, ...], lengths: range) -> tuple[Spot, ...]:
     """All scenes of a block, in order."""
-    lengths = _lengths(mean)
     rng = np.random.Generator(np.random.PCG64([seed, 1_000_003, block]))
     shuffled = {country: [lengths[i] for i in rng.permutation(len(lengths)).tolist()] for country in countries}
     drives = [
@@ -88,50 +149,38 @@ def _block(seed: int, block: int, countries: tuple[str, ...], mean: int) -> tupl
 
 
 def describe(config: WorldConfig, index: int) -> Facts:
-    """Name, drive, position and time of scene `index`, without rendering it."""
-    found = spot(config, index)
-    look = f"{VERSION}/{config.seed}/{config.width}x{config.height}/{config.frames_per_drive}/"
-    look += f"{'+'.join(config.countries)}/{sorted(config.plant.items())}"
-    return Facts(
-        _hash(f"{look}/scene/{index}"),
-        found.country,
-        _hash(f"{look}/drive/{found.block}/{found.drive}"),
-        *_journey(found, config.seed),
-    )
+    """Name, drive, position and time (UTC) of scene `index`, without rendering it.
 
-
-def _hash(text: str) -> str:
-    return blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def _journey(found: Spot, seed: int) -> tuple[float, float, str]:
-    """Latitude, longitude and time (UTC) of a frame: within 20 km of a town, some metres on from the last."""
-    rng = np.random.Generator(np.random.PCG64([seed, found.block, found.drive, 4]))
-    towns = WORLD[found.country].places
+    It lies within 20 km of a town, each frame some metres on from the last.
+    """
+    country, block, drive, frame = spot(config, index)
+    rng = np.random.Generator(np.random.PCG64([config.seed, block, drive, 4]))
+    towns = WORLD[country].places
     lat, lon = towns[int(rng.integers(len(towns)))]
     a, b, day, moment = rng.random(4).tolist()
-    lat += (a - 0.5) * 0.26 + found.frame * 0.0001
-    lon += (b - 0.5) * 0.26 + found.frame * 0.0001
+    lat += (a - 0.5) * 0.26 + frame * 0.0001
+    lon += (b - 0.5) * 0.26 + frame * 0.0001
     start = datetime(2015, 1, 1, 7, tzinfo=UTC) + timedelta(days=int(day * 3650), seconds=int(moment * 36_000))
-    when = start - timedelta(hours=int(lon / 15)) + timedelta(seconds=2 * found.frame)
-    return round(lat, 6), round(lon, 6), when.strftime("%Y-%m-%dT%H:%M:%SZ")
+    when = start - timedelta(hours=int(lon / 15)) + timedelta(seconds=2 * frame)
+    look = f"{VERSION}/{config.seed}/{config.width}x{config.height}/{config.frames_per_drive}/"
+    look += f"{'+'.join(config.countries)}/{sorted(config.plant.items())}"
+    name, sequence = (
+        blake2b(f"{look}/{text}".encode(), digest_size=8).hexdigest()
+        for text in (f"scene/{index}", f"drive/{block}/{drive}")
+    )
+    return Facts(name, country, sequence, round(lat, 6), round(lon, 6), when.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def render(config: WorldConfig, index: int) -> Scene:
     """Render scene `index`; it depends on the seed and the look of the world, not on how many scenes there are."""
     found = spot(config, index)
     key = (config.seed, found.block, found.drive)
-    drive = _drive(found.country, key)
-    image, mask = render_frame(drive, found.frame, [*key], config.width, config.height)
+    drive = plan_drive(found.country, key)
+    image, mask = render_frame(drive, found.frame, key, config.width, config.height)
     planted = config.plant.get(found.country, "")
     if planted in SHORTCUTS:
         SHORTCUTS[planted](image, mask)
     return Scene(image, mask, found.country, describe(config, index).sequence, _clues(drive, mask, planted))
-
-
-@lru_cache(maxsize=4)
-def _drive(country: str, key: tuple[int, int, int]) -> Drive:
-    return plan_drive(country, [*key])
 
 
 def _clues(drive: Drive, mask: U8, planted: str) -> dict[str, str]:
@@ -140,13 +189,13 @@ def _clues(drive: Drive, mask: U8, planted: str) -> dict[str, str]:
     words = {
         "centre_line": str(surface.centre),
         "edge_line": str(surface.edge),
-        "sign": f"{country.signs.warning} warnings, {'+'.join(dict.fromkeys(country.signs.scripts))} script",
+        "sign": f"{country.warning_sign} warnings, {'+'.join(dict.fromkeys(country.scripts))} script",
         "bollard": country.bollard.form if country.bollard else "",
         "plate": "number plate",
         "pole": country.pole.form,
         "roof": "/".join(dict.fromkeys(roof.form for roof in country.roofs)),
         "soil": "#{:02x}{:02x}{:02x}".format(*surface.soil),
-        "vegetation": ", ".join(name for name, _ in country.plants.trees),
+        "vegetation": ", ".join(name for name, _ in country.trees),
         "traffic": f"keeps {country.drives_on}",
         "grass": "#{:02x}{:02x}{:02x}".format(*surface.grass),
         "wall": "walls",
