@@ -10,7 +10,6 @@ from PIL import Image
 from whichland.images.augment import Augment, Draw, colour, resize
 
 PLAIN = {"area": 1.0, "ratio": 1.0, "x": 0.5, "y": 0.5, "flip": False}
-PLAIN |= {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0}
 
 
 def encoded(pixels: np.ndarray) -> bytes:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from whichland.bulk.config import PredictConfig
 from whichland.images.containers import ImageError
-from whichland.images.encode import encode_jpeg
+from whichland.images.decode import encode_jpeg
 from whichland.images.photo import Fetch, open_photo
 from whichland.model.answer import Answer
 from whichland.model.model import Model

@@ -15,8 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import overload
 
 from whichland.errors import UserError
-from whichland.images.containers import is_address, list_archive
-from whichland.images.formats import PHOTO_SUFFIXES, passed_over
+from whichland.images.containers import PHOTO_SUFFIXES, is_address, list_archive, passed_over
 from whichland.sources.text import WESTERN, decode_text
 
 CONTAINERS = frozenset((".zip", ".parquet"))

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from whichland.images.decode import ImageError, decode, image_size, read_bytes
-from whichland.images.encode import Pixels, encode_jpeg, shrink
+from whichland.images.decode import ImageError, Pixels, decode, encode_jpeg, image_size, read_bytes, shrink
 from whichland.images.panorama import Piece, centred, native_width, pictures_in, sphere_views, strip_pieces
 
 FINER = 2  # a JPEG may be decoded at a power-of-two scale as long as this much is left to resample

@@ -18,8 +18,7 @@ from whichland.errors import UserError
 from whichland.evaluation.audit_checks import Check, Effect, Limits, Sample, by_country, skill
 from whichland.evaluation.metrics import balanced_accuracy
 from whichland.evaluation.source_probe import HEADER, ProbeConfig, fact_columns, fitted_forest, source_probe, telling
-from whichland.images.decode import ImageError, decode, read_bytes
-from whichland.images.encode import encode_jpeg
+from whichland.images.decode import ImageError, decode, encode_jpeg, read_bytes
 from whichland.images.file_facts import FileFacts, file_facts
 from whichland.images.photo import open_photo
 from whichland.images.preprocess import Pixels, Preprocess

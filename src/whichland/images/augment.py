@@ -27,14 +27,7 @@ class Draw:
     x: float  # place of the crop, 0 left … 1 right
     y: float  # 0 top … 1 bottom
     flip: bool
-    brightness: float  # factor
-    contrast: float  # factor
-    saturation: float  # factor
-
-    @property
-    def light(self) -> tuple[float, float, float]:
-        """Factors of brightness, contrast and saturation, as `colour` takes them."""
-        return self.brightness, self.contrast, self.saturation
+    light: tuple[float, float, float] = (1.0, 1.0, 1.0)  # factors of brightness, contrast and saturation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +52,11 @@ class Augment:
             x=u[2],
             y=u[3],
             flip=self.flip and u[4] < 0.5,
-            brightness=1 + self.brightness * (2 * u[5] - 1),
-            contrast=1 + self.contrast * (2 * u[6] - 1),
-            saturation=1 + self.saturation * (2 * u[7] - 1),
+            light=(
+                1 + self.brightness * (2 * u[5] - 1),
+                1 + self.contrast * (2 * u[6] - 1),
+                1 + self.saturation * (2 * u[7] - 1),
+            ),
         )
 
     def crop(self, data: bytes, draw: Draw) -> Tensor:

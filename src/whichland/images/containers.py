@@ -24,11 +24,28 @@ MAX_BYTES = 200_000_000  # of one encoded image
 
 _INSIDE = re.compile(r"(.+?\.(parquet|zip))#(.+)", re.IGNORECASE | re.DOTALL)
 
-BLOCK_ROWS = 16  # rows read together from a shard; of one that is read in order, up to `MOST_BLOCK_ROWS`
-MOST_BLOCK_ROWS = 4096
+BLOCK_ROWS = 16  # rows read together from a shard, and more of one that is read in order
+BLOCK_SIZES = tuple(BLOCK_ROWS << doubled for doubled in range(9))
 GROWING_BYTES = 64_000_000  # a block of more is followed by one of as many rows, not twice as many
 KEPT_BLOCKS_BYTES = 128_000_000
 KEPT_ARCHIVES = 16
+
+# Formats that cannot be decoded are here too, so that they are reported, not ignored.
+PHOTO_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"),
+    *(".heic", ".heif", ".jp2", ".j2k", ".jxl", ".ppm", ".pgm"),
+}
+# Folders in which systems keep thumbnails and what was thrown away: of Synology, QNAP, Windows, macOS and Linux.
+SYSTEM_FOLDERS = {
+    *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", "@sharebin", "lost+found"),
+    *("$recycle.bin", "recycler", "recycled", "system volume information", "__macosx"),
+}
+
+
+def passed_over(name: str) -> bool:
+    """Tell whether a file or folder is not the user's own: hidden by a dot, or put there by a system."""
+    return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS
+
 
 _forked = False
 
@@ -134,12 +151,18 @@ class _Blocks:
     def read(self, shard: str, row: int) -> bytes:
         changed = Path(shard).stat().st_mtime_ns
         with self._lock:
-            key, block = self._find(shard, changed, row)
-        rows = key[2]
+            end, rows = self._last.get(shard, (-1, BLOCK_ROWS))
+            if not end <= row < end + rows:
+                rows = BLOCK_ROWS
+            keys = [(shard, changed, size, row // size) for size in BLOCK_SIZES]
+            key = next((key for key in keys if key in self._kept), (shard, changed, rows, row // rows))
+            block = self._kept.get(key)
+            if block is not None:
+                self._kept.move_to_end(key)
         if block is None:
-            block = _read_block(shard, key[3] * rows, rows)
+            block = _read_block(shard, key[3] * key[2], key[2])
             self._keep(key, block)
-        at = row % rows
+        at = row % key[2]
         if at >= len(block):
             raise ImageError(f"{shard}#{row}: the shard has no such row")
         data = block[at]
@@ -148,24 +171,10 @@ class _Blocks:
         _check_size(f"{shard}#{row}", len(data))
         return data
 
-    def _find(self, shard: str, changed: int, row: int) -> tuple[tuple[str, int, int, int], list[bytes | None] | None]:
-        """Return the block that holds a row, or the key of the one to read."""
-        rows = BLOCK_ROWS
-        while rows <= MOST_BLOCK_ROWS:
-            key = (shard, changed, rows, row // rows)
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return key, self._kept[key]
-            rows *= 2
-        end, rows = self._last.get(shard, (-1, BLOCK_ROWS))
-        if not end <= row < end + rows:
-            rows = BLOCK_ROWS
-        return (shard, changed, rows, row // rows), None
-
     def _keep(self, key: tuple[str, int, int, int], block: list[bytes | None]) -> None:
         with self._lock:
             shard, _, rows, number = key
-            grown = rows if _size(block) > GROWING_BYTES else min(2 * rows, MOST_BLOCK_ROWS)
+            grown = rows if _size(block) > GROWING_BYTES else min(2 * rows, BLOCK_SIZES[-1])
             self._last[shard] = ((number + 1) * rows, grown)
             if key not in self._kept:
                 self._kept[key] = block

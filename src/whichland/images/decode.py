@@ -1,4 +1,4 @@
-"""From bytes to pixels: every image that comes in goes through here.
+"""From bytes to pixels, and back: every image that comes in goes through here.
 
 `decode` takes the bytes of a file as found in the wild and gives RGB pixels, or raises `ImageError` with one
 line that says why not. JPEG goes through libjpeg-turbo (`simplejpeg`), everything else through Pillow.
@@ -18,6 +18,7 @@ import warnings
 import zlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +28,10 @@ from PIL import Image, UnidentifiedImageError
 from whichland.images.containers import MAX_BYTES, named
 from whichland.images.containers import ImageError as ImageError
 from whichland.images.containers import read_bytes as read_bytes
-from whichland.images.formats import why_not_a_photo
 from whichland.images.orientation import ORIENTATION, jpeg_orientation, upright
 
 Pixels = npt.NDArray[np.uint8]
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 # What keeps every decode below 1 GB: a progressive JPEG takes 9 bytes a pixel, a WebP with alpha 22.
 MAX_JPEG_PIXELS = 80_000_000
@@ -76,10 +77,8 @@ def decode_luma(data: bytes, *, short_side: int | None = None) -> Pixels:
     if data[:3] == b"\xff\xd8\xff":
         height, width, colour = _jpeg_header(data)
         if colour in ("YCbCr", "Gray"):
-            scale = _jpeg_scale(min(height, width), short_side)
-            size = {"min_height": -(-height // scale), "min_width": -(-width // scale)} if scale > 1 else {}
             try:
-                luma: Pixels = simplejpeg.decode_jpeg(data, colorspace="GRAY", **size)
+                luma: Pixels = simplejpeg.decode_jpeg(data, colorspace="GRAY", **_least(height, width, short_side))
             except (ValueError, KeyError, MemoryError):
                 pass  # `decode` knows what to do with it
             else:
@@ -129,10 +128,8 @@ def _decode_jpeg(data: bytes, short_side: int | None) -> Pixels:
     height, width, colour = _jpeg_header(data)
     if colour in ("CMYK", "YCCK"):  # libjpeg-turbo turns these to RGB without undoing Adobe's inversion
         return _decode_with_pillow(data, short_side)
-    scale = _jpeg_scale(min(height, width), short_side)
-    size = {"min_height": -(-height // scale), "min_width": -(-width // scale)} if scale > 1 else {}
     try:
-        pixels: Pixels = simplejpeg.decode_jpeg(data, **size)
+        pixels: Pixels = simplejpeg.decode_jpeg(data, **_least(height, width, short_side))
     except MemoryError:
         raise ImageError(f"not enough memory for {width}×{height} pixels") from None
     except (ValueError, KeyError) as error:
@@ -145,6 +142,12 @@ def _jpeg_scale(shorter: int, short_side: int | None) -> int:
     if short_side is None:
         return 1
     return next((scale for scale in (8, 4, 2) if -(-shorter // scale) >= short_side), 1)
+
+
+def _least(height: int, width: int, short_side: int | None) -> dict[str, Any]:
+    """The same for simplejpeg: what the scaled picture is to have at least."""
+    scale = _jpeg_scale(min(height, width), short_side)
+    return {"min_height": -(-height // scale), "min_width": -(-width // scale)} if scale > 1 else {}
 
 
 def _decode_jpeg_after(complaint: str, data: bytes, short_side: int | None) -> Pixels:
@@ -254,3 +257,49 @@ def load(uri: str, *, short_side: int | None = None) -> Pixels:
         return decode(read_bytes(uri), short_side=short_side)
     except ImageError as error:
         raise named(error, uri) from None
+
+
+# Beginnings of what is often found under a photo's name, and what to say of it.
+_CONVERT = "is not supported; convert to JPEG or PNG"
+_NOT_A_PHOTO: tuple[tuple[bytes, str], ...] = (
+    (rb"version https://git-lfs", "this is a Git LFS pointer, not the image: run `git lfs pull`"),
+    (rb"\s*(<!doctype html|<html|<head)", "this is a web page, not an image: download it again"),
+    (rb"\s*<(\?xml|svg|Error)", "this is XML, not an image: download it again or convert it to JPEG"),
+    (rb"\s*[{\[]\s*[\"{]", "this is JSON, not an image: download it again"),
+    (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", f"format HEIC {_CONVERT}"),
+    (rb"....ftyp", f"a video, or a format that {_CONVERT}"),
+    (rb"%!PS|\xc5\xd0\xd3\xc6", f"format EPS {_CONVERT}"),
+    (rb"%PDF", f"format PDF {_CONVERT}"),
+    (rb"DDS ", f"format DDS {_CONVERT}"),
+    (rb"\x00\x00\x01\x00", f"format ICO {_CONVERT}"),
+    (rb"\x00\x00\x02\x00", f"format CUR or TGA {_CONVERT}"),
+    (rb".\x01[\x01\x09]|.\x00[\x02\x03\x0a\x0b]\x00", f"format TGA {_CONVERT}"),
+    (rb"\x01\xda", f"format SGI {_CONVERT}"),
+    (rb"8BPS", f"format PSD {_CONVERT}"),
+    (rb"\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  ", f"format JPEG 2000 {_CONVERT}"),
+    (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", f"format JPEG XL {_CONVERT}"),
+    (rb"....[\x11\x12]\xaf", f"format FLI {_CONVERT}"),
+    (rb"PK\x03\x04", "this is a zip archive, not an image: unpack it, or name it archive.zip#member"),
+)
+_STARTS = tuple((re.compile(start, re.DOTALL | re.IGNORECASE), why) for start, why in _NOT_A_PHOTO)
+
+
+def why_not_a_photo(data: bytes) -> str | None:
+    """Say what the bytes are instead of a photo that can be read, and the remedy; None when that is not known."""
+    return next((why for start, why in _STARTS if start.match(data)), None)
+
+
+def encode_jpeg(pixels_HWC: Pixels, quality: int) -> bytes:
+    """Encode H×W×3 uint8 RGB as baseline JPEG, 4:2:0; `quality` 1 to 100 scales libjpeg's standard tables.
+
+    Same pixels, same bytes. Nothing else is in the file: at one size and quality all headers are the same to the byte.
+    """
+    data: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(pixels_HWC), quality, colorspace="RGB", colorsubsampling="420", fastdct=False
+    )
+    return data
+
+
+def shrink(pixels_HWC: Pixels, box: Box, size: tuple[int, int]) -> Pixels:
+    """Resample the part `box` of a picture to `size` (width, height), antialiased (Lanczos, Pillow)."""
+    return np.asarray(Image.fromarray(pixels_HWC).resize(size, Image.Resampling.LANCZOS, box=box))

@@ -10,7 +10,6 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urljoin
 
@@ -75,8 +74,7 @@ class Fetcher:
             except Passing as error:
                 if tried == TRIES:
                     raise ImageError(f"{address}: {error}, {TRIES} times") from None
-                wait = min(pause if error.pause is None else error.pause, LONGEST_PAUSE_S)
-                if self._guard.stopped.wait(wait):
+                if self._guard.stopped.wait(min(pause if error.pause is None else error.pause, LONGEST_PAUSE_S)):
                     raise ImageError(f"{address}: stopped") from None
                 pause *= 3
             except httpcore.TimeoutException:
@@ -123,17 +121,15 @@ class Fetcher:
         kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
         if kind.startswith(NO_PHOTO):
             raise RefusedAddress(f"the server sends {kind}, not an image")
-        most = self._most_bytes
-        length = headers.get(b"content-length", "")
-        body = bytearray()
-        if not (length.isdecimal() and int(length) > most):
-            for part in response.iter_stream():
-                body += part
-                if len(body) > most:
-                    break
-            else:
-                return bytes(body)
-        raise RefusedAddress(f"more than {most:,} bytes (--fetch-bytes)")
+        length, body = headers.get(b"content-length", ""), bytearray()
+        too_long = length.isdecimal() and int(length) > self._most_bytes
+        for part in () if too_long else response.iter_stream():
+            body += part
+            if too_long := len(body) > self._most_bytes:
+                break
+        if too_long:
+            raise RefusedAddress(f"more than {self._most_bytes:,} bytes (--fetch-bytes)")
+        return bytes(body)
 
 
 class RefusedAddress(Exception):
@@ -188,12 +184,7 @@ class _Guard(httpcore.NetworkBackend):
         return seconds
 
     def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
+        self, host: str, port: int, timeout: float | None = None, *options: Any, **more: Any
     ) -> httpcore.NetworkStream:
         failed: httpcore.NetworkError = httpcore.ConnectError(f"no address of {host}")
         for number in public_addresses(host, port, allow_local=self._allow_local):

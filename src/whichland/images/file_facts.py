@@ -4,7 +4,7 @@ None of it is about the scene, and any of it may give away which collection a ph
 """
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from whichland.images.decode import image_size
 from whichland.images.orientation import APP1, EXIF, SCAN, jpeg_segments
@@ -18,7 +18,6 @@ _SAMPLINGS: dict[tuple[float, float], str] = {
     (1, 2): "4:4:0",
     (4, 1): "4:1:1",
 }
-
 _STARTS = ((b"\x89PNG", "PNG"), (b"GIF8", "GIF"), (b"BM", "BMP"), (b"II", "TIFF"), (b"MM", "TIFF"), (b"RIFF", "WEBP"))
 
 
@@ -44,32 +43,24 @@ class FileFacts(NamedTuple):
 def file_facts(data: bytes) -> FileFacts:
     """Read the facts of an encoded image. Raises ImageError when its header cannot be read."""
     width, height = image_size(data)
-    kind = next((name for start, name in _STARTS if data.startswith(start)), "other")
-    facts = FileFacts(
-        width=width,
-        height=height,
-        aspect=width / height,
-        megapixels=width * height / 1e6,
-        header_bytes=0,
-        format=kind,
-        progressive=False,
-        subsampling="",
-        quantisation="",
-        markers="",
-        exif=b"Exif" in data[:4096] or b"eXIf" in data[:4096] or bool(_webp_flags(data) & 0x08),
-        icc=b"iCCP" in data[:4096] or bool(_webp_flags(data) & 0x20),
-        bytes=len(data),
-        bytes_per_pixel=len(data) / (width * height),
-    )
-    return _with_jpeg_header(facts, data) if data.startswith(b"\xff\xd8") else facts
+    size = {"width": width, "height": height, "aspect": width / height, "megapixels": width * height / 1e6}
+    weight = {"bytes": len(data), "bytes_per_pixel": len(data) / (width * height)}
+    header = _jpeg_header(data) if data.startswith(b"\xff\xd8") else _other_header(data)
+    return FileFacts(**(size | header | weight))
 
 
-def _webp_flags(data: bytes) -> int:
-    """What an extended WebP says it holds; the metadata stand behind the pixels (RFC 9649, section 2.7.1)."""
-    return data[20] if data[8:16] == b"WEBPVP8X" and len(data) > 20 else 0
+def _other_header(data: bytes) -> dict[str, Any]:
+    # what an extended WebP says it holds; the metadata stand behind the pixels (RFC 9649, section 2.7.1)
+    flags = data[20] if data[8:16] == b"WEBPVP8X" and len(data) > 20 else 0
+    return {
+        **{"header_bytes": 0, "progressive": False, "subsampling": "", "quantisation": "", "markers": ""},
+        "format": next((name for start, name in _STARTS if data.startswith(start)), "other"),
+        "exif": b"Exif" in data[:4096] or b"eXIf" in data[:4096] or bool(flags & 0x08),
+        "icc": b"iCCP" in data[:4096] or bool(flags & 0x20),
+    }
 
 
-def _with_jpeg_header(facts: FileFacts, data: bytes) -> FileFacts:
+def _jpeg_header(data: bytes) -> dict[str, Any]:
     """Walk the segments of a JPEG up to its first scan (ITU-T T.81, annex B)."""
     markers, tables = [], hashlib.sha256()
     progressive, subsampling, exif, icc = False, "", False, False
@@ -84,16 +75,8 @@ def _with_jpeg_header(facts: FileFacts, data: bytes) -> FileFacts:
             subsampling = _subsampling(data[at:end])
         exif |= marker == APP1 and data.startswith(EXIF, at)
         icc |= marker == 0xE2 and data.startswith(_ICC, at)
-    return facts._replace(
-        format="JPEG",
-        header_bytes=header_bytes,
-        progressive=progressive,
-        subsampling=subsampling,
-        quantisation=tables.hexdigest()[:8],
-        markers=" ".join(markers),
-        exif=exif,
-        icc=icc,
-    )
+    found = {"format": "JPEG", "header_bytes": header_bytes, "progressive": progressive, "subsampling": subsampling}
+    return found | {"quantisation": tables.hexdigest()[:8], "markers": " ".join(markers), "exif": exif, "icc": icc}
 
 
 def _subsampling(frame: bytes) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from whichland.images.encode import Pixels
+from whichland.images.decode import Pixels
 
 Floats = npt.NDArray[np.float32]
 
@@ -140,21 +140,14 @@ def sphere_view(pixels_HWC: Pixels, direction: float, *, fov: float, pitch: floa
         band = view[start : start + rows]
         column_HW, row_HW = _lookup(width, height, fov, pitch, size, (start, start + len(band)))
         column_HW = (column_HW + np.float32(direction / 360 * width)) % np.float32(width)
-        band[:] = _between(pixels_HWC, column_HW, row_HW)
+        left, upper = np.floor(column_HW).astype(np.int32), np.floor(row_HW).astype(np.int32)
+        right, lower = (left + 1) % width, np.minimum(upper + 1, height - 1)
+        left %= width  # float32 may round up to the width itself
+        across, down = (column_HW - np.floor(column_HW))[..., None], (row_HW - upper)[..., None]
+        above = pixels_HWC[upper, left] * (1 - across) + pixels_HWC[upper, right] * across
+        below = pixels_HWC[lower, left] * (1 - across) + pixels_HWC[lower, right] * across
+        band[:] = above * (1 - down) + below * down + np.float32(0.5)
     return view
-
-
-def _between(pixels_HWC: Pixels, column_HW: Floats, row_HW: Floats) -> Pixels:
-    """The colours at these columns and rows, bilinear."""
-    height, width = pixels_HWC.shape[:2]
-    left, upper = np.floor(column_HW).astype(np.int32), np.floor(row_HW).astype(np.int32)
-    right, lower = (left + 1) % width, np.minimum(upper + 1, height - 1)
-    left %= width  # float32 may round up to the width itself
-    across, down = (column_HW - np.floor(column_HW))[..., None], (row_HW - upper)[..., None]
-    above = pixels_HWC[upper, left] * (1 - across) + pixels_HWC[upper, right] * across
-    below = pixels_HWC[lower, left] * (1 - across) + pixels_HWC[lower, right] * across
-    pixels: Pixels = (above * (1 - down) + below * down + np.float32(0.5)).astype(np.uint8)
-    return pixels
 
 
 @lru_cache(maxsize=8)  # bands: 64 MB, all of a view up to 2048×2048
@@ -194,23 +187,13 @@ def sphere_rows(xmp: bytes, size: Callable[[], tuple[int, int]]) -> tuple[float,
     stated = dict(_GPANO.findall(xmp)) if b"GPano:" in xmp else {}
     if stated.get(b"ProjectionType", b"").lower() != b"equirectangular":
         return None
-    names = (
-        "FullPanoWidthPixels",
-        "FullPanoHeightPixels",
-        "CroppedAreaImageWidthPixels",
-        "CroppedAreaImageHeightPixels",
-    )
-    width, height, shown_width, shown_height = (_pixels(stated, name) for name in names)
+    names = ("FullPanoWidth", "FullPanoHeight", "CroppedAreaImageWidth", "CroppedAreaImageHeight", "CroppedAreaTop")
+    texts = (stated.get(f"{name}Pixels".encode(), b"") for name in names)
+    # of pixels; 0 where it is not stated or no number
+    width, height, shown_width, shown_height, top = (float(t) if re.fullmatch(rb"\d{1,6}", t) else 0.0 for t in texts)
     if not (width and height and shown_width and shown_height):
         width, height = shown_width, shown_height = size()
-    top = _pixels(stated, "CroppedAreaTopPixels")
     round_it = math.isclose(width, shown_width, rel_tol=SHAPE)
     if not round_it or not math.isclose(width, 2 * height, rel_tol=SHAPE) or top + shown_height > 1.01 * height:
         return None
     return top / height, min(1.0, (top + shown_height) / height)
-
-
-def _pixels(stated: dict[bytes, bytes], name: str) -> float:
-    """A number of pixels, 0 where it is not stated or none."""
-    text = stated.get(name.encode(), b"")
-    return float(text) if re.fullmatch(rb"\d{1,6}", text) else 0.0

@@ -71,7 +71,12 @@ def open_photo(given: PhotoLike, fetch: Fetch | None = None) -> OpenPhoto:
         xmp = given.info.get("xmp", b"")
         return OpenPhoto(path=None, data=b"", pixels=pixels_of(given), xmp=xmp if isinstance(xmp, bytes) else b"")
     if isinstance(given, np.ndarray):
-        return OpenPhoto(path=None, data=b"", pixels=_checked(given), xmp=b"")
+        if given.ndim != 3 or given.shape[2] != 3 or given.dtype != np.uint8 or not given.size:
+            shape = "×".join(map(str, given.shape))
+            raise ImageError(f"an array {shape} of {given.dtype}: a photo is height × width × 3 of uint8, RGB")
+        if given.shape[0] * given.shape[1] > MAX_PIXELS:
+            raise ImageError(f"an array of more than {MAX_PIXELS / 1e6:.0f} million pixels")
+        return OpenPhoto(path=None, data=b"", pixels=np.ascontiguousarray(given), xmp=b"")
     data = bytes(given)
     return OpenPhoto(path=None, data=data, pixels=None, xmp=data[:XMP_BYTES])
 
@@ -81,12 +86,3 @@ def _fetcher() -> "Fetcher":
     from whichland.images.fetch import Fetcher  # imports an HTTP client
 
     return Fetcher()
-
-
-def _checked(pixels: NDArray[np.uint8]) -> Pixels:
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
-        shape = "×".join(map(str, pixels.shape))
-        raise ImageError(f"an array {shape} of {pixels.dtype}: a photo is height × width × 3 of uint8, RGB")
-    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:
-        raise ImageError(f"an array of more than {MAX_PIXELS / 1e6:.0f} million pixels")
-    return np.ascontiguousarray(pixels)

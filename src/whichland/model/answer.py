@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from whichland.errors import UserError
 from whichland.images.containers import ImageError, is_address
-from whichland.images.encode import encode_jpeg, shrink
+from whichland.images.decode import encode_jpeg, shrink
 from whichland.images.photo import PhotoLike, open_photo
 from whichland.model.calibration import Calibration, reaches
 from whichland.model.labels import COUNTRY, LabelSpace

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from whichland.errors import UserError
 from whichland.images.containers import ImageError
-from whichland.images.encode import encode_jpeg, shrink
+from whichland.images.decode import encode_jpeg, shrink
 from whichland.images.photo import open_photo
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import CREDIT, Manifest, credit

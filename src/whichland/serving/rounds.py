@@ -19,8 +19,7 @@ from whichland.geo.borders import borders, country_of
 from whichland.geo.distance import geoguessr_score, haversine_km
 from whichland.geo.land import Points
 from whichland.geo.polygons import UNITS, edges
-from whichland.images.decode import load
-from whichland.images.encode import encode_jpeg, shrink
+from whichland.images.decode import encode_jpeg, load, shrink
 from whichland.images.preprocess import Pixels
 from whichland.model.label_sources import countries
 from whichland.model.labels import LabelSpace

@@ -9,8 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.images.containers import list_archive
-from whichland.images.formats import PHOTO_SUFFIXES, passed_over
+from whichland.images.containers import PHOTO_SUFFIXES, list_archive, passed_over
 from whichland.progress import track
 from whichland.sources.columns import say
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from whichland.errors import UserError
 from whichland.geo.countries import find_country
-from whichland.images.formats import PHOTO_SUFFIXES, passed_over
+from whichland.images.containers import PHOTO_SUFFIXES, passed_over
 from whichland.sources.columns import complete, country_codes, identified, say, slug
 from whichland.sources.exif import read_exif
 from whichland.sources.files import absolute, walk

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.images.formats import passed_over
+from whichland.images.containers import passed_over
 from whichland.manifest import Manifest, problems
 from whichland.sources.files import walk
 from whichland.sources.folder import PARTS, has_parts

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.images.formats import passed_over
+from whichland.images.containers import passed_over
 from whichland.sources.columns import say
 from whichland.sources.files import absolute
 
