@@ -19,9 +19,8 @@ import polars as pl
 from PIL import Image
 
 from whichland.curate.geometry import HarmoniseConfig
-from whichland.curate.harmonise import harmonise
 from whichland.curate.measure import measure
-from whichland.curate.merge import merge
+from whichland.curate.merge import harmonise, merge
 from whichland.evaluation.source_probe import source_probe
 from whichland.manifest import Manifest
 from whichland.sources.columns import complete

@@ -11,12 +11,10 @@ from PIL import Image
 from curated import photo
 from whichland import manifest
 from whichland.curate import geometry
-from whichland.curate import harmonise as harmonising
-from whichland.curate.geometry import HarmoniseConfig
-from whichland.curate.harmonise import harmonise
+from whichland.curate import merge as harmonising
+from whichland.curate.geometry import HarmoniseConfig, Target
 from whichland.curate.measure import measure
-from whichland.curate.merge import merge
-from whichland.curate.views import Target
+from whichland.curate.merge import harmonise, merge
 from whichland.errors import UserError
 from whichland.images.decode import load, read_bytes
 from whichland.images.file_facts import file_facts

@@ -11,9 +11,8 @@ from PIL import Image, ImageEnhance
 from curated import measured, photo
 from whichland import manifest
 from whichland.curate.geometry import HarmoniseConfig
-from whichland.curate.harmonise import harmonise
 from whichland.curate.measure import measure
-from whichland.curate.merge import merge
+from whichland.curate.merge import harmonise, merge
 from whichland.errors import UserError
 from whichland.evaluation.source_probe import HEADER, ProbeConfig, Reading, SourceProbe, source_probe
 from whichland.images.decode import ImageError

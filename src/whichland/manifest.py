@@ -154,6 +154,12 @@ class Manifest:
             raise UserError(f"the manifest has no column {', '.join(missing)}: {hint}")
 
 
+def with_empty(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
+    """Add those columns of the manifest that no step has written yet, empty."""
+    missing = [name for name in names if name not in frame.columns]
+    return frame.with_columns(pl.lit(None, dtype=COLUMNS[name].dtype).alias(name) for name in missing)
+
+
 def sequence_key() -> pl.Expr:
     """What a row's sequence is known by: null without one.
 

@@ -90,7 +90,7 @@ def merge(
     Prints how many photos of each country each source has. Interrupted, the same command resumes. Next come
     `measure`, `clean` and `split`.
     """
-    from whichland.curate.harmonise import harmonise
+    from whichland.curate.merge import harmonise
     from whichland.curate.merge import merge as run
 
     pictures = config.part(HarmoniseConfig)

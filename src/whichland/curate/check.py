@@ -19,7 +19,7 @@ from whichland.curate.pairs import near_duplicate_pairs, nearest_km
 from whichland.geo.countries import COUNTRIES
 from whichland.geo.distance import KM_PER_DEGREE, haversine_km
 from whichland.images.decode import ImageError, read_bytes
-from whichland.manifest import Manifest, problems, sequence_key
+from whichland.manifest import Manifest, problems, sequence_key, with_empty
 from whichland.progress import track
 
 WRITTEN = {  # what the other checks read of a step's work: the table of another program may lack it
@@ -32,6 +32,7 @@ PLAIN_SEARCH = 40_000  # up to so many kept rows, near-duplicates are sought by 
 PLAIN_DISTANCES = 300_000_000  # up to so many pairs of like latitude, distances are computed for all of them
 AT_ONCE = 4_000_000
 REPEATED = ("duplicate", "near_duplicate")  # they keep their group until the next split
+Params = dict[str, Any]  # of a step
 AGAIN = "run `whichland data split` again: groups keep their splits"
 
 
@@ -50,13 +51,15 @@ def check(manifest: Manifest, *, all_files: bool = False) -> list[str]:
             found.append(f"history: {step} has run, yet there is no column {', '.join(missing)}")
     if found:
         return found
-    for name, rule in RULES.items():
-        found.extend(f"{name}: {line}" for line in rule(manifest))
+    for name, (needed, rule) in RULES.items():
+        params = manifest.last(needed) if needed else {}
+        if params is not None:
+            found.extend(f"{name}: {line}" for line in rule(manifest, params))
     found.extend(f"files: {line}" for line in _files(manifest, all_files))
     return found
 
 
-def _history(manifest: Manifest) -> Iterator[str]:
+def _history(manifest: Manifest, _: Params) -> Iterator[str]:
     if not manifest.history:
         yield "there is none, so it is not known how this file was made"
         return
@@ -78,7 +81,7 @@ def _carried(params: dict[str, Any]) -> Iterator[str]:
             yield from _carried(line["params"])
 
 
-def _countries(manifest: Manifest) -> Iterator[str]:
+def _countries(manifest: Manifest, _: Params) -> Iterator[str]:
     if not {"drop_reason", "country"} <= set(manifest.frame.columns):
         return
     kept = manifest.kept
@@ -89,18 +92,15 @@ def _countries(manifest: Manifest) -> Iterator[str]:
         yield f"not ISO 3166-1 alpha-2: {', '.join(map(repr, unknown[:10]))}"
 
 
-def _duplicates(manifest: Manifest) -> Iterator[str]:
-    clean = manifest.last("clean")
-    if clean is None or not clean.get("drop_duplicates", True):
-        return
+def _duplicates(manifest: Manifest, clean: Params) -> Iterator[str]:
     repeated = manifest.kept.filter(pl.col("sha256").is_duplicated())
-    if repeated.height:
+    if repeated.height and clean.get("drop_duplicates", True):
         example = repeated.sort("sha256", "image_id")["image_id"].head(2).to_list()
         yield f"{repeated.height} kept rows hold the bytes of another kept row, such as {' and '.join(example)}"
 
 
-def _balance(manifest: Manifest) -> Iterator[str]:
-    if manifest.last("balance") is None or not {"rank", "weight", "split"} <= set(manifest.frame.columns):
+def _balance(manifest: Manifest, _: Params) -> Iterator[str]:
+    if not {"rank", "weight", "split"} <= set(manifest.frame.columns):  # cleaning and splitting anew take them away
         return
     frame = manifest.frame
     train = (pl.col("split") == "train").fill_null(False) & pl.col("drop_reason").is_null()
@@ -116,18 +116,15 @@ def _balance(manifest: Manifest) -> Iterator[str]:
     weights = frame.filter(train)["weight"].drop_nulls()
     if (weights < 0).any():
         yield f"{(weights < 0).sum()} weights are negative"
-    used = weights.filter(weights > 0)
-    mean = used.mean()
+    mean = weights.filter(weights > 0).mean()
     if isinstance(mean, float) and abs(mean - 1) > 1e-6:
         yield f"the weights above 0 have a mean of {mean:.6f}, not 1"
 
 
 def _files(manifest: Manifest, all_files: bool) -> Iterator[str]:
-    frame = manifest.frame
-    if "sha256" not in frame.columns:
-        frame = frame.with_columns(pl.lit(None, dtype=pl.String).alias("sha256"))
-    if "unreadable" in frame.columns:  # what could not be opened then has no sha256, and need not open now
-        frame = frame.filter(pl.col("unreadable").is_null() | pl.col("sha256").is_not_null())
+    frame = with_empty(manifest.frame, "sha256", "unreadable")
+    # what could not be opened then has no sha256, and need not open now
+    frame = frame.filter(pl.col("unreadable").is_null() | pl.col("sha256").is_not_null())
     step = 1 if all_files else max(1, frame.height // SAMPLE)
     rows = frame.gather_every(step).select("image_id", "uri", "sha256")
     for name, uri, sha256 in track(rows.iter_rows(), rows.height, "reading files again"):
@@ -140,38 +137,27 @@ def _files(manifest: Manifest, all_files: bool) -> Iterator[str]:
             yield f"{name}: {uri} has changed since it was measured"
 
 
-def _groups(manifest: Manifest) -> Iterator[str]:
+def _groups(manifest: Manifest, _: Params) -> Iterator[str]:
     """Every kept row, and only those, has a group and a split; nothing that is one stands in two splits."""
-    if manifest.last("split") is None:
-        return
-    frame = manifest.frame
     dropped = pl.col("drop_reason").is_not_null()
-    for column in ("group", "split"):
-        if missing := frame.filter(~dropped & pl.col(column).is_null()).height:
+    for column, may in (("group", REPEATED), ("split", ())):
+        if missing := manifest.kept[column].null_count():
             yield f"{missing} kept rows have no {column}"
-        repeated = pl.col("drop_reason").is_in(REPEATED) if column == "group" else pl.lit(False)
-        if stray := frame.filter(dropped & ~repeated & pl.col(column).is_not_null()).height:
+        stray = manifest.frame.filter(dropped, ~pl.col("drop_reason").is_in(may), pl.col(column).is_not_null()).height
+        if stray:
             yield f"{stray} dropped rows have a {column}"
+    kept = with_empty(manifest.kept, "sequence", "panorama", "sha256").with_columns(sequence=sequence_key())
     for column in ("group", "sequence", "panorama", "sha256"):
-        if column not in frame.columns:
-            continue
-        key = sequence_key().alias(column) if column == "sequence" else pl.col(column)
-        parts = (
-            manifest.kept.with_columns(key)
-            .drop_nulls([column, "split"])
-            .group_by(column)
-            .agg(pl.col("split").unique().sort())
-        )
+        parts = kept.drop_nulls([column, "split"]).group_by(column).agg(pl.col("split").unique().sort())
         torn = parts.filter(pl.col("split").list.len() > 1).sort(column)
         if torn.height:
             name, where = torn.row(0)
             yield f"{torn.height} {column}s stand in several splits, such as {name} in {' and '.join(where)}"
 
 
-def _near_duplicates(manifest: Manifest) -> Iterator[str]:
+def _near_duplicates(manifest: Manifest, split: Params) -> Iterator[str]:
     """No near-duplicates stand in different splits."""
-    split = manifest.last("split")
-    if split is None or split["near_duplicate_distance"] < 0:
+    if split["near_duplicate_distance"] < 0:
         return
     kept = manifest.kept.drop_nulls("split")
     pairs = _similar(kept, split["near_duplicate_distance"], split["near_duplicate_tone"])
@@ -196,11 +182,8 @@ def _similar(kept: pl.DataFrame, distance: int, tone: float) -> NDArray[np.int64
     return np.concatenate(found)
 
 
-def _positions(manifest: Manifest) -> Iterator[str]:
+def _positions(manifest: Manifest, split: Params) -> Iterator[str]:
     """Every group is where the hash of (seed, name) puts it, or where the certificate says it was moved to."""
-    split = manifest.last("split")
-    if split is None:
-        return
     moved = split.get("certificate", {}).get("moved", {})
     wrong = []
     rows = manifest.kept.drop_nulls(["group", "split"]).select("group", "split").unique()
@@ -219,17 +202,14 @@ def _positions(manifest: Manifest) -> Iterator[str]:
         )
 
 
-def _certificate(manifest: Manifest) -> Iterator[str]:
+def _certificate(manifest: Manifest, split: Params) -> Iterator[str]:
     """What the certificate states is what the rows give."""
-    split = manifest.last("split")
-    if split is None:
-        return
     stated = split.get("certificate")
     if stated is None:
         yield f"the split has none; {AGAIN}"
         return
     kept = manifest.kept
-    if not {"group", "split"} <= set(kept.columns) or kept.select("group", "split").null_count().sum_horizontal()[0]:
+    if kept.select("group", "split").null_count().sum_horizontal()[0]:
         yield "it cannot be derived where kept rows have no group or no split"
         return
     if kept.height < stated["photos"]:
@@ -239,26 +219,22 @@ def _certificate(manifest: Manifest) -> Iterator[str]:
     shares = {name: split[name] for name in ("val", "test")}
     if stated["seed"] != split["seed"] or stated["shares"] != shares:
         yield "it names another seed or other shares than the step it belongs to"
-    if _assignment(kept) != stated["assignment_sha256"]:
+    digest = hashlib.sha256()
+    for row in sorted(kept.select("image_id", "split", "group").iter_rows()):
+        digest.update(("\x1f".join(row) + "\x1e").encode())
+    if digest.hexdigest() != stated["assignment_sha256"]:
         yield "the hash of the assignment differs: a row's split, group or name was changed after the split"
     yield from _counts(kept, stated)
     yield from _places(kept, stated)
 
 
-def _assignment(kept: pl.DataFrame) -> str:
-    digest = hashlib.sha256()
-    for row in sorted(kept.select("image_id", "split", "group").iter_rows()):
-        digest.update(("\x1f".join(row) + "\x1e").encode())
-    return digest.hexdigest()
-
-
 def _counts(kept: pl.DataFrame, stated: dict[str, Any]) -> Iterator[str]:
     sizes = Counter(kept["group"].to_list())
-    largest = max(sizes.values(), default=0)
-    if len(sizes) != stated["groups"] or largest != stated["largest_group"].get("photos", 0):
+    largest, claims = max(sizes.values(), default=0), stated["largest_group"].get("photos", 0)
+    if len(sizes) != stated["groups"] or largest != claims:
         yield (
-            f"it states {stated['groups']:,} groups, the largest of {stated['largest_group'].get('photos', 0):,}"
-            f" photos; the rows give {len(sizes):,} and {largest:,}"
+            f"it states {stated['groups']:,} groups, the largest of {claims:,} photos;"
+            f" the rows give {len(sizes):,} and {largest:,}"
         )
     found = Counter(zip(kept["split"].to_list(), kept["country"].to_list(), strict=True))
     claimed = {(part, code): n for part, codes in stated["countries"].items() for code, n in codes.items()}
@@ -309,14 +285,15 @@ def _km(distance: float | None) -> str:
     return "no distance" if distance is None else f"{distance:,.6g} km"
 
 
-RULES: dict[str, Callable[[Manifest], Iterator[str]]] = {
-    "history": _history,
-    "countries": _countries,
-    "duplicates": _duplicates,
-    "groups": _groups,
-    "near-duplicates": _near_duplicates,
-    "split": _positions,
-    "certificate": _certificate,
-    "balance": _balance,
+RULES: dict[str, tuple[str | None, Callable[[Manifest, Params], Iterator[str]]]] = {
+    "history": (None, _history),
+    "countries": (None, _countries),
+    "duplicates": ("clean", _duplicates),
+    "groups": ("split", _groups),
+    "near-duplicates": ("split", _near_duplicates),
+    "split": ("split", _positions),
+    "certificate": ("split", _certificate),
+    "balance": ("balance", _balance),
 }
+"""Each with the step that must have run, whose parameters it is given."""
 CHECKS = len(RULES) + 2  # and the schema and the files

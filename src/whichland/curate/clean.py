@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from whichland.config import AT_LEAST_0, TOML_ONLY, Config
 from whichland.curate.pairs import Rows, connected_components, near_duplicate_pairs
 from whichland.errors import UserError
-from whichland.manifest import COLUMNS, Manifest, sequence_key
+from whichland.manifest import Manifest, sequence_key, with_empty
 
 OWN_FAULTS = (
     *("unreadable", "tiny", "dark", "blank", "placeholder", "blurred", "low_information"),
@@ -92,6 +92,7 @@ THRESHOLDS = {
         only=pl.col("country_conflict").fill_null(False),
     ),
 }
+NEEDED = ("unreadable", *sorted({name for rule in THRESHOLDS.values() for name in rule.needs}))  # by the rules
 
 
 def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
@@ -108,7 +109,15 @@ def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
     config = config or CleanConfig()
     manifest.require("sha256", "country", hint="run `whichland data measure` first")
     manifest.require("sequence", "lat", "lon", hint="a table of your own needs it, empty where it is not known")
-    _check_measured(manifest.frame)
+    # neither a hash nor a reason for its absence is written, as after a merge
+    waiting = with_empty(manifest.frame, "unreadable").filter(
+        pl.col("sha256").is_null() & pl.col("unreadable").is_null()
+    )
+    if not waiting.is_empty():
+        raise UserError(
+            f"{waiting.height:,} of {len(manifest):,} photos are not measured, {waiting['image_id'][0]} first: run "
+            "`whichland data measure` first"
+        )
     frame = manifest.frame.drop("weight", "rank", strict=False).with_columns(
         own_fault(manifest.frame, config).alias("drop_reason")
     )
@@ -125,19 +134,9 @@ def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
     return manifest.with_step("clean", frame, **asdict(config))
 
 
-def _check_measured(frame: pl.DataFrame) -> None:
-    """Raise UserError where neither a hash nor a reason for its absence is written, as after a merge."""
-    waiting = with_all_columns(frame).filter(pl.col("sha256").is_null() & pl.col("unreadable").is_null())
-    if not waiting.is_empty():
-        raise UserError(
-            f"{waiting.height:,} of {frame.height:,} photos are not measured, {waiting['image_id'][0]} first: run "
-            "`whichland data measure` first"
-        )
-
-
 def own_fault(frame: pl.DataFrame, config: CleanConfig) -> pl.Series:
     """The first of `OWN_FAULTS` that is true of each row, null where none is."""
-    frame = with_all_columns(frame)
+    frame = with_empty(frame, *NEEDED)
     faults: dict[str, pl.Expr] = {
         "unreadable": pl.col("unreadable").is_not_null() | pl.col("sha256").is_null(),
         "placeholder": pl.lit(pl.Series(is_placeholder(frame, config))),
@@ -148,12 +147,6 @@ def own_fault(frame: pl.DataFrame, config: CleanConfig) -> pl.Series:
     return frame.select(first.alias("drop_reason"))["drop_reason"]
 
 
-def with_all_columns(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add the columns that the rules look at and no step has written, empty."""
-    wanted = {name for rule in THRESHOLDS.values() for name in rule.needs} - set(frame.columns)
-    return frame.with_columns(pl.lit(None, dtype=COLUMNS[name].dtype).alias(name) for name in sorted(wanted))
-
-
 def is_placeholder(frame: pl.DataFrame, config: CleanConfig) -> NDArray[np.bool_]:
     """Which rows show a picture in place of a missing one, such as "no imagery here".
 
@@ -161,52 +154,34 @@ def is_placeholder(frame: pl.DataFrame, config: CleanConfig) -> NDArray[np.bool_
     `PLACEHOLDER_TONE` of the copies' median) that stands under `placeholder_countries` countries or in
     `placeholder_sequences` sequences is no photo of any of them.
     """
-    countries, sequences = config.placeholder_countries, config.placeholder_sequences
-    least = min((n for n in (countries, sequences) if n), default=0)
+    most = {"country": config.placeholder_countries, "sequence": config.placeholder_sequences}
+    most = {name: count for name, count in most.items() if count}
     found = np.zeros(frame.height, dtype=np.bool_)
-    if not least:
+    if not most:
         return found
     tones = ("brightness", "contrast")
-    rows = frame.select(
-        "phash", *tones, "country", sequence_key().alias("sequence"), row=pl.int_range(pl.len())
-    ).drop_nulls("phash")
-    often = rows["phash"].value_counts().filter(pl.col("count") >= least).select("phash")
+    rows = (
+        frame.select("phash", *tones, "country", sequence_key().alias("sequence")).with_row_index().drop_nulls("phash")
+    )
+    often = rows["phash"].value_counts().filter(pl.col("count") >= min(most.values()))
     same = rows.join(often, on="phash", how="semi").filter(
         *((pl.col(tone) - pl.col(tone).median().over("phash")).abs() <= PLACEHOLDER_TONE for tone in tones)
     )
-    spread = pl.lit(False)
-    if countries:
-        spread |= pl.col("country").drop_nulls().n_unique().over("phash") >= countries
-    if sequences:
-        spread |= pl.col("sequence").drop_nulls().n_unique().over("phash") >= sequences
-    found[same.filter(spread)["row"].to_numpy()] = True
+    spread = [pl.col(name).drop_nulls().n_unique().over("phash") >= count for name, count in most.items()]
+    found[same.filter(pl.any_horizontal(spread))["index"].to_numpy()] = True
     return found
 
 
 def _with_duplicates(frame: pl.DataFrame) -> pl.DataFrame:
     """Drop all but one of the rows of equal bytes that have no fault of their own."""
-    rows = frame.with_row_index("_row")
-    reason = (
-        pl.when(pl.col("country").n_unique().over("sha256") > 1)
-        .then(pl.lit("conflicting_label"))
-        .when(pl.int_range(pl.len()).over("sha256") > 0)
-        .then(pl.lit("duplicate"))
+    copies = pl.int_range(pl.len()).over(
+        "sha256", order_by=[pl.col("sequence").is_null(), pl.col("lat").is_null(), "image_id"]
     )
-    good = (
-        rows.filter(pl.col("drop_reason").is_null())
-        .select(
-            "_row",
-            "sha256",
-            "country",
-            "image_id",
-            no_sequence=pl.col("sequence").is_null(),
-            no_place=pl.col("lat").is_null(),
-        )
-        .sort("no_sequence", "no_place", "image_id")
-        .select("_row", reason.alias("_reason"))
-    )
-    repeated = rows.select("_row").join(good, on="_row", how="left", maintain_order="left")["_reason"]
-    return frame.with_columns(pl.coalesce("drop_reason", repeated).alias("drop_reason"))
+    conflict = pl.col("country").n_unique().over("sha256") > 1
+    reason = pl.when(conflict).then(pl.lit("conflicting_label")).when(copies > 0).then(pl.lit("duplicate"))
+    good = frame["drop_reason"].is_null().arg_true()
+    repeated = frame[good].select(reason)
+    return frame.with_columns(frame["drop_reason"].scatter(good, repeated.to_series()))
 
 
 def _with_near_duplicates(frame: pl.DataFrame, bits: int) -> pl.DataFrame:
@@ -222,14 +197,8 @@ def _with_near_duplicates(frame: pl.DataFrame, bits: int) -> pl.DataFrame:
             "image_id",
         )
     )
-    worse = [_beaten(rows, bits) for _, rows in kept.group_by("country", maintain_order=True)]
-    if not worse:
-        return frame
-    near = np.zeros(frame.height, dtype=np.bool_)
-    near[np.concatenate(worse)] = True
-    return frame.with_columns(
-        pl.when(pl.Series(near)).then(pl.lit("near_duplicate")).otherwise("drop_reason").alias("drop_reason")
-    )
+    worse = [row for _, rows in kept.group_by("country") for row in _beaten(rows, bits)]
+    return frame.with_columns(frame["drop_reason"].scatter(worse, "near_duplicate"))
 
 
 def _beaten(rows: pl.DataFrame, bits: int) -> Rows:

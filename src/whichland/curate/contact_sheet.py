@@ -6,26 +6,19 @@ shows them all and needs no other file. Borderline photos come first, as there o
 
 import base64
 import io
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from whichland.curate.clean import (
-    NEAR_TONE,
-    REASONS,
-    THRESHOLDS,
-    CleanConfig,
-    Threshold,
-    is_placeholder,
-    with_all_columns,
-)
+from whichland.curate.clean import NEAR_TONE, NEEDED, REASONS, THRESHOLDS, CleanConfig, Threshold, is_placeholder
 from whichland.errors import UserError
 from whichland.geo.countries import country_name
 from whichland.images.decode import ImageError, load
-from whichland.manifest import Manifest
+from whichland.manifest import Manifest, credit, with_empty
 from whichland.progress import track
 from whichland.templates import templates_beside
 from whichland.whole_file import check_writable, whole_file
@@ -50,7 +43,7 @@ RULES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Example:
     """One photo on a sheet."""
 
@@ -58,9 +51,19 @@ class Example:
     uri: str
     country: str
     value: str  # what the reason looks at
-    credit: str = ""  # whom its licence wants named
+    credit: str  # whom its licence wants named
     picture: Image.Image | None = None
     trouble: str = ""  # why there is no picture
+
+    def load(self) -> None:
+        """Decode the thumbnail; what cannot be read any more says so in its place."""
+        try:
+            picture = Image.fromarray(load(self.uri, short_side=min(THUMBNAIL)))
+        except ImageError as error:
+            self.trouble = str(error)
+            return
+        picture.thumbnail(WIDE if picture.width > 2 * picture.height else THUMBNAIL, Image.Resampling.BICUBIC)
+        self.picture = picture
 
     @property
     def wide(self) -> bool:
@@ -84,7 +87,7 @@ class Sheet:
     kind: str  # dropped or kept
     rule: str  # the reason in words
     rows: int  # of the table, of which the examples are a few
-    examples: list[Example] = field(default_factory=list)
+    examples: list[Example]
 
     @property
     def name(self) -> str:
@@ -107,10 +110,12 @@ def contact_sheets(manifest: Manifest, folder: str | Path, *, per_sheet: int = P
     manifest.require("drop_reason", hint="run `whichland data clean` first")
     folder = Path(folder)
     check_writable(folder)
-    found = [with_pictures(made) for made in track(sheets(manifest, per_sheet), description="drawing sheets")]
-    for reason in REASONS:  # sheets of an earlier run that this one does not have would mislead
-        for kind in ("dropped", "kept"):
-            (folder / f"{kind}-{reason}.jpg").unlink(missing_ok=True)
+    found = sheets(manifest, per_sheet)
+    for made in track(found, description="drawing sheets"):
+        for example in made.examples if made.reason != "unreadable" else ():
+            example.load()
+    for reason, kind in product(REASONS, ("dropped", "kept")):  # sheets that only an earlier run has would mislead
+        (folder / f"{kind}-{reason}.jpg").unlink(missing_ok=True)
     for made in found:
         if any(example.picture for example in made.examples):
             with whole_file(folder / f"{made.name}.jpg") as partial:
@@ -128,8 +133,12 @@ def sheets(manifest: Manifest, per_sheet: int = PER_SHEET) -> list[Sheet]:
 
     Each reason's dropped and kept sheets follow each other; thresholds that took nothing come last.
     """
-    config = last_config(manifest)
-    frame = with_all_columns(manifest.frame)
+    settings = manifest.last("clean")
+    if settings is None:
+        raise UserError("the manifest's history has no cleaning; run `whichland data clean` on it")
+    # an older version had other settings
+    config = CleanConfig(**{name: settings[name] for name in CleanConfig.__dataclass_fields__ if name in settings})
+    frame = with_empty(manifest.frame, *NEEDED)
     counts = dict(frame["drop_reason"].drop_nulls().value_counts().iter_rows())
     made = []
     for reason in [*REASONS, *sorted(set(counts) - set(REASONS))]:
@@ -137,19 +146,10 @@ def sheets(manifest: Manifest, per_sheet: int = PER_SHEET) -> list[Sheet]:
             rows = _dropped(frame, reason, config, per_sheet)
             made.append(_sheet(rows, reason, "dropped", counts[reason], config))
         if reason in THRESHOLDS:
-            rows, count = _kept(frame, reason, per_sheet)
+            rows, count = _kept(frame, THRESHOLDS[reason], per_sheet)
             if count:
                 made.append(_sheet(rows, reason, "kept", count, config))
     return sorted(made, key=lambda sheet: sheet.reason not in counts)
-
-
-def last_config(manifest: Manifest) -> CleanConfig:
-    """The settings of the last cleaning; those that an older version did not have are at their defaults."""
-    steps = [step.params for step in manifest.history if step.step == "clean"]
-    if not steps:
-        raise UserError("the manifest's history has no cleaning; run `whichland data clean` on it")
-    known = {name: value for name, value in steps[-1].items() if name in CleanConfig.__dataclass_fields__}
-    return CleanConfig(**known)
 
 
 def _dropped(frame: pl.DataFrame, reason: str, config: CleanConfig, count: int) -> pl.DataFrame:
@@ -169,9 +169,8 @@ def _dropped(frame: pl.DataFrame, reason: str, config: CleanConfig, count: int) 
     return rows.sort("image_id").head(count).with_columns(_value=pl.lit(""))
 
 
-def _kept(frame: pl.DataFrame, reason: str, count: int) -> tuple[pl.DataFrame, int]:
+def _kept(frame: pl.DataFrame, rule: Threshold, count: int) -> tuple[pl.DataFrame, int]:
     """The kept rows that a threshold came nearest to, the nearest first, and how many it could have taken."""
-    rule = THRESHOLDS[reason]
     could = pl.col("drop_reason").is_null() & rule.only & rule.value.cast(pl.Float64).is_finite()
     nearest = _nearest(frame, could, rule, count, from_above=not rule.above)
     return nearest, frame.select(could.fill_null(False).sum()).item()
@@ -243,45 +242,21 @@ def _beside_their_better(frame: pl.DataFrame, rows: pl.DataFrame, count: int) ->
 def _sheet(rows: pl.DataFrame, reason: str, kind: str, count: int, config: CleanConfig) -> Sheet:
     examples = []
     for row in rows.iter_rows(named=True):
-        stated = row.get("label_country")
-        country = country_name(row["country"]) if row["country"] else "no country"
-        if stated and stated != row["country"]:
-            country += f", label {country_name(stated)}"
+        country, stated = row["country"], row.get("label_country")
+        named = (country_name(country) if country else "no country") + (
+            f", label {country_name(stated)}" if stated and stated != country else ""
+        )
         examples.append(
             Example(
-                image_id=row["image_id"],
-                uri=row["uri"],
-                country=country,
-                value=row["_value"] or "",
-                credit=row.get("attribution") or row.get("creator") or "",
+                image_id=row["image_id"], uri=row["uri"], country=named, value=row["_value"] or "", credit=credit(row)
             )
         )
-    return Sheet(reason=reason, kind=kind, rule=_rule(reason, kind, config), rows=count, examples=examples)
-
-
-def _rule(reason: str, kind: str, config: CleanConfig) -> str:
-    if reason not in THRESHOLDS:
-        return RULES.get(reason, "")
-    rule = THRESHOLDS[reason]
-    sides = {"dropped": ("below", "above"), "kept": ("at least", "at most")}
-    limit = f"{getattr(config, rule.setting):g} {rule.unit}"
-    return f"{sides[kind][rule.above]} {limit} (--{rule.setting.replace('_', '-')})"
-
-
-def with_pictures(made: Sheet) -> Sheet:
-    """Decode the thumbnails; what cannot be read any more says so in its place."""
-    examples = []
-    for example in made.examples:
-        picture, trouble = None, ""
-        if made.reason != "unreadable":
-            try:
-                picture = Image.fromarray(load(example.uri, short_side=min(THUMBNAIL)))
-                box = WIDE if picture.width > 2 * picture.height else THUMBNAIL
-                picture.thumbnail(box, Image.Resampling.BICUBIC)
-            except ImageError as error:
-                trouble = str(error)
-        examples.append(replace(example, picture=picture, trouble=trouble))
-    return replace(made, examples=examples)
+    words = RULES.get(reason, "")
+    if reason in THRESHOLDS:
+        rule = THRESHOLDS[reason]
+        side = {"dropped": ("below", "above"), "kept": ("at least", "at most")}[kind][rule.above]
+        words = f"{side} {getattr(config, rule.setting):g} {rule.unit} (--{rule.setting.replace('_', '-')})"
+    return Sheet(reason=reason, kind=kind, rule=words, rows=count, examples=examples)
 
 
 def sheet(made: Sheet) -> Image.Image:
@@ -316,8 +291,5 @@ def sheet(made: Sheet) -> Image.Image:
 def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """Cut a text at its front until it fits under a thumbnail: the end of an id says more."""
     text = " ".join(text.split())
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength("…" + text) > width:
-        text = text[1:]
-    return "…" + text
+    fitting = (cut for cut in (text, *("…" + text[at:] for at in range(1, len(text)))) if font.getlength(cut) <= width)
+    return next(fitting, "…")

@@ -1,19 +1,26 @@
-"""Which geometry all pictures are brought to: what each of them is, one ratio, one size."""
+"""Which geometry all pictures are brought to (one ratio, one size), and what becomes of one photo then.
 
+A photo is read and decoded once, however many views it gives.
+"""
+
+import hashlib
 import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import polars as pl
 from annotated_types import Interval
 
 from whichland.config import Config
-from whichland.curate.views import Target
 from whichland.errors import UserError
-from whichland.images.panorama import native_width
-from whichland.manifest import COLUMNS
+from whichland.images.decode import ImageError, Pixels, decode, encode_jpeg, image_size, read_bytes, shrink
+from whichland.images.panorama import Piece, centred, native_width, pictures_in, sphere_views, strip_pieces
+from whichland.manifest import COLUMNS, with_empty
+
+FINER = 2  # a JPEG may be decoded at a power-of-two scale as long as this much is left to resample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +68,6 @@ class HarmoniseConfig(Config):
             _ratio(self.aspect)
         for source, kind in self.projection.items():
             _projection(source, kind)
-        self._check_directions()
-
-    def _check_directions(self) -> None:
         if not all(map(math.isfinite, self.directions)):
             raise UserError("directions: give degrees, such as 0,90,180,270")
         turned = sorted(direction % 360 for direction in self.directions)
@@ -72,29 +76,70 @@ class HarmoniseConfig(Config):
             raise UserError("directions: two of them are the same, or less than a degree apart")
 
 
+def _size(text: str) -> tuple[int, int]:
+    """Read `WIDTHxHEIGHT`, or one number for a square."""
+    width, height = _two(text if "x" in text else f"{text}x{text}", "x", f"size {text!r}", "448x448")
+    return round(width), round(height)
+
+
+def _ratio(text: str) -> float:
+    """Read `16:9`, or one number."""
+    width, height = _two(text if ":" in text else f"{text}:1", ":", f"aspect {text!r}", "16:9")
+    return width / height
+
+
+def _two(text: str, sign: str, what: str, example: str) -> tuple[float, float]:
+    try:
+        first, second = (float(part) for part in text.split(sign))
+    except ValueError:
+        first = second = -1.0
+    if not (0.01 < first < 65_500 and 0.01 < second < 65_500):  # JPEG ends at 65,500
+        raise UserError(f"{what}: give two numbers, such as {example}")
+    return first, second
+
+
+def _projection(source: str, text: str) -> tuple[str, int | None]:
+    """Read `perspective`, `equirectangular`, `strip` or `strip:N`."""
+    kind, _, number = str(text).partition(":")
+    known = kind in (COLUMNS["projection"].values or ())
+    if not known or (number and (kind != "strip" or not number.isdecimal() or not 1 <= int(number) <= 64)):
+        raise UserError(f"projection {source}={text}: give perspective, equirectangular or strip:N with N from 1 to 64")
+    return kind, int(number) if number else None
+
+
+@dataclass(frozen=True)
+class Target:
+    """What every picture is brought to."""
+
+    aspect: float | None  # width over height; None: as it is (a view of a sphere is then square)
+    size: tuple[int, int] | None  # width, height in pixels; None: as many as the photo has
+    quality: int
+    directions: tuple[float, ...]  # of views, degrees right of the panorama's middle; (): all round
+    fov: float
+    pitch: float
+
+
 def with_projection(frame: pl.DataFrame, config: HarmoniseConfig) -> pl.DataFrame:
     """Add what every row is (`projection`, never null) and how many pictures its strip has (`pictures`)."""
-    unknown = sorted(set(config.projection) - set(frame["source"].unique()))
-    if unknown:
-        there = ", ".join(sorted(frame["source"].unique()))
-        raise UserError(f"projection: no source {unknown[0]!r} in the manifest; there are {there}")
-    stated = pl.col("projection") if "projection" in frame.columns else pl.lit(None, dtype=pl.String)
+    sources = sorted(frame["source"].unique())
+    if unknown := sorted(set(config.projection) - set(sources)):
+        raise UserError(f"projection: no source {unknown[0]!r} in the manifest; there are {', '.join(sources)}")
+    frame = with_empty(frame, "projection", "heading", "width", "height")
+    stated = pl.col("projection")
     kind, pictures = pl.coalesce(stated, pl.lit("perspective")), pl.lit(None, dtype=pl.Int64)
     for source, text in config.projection.items():
         name, number = _projection(source, text)
         here = pl.col("source") == source
         kind = pl.when(here).then(pl.lit(name)).otherwise(kind)
         pictures = pl.when(here).then(pl.lit(number, dtype=pl.Int64)).otherwise(pictures)
-    missing = [name for name in ("heading", "width", "height") if name not in frame.columns]
-    frame = frame.with_columns(pl.lit(None, dtype=COLUMNS[name].dtype).alias(name) for name in missing)
-    _hint_at_panoramas(frame.filter(kind == "perspective", stated.is_null()), config)
+    _hint_at_panoramas(frame.filter(stated.is_null(), ~pl.col("source").is_in(list(config.projection))))
     return frame.with_columns(kind.alias("projection"), pictures.alias("pictures"))
 
 
-def _hint_at_panoramas(unstated: pl.DataFrame, config: HarmoniseConfig) -> None:
+def _hint_at_panoramas(unstated: pl.DataFrame) -> None:
     """Warn of sources whose pictures have the shape of panoramas and no stated projection."""
     ratio = pl.col("width") / pl.col("height")
-    wide = unstated.filter(~pl.col("source").is_in(list(config.projection)), (ratio == 2) | (ratio >= 3))
+    wide = unstated.filter((ratio == 2) | (ratio >= 3))
     for source, count, middle in wide.group_by("source").agg(pl.len(), ratio.median()).sort("source").iter_rows():
         kind = "equirectangular" if middle == 2 else f"strip:{round(middle)}"
         print(
@@ -106,19 +151,12 @@ def _hint_at_panoramas(unstated: pl.DataFrame, config: HarmoniseConfig) -> None:
 
 def common_target(frame: pl.DataFrame, config: HarmoniseConfig) -> Target:
     """Settle ratio and size for all pictures."""
-    aspect, size = config.aspect and _ratio(config.aspect), config.size and _size(config.size)
+    aspect, size = (_ratio(config.aspect) if config.aspect else None), (_size(config.size) if config.size else None)
     if size:
         aspect = size[0] / size[1]
     elif config.harmonise:
-        aspect, size = _common_size(frame, aspect or None, config)
-    return Target(
-        aspect=aspect or None,
-        size=size or None,
-        quality=config.quality,
-        directions=config.directions,
-        fov=config.fov,
-        pitch=config.pitch,
-    )
+        aspect, size = _common_size(frame, aspect, config)
+    return Target(aspect, size, config.quality, config.directions, config.fov, config.pitch)
 
 
 def _common_size(frame: pl.DataFrame, aspect: float | None, config: HarmoniseConfig) -> tuple[float, tuple[int, int]]:
@@ -156,32 +194,119 @@ def _common_size(frame: pl.DataFrame, aspect: float | None, config: HarmoniseCon
     return aspect, (width, max(1, int(width / aspect + 1e-6)))
 
 
-def _size(text: str) -> tuple[int, int]:
-    """Read `WIDTHxHEIGHT`, or one number for a square."""
-    width, height = _two(text if "x" in text else f"{text}x{text}", "x", f"size {text!r}", "448x448")
-    return round(width), round(height)
+class Source(NamedTuple):
+    """A row of the manifest, as far as its pixels are concerned."""
+
+    image_id: str
+    uri: str
+    projection: str  # perspective, equirectangular or strip
+    pictures: int | None  # side by side in a strip; None: derived from its size
+    heading: float | None
 
 
-def _ratio(text: str) -> float:
-    """Read `16:9`, or one number."""
-    width, height = _two(text if ":" in text else f"{text}:1", ":", f"aspect {text!r}", "16:9")
-    return width / height
+class Outcome(NamedTuple):
+    """A picture that a row became; with neither `data` nor `failure`, the row stays as it is."""
+
+    of: str
+    image_id: str
+    data: bytes | None = None
+    view: str | None = None
+    panorama: str | None = None
+    heading: float | None = None
+    failure: str | None = None
+    sha256: str | None = None  # of the original, where the failure lies in its pixels
 
 
-def _two(text: str, sign: str, what: str, example: str) -> tuple[float, float]:
+def views_of(row: Source, target: Target) -> list[Outcome]:
+    """Make the pictures that a row becomes; `failure` says why one cannot be read or is too small."""
+    digest = None
     try:
-        first, second = (float(part) for part in text.split(sign))
-    except ValueError:
-        first = second = -1.0
-    if not (0.01 < first < 65_500 and 0.01 < second < 65_500):  # JPEG ends at 65,500
-        raise UserError(f"{what}: give two numbers, such as {example}")
-    return first, second
+        data = read_bytes(row.uri)
+        digest = hashlib.sha256(data).hexdigest()
+        return [_photo(row, data, target)] if row.projection == "perspective" else list(_panorama(row, data, target))
+    except ImageError as error:
+        return [Outcome(row.image_id, row.image_id, failure=str(error), sha256=digest)]
 
 
-def _projection(source: str, text: str) -> tuple[str, int | None]:
-    """Read `perspective`, `equirectangular`, `strip` or `strip:N`."""
-    kind, _, number = str(text).partition(":")
-    known = kind in (COLUMNS["projection"].values or ())
-    if not known or (number and (kind != "strip" or not number.isdecimal() or not 1 <= int(number) <= 64)):
-        raise UserError(f"projection {source}={text}: give perspective, equirectangular or strip:N with N from 1 to 64")
-    return kind, int(number) if number else None
+def _photo(row: Source, data: bytes, target: Target) -> Outcome:
+    width, height = image_size(data)
+    piece = centred(width, height, target.aspect)
+    whole = (piece.width, piece.height) == (width, height)
+    if whole and target.size is None:
+        return Outcome(row.image_id, row.image_id)
+    _check_large_enough(piece, target)
+    if target.size is None:
+        pixels = piece.cut(decode(data))
+    else:
+        decoded = decode(data, short_side=FINER * math.ceil(min(width, height) * target.size[0] / piece.width))
+        pixels = _shrunk(decoded, piece, decoded.shape[1] / width, decoded.shape[0] / height, target.size)
+    name = None if whole else f"crop={piece.width}x{piece.height}+{piece.left}+{piece.top}"
+    return Outcome(row.image_id, row.image_id, encode_jpeg(pixels, target.quality), name, None, row.heading)
+
+
+def _panorama(row: Source, data: bytes, target: Target) -> Iterator[Outcome]:
+    pixels = decode(data)
+    pictures = _sphere(pixels, target) if row.projection == "equirectangular" else _strip(pixels, row, target)
+    for name, direction, view in pictures:
+        heading = None if row.heading is None else (row.heading + direction) % 360
+        data = encode_jpeg(view, target.quality)
+        yield Outcome(row.image_id, f"{row.image_id}#{name}", data, name, row.image_id, heading)
+
+
+Picture = tuple[str, float, Pixels]  # name of the view, degrees right of the panorama's middle, pixels
+
+
+def _sphere(pixels: Pixels, target: Target) -> Iterator[Picture]:
+    if not math.isclose(pixels.shape[1], 2 * pixels.shape[0], rel_tol=0.01):
+        found = f"{pixels.shape[1]}×{pixels.shape[0]}"
+        raise ImageError(f"{found} is not the whole sphere: an equirectangular image is twice as wide as high")
+    native = native_width(pixels.shape[1], target.fov)
+    width = int(native)
+    size = target.size or (width, max(1, round(width / (target.aspect or 1))))
+    if size[0] > native:
+        raise ImageError(f"a view of {target.fov:g}° has {width} pixels across, less than {size[0]}")
+    directions = target.directions or all_round(target.fov)
+    views = sphere_views(pixels, directions, fov=target.fov, pitch=target.pitch, size=size)
+    for direction, view in zip(directions, views, strict=True):
+        name = f"heading={direction % 360:g},fov={target.fov:g}"
+        yield (f"{name},pitch={target.pitch:g}" if target.pitch else name), direction, view
+
+
+def _strip(pixels: Pixels, row: Source, target: Target) -> Iterator[Picture]:
+    height, width = pixels.shape[:2]
+    pictures = row.pictures or pictures_in(width, height)
+    if pictures is None:
+        raise ImageError(f"{width}×{height}: say how many pictures lie side by side, --projection NAME=strip:4")
+    everything = strip_pieces(width, height, pictures, target.aspect)
+    for number, piece in enumerate(strip_pieces(width, height, pictures, target.aspect, target.directions)):
+        _check_large_enough(piece, target)
+        view = piece.cut(pixels)
+        if target.size:
+            view = _shrunk(view, Piece(0, 0, piece.width, piece.height), 1, 1, target.size)
+        if piece in everything:
+            name = f"{everything.index(piece) + 1}/{len(everything)}"
+        else:
+            name = f"heading={target.directions[number] % 360:g}"
+        yield name, piece.direction(width), view
+
+
+def all_round(fov: float) -> tuple[float, ...]:
+    """As many directions as views fit without overlap, evenly round; the first looks ahead."""
+    count = max(1, int(360 / fov + 1e-6))
+    return tuple(360 * number / count for number in range(count))
+
+
+def _check_large_enough(piece: Piece, target: Target) -> None:
+    if target.size and (piece.width < target.size[0] or piece.height < target.size[1]):
+        wanted = f"{target.size[0]}×{target.size[1]}"
+        raise ImageError(f"{piece.width}×{piece.height} pixels would have to be enlarged to {wanted}")
+
+
+def _shrunk(pixels: Pixels, piece: Piece, across: float, down: float, size: tuple[int, int]) -> Pixels:
+    """Cut the piece out of pixels that were decoded at the scales `across` and `down`, and bring it to size."""
+    left, top = piece.left * across, piece.top * down
+    right, bottom = left + piece.width * across, top + piece.height * down
+    if (right - left, bottom - top) == size:
+        return Piece(round(left), round(top), *size).cut(pixels)
+    box = (left, top, min(right, pixels.shape[1]), min(bottom, pixels.shape[0]))
+    return shrink(pixels, box, size)

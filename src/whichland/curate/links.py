@@ -68,8 +68,6 @@ def sequence_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
 
 def panorama_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
     """Link the views of a panorama with each other and with the panorama, where it is in the table itself."""
-    if "panorama" not in frame.columns or frame["panorama"].null_count() == frame.height:
-        return NO_PAIRS
     cut = pl.col("image_id").is_in(frame["panorama"].drop_nulls().unique().implode())
     return _same(pl.coalesce("panorama", pl.when(cut).then("image_id")), frame)
 

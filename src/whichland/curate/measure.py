@@ -28,7 +28,7 @@ from PIL import Image
 
 from whichland.curate.workers import WORKER_DIED, map_batches
 from whichland.images.decode import ImageError, decode_luma, image_size, read_bytes
-from whichland.manifest import COLUMNS, Manifest
+from whichland.manifest import COLUMNS, Manifest, with_empty
 from whichland.progress import Progress
 
 SHORT_SIDE = 160
@@ -75,20 +75,21 @@ def measure(
     when interrupted with the manifest as far as it is measured: measuring that one
     continues where this one stopped.
     """
-    frame = _with_columns(manifest.frame)
+    frame = with_empty(manifest.frame, *SCHEMA)
     waiting = frame["sha256"].is_null().arg_true()
     uris = frame["uri"].gather(waiting)
-    done = _Done()
+    done = pl.DataFrame(schema=SCHEMA)  # a million rows of Python objects would take a gigabyte
 
     def so_far() -> Manifest:
-        filled = _filled(frame, waiting.head(len(done)), done.frame())
-        return manifest.with_step("measure", filled, measured=len(done), waiting=len(uris) - len(done))
+        rows = waiting.head(done.height)
+        filled = frame.with_columns(frame[name].scatter(rows, done[name]) for name in SCHEMA)
+        return manifest.with_step("measure", filled, measured=done.height, waiting=len(uris) - done.height)
 
     saved, pause = time.monotonic(), CHECKPOINT_S
     with Progress("measuring", len(uris), show=progress) as bar:
         try:
             for batch in _measured(uris, workers, ray):
-                done.extend(batch)
+                done.extend(pl.DataFrame(batch, schema=SCHEMA, orient="row"))
                 bar.advance(len(batch))
                 if checkpoint and time.monotonic() - saved > pause:
                     begun = time.monotonic()
@@ -100,29 +101,6 @@ def measure(
                 checkpoint(so_far())
             raise
     return so_far()
-
-
-class _Done:
-    """The measures so far, as a table: a million rows of Python objects would take a gigabyte."""
-
-    def __init__(self) -> None:
-        self._table = pl.DataFrame(schema=SCHEMA)
-        self._fresh: list[Measures] = []
-
-    def __len__(self) -> int:
-        return self._table.height + len(self._fresh)
-
-    def extend(self, measures: list[Measures]) -> None:
-        self._fresh += measures
-        if len(self._fresh) >= 20_000:
-            self.frame()
-
-    def frame(self) -> pl.DataFrame:
-        """All measures in order, one row an image."""
-        if self._fresh:
-            self._table.vstack(pl.DataFrame(self._fresh, schema=SCHEMA, orient="row"), in_place=True)
-            self._fresh = []
-        return self._table
 
 
 def measure_batch(uris: list[str]) -> list[Measures]:
@@ -143,17 +121,8 @@ def measure_image(uri: str) -> Measures:
     except ImageError as error:
         return Measures(bytes=len(data), sha256=sha256, unreadable=str(error))
     brightness, contrast, entropy = tones(thumbnail)
-    return Measures(
-        width=width,
-        height=height,
-        bytes=len(data),
-        sha256=sha256,
-        phash=perceptual_hash(thumbnail),
-        brightness=brightness,
-        contrast=contrast,
-        sharpness=sharpness(np.asarray(thumbnail)),
-        entropy=entropy,
-    )
+    edges, phash = sharpness(np.asarray(thumbnail)), perceptual_hash(thumbnail)
+    return Measures(width, height, len(data), sha256, phash, brightness, contrast, edges, entropy)
 
 
 def grey_thumbnail(luma_HW: Grey) -> Image.Image:
@@ -229,20 +198,3 @@ def _measured(uris: pl.Series, workers: int | None, ray: str | None) -> Iterator
 def _batches(uris: pl.Series) -> Iterator[list[str]]:
     """Lists of `BATCH`, made when asked for: millions of Python strings would fill the memory."""
     return (part["uri"].to_list() for part in uris.to_frame("uri").iter_slices(BATCH))
-
-
-def _with_columns(frame: pl.DataFrame) -> pl.DataFrame:
-    missing = [name for name in Measures._fields if name not in frame.columns]
-    return frame.with_columns(pl.lit(None, dtype=COLUMNS[name].dtype).alias(name) for name in missing)
-
-
-def _filled(frame: pl.DataFrame, rows: pl.Series, measures: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame with `measures` written into `rows`."""
-    if rows.len() == frame.height:
-        return frame.with_columns(measures)
-    source = pl.Series(np.full(frame.height, -1))
-    source = source.scatter(rows, np.arange(rows.len()))
-    found = measures.select(pl.all().gather(source.replace(-1, None)))
-    return frame.with_columns(
-        pl.when(source >= 0).then(found[name]).otherwise(pl.col(name)).alias(name) for name in Measures._fields
-    )

@@ -1,23 +1,48 @@
-"""Bring manifests together: one label space, unique ids, and who has which country.
+"""Bring manifests together: one label space, unique ids, who has which country; pictures of one geometry and encoding.
 
 A table that is made of others begins a history of its own; theirs are carried whole in `inputs`.
+
+`harmonise` cuts panoramas into views, and crops photos to one ratio; with `HarmoniseConfig.harmonise` all are brought
+to one size and one encoding, so that the file no longer gives away which collection it came from. The same rows and
+settings give the same bytes on the same versions of numpy, Pillow and libjpeg-turbo, however many processes work.
+A shard is the unit of work: it appears whole or not at all, its name follows from the rows and settings it holds,
+and one that is there is not made again, so an interrupted run is resumed.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
 
 import polars as pl
 
 from whichland.config import Config
+from whichland.curate.geometry import HarmoniseConfig, Outcome, Source, Target, common_target, views_of, with_projection
+from whichland.curate.workers import WORKER_DIED, map_batches
 from whichland.errors import UserError
 from whichland.geo.countries import country_name
-from whichland.manifest import Manifest
+from whichland.manifest import MEASURED, Manifest, with_empty
+from whichland.progress import Progress
+from whichland.whole_file import check_writable, whole_file
 
 TABLE = ("country", "name", "only_in")  # columns of `source_by_country` beside those of the sources
 
 # Judgements on one table as a whole, which do not hold of several together.
 JUDGED = ("drop_reason", "split", "weight", "rank")
+
+SHARD_ROWS = 256  # rows of the manifest that go into one shard
+BLOCK_ROWS = 16  # a row group, and what the reader fetches at once
+FORMAT = 1  # raised when the same settings would give other bytes
+
+SHARD_SCHEMA = {
+    "image": pl.Struct({"bytes": pl.Binary, "path": pl.String}),
+    **dict.fromkeys(("of", "image_id", "view", "panorama"), pl.String()),
+    "heading": pl.Float64(),
+    **dict.fromkeys(("failure", "sha256"), pl.String()),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +74,20 @@ def merge(manifests: Sequence[Manifest], config: MergeConfig | None = None) -> M
     if config.sources:
         frames = [_renamed(frame, name) for frame, name in zip(frames, config.sources, strict=True)]
     whole = _stacked(frames)
-    _check_unique(whole)
-    _check_sources(whole)
-    labels = _label_space([set(frame["country"].drop_nulls().unique()) for frame in frames], config)
-    if labels is not None:
-        inside = pl.col("country").is_in(sorted(labels))
-        whole = whole.with_columns(pl.when(inside).then("country").alias("country"))
+    again = whole.filter(pl.col("image_id").is_duplicated())["image_id"]
+    if again.len():
+        raise UserError(
+            f"{again.n_unique():,} image_id occur in more than one manifest, {again[0]!r} first: leave out the "
+            "repeated manifest, or tell them apart with --sources NAME,NAME"
+        )
+    if taken := sorted(set(whole["source"].unique()) & set(TABLE)):
+        raise UserError(f"a source cannot be called {taken[0]!r}: give other names with --sources NAME,NAME")
+    if config.countries != "all":
+        held = [set(frame["country"].drop_nulls().unique()) for frame in frames]
+        labels = held[0] if config.countries == "first" else set.intersection(*held)
+        if not labels:
+            raise UserError(f"countries {config.countries}: the manifests have no country in common")
+        whole = whole.with_columns(pl.when(pl.col("country").is_in(sorted(labels))).then("country").alias("country"))
     return begun_anew("merge", whole, manifests, **asdict(config))
 
 
@@ -70,20 +103,15 @@ def source_by_country(frame: pl.DataFrame) -> pl.DataFrame:
     `only_in` names the source of a country that no other has; it is null throughout where there is but one
     source. Countries with fewest sources come last, otherwise the largest first.
     """
-    counted = frame.filter(pl.col("country").is_not_null()).group_by("country", "source").len()
     sources = sorted(frame["source"].unique())
-    table = counted.pivot("source", index="country", values="len")
-    table = table.with_columns(pl.lit(0).alias(name) for name in sources if name not in table.columns)
-    table = table.select("country", *(pl.col(name).fill_null(0).cast(pl.Int64) for name in sources))
+    counts = ((pl.col("source") == name).sum().cast(pl.Int64).alias(name) for name in sources)
+    table = frame.drop_nulls("country").group_by("country").agg(*counts)
     alone = pl.sum_horizontal(pl.col(name) > 0 for name in sources) == 1
     holder = pl.coalesce(pl.when(pl.col(name) > 0).then(pl.lit(name)) for name in sources)
     only_in = pl.when(alone).then(holder) if len(sources) > 1 else pl.lit(None, dtype=pl.String)
     names = pl.Series("name", [country_name(code) for code in table["country"]], dtype=pl.String)
-    table = table.with_columns(only_in.alias("only_in")).insert_column(1, names)
-    table = table.with_columns(pl.sum_horizontal(sources).alias("_total"))
-    return table.sort(pl.col("only_in").is_not_null(), "_total", "country", descending=[False, True, False]).drop(
-        "_total"
-    )
+    table = table.with_columns(only_in=only_in).insert_column(1, names)
+    return table.sort(pl.col("only_in").is_not_null(), -pl.sum_horizontal(sources), "country")
 
 
 def lone_countries(table: pl.DataFrame) -> list[str]:
@@ -135,26 +163,129 @@ def _stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
         raise UserError(f"columns have types that do not go together: {mixed}; rename or cast them") from None
 
 
-def _check_unique(frame: pl.DataFrame) -> None:
-    again = frame.filter(pl.col("image_id").is_duplicated())
-    if again.height:
-        raise UserError(
-            f"{again['image_id'].n_unique():,} image_id occur in more than one manifest, {again['image_id'][0]!r} "
-            "first: leave out the repeated manifest, or tell them apart with --sources NAME,NAME"
+def harmonise(
+    manifest: Manifest, config: HarmoniseConfig, folder: Path, *, workers: int | None = None, progress: bool = True
+) -> Manifest:
+    """Cut panoramas into views, crop and encode anew; write the pictures into shards in `folder`.
+
+    A panorama's row gives way to a row a view (`panorama`, `view`, `heading`; `origin_uri` keeps where it came
+    from), so the table begins a history of its own. A picture that was written has nothing measured any more:
+    run `measure` next. One that cannot be read, or would have to be enlarged, stays as one row with the reason
+    in `unreadable`. Raises UserError for an unknown source in `projection` and where no common size is known.
+    """
+    frame = with_projection(manifest.frame, config)
+    target = common_target(frame, config)
+    # without a ratio, photos that are no panoramas stay as they are and need not be opened
+    touched = frame if target.aspect else frame.filter(pl.col("projection") != "perspective")
+    if not touched.height:
+        raise UserError("no picture is to be changed: give --harmonise, --aspect or --projection NAME=strip:4")
+    folder = Path(folder).resolve()
+    check_writable(folder)
+    jobs = jobs_of(touched, target, folder)
+    write_shards(jobs, workers, progress)
+    made = _joined(manifest.frame, pl.concat([small_columns(job.path) for job in jobs]))
+    size = None if target.size is None else f"{target.size[0]}x{target.size[1]}"
+    params = asdict(config) | {"written_size": size, "folder": str(folder)}
+    return begun_anew("harmonise", made, [manifest], **params)
+
+
+def _joined(frame: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
+    """Put what was made in the place of the rows it was made of, in their order."""
+    written, failed = pl.col("_uri").is_not_null(), pl.col("_failure").is_not_null()
+    new = {
+        **{name: pl.lit(None) for name in MEASURED if name in frame.columns},
+        **{name: pl.col(f"_{name}") for name in ("image_id", "uri", "heading")},
+        "projection": pl.lit("perspective"),
+        "panorama": pl.coalesce("_panorama", "panorama"),
+        "view": pl.coalesce("_view", "view"),
+        "origin_uri": pl.coalesce("origin_uri", "uri"),
+    }
+    failures = {"unreadable": pl.col("_failure"), "sha256": pl.col("_sha256")}
+    return (
+        with_empty(frame, *new, *failures)
+        .join(
+            made.rename(lambda name: f"_{name}"),
+            left_on="image_id",
+            right_on="_of",
+            how="left",
+            maintain_order="left_right",
         )
+        .with_columns(pl.when(written).then(value).otherwise(name).alias(name) for name, value in new.items())
+        .with_columns(pl.when(failed).then(value).otherwise(name).alias(name) for name, value in failures.items())
+        .drop(f"_{name}" for name in made.columns if name != "of")
+    )
 
 
-def _check_sources(frame: pl.DataFrame) -> None:
-    taken = sorted(set(frame["source"].unique()) & set(TABLE))
-    if taken:
-        raise UserError(f"a source cannot be called {taken[0]!r}: give other names with --sources NAME,NAME")
+class Job(NamedTuple):
+    """One shard to write: rows with the fields of `Source`, what to make of them, and where."""
+
+    rows: pl.DataFrame
+    target: Target
+    path: Path
 
 
-def _label_space(held: list[set[str]], config: MergeConfig) -> set[str] | None:
-    """The countries to keep; None keeps all."""
-    if config.countries == "all":
-        return None
-    labels = held[0] if config.countries == "first" else set.intersection(*held)
-    if not labels:
-        raise UserError(f"countries {config.countries}: the manifests have no country in common")
-    return labels
+def jobs_of(rows: pl.DataFrame, target: Target, folder: Path) -> list[Job]:
+    """Divide the rows into shards, each named after its place and everything that decides what it holds.
+
+    That includes the sha256 of the originals, where they are measured.
+    """
+    rows = with_empty(rows, "sha256").select(*Source._fields, "sha256")
+    settings = json.dumps([FORMAT, asdict(target)], sort_keys=True).encode()
+    jobs = []
+    for number, part in enumerate(rows.iter_slices(SHARD_ROWS)):
+        key = hashlib.sha256(settings + part.write_csv().encode()).hexdigest()[:16]
+        jobs.append(Job(part.drop("sha256"), target, folder / f"{number:06}-{key}.parquet"))
+    return jobs
+
+
+def write_shards(jobs: Sequence[Job], workers: int | None, progress: bool) -> None:
+    """Write the shards that are not there yet, in parallel processes."""
+    waiting = [job for job in jobs if not _is_done(job.path)]
+    with Progress("writing pictures", sum(job.rows.height for job in jobs), show=progress) as bar:
+        bar.advance(sum(job.rows.height for job in jobs) - sum(job.rows.height for job in waiting))
+        for job, done in zip(waiting, map_batches(write_shard, waiting, workers=workers), strict=True):
+            if done is None:
+                _write_one_by_one(job)
+            bar.advance(job.rows.height)
+
+
+def _is_done(shard: Path) -> bool:
+    """Whether a shard is there and needs no second try: a file that could not be opened then may be back."""
+    if not shard.is_file():
+        return False
+    not_opened = pl.col("failure").is_not_null() & pl.col("sha256").is_null()
+    return not pl.scan_parquet(shard, glob=False).select(not_opened.any()).collect().item()
+
+
+def write_shard(job: Job) -> bool:
+    """Make the pictures of some rows and write them as one shard; the unit of work of a process."""
+    _save([view for row in job.rows.iter_rows() for view in views_of(Source(*row), job.target)], job.path)
+    return True
+
+
+def _write_one_by_one(job: Job) -> None:
+    """Write a shard one of whose rows kills the process: each in a process of its own, the deadly one reported."""
+    rows = [Source(*row) for row in job.rows.iter_rows()]
+    made: list[Outcome] = []
+    make = partial(views_of, target=job.target)
+    for row, views in zip(rows, map_batches(make, rows, alone=True), strict=True):
+        made += views or [Outcome(row.image_id, row.image_id, failure=WORKER_DIED)]
+    _save(made, job.path)
+
+
+def _save(views: list[Outcome], path: Path) -> None:
+    values: dict[str, Any] = {name: [getattr(view, name) for view in views] for name in list(SHARD_SCHEMA)[1:]}
+    images = [{"bytes": view.data, "path": f"{view.image_id}.jpg"} for view in views]
+    table = pl.DataFrame({"image": images} | values, schema=SHARD_SCHEMA)
+    with whole_file(path) as unfinished:
+        # JPEG does not compress further
+        table.write_parquet(unfinished, compression="uncompressed", row_group_size=BLOCK_ROWS)
+
+
+def small_columns(shard: Path) -> pl.DataFrame:
+    """What a shard holds, without the bytes; `uri` is where the picture lies, null where none was written."""
+    table = pl.scan_parquet(shard, glob=False).select(
+        pl.exclude("image"), written=pl.col("image").struct.field("bytes").is_not_null()
+    )
+    place = pl.format("{}#{}", pl.lit(str(shard)), pl.row_index())
+    return table.collect().with_columns(pl.when("written").then(place).alias("uri")).drop("written")

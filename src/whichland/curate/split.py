@@ -16,7 +16,7 @@ from whichland.curate.certificate import SPLITS, certify
 from whichland.curate.links import LinkConfig, links
 from whichland.curate.pairs import connected_components
 from whichland.errors import UserError
-from whichland.manifest import Manifest, sequence_key
+from whichland.manifest import Manifest, sequence_key, with_empty
 
 READ = (
     *("image_id", "source", "sequence", "panorama", "lat", "lon", "country", "drop_reason", "group", "split"),
@@ -25,6 +25,7 @@ READ = (
 REPEATED = ("duplicate", "near_duplicate")
 LARGE_SHARE, LARGE_COUNTRY = 0.1, 100  # a group this large a part of a country of so many photos is reported
 SLACK = 0.1  # a country's share of groups may differ from the one asked for by this part of it
+PART = pl.Enum(SPLITS)  # their order: where two disagree, the first wins
 TRAIN, VAL, TEST = range(len(SPLITS))
 
 Parts = NDArray[np.int64]  # index into SPLITS
@@ -65,131 +66,106 @@ def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
     frame = manifest.frame.drop("weight", "rank", strict=False)
     # A repeated photo is left out itself, but its sequence still ties images together.
     linked = (
-        frame.select(name for name in READ if name in frame.columns)  # the rest would be copied for nothing
+        with_empty(frame, "panorama", "group", "split")
+        .select(READ)  # the rest would be copied for nothing
         .with_row_index("_row")
         .filter(pl.col("drop_reason").is_null() | pl.col("drop_reason").is_in(REPEATED))
     )
     if strange := linked["phash"].null_count():
         raise UserError(f"{strange} kept rows have no phash: run `whichland data measure` and `clean` first")
-    component = connected_components(linked.height, links(linked, config))
     earlier = earlier_splits(linked, manifest, seed=config.seed, val=config.val, test=config.test)
     linked = linked.with_columns(
-        pl.Series("_component", component),
-        (pl.col("group") if "group" in linked.columns else pl.lit(None, dtype=pl.String)).alias("_group"),
-        earlier.replace_strict(list(SPLITS), [0, 1, 2], default=None, return_dtype=pl.Int64).alias("_order"),
+        _component=pl.Series(connected_components(linked.height, links(linked, config))), _earlier=earlier.cast(PART)
     )
-    kept = linked.filter(pl.col("drop_reason").is_null()).drop("_order")
+    kept = linked.filter(pl.col("drop_reason").is_null())
     kept = kept.with_columns(_names(kept, linked))
     groups = _groups(kept, linked, config)
-    kept = kept.drop("split", strict=False).join(
+    kept = kept.drop("split").join(
         groups.select("_component", "split"), on="_component", how="left", maintain_order="left"
     )
-    rows = pl.DataFrame({"_row": pl.int_range(len(manifest), dtype=pl.UInt32, eager=True)})
+    rows = frame.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("_row"))
     assigned = rows.join(kept.select("_row", "group", "split"), on="_row", how="left", maintain_order="left")
-    frame = frame.with_columns(assigned.drop("_row"))
-    _warn_of_loose_photos(frame.filter(pl.col("drop_reason").is_null()))
-    _warn_of_gaps(kept, config)
-    _warn_of_large_groups(kept)
-    return manifest.with_step("split", frame, **_parameters(kept, groups, config, linked.height))
+    for line in _warnings(kept, config):
+        print(f"warning: {line}", file=sys.stderr)
+    parameters = _parameters(kept, groups, config, linked.height)
+    return manifest.with_step("split", frame.with_columns(assigned.drop("_row")), **parameters)
 
 
 def _groups(kept: pl.DataFrame, linked: pl.DataFrame, config: SplitConfig) -> pl.DataFrame:
     """A row a group: `_component`, `group`, `country` (that of most of its photos), `position`, `split`."""
     countries = kept.group_by("_component", "country").len().sort("len", "country", descending=[True, False])
-    first = countries.unique("_component", keep="first", maintain_order=True).select("_component", "country")
-    orders = linked.group_by("_component").agg(pl.col("_order").min())
     groups = (
         kept.select("_component", "group")
         .unique()
-        .join(orders, on="_component")
-        .join(first, on="_component")
+        .join(linked.group_by("_component").agg(earlier=pl.col("_earlier").min()), on="_component")
+        .join(countries.unique("_component", keep="first", maintain_order=True), on="_component")
         .sort("group")
-        .with_columns(
-            earlier=pl.col("_order").replace_strict([0, 1, 2], list(SPLITS), default=None, return_dtype=pl.String)
-        )
     )
     positions = [position_of(name, config.seed) for name in groups["group"]]
-    groups = groups.with_columns(pl.Series("position", positions, dtype=pl.Float64))
-    return groups.with_columns(stratify(groups, val=config.val, test=config.test).alias("split"))
+    groups = groups.with_columns(position=pl.Series(positions, dtype=pl.Float64))
+    return groups.with_columns(split=stratify(groups, val=config.val, test=config.test))
 
 
 def _names(kept: pl.DataFrame, linked: pl.DataFrame) -> pl.Series:
-    """Return the `group` name of each row of `kept`, which has its `_component`; the names of an earlier run
-    stand in `linked`, which also holds the repetitions that are left out.
-    """
+    """Return the `group` name of each row of `kept`; those of an earlier run stand in `linked`, repetitions too."""
     key = pl.lit("sequence/") + sequence_key()
     fresh = pl.coalesce(key.min().over("_component"), pl.col("image_id").min().over("_component"))
-    kept = kept.with_columns(fresh.alias("_fresh"))
     old = (
-        linked.filter(pl.col("_group").is_not_null())
-        .group_by("_component", "_group")
-        .agg(pl.col("_order").min())
-        .sort("_order", "_group", nulls_last=True)
+        linked.drop_nulls("group")
+        .sort("_earlier", "group", nulls_last=True)
         .unique("_component", keep="first", maintain_order=True)
-        .select("_component", _old="_group")
+        .select("_component", _old="group")
     )
+    kept = kept.with_columns(_fresh=fresh).join(old, on="_component", how="left", maintain_order="left")
     # Two components can claim one name when ties are fewer than before: only the one that holds its key may.
-    kept = kept.join(old, on="_component", how="left", maintain_order="left")
-    claims = kept.select("_component", "_fresh", "_old").unique().filter(pl.col("_old").is_not_null())
+    claims = kept.select("_component", "_fresh", "_old").unique().drop_nulls("_old")
     claimed = pl.col("_old").is_duplicated() | pl.col("_old").is_in(kept["_fresh"].unique().implode())
     torn = claims.filter(claimed & (pl.col("_old") != pl.col("_fresh")))["_component"]
     keep_old = ~pl.col("_component").is_in(torn.implode())
-    named = kept.select(pl.coalesce(pl.when(keep_old).then("_old"), "_fresh").alias("group"))
-    return named["group"]
+    return kept.select(group=pl.coalesce(pl.when(keep_old).then("_old"), "_fresh"))["group"]
 
 
 def _parameters(kept: pl.DataFrame, groups: pl.DataFrame, config: SplitConfig, rows: int) -> dict[str, Any]:
     """What the history says of the step: the settings as they were used, and the certificate."""
     used = asdict(config) | {"near_duplicate_distance": config.distance_for(rows)}
-    off = [
-        (group, part)
-        for group, position, part in groups.select("group", "position", "split").iter_rows()
-        if split_at(position, config.val, config.test) != part
-    ]
-    shares = {"val": config.val, "test": config.test}
-    rules: dict[str, Any] = dict.fromkeys(("sequence", "panorama", "same_bytes"), True)
+    stand = groups.select("group", "position", "split").iter_rows()
+    moved = {group: part for group, position, part in stand if split_at(position, config.val, config.test) != part}
+    rules = dict.fromkeys(("sequence", "panorama", "same_bytes"), True)
     rules |= {name: used[name] for name in ("radius_m", "near_duplicate_distance", "near_duplicate_tone")}
-    certificate = certify(kept, seed=config.seed, shares=shares, rules=rules, moved=dict(off))
-    return used | {"certificate": certificate}
+    shares = {"val": config.val, "test": config.test}
+    return used | {"certificate": certify(kept, seed=config.seed, shares=shares, rules=rules, moved=moved)}
 
 
-def _warn_of_loose_photos(kept: pl.DataFrame) -> None:
-    """Name the collections in which nothing but looks ties the photos of one drive together."""
-    panorama = pl.col("panorama") if "panorama" in kept.columns else pl.lit(None)
-    tied = pl.any_horizontal(pl.col("sequence", "lat").is_not_null(), panorama.is_not_null())
-    loose = kept.group_by("source").agg(tied=tied.any(), photos=pl.len()).filter(~pl.col("tied")).sort("source")
-    for source, photos in loose.select("source", "photos").iter_rows():
-        print(
-            f"warning: none of the {photos:,} photos of {source!r} has a sequence or coordinates, so photos of one"
-            " drive may stand in different splits; put each drive into a folder of its own below the country, or give"
-            " a table with a column `sequence`",
-            file=sys.stderr,
-        )
-
-
-def _warn_of_gaps(kept: pl.DataFrame, config: SplitConfig) -> None:
-    for part, share in (("val", config.val), ("test", config.test)):
-        present = kept.filter(pl.col("split") == part)["country"].unique()
-        missing = sorted(set(kept["country"].unique()) - set(present))
-        if share > 0 and missing:
-            what = f"{len(missing)} of {kept['country'].n_unique()} countries have no {part} photo"
-            print(f"warning: {what}, having too few groups: {_some(missing)}", file=sys.stderr)
-
-
-def _warn_of_large_groups(kept: pl.DataFrame) -> None:
-    """Report groups that decide alone what a country is trained or judged on: chains of near places do that."""
+def _warnings(kept: pl.DataFrame, config: SplitConfig) -> Iterator[str]:
+    """Say what should make one doubt the split."""
+    tied = pl.any_horizontal(pl.col("sequence", "lat", "panorama").is_not_null())
+    for source, ties, photos in kept.group_by("source").agg(tied.any(), photos=pl.len()).sort("source").iter_rows():
+        if not ties:
+            yield (
+                f"none of the {photos:,} photos of {source!r} has a sequence or coordinates, so photos of one"
+                " drive may stand in different splits; put each drive into a folder of its own below the country, or"
+                " give a table with a column `sequence`"
+            )
+    countries = set(kept["country"].unique())
+    for part in ("val", "test"):
+        missing = sorted(countries - set(kept.filter(pl.col("split") == part)["country"].unique()))
+        if missing and getattr(config, part) > 0:
+            what = f"{len(missing)} of {len(countries)} countries have no {part} photo"
+            yield f"{what}, having too few groups: {_some(missing)}"
+    # a group that decides alone what a country is trained or judged on: chains of near places do that
+    share = pl.col("len") / pl.col("len").sum().over("country")
     large = (
         kept.group_by("country", "group")
         .len()
-        .with_columns(share=pl.col("len") / pl.col("len").sum().over("country"))
-        .filter(pl.col("share") > LARGE_SHARE, pl.col("len").sum().over("country") >= LARGE_COUNTRY)
+        .with_columns(share=share, of=pl.col("len").sum().over("country"))
+        .filter(pl.col("share") > LARGE_SHARE, pl.col("of") >= LARGE_COUNTRY)
         .sort("share", "country", descending=[True, False])
         .unique("country", keep="first", maintain_order=True)
     )
     if large.height:
-        listed = [f"{row['country']} {row['share']:.0%}" for row in large.iter_rows(named=True)]
         what = f"one group holds more than {LARGE_SHARE:.0%} of the photos of {large.height} countries"
-        print(f"warning: {what}; a smaller --radius-m makes smaller groups: {_some(listed)}", file=sys.stderr)
+        listed = [f"{country} {part:.0%}" for country, part in large.select("country", "share").iter_rows()]
+        yield f"{what}; a smaller --radius-m makes smaller groups: {_some(listed)}"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -204,19 +180,15 @@ def earlier_splits(frame: pl.DataFrame, manifest: Manifest, *, seed: int, val: f
     run gives its group. Where tables were split in different ways before they were merged, nothing binds: the name
     of a group does not say which run it is from.
     """
-    nothing = pl.Series("earlier", [None] * frame.height, dtype=pl.String)
     runs = list(_runs(manifest.history[0].params, manifest.last("split"))) if manifest.history else []
     wanted = {"seed": seed, "val": val, "test": test}
     if not runs or any(run.get(name) != value for run in runs for name, value in wanted.items()):
-        return nothing
-    split = frame["split"] if "split" in frame.columns else nothing
-    if "group" not in frame.columns:
-        return split.alias("earlier")
-    names = frame["group"].filter(split.is_null()).drop_nulls().unique()
+        return pl.Series("earlier", [None] * frame.height, dtype=pl.String)
+    names = frame.filter(pl.col("split").is_null())["group"].drop_nulls().unique()
     moves = [(run.get("certificate") or {}).get("moved", {}) for run in runs]
     known = [_earlier_split(name, moves, seed=seed, val=val, test=test) for name in names]
-    by_group = frame["group"].replace_strict(names, known, default=None, return_dtype=pl.String)
-    return split.zip_with(split.is_not_null(), by_group).alias("earlier")
+    by_group = pl.col("group").replace_strict(names, known, default=None, return_dtype=pl.String)
+    return frame.select(earlier=pl.coalesce("split", by_group))["earlier"]
 
 
 def _runs(begun: dict[str, Any], own: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
@@ -253,20 +225,16 @@ def stratify(groups: pl.DataFrame, *, val: float, test: float) -> pl.Series:
 
     A group that has an earlier split keeps it. Of the others, a country's smallest positions go to the test, the
     next to val: as many as fall there by themselves, unless that is less or more than the country's share allows
-    (see `_allowed`). So the splits of a country with many groups are those of the hash alone, whatever other
+    (see `_taken`). So the splits of a country with many groups are those of the hash alone, whatever other
     groups there are, and a country with few has photos to be judged by. A country's only group is for training.
     """
     rows = groups.with_row_index("_row").sort("country", "position", "_row")
-    earlier = rows["earlier"].replace_strict(list(SPLITS), list(range(3)), default=-1, return_dtype=pl.Int64)
-    fixed, position = earlier.to_numpy(), rows["position"].to_numpy()
-    parts = fixed.copy()
-    start = 0
-    for size in rows.group_by("country", maintain_order=True).len()["len"]:
-        here = slice(start, start + size)
-        parts[here] = _of_country(position[here], fixed[here], val, test)
-        start += size
-    placed = pl.DataFrame({"_row": rows["_row"], "split": parts}).sort("_row")
-    return placed["split"].replace_strict([0, 1, 2], list(SPLITS), return_dtype=pl.String)
+    fixed = pl.col("earlier").cast(PART).to_physical().cast(pl.Int64).fill_null(-1)
+    parts = [np.empty(0, np.int64)]
+    for _, country in rows.select("country", "position", fixed).group_by("country", maintain_order=True):
+        parts.append(_of_country(country["position"].to_numpy(), country["earlier"].to_numpy(), val, test))
+    names = pl.Series(np.array(SPLITS)[np.concatenate(parts)], dtype=pl.String)
+    return pl.DataFrame({"_row": rows["_row"], "split": names}).sort("_row")["split"]
 
 
 def _of_country(position: NDArray[np.float64], fixed: Parts, val: float, test: float) -> Parts:
@@ -274,13 +242,10 @@ def _of_country(position: NDArray[np.float64], fixed: Parts, val: float, test: f
     free, count = np.flatnonzero(fixed < 0), len(fixed)
     held = np.bincount(fixed[fixed >= 0], minlength=3)
     drawn = position[free]
-    low, high = _allowed(test, count, least=2, room=count - (1 if count < 3 or val == 0 else 2))
-    to_test = int(np.clip((drawn < test).sum(), low - held[TEST], max(high - held[TEST], 0)))
-    to_test = min(max(to_test, 0), free.size)
-    low, high = _allowed(val, count, least=3, room=count - 1 - held[TEST] - to_test)
-    falls = ((drawn >= test) & (drawn < test + val)).sum()
-    to_val = int(np.clip(falls, low - held[VAL], max(high - held[VAL], 0)))
-    to_val = min(max(to_val, 0), free.size - to_test)
+    room = count - (1 if count < 3 or val == 0 else 2)
+    to_test = _taken((drawn < test).sum(), held[TEST], test, count, least=2, room=room, free=free.size)
+    falls, room = ((drawn >= test) & (drawn < test + val)).sum(), count - 1 - held[TEST] - to_test
+    to_val = _taken(falls, held[VAL], val, count, least=3, room=room, free=free.size - to_test)
     parts = fixed.copy()
     parts[free] = TRAIN
     parts[free[:to_test]] = TEST
@@ -288,13 +253,14 @@ def _of_country(position: NDArray[np.float64], fixed: Parts, val: float, test: f
     return parts
 
 
-def _allowed(share: float, count: int, *, least: int, room: int) -> tuple[int, int]:
-    """Fewest and most of a country's `count` groups that a split may have.
+def _taken(falls: int, held: int, share: float, count: int, *, least: int, room: int, free: int) -> int:
+    """How many of a country's `free` groups, of `count` in all, go to a split that has `held` ones already.
 
-    Within `SLACK` of the share, and at least one where the country has `least` groups; `room` is what the other
-    splits leave: none, where earlier runs have given it all away.
+    As many as fall there, but all in all within `SLACK` of the share, and at least one where the country has `least`
+    groups; `room` is what the other splits leave: none, where earlier runs have given it all away.
     """
-    if share == 0 or count < least:
-        return 0, 0
-    high = max(0, min(ceil(share * count * (1 + SLACK)), room))
-    return min(max(1, floor(share * count * (1 - SLACK))), high), high
+    low = high = 0
+    if share and count >= least:
+        high = max(0, min(ceil(share * count * (1 + SLACK)), room))
+        low = min(max(1, floor(share * count * (1 - SLACK))), high)
+    return int(np.clip(np.clip(falls, low - held, max(high - held, 0)), 0, free))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from whichland.curate.certificate import SPLITS
 from whichland.geo.countries import COUNTRIES, country_name
-from whichland.manifest import Manifest
+from whichland.manifest import Manifest, with_empty
 
 KEPT = pl.col("drop_reason").is_null()
 PLACES = ("country", "region", "latitude")
@@ -65,33 +65,18 @@ class Stats:
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """The tables by title, in order of printing."""
-        return {
-            "country": self.by_country,
-            "split": self.by_split,
-            "source": self.by_source,
-            "drop reason": self.by_drop_reason,
-        }
+        return {name[3:].replace("_", " "): table for name, table in vars(self).items() if name.startswith("by_")}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        tables = {f"by_{title.replace(' ', '_')}": table.to_dicts() for title, table in self.tables().items()}
+        plain = {name: table.to_dicts() for name, table in vars(self).items() if name.startswith("by_")}
         rates = {kind: table.to_dicts() for kind, table in self.drop_rates.items()}
-        return {
-            "rows": self.rows,
-            "kept": self.kept,
-            **tables,
-            "drop_rates": rates,
-            "excesses": [asdict(line) for line in self.excesses],
-        }
+        return {**vars(self), **plain, "drop_rates": rates, "excesses": [asdict(line) for line in self.excesses]}
 
 
 def stats(manifest: Manifest) -> Stats:
     """Count the rows of a manifest, as far as the steps have come; what is not written yet counts as null."""
-    wanted = {"country": pl.String, "drop_reason": pl.String, "split": pl.String, "group": pl.String}
-    missing = [
-        pl.lit(None, dtype=kind).alias(name) for name, kind in wanted.items() if name not in manifest.frame.columns
-    ]
-    frame = manifest.frame.with_columns(missing)
+    frame = with_empty(manifest.frame, "country", "drop_reason", "split", "group")
     kept = frame.filter(KEPT)
     return Stats(
         rows=frame.height,
@@ -119,26 +104,19 @@ def _by_country(frame: pl.DataFrame) -> pl.DataFrame:
         (~KEPT).mean().alias("drop_rate"),
     )
     names = [country_name(code) if code else "(none)" for code in counts["country"]]
-    return counts.insert_column(1, pl.Series("name", names, dtype=pl.String)).sort(
-        "kept", "name", descending=[True, False]
-    )
+    table = counts.insert_column(1, pl.Series("name", names, dtype=pl.String))
+    return table.sort("kept", "name", descending=[True, False])
 
 
 def _by_split(kept: pl.DataFrame) -> pl.DataFrame:
-    sizes = pl.col("group").drop_nulls().value_counts().struct.field("count")
-    table = (
-        kept.filter(pl.col("split").is_not_null())
-        .group_by("split")
-        .agg(
-            photos=pl.len(),
-            share=pl.len() / max(kept.height, 1),
-            groups=pl.col("group").n_unique(),
-            largest_group=sizes.max(),
-            countries=pl.col("country").n_unique(),
-        )
+    counts = kept.group_by("split").agg(
+        photos=pl.len(),
+        share=pl.len() / max(kept.height, 1),
+        groups=pl.col("group").n_unique(),
+        largest_group=pl.col("group").drop_nulls().value_counts().struct.field("count").max(),
+        countries=pl.col("country").n_unique(),
     )
-    order = pl.DataFrame({"split": SPLITS, "_order": range(len(SPLITS))})
-    return table.join(order, on="split", how="left").sort("_order").drop("_order")
+    return pl.DataFrame({"split": SPLITS}).join(counts, on="split", maintain_order="left")
 
 
 def drop_rates(manifest: Manifest, kind: str) -> pl.DataFrame:
@@ -147,61 +125,47 @@ def drop_rates(manifest: Manifest, kind: str) -> pl.DataFrame:
     Columns: the kind, `photos`, `dropped`, `rate`, and for each reason that occurs its share of the place's
     photos. Rows that have no country, or no latitude, are not counted. Empty before cleaning.
     """
-    frame = manifest.frame
-    if "drop_reason" not in frame.columns or (kind == "latitude" and "lat" not in frame.columns):
-        return pl.DataFrame()
-    counts = _counts(frame, kind)
-    reasons = [name for name in counts.columns if name not in (kind, "photos", "_order")]
-    table = counts.select(
-        kind,
-        "photos",
-        pl.col(ANY).alias("dropped"),
-        (pl.col(ANY) / pl.col("photos")).alias("rate"),
-        *((pl.col(reason) / pl.col("photos")).alias(reason) for reason in reasons if reason != ANY),
-        "_order",
-    )
+    counts = _counts(manifest.frame, kind)
+    if not counts.width:
+        return counts
     order = ["_order"] if kind == "latitude" else ["rate", "photos"]
+    table = counts.with_columns(pl.col(name) / pl.col("photos") for name in _reasons(counts)).rename({ANY: "rate"})
+    table = table.insert_column(2, counts[ANY].alias("dropped"))
     return table.sort(*order, kind, descending=[True] * len(order) + [False]).drop("_order")
 
 
 def excesses(manifest: Manifest, kind: str) -> list[Excess]:
-    """The places of `kind` that a reason has taken far more of than of the rest, the most telling first.
+    """The places of `kind` that a reason has taken far more photos of than of the rest, the most telling first.
 
     Fisher's exact test, one-sided: with the reason's photos fixed, so many or more of them in this place would
     come about by chance with probability p, which is multiplied by the number of comparisons (Bonferroni). The
     photos of one drive are not independent, so p is too small where drives are long: read it as a filter. A
     warning also needs a rate `TIMES` as high as elsewhere, `POINTS` above it, and `LEAST` photos.
     """
-    if "drop_reason" not in manifest.frame.columns or (kind == "latitude" and "lat" not in manifest.frame.columns):
-        return []
     counts = _counts(manifest.frame, kind)
-    found = list(_excesses(counts, kind))
+    found = list(_excesses(counts, kind)) if counts.height else []
     explained = {line.place for line in found if line.reason != ANY}
     telling = [line for line in found if line.reason != ANY or line.place not in explained]
     return sorted(telling, key=lambda line: (line.p, line.place, line.reason))
 
 
 def _excesses(counts: pl.DataFrame, kind: str) -> Iterator[Excess]:
-    photos = counts["photos"].to_numpy().astype(np.int64)
-    everywhere = int(photos.sum())
-    reasons = [name for name in counts.columns if name not in (kind, "photos", "_order")]
+    everywhere = int(counts["photos"].sum())
     factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, everywhere + 1)))])
-    comparisons = len(reasons) * counts.height
+    reasons = _reasons(counts)
     for reason in reasons:
-        dropped = counts[reason].to_numpy().astype(np.int64)
-        total = int(dropped.sum())
-        for place, here, of in zip(counts[kind], dropped.tolist(), photos.tolist(), strict=True):
+        total = int(counts[reason].sum())
+        for place, here, of in counts.select(kind, reason, "photos").iter_rows():
             if here < LEAST or of == everywhere:
                 continue
             rate, elsewhere = here / of, (total - here) / (everywhere - of)
             if rate < TIMES * elsewhere or rate < elsewhere + POINTS:
                 continue
-            p = min(1.0, comparisons * _tail(factorials, here, of, total, everywhere))
+            p = min(1.0, len(reasons) * counts.height * _tail(factorials, here, of, total, everywhere))
             if p < CHANCE:
-                name = country_name(place) if kind == "country" else place
                 yield Excess(
-                    kind=kind, place=name, reason=reason, dropped=here, photos=of, rate=rate,
-                    elsewhere=elsewhere, p=p,
+                    kind=kind, place=country_name(place) if kind == "country" else place, reason=reason,
+                    dropped=here, photos=of, rate=rate, elsewhere=elsewhere, p=p,
                 )  # fmt: skip
 
 
@@ -211,14 +175,23 @@ def _tail(factorials: NDArray[np.float64], here: int, of: int, total: int, every
     def choose(n: int, k: NDArray[np.int64] | int) -> Any:
         return factorials[n] - factorials[k] - factorials[n - k]
 
-    x = np.arange(here, min(of, total) + 1)
-    x = x[of - x <= everywhere - total]
+    x = np.arange(max(here, of + total - everywhere), min(of, total) + 1)
     logs = choose(total, x) + choose(everywhere - total, of - x) - choose(everywhere, of)
     return float(np.exp(logs).sum())
 
 
+def _reasons(counts: pl.DataFrame) -> list[str]:
+    """The columns of `_counts` that count dropped photos: by any reason, and by each."""
+    return counts.columns[2:-1]
+
+
 def _counts(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """Photos, dropped by any reason and by each, a row a place; `_order` sorts latitudes from south to north."""
+    """A row a place: `kind`, photos, those dropped by any reason, by each; `_order` sorts latitudes, south to north.
+
+    Without columns where the table lacks what it takes.
+    """
+    if "drop_reason" not in frame.columns or (kind == "latitude" and "lat" not in frame.columns):
+        return pl.DataFrame()
     place, order = pl.col("country"), pl.lit(0)
     if kind == "region":
         regions = {code: country.region for code, country in COUNTRIES.items()}
@@ -228,15 +201,15 @@ def _counts(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
         order = order.cast(pl.Int64, strict=False)  # NaN is no latitude
         bands = {at: _band(at) for at in range(-90 // BAND, 90 // BAND)}
         place = order.replace_strict(bands, default=None, return_dtype=pl.String)
-    found = frame["drop_reason"].drop_nulls().value_counts(sort=True)["drop_reason"].to_list()
+    reasons = frame["drop_reason"].drop_nulls().value_counts(sort=True)["drop_reason"].to_list()
     return (
         frame.select(place.alias(kind), order.alias("_order"), "drop_reason")
         .drop_nulls(kind)
         .group_by(kind)
         .agg(
-            pl.len().alias("photos"),
-            pl.col("drop_reason").is_not_null().sum().alias(ANY),
-            *[(pl.col("drop_reason") == reason).sum().alias(reason) for reason in found],
+            pl.len().cast(pl.Int64).alias("photos"),
+            (~KEPT).sum().cast(pl.Int64).alias(ANY),
+            *[(pl.col("drop_reason") == reason).sum().cast(pl.Int64).alias(reason) for reason in reasons],
             pl.col("_order").first(),
         )
         .sort(kind)

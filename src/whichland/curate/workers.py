@@ -63,18 +63,33 @@ def map_in_processes(
     When a process dies (the kernel's out-of-memory killer, a crash in a C library) everything under way is lost
     with it. Those few batches are done again one at a time, so that only the deadly one is given up.
     """
-    remaining, done, broken = iter(batches), 0, True
-    while broken:
-        broken, under_way = False, deque[Batch]()
+    remaining, under_way, proven = iter(batches), deque[Batch](), False
+    while True:
+        pool, running = _pool(workers), deque[Future[Result]]()
         try:
-            for result in _pooled(function, remaining, under_way, workers):
-                done += 1
+            while True:
+                for batch in islice(remaining, AHEAD * workers - len(running)):
+                    under_way.append(batch)
+                    running.append(pool.submit(function, batch))
+                if not running:
+                    return
+                result = running.popleft().result()
+                under_way.popleft()
+                proven = True
                 yield result
         except BrokenProcessPool:
-            if not done:
-                _check_that_processes_start()
-            broken, done = True, done + len(under_way)
+            if (
+                not proven and next(map_alone(abs, [0])) is None
+            ):  # not even an empty process lives: no batch is to blame
+                raise UserError(
+                    'no process can be started: put the calls of a script under `if __name__ == "__main__":`,'
+                    " or work with workers=1"
+                ) from None
             yield from map_alone(function, under_way)
+            under_way.clear()
+            proven = True
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def map_alone(function: Callable[[Batch], Result], batches: Iterable[Batch]) -> Iterator[Result | None]:
@@ -89,25 +104,6 @@ def map_alone(function: Callable[[Batch], Result], batches: Iterable[Batch]) -> 
                 yield None
             else:
                 yield result
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _pooled(
-    function: Callable[[Batch], Result], batches: Iterator[Batch], under_way: deque[Batch], workers: int
-) -> Iterator[Result]:
-    """Yield results in order; `under_way` holds the batches that were taken and whose results are not known."""
-    pool, running = _pool(workers), deque[Future[Result]]()
-    try:
-        while True:
-            for batch in islice(batches, AHEAD * workers - len(running)):
-                under_way.append(batch)
-                running.append(pool.submit(function, batch))
-            if not running:
-                return
-            result = running.popleft().result()
-            under_way.popleft()
-            yield result
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -131,19 +127,6 @@ def _end_with_the_parent() -> None:
     os._exit(1)
 
 
-def _check_that_processes_start() -> None:
-    """Raise UserError where not even an empty process lives: no batch is to blame then."""
-    if next(map_alone(_nothing, [0])) is None:
-        raise UserError(
-            'no process can be started: put the calls of a script under `if __name__ == "__main__":`,'
-            " or work with workers=1"
-        )
-
-
-def _nothing(number: int) -> int:
-    return number
-
-
 def map_on_ray(
     function: Callable[[Batch], Result], batches: Iterable[Batch], *, address: str, retries: int, gpu: bool = False
 ) -> Iterator[Result | None]:
@@ -155,7 +138,13 @@ def map_on_ray(
     to itself, where there are any.
     Raises UserError when Ray is missing or the cluster cannot be reached.
     """
-    ray = _import_ray()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray as untyped
+    except ImportError:
+        raise UserError("spreading work over Ray needs the extra 'ray': pip install 'whichland[ray]'") from None
+    ray: Any = untyped
+    lost = ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError
     started = not ray.is_initialized()
     if started:
         _connect(ray, address)
@@ -169,42 +158,25 @@ def map_on_ray(
             running.extend(task.remote(batch) for batch in islice(remaining, window - len(running)))
             if not running:
                 return
-            yield _result(ray, running.popleft())
+            try:
+                result = ray.get(running.popleft())
+            except lost:
+                result = None
+            yield result
     finally:
         if started:
             ray.shutdown()
 
 
-def _result(ray: Any, reference: Any) -> Any:
-    try:
-        return ray.get(reference)
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
-        return None
-
-
-def _import_ray() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError:
-        raise UserError("spreading work over Ray needs the extra 'ray': pip install 'whichland[ray]'") from None
-    return ray
-
-
 def _connect(ray: Any, address: str) -> None:
+    """Connect, or raise UserError when nothing listens at `host:port` or `ray://host:port`: Ray tries for minutes."""
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address != "auto":
-        _check_reachable(address)
-        ray.init(address=address, **quiet)
+    if address == "auto":
+        try:
+            ray.init(address="auto", **quiet)
+        except ConnectionError:
+            ray.init(address="local", include_dashboard=False, **quiet)
         return
-    try:
-        ray.init(address="auto", **quiet)
-    except ConnectionError:
-        ray.init(address="local", include_dashboard=False, **quiet)
-
-
-def _check_reachable(address: str) -> None:
-    """Raise UserError when nothing listens at `host:port` or `ray://host:port`; Ray itself tries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")  # an IPv6 address
     if not host or not port.isdecimal():
@@ -213,3 +185,4 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
     except (OSError, OverflowError, UnicodeError) as error:
         raise UserError(f"--ray {address}: no Ray cluster answers there ({error})") from None
+    ray.init(address=address, **quiet)

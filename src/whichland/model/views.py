@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.curate.views import all_round
+from whichland.curate.geometry import all_round
 from whichland.images.containers import ImageError
 from whichland.images.panorama import SHAPE, native_width, sphere_rows, sphere_views, strip_pieces
 from whichland.images.photo import OpenPhoto, open_photo
