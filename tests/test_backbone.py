@@ -15,10 +15,11 @@ from torch import nn
 from misbehaving_hub import serve
 from saved_bundle import save_bundle
 from whichland.errors import UserError
-from whichland.model.backbone import create, load_weights
+from whichland.model.backbone import create
 from whichland.model.bundle import load
 from whichland.model.freezing import freeze
 from whichland.model.head import classifier_name, classifier_names, features_before_head, get_head
+from whichland.model.weights import load_weights
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "weights"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the weights in ../shared/weights")

@@ -90,7 +90,7 @@ def test_the_places_of_an_old_bundle_are_read(tmp_path: Path) -> None:
     assert again.origins == kept.origins[::-1]
     for one, other in zip(again.points[::-1], kept.points, strict=True):
         np.testing.assert_allclose(one, other, atol=6e-4)
-    with pytest.raises(UserError, match="not the places"):
+    with pytest.raises(UserError, match="not the labels of this bundle"):
         read_labels(tmp_path, (*LABELS, "DE"))
     (tmp_path / "places.json").write_text(json.dumps({code: {"from": "land", "points": []} for code in LABELS}))
     with pytest.raises(UserError, match="without places"):

@@ -98,7 +98,7 @@ def rows_for(model: Model, config: PredictConfig) -> Rows:
     Raises UserError where sets are asked for that the bundle does not keep.
     """
     if config.level is not None:
-        model.knowledge.require_level(config.level)
+        model.require_level(config.level)
     return Rows(space=model.space, top=min(config.top, len(model.labels)), config=config)
 
 

@@ -105,7 +105,7 @@ def _audit(loaded: Bundle, table: Manifest, identity: Identity, folder: Path, co
     checks = [largest_shown(check) if check.name in AREAS else check for check in decided(checks)]
     if space.has_countries:
         flipped = bool(loaded.info.train.get("flip", False))
-        lands = replace(sample, names=tuple(str(space.country_of(name)) for name in names))
+        lands = replace(sample, names=tuple(str(space.named(name, "country")) for name in names))
         checks.append(mirror_check(plain_NK, mirrored_NK, lands, flipped=flipped))
     few_K = sample.groups_by_country < MIN_GROUPS
     return Audit(

@@ -10,7 +10,6 @@ import base64
 import html
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,9 +19,10 @@ from whichland.errors import UserError
 from whichland.images.containers import ImageError, is_address
 from whichland.images.decode import encode_jpeg, shrink
 from whichland.images.photo import PhotoLike, open_photo
-from whichland.model.calibration import Calibration, reaches
+from whichland.model.bundle import Settings
+from whichland.model.calibration import reaches
 from whichland.model.labels import COUNTRY, LabelSpace
-from whichland.model.pins import PinTable, pin_table, pins
+from whichland.model.pins import PinTable, pins
 from whichland.model.views import View
 
 Probabilities = NDArray[np.float32]  # one probability a label, in the order of the labels
@@ -48,44 +48,6 @@ class Pin(NamedTuple):
     expected_score: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Knowledge:
-    """What a bundle keeps for its answers."""
-
-    bundle: Path  # for messages
-    space: LabelSpace
-    calibration: Calibration | None
-
-    @cached_property
-    def pins(self) -> PinTable | None:
-        """What every pin is worth; None where the bundle keeps no places."""
-        return pin_table(self.space.points) if self.space.points else None
-
-    @cached_property
-    def pins_or_land(self) -> PinTable:
-        """The same, on the countries' land where the bundle keeps no places. Raises UserError for other labels."""
-        if self.pins is not None:
-            return self.pins
-        from whichland.model.label_sources import located
-
-        points = located(self.space).points
-        if points is None:
-            raise UserError(f"{self.bundle} does not know where its labels ({self.space.kind}) are photographed")
-        return pin_table(points)
-
-    def require_level(self, level: float) -> Calibration:
-        """The calibration. Raises UserError when the bundle has none, or no sets of that level."""
-        if self.calibration is None:
-            raise UserError(f"{self.bundle} is not calibrated; run `whichland calibrate {self.bundle} MANIFEST`")
-        if level not in self.calibration.sets:
-            known = ", ".join(f"{share * 100:g}" for share in self.calibration.sets)
-            raise UserError(
-                f"{self.bundle} keeps sets of {known} %, not {level * 100:g} %;"
-                " `whichland calibrate --levels` fits others"
-            )
-        return self.calibration
-
-
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Answer:
     """A model's answer to one photo, or the error that stands in its place.
@@ -100,13 +62,13 @@ class Answer:
     width: int = 0  # of the photo, upright, in pixels
     height: int = 0
     error: ImageError | None = None
-    knowledge: Knowledge
+    settings: Settings  # of the bundle: labels, calibration, pins
     photo: PhotoLike | None = None  # as it was given, for a picture of it
 
     @property
     def space(self) -> LabelSpace:
         """The labels: their names, what they lie in, where they are photographed."""
-        return self.knowledge.space
+        return self.settings.space
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -127,15 +89,13 @@ class Answer:
 
     def top(self, n: int = SHOWN) -> list[Guess]:
         """The `n` likeliest labels, likeliest first."""
-        chosen = [(self.labels[at], float(self.probabilities[at])) for at in self.order[:n]]
-        return [Guess(code, self.space.name(code), probability) for code, probability in chosen]
+        return [self.guess(self.labels[at]) for at in self.order[:n]]
 
     def guess(self, code: str) -> Guess:
         """A label and its probability. Raises UserError for a code that the model does not know."""
-        probs_K = self._known()[0]
-        if code not in self.labels:
+        if code not in self.space:
             raise UserError(f"this model does not know {code!r}; it knows {', '.join(self.labels)}")
-        return Guess(code, self.space.name(code), float(probs_K[self.space.index[code]]))
+        return Guess(code, self.space.name(code), float(self._known()[0, self.space.index[code]]))
 
     def at(self, level: str) -> list[Guess]:
         """The labels of a level above, such as "country" or "continent", likeliest first: probabilities added up.
@@ -174,7 +134,7 @@ class Answer:
         The probability is an average over photos like those of validation, not a promise for each label. Raises
         UserError when the bundle is not calibrated for that level.
         """
-        within_K = self.knowledge.require_level(level).set_of(self._known(), level)[0]
+        within_K = self.settings.require_level(level).set_of(self._known(), level)[0]
         return tuple(self.labels[at] for at in self.order if within_K[at])
 
     def abstains_at(self, accuracy: float) -> bool:
@@ -182,7 +142,7 @@ class Answer:
 
         Never where the bundle is not calibrated for that accuracy; always where no threshold reached it.
         """
-        calibration = self.knowledge.calibration
+        calibration = self.settings.info.calibration
         if calibration is None or accuracy not in calibration.abstain:
             return False
         threshold = calibration.abstain[accuracy].threshold
@@ -196,12 +156,12 @@ class Answer:
     @property
     def pin(self) -> Pin | None:
         """The point with the highest expected score; None where the bundle keeps no places."""
-        return None if self.knowledge.pins is None else self._pinned(self.knowledge.pins)
+        return None if self.settings.pins is None else self._pinned(self.settings.pins)
 
     @property
     def pin_or_land(self) -> Pin:
         """The same, on the labels' land where the bundle keeps no places."""
-        return self._pinned(self.knowledge.pins_or_land)
+        return self._pinned(self.settings.pins_or_land)
 
     def _pinned(self, table: PinTable) -> Pin:
         points, expected = pins(self._known(), table)

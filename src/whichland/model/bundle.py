@@ -17,6 +17,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -28,6 +29,7 @@ from whichland.model.calibration import Calibration
 from whichland.model.labels import FILE as LABELS
 from whichland.model.labels import OLD_FILE as OLD_LABELS
 from whichland.model.labels import LabelSpace, labels_text, read_labels
+from whichland.model.pins import PinTable, pin_table
 from whichland.whole_file import file_sha256, usual_permissions, whole_file
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class Info(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Settings:
-    """What a bundle's JSON files say."""
+    """What a bundle's JSON files say, and what is worked out from them."""
 
     folder: Path
     space: LabelSpace
@@ -106,6 +108,36 @@ class Settings:
     def temperature(self) -> float:
         """What logits are divided by before the softmax; 1 where the bundle was not calibrated."""
         return self.info.temperature
+
+    @cached_property
+    def pins(self) -> PinTable | None:
+        """What every pin is worth; None where the bundle keeps no places."""
+        return pin_table(self.space.points) if self.space.points else None
+
+    @cached_property
+    def pins_or_land(self) -> PinTable:
+        """The same, on the countries' land where the bundle keeps no places. Raises UserError for other labels."""
+        if self.pins is not None:
+            return self.pins
+        from whichland.model.label_sources import located
+
+        points = located(self.space).points
+        if points is None:
+            raise UserError(f"{self.folder} does not know where its labels ({self.space.kind}) are photographed")
+        return pin_table(points)
+
+    def require_level(self, level: float) -> Calibration:
+        """The calibration. Raises UserError when the bundle has none, or no sets of that level."""
+        calibration = self.info.calibration
+        if calibration is None:
+            raise UserError(f"{self.folder} is not calibrated; run `whichland calibrate {self.folder} MANIFEST`")
+        if level not in calibration.sets:
+            known = ", ".join(f"{share * 100:g}" for share in calibration.sets)
+            raise UserError(
+                f"{self.folder} keeps sets of {known} %, not {level * 100:g} %;"
+                " `whichland calibrate --levels` fits others"
+            )
+        return calibration
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -234,7 +266,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(found, dict):
-        raise UserError(f"{path}: expected a JSON object, not a {type(found).__name__}; train or copy it anew")
+        raise UserError(f"{path}: expected a JSON object, not a {type(found).__name__}; mend it, or copy it anew")
     return cast(dict[str, Any], found)
 
 

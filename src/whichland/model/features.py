@@ -1,6 +1,5 @@
 """What a pretrained backbone makes of photos: one vector each, kept on disk so that no photo is seen twice."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,9 @@ from whichland.model import backbone
 from whichland.model.engines import best_device
 from whichland.model.head import features_before_head
 from whichland.model.views import decoded_ahead
+from whichland.model.weights import weights_file
 from whichland.progress import Progress
-from whichland.whole_file import whole_file
+from whichland.whole_file import file_sha256, whole_file
 
 BATCH = 32
 
@@ -64,17 +64,15 @@ def _see(photos: list[tuple[str, str]], config: BackboneConfig, known: dict[str,
     model = made.model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     crop = {"test_input_size": (3, config.size, config.size), "test_crop_pct": 1.0, "crop_mode": "center"}
     preprocess = Preprocess.from_config(made.pretrained_cfg | crop)
-    keys = iter(key for _, key in photos)
+    left = iter(photos)
     unread: list[str] = []
     width = len(next(iter(known.values()), ()))
     with torch.inference_mode(), Progress("looking at photos", total=len(photos)) as shown:
         for names, crops in decoded_ahead([uri for uri, _ in photos], preprocess, BATCH):
-            batch = [next(keys) for _ in names]
-            readable = [key for key, crop in zip(batch, crops, strict=True) if not isinstance(crop, ImageError)]
-            unread += [key for key, crop in zip(batch, crops, strict=True) if isinstance(crop, ImageError)]
-            if readable:
-                pixels = np.stack([crop for crop in crops if not isinstance(crop, ImageError)])
-                x_BCHW = torch.from_numpy(preprocess.normalise(pixels)).to(device)
+            seen = {key: crop for crop, (_, key) in zip(crops, left, strict=False)}
+            unread += [key for key, crop in seen.items() if isinstance(crop, ImageError)]
+            if readable := {key: crop for key, crop in seen.items() if not isinstance(crop, ImageError)}:
+                x_BCHW = torch.from_numpy(preprocess.normalise(np.stack(list(readable.values())))).to(device)
                 vectors = features_before_head(model, x_BCHW).float().cpu().numpy().astype(np.float16)
                 known.update(zip(readable, vectors, strict=True))
                 width = vectors.shape[1]
@@ -89,17 +87,11 @@ def _name(config: BackboneConfig) -> str:
 
     Raises UserError where there are none.
     """
-    given = config.weights
-    if given not in ("hub", "none"):
-        try:
-            with Path(given).open("rb") as file:
-                given = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-            if (beside := Path(config.weights).with_suffix(".json")).is_file():  # arguments and normalisation
-                given += f"-{hashlib.sha256(beside.read_bytes()).hexdigest()[:12]}"
-        except OSError as error:
-            raise UserError(
-                f"{given}: no such weights ({error.strerror}); give a .safetensors file, `hub` or `none`"
-            ) from None
+    given, file = config.weights, weights_file(config.weights)
+    if file:
+        given = file_sha256(file)[:12]
+        if (beside := file.with_suffix(".json")).is_file():  # arguments and normalisation
+            given += f"-{file_sha256(beside)[:12]}"
     return f"{config.arch.replace('/', '_')}-{given}-{config.size}"
 
 

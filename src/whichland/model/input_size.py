@@ -11,7 +11,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from whichland.errors import UserError
+from whichland.errors import UserError, first_line
 
 Size = tuple[int, int]  # height, width in pixels
 
@@ -57,9 +57,14 @@ def check_size(arch: str, size: int | Size, model_args: Mapping[str, Any]) -> No
 
 
 def meta_model(arch: str, model_args: Mapping[str, Any] | None = None) -> nn.Module:
-    """Make a timm model that has shapes and no weights, in evaluation mode."""
-    with torch.device("meta"):
-        return timm.create_model(arch, **dict(model_args or {})).eval()
+    """Make a timm model that has shapes and no weights, in evaluation mode. Raises UserError for bad arguments."""
+    try:
+        with torch.device("meta"):
+            return timm.create_model(arch, **dict(model_args or {})).eval()
+    except Exception as error:  # each family complains of its arguments in its own way
+        if not model_args:
+            raise
+        raise UserError(f"{arch} cannot be made with {dict(model_args)}: {first_line(error)}") from None
 
 
 def own_size(model: nn.Module) -> Size:

@@ -22,6 +22,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,10 +70,9 @@ class LabelSpace:
     @cached_property
     def levels(self) -> tuple[str, ...]:
         """The levels at which every label lies in one, its own first: what scores and answers roll up to."""
-        whole = [level for level in self.tree if None not in self._ancestors[level]]
-        return tuple(whole)
+        return tuple(level for level in self.tree if None not in self._ancestors[level])
 
-    @cached_property
+    @property
     def has_countries(self) -> bool:
         """Whether every label is a country or lies in one."""
         return COUNTRY in self.levels
@@ -83,9 +83,8 @@ class LabelSpace:
         found: dict[str, tuple[str | None, ...]] = {}
         codes: tuple[str | None, ...] = self.codes
         for level, labels in self.tree.items():
-            found[level] = codes
-            parents: dict[str | None, str | None] = {label.code: label.parent for label in labels}
-            codes = tuple(parents.get(code) for code in codes)
+            found[level], parents = codes, {label.code: label.parent for label in labels}
+            codes = tuple(None if code is None else parents.get(code) for code in codes)
         return found
 
     @cached_property
@@ -112,10 +111,6 @@ class LabelSpace:
         ancestors = self._ancestors.get(level)
         return None if ancestors is None else ancestors[self.index[code]]
 
-    def country_of(self, code: str) -> str | None:
-        """The country that a label is or lies in."""
-        return self.named(code, COUNTRY)
-
     def at(self, level: str) -> "LabelSpace":
         """The labels of a level that this one's labels lie in, in the order of their codes; without points.
 
@@ -125,11 +120,9 @@ class LabelSpace:
             raise UserError(f"these labels do not add up to {level!r}; they do to {', '.join(self.levels)}")
         if level == self.kind:
             return self
-        kept = set(self._ancestors[level])
-        names = list(self.tree)
-        own = sorted((label for label in self.tree[level] if label.code in kept), key=lambda label: label.code)
-        above = {name: self.tree[name] for name in names[names.index(level) + 1 :]}
-        return LabelSpace(kind=level, tree={level: tuple(own)} | above)
+        above = dict(dropwhile(lambda item: item[0] != level, self.tree.items()))
+        own = sorted((one for one in above[level] if one.code in self._ancestors[level]), key=lambda one: one.code)
+        return LabelSpace(kind=level, tree=above | {level: tuple(own)})
 
     def numbers_at(self, level: str) -> NDArray[np.int64]:
         """The number of what each label lies in among the labels `at` a level: K."""
@@ -165,21 +158,18 @@ class LabelSpace:
         Raises UserError, with the nearest names, for what is none of these labels.
         """
         wanted = text.strip()
-        found = wanted if wanted in self else None
-        if found is None and self.kind == COUNTRY:
+        if wanted in self:
+            return wanted
+        if self.kind == COUNTRY:
             from whichland.geo.countries import find_country, nearest_names
 
-            found = find_country(wanted)
-            if found is None:
-                near = nearest_names(wanted)
-                raise UserError(f"no country {wanted!r}" + (f"; near: {', '.join(near)}" if near else ""))
-        if found is None:
+            found, near = find_country(wanted), nearest_names(wanted)
+        else:
             by_name = {key.casefold(): code for code, name in self._names.items() for key in (code, name)}
-            found = by_name.get(wanted.casefold())
-            if found is None:
-                near = difflib.get_close_matches(wanted.casefold(), by_name, n=3)
-                near = list(dict.fromkeys(self.name(by_name[key]) for key in near))
-                raise UserError(f"no {self.kind} {wanted!r}" + (f"; near: {', '.join(near)}" if near else ""))
+            found, alike = by_name.get(wanted.casefold()), difflib.get_close_matches(wanted.casefold(), by_name, n=3)
+            near = list(dict.fromkeys(self.name(by_name[key]) for key in alike))
+        if found is None:
+            raise UserError(f"no {self.kind} {wanted!r}" + (f"; near: {', '.join(near)}" if near else ""))
         if found not in self:
             raise UserError(f"this bundle does not know {found}; it knows {', '.join(self.codes)}")
         return found
@@ -200,7 +190,7 @@ class LabelSpace:
         return "countries" if self.kind == COUNTRY else "labels"
 
     def file_name(self, code: str) -> str:
-        """A name for a label's file, without ending: a country's code, or for labels that may be any text a number."""
+        """A name for a label's file, without ending: a country's code; a number for labels, which may be any text."""
         return code if self.kind == COUNTRY else f"label-{self.index[code]}"
 
     def with_points(self, points: Sequence[Points], origins: Sequence[Origin]) -> "LabelSpace":
@@ -233,38 +223,32 @@ def read_labels(folder: Path, codes: Sequence[str]) -> LabelSpace:
     A bundle of 0.1 keeps none: its labels are countries, and places.json holds their points. Raises UserError when a
     file is damaged or not of these labels.
     """
-    path = folder / FILE
-    if not path.is_file():
-        return _of_old_bundle(folder, codes)
+    path, old = folder / FILE, folder / OLD_FILE
     try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-        tree = {
-            str(level): tuple(Label(code=code, name=of["name"], parent=of["parent"]) for code, of in own.items())
-            for level, own in written["levels"].items()
-        }
-        labels = LabelSpace(kind=next(iter(tree)), tree=tree)
-        if labels.kind != written["kind"] or labels.codes != tuple(codes):
-            raise ValueError("config.json has other labels")
-        return labels if "points" not in written else labels.with_points(*_points(written["points"], codes))
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        if path.is_file():
+            written = json.loads(path.read_text(encoding="utf-8"))
+            tree = {
+                str(level): tuple(Label(code=code, name=of["name"], parent=of["parent"]) for code, of in own.items())
+                for level, own in written["levels"].items()
+            }
+            labels, points = LabelSpace(kind=written["kind"], tree=tree), written.get("points")
+            if labels.codes != tuple(codes) or next(iter(tree)) != labels.kind:
+                raise ValueError("config.json has other labels")
+        else:
+            labels = _countries(folder, codes)
+            path, points = old, json.loads(old.read_text(encoding="utf-8")) if old.is_file() else None
+        return labels if points is None else labels.with_points(*_points(points, codes))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not the labels of this bundle ({error}); train or copy it anew") from None
 
 
-def _of_old_bundle(folder: Path, codes: Sequence[str]) -> LabelSpace:
+def _countries(folder: Path, codes: Sequence[str]) -> LabelSpace:
     from whichland.model.label_sources import countries
 
     try:
-        labels = countries(codes)
+        return countries(codes)
     except UserError as error:
         raise UserError(f"{folder} is not a bundle: {FILE} is missing, and {error}") from None
-    path = folder / OLD_FILE
-    if not path.is_file():
-        return labels
-    try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-        return labels.with_points(*_points(written, codes))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not the places of this bundle's countries ({error}); remove it") from None
 
 
 def _points(written: Mapping[str, Any], codes: Sequence[str]) -> tuple[list[Points], list[Origin]]:

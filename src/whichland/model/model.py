@@ -22,7 +22,7 @@ from whichland.errors import UserError
 from whichland.images.containers import ImageError, is_address
 from whichland.images.photo import OpenPhoto, PhotoLike, is_photo, open_photo
 from whichland.images.preprocess import Pixels
-from whichland.model.answer import Answer, Knowledge, Probabilities
+from whichland.model.answer import Answer, Probabilities
 from whichland.model.bundle import Bundle, Settings, read_settings
 from whichland.model.engines import (
     Engine,
@@ -58,11 +58,6 @@ class Model(Settings):
         """What to call the model: the folder of its run, or its own."""
         folder = self.folder.resolve()
         return folder.parent.name if folder.name == "bundle" else folder.name
-
-    @cached_property
-    def knowledge(self) -> Knowledge:
-        """Labels and calibration."""
-        return Knowledge(bundle=self.folder, space=self.space, calibration=self.info.calibration)
 
     @cached_property
     def bundle(self) -> Bundle:
@@ -146,7 +141,7 @@ class Model(Settings):
         left = iter(np.concatenate(parts) if parts else ())
         none_K = np.full(len(self.labels), np.nan, np.float32)
         return [
-            Answer(path=_path(photo), probabilities=none_K, error=one, knowledge=self.knowledge)
+            Answer(path=_path(photo), probabilities=none_K, error=one, settings=self)
             if isinstance(one, ImageError)
             else self.answer(photo, one, np.stack(list(islice(left, len(one.crops)))))
             for photo, one in zip(photos, seen, strict=True)
@@ -160,7 +155,7 @@ class Model(Settings):
             views=seen.views,
             width=seen.width,
             height=seen.height,
-            knowledge=self.knowledge,
+            settings=self,
             photo=photo,
         )
 

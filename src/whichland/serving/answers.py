@@ -63,7 +63,7 @@ def guesses(answer: Answer, top: int) -> list[dict[str, Any]]:
 
 def country_set(answer: Answer, percent: float) -> dict[str, Any] | None:
     """The countries of which one is right with that probability; None if not calibrated for it."""
-    calibration, level = answer.knowledge.calibration, round(percent / 100, 6)
+    calibration, level = answer.settings.info.calibration, round(percent / 100, 6)
     if calibration is None or level not in calibration.sets:
         return None
     return {"percent": percent, "countries": list(answer.set(level))}

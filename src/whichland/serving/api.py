@@ -44,7 +44,7 @@ def form(required: str, properties: dict[str, Any]) -> dict[str, Any]:
 def router(service: Service) -> APIRouter:
     """The routes over one service."""
     routes = APIRouter()
-    calibration = service.model.knowledge.calibration
+    calibration = service.model.info.calibration
     settings, space = service.settings, service.model.space
     labels = space.codes
     code = {"type": "string", "enum": sorted(labels)}

@@ -109,7 +109,7 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
     settings = settings or ServeConfig()
     folder = Path(bundle)
     model = open_model(folder, engine=settings.engine, threads=settings.threads)
-    model.knowledge.pins  # noqa: B018  (worked out before the first photo, and damage is reported now)
+    model.pins  # noqa: B018  (worked out before the first photo, and damage is reported now)
     gradients = _gradients(settings)
     load = Load(settings)
     metrics = Metrics(load)
