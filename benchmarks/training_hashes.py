@@ -28,8 +28,8 @@ try:
     from whichland.sources.synthetic.files import write as render
     from whichland.sources.synthetic.world import WorldConfig
     from whichland.training.config import TrainConfig
+    from whichland.training.process import Interrupted
     from whichland.training.run import train
-    from whichland.training.stopping import Interrupted
 except ImportError:  # where they were before
     from whichland.train.config import TrainConfig
     from whichland.train.run import train

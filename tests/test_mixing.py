@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from whichland.training.targets import mix
+from whichland.training.objective import mix
 
 COLOURS = torch.tensor([0.0, 0.25, 0.5, 1.0])
 

@@ -4,7 +4,8 @@ import pytest
 
 from whichland.errors import UserError
 from whichland.model.backbone import create
-from whichland.training.phases import Phase, learning, phase_of, phases
+from whichland.training.config import Phase, phases
+from whichland.training.schedule import learning, phase_of
 
 
 def test_phases_follow_each_other_and_the_last_stays() -> None:

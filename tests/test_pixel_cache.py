@@ -12,8 +12,7 @@ from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess
 from whichland.training import packs
 from whichland.training.data import Loader, Photos
-from whichland.training.packs import photo_digests
-from whichland.training.pixel_cache import scaled_photos, validation_crops
+from whichland.training.packs import photo_digests, scaled_photos, validation_crops
 
 PREPROCESS = Preprocess(size=(40, 40), mean=(0.5,) * 3, std=(0.5,) * 3)
 

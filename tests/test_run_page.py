@@ -16,10 +16,10 @@ from tinted import tinted
 from whichland.charts import Line, lines_svg
 from whichland.training import run_page
 from whichland.training.config import TrainConfig
+from whichland.training.process import Interrupted
 from whichland.training.run import train
 from whichland.training.run_log import watching
 from whichland.training.run_page import RunPage
-from whichland.training.stopping import Interrupted
 
 STEPS = 10
 

@@ -4,8 +4,8 @@ from signal import SIGINT, SIGTERM, default_int_handler, getsignal, raise_signal
 
 import pytest
 
-from whichland.training import stopping
-from whichland.training.stopping import first_to_say, partners_watched, stop_signal
+from whichland.training import process
+from whichland.training.process import first_to_say, partners_watched, stop_signal
 
 
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM])
@@ -13,7 +13,7 @@ def test_a_signal_sent_twice_at_once_is_one_and_a_later_one_acts(number: int, mo
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     # so that SIGTERM raises as well, and SIGINT also where the shell has switched it off
-    monkeypatch.setattr(stopping, "getsignal", lambda _: default_int_handler)
+    monkeypatch.setattr(process, "getsignal", lambda _: default_int_handler)
     before = getsignal(number)
     with pytest.raises(KeyboardInterrupt), stop_signal() as stopped:  # noqa: PT012
         assert not stopped()

@@ -11,7 +11,7 @@ from whichland.geo.distance import haversine_km
 from whichland.manifest import Manifest
 from whichland.model.label_sources import countries
 from whichland.training.config import TrainConfig
-from whichland.training.targets import target_table
+from whichland.training.objective import target_table
 
 LABELS = ("DE", "FR", "JP")
 

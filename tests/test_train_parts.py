@@ -15,13 +15,13 @@ from whichland.images.augment import Augment
 from whichland.model.backbone import create
 from whichland.model.head import classifier_name
 from whichland.model.label_sources import countries
-from whichland.training.card import card
+from whichland.training.checkpoint import Average
 from whichland.training.config import TrainConfig
 from whichland.training.data import Loader, Photos, epoch_order
 from whichland.training.linear_probe import fit_head
+from whichland.training.run import card
 from whichland.training.schedule import parameter_groups, share_of_peak
 from whichland.training.validation import macro_f1
-from whichland.training.weights import Average
 
 
 def photos(count: int, weights: np.ndarray | None = None) -> Photos:

@@ -26,8 +26,8 @@ def train(
     """Train a model on a manifest; out comes a bundle."""
     from accelerate import PartialState
 
+    from whichland.training.process import Interrupted, ProcessLost, first_to_say
     from whichland.training.run import train as run
-    from whichland.training.stopping import Interrupted, ProcessLost, first_to_say
 
     def end(code: int, why: str) -> Exit:
         """Say why, in one of the job's processes."""
@@ -100,7 +100,7 @@ def cross_source(
     """
     from whichland.evaluation.cross_source import cross_source as run
     from whichland.evaluation.cross_source_matrix import numbers
-    from whichland.training.stopping import Interrupted
+    from whichland.training.process import Interrupted
 
     try:
         result = run(manifest, config, out)

@@ -23,8 +23,8 @@ from whichland.evaluation.evaluate import evaluate
 from whichland.manifest import read
 from whichland.statistics import interval
 from whichland.training.config import TrainConfig
+from whichland.training.process import Interrupted
 from whichland.training.run import train
-from whichland.training.stopping import Interrupted
 from whichland.whole_file import whole_file
 
 TASK, RESULT, FAILED, OUTPUT = "cell.json", "result.json", "failed.txt", "output.txt"

@@ -1,6 +1,11 @@
-"""How far a run is, written so that it can be resumed to the same result, by any number of processes."""
+"""What a run keeps besides its model: how far it is, averaged weights, the best so far, and the file of all that.
+
+A run is resumed from the file to the same result, by any number of processes.
+"""
 
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +13,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
 
 from whichland.errors import UserError
 from whichland.whole_file import whole_file
@@ -26,6 +32,85 @@ class Position:
     seconds: float = 0.0  # spent so far: the head's start, training and validation
     best: dict[str, float] = field(default_factory=dict)  # scores of the best weights, kept with patience
     waited: int = 0  # validations since then
+
+
+class Average:
+    """Exponential moving average of a model's weights and statistics; none with a `decay` of 0.
+
+    The decay rises as (1 + t) / (10 + t) up to its final value, so that the start is soon forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state = copy_of(model) if decay else {}
+        self.follow(model)
+
+    def follow(self, model: nn.Module) -> None:
+        """Leave out what cannot change until this is called again: what is frozen, and averaged already.
+
+        With a head alone on stored activations, averaging the whole model took longer than the step. `complete`
+        then says whether all that is frozen is averaged already.
+        """
+        resting = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+        for name, module in model.named_modules():
+            if not module.training:
+                resting |= {f"{name}.{buffer}" for buffer, _ in module.named_buffers(recurse=False)}
+        new = model.state_dict()
+        resting &= self.state.keys()
+        done = {name for name in resting if torch.equal(self.state[name], new[name])}
+        self.complete = done == resting
+        pairs = [(own, new[name]) for name, own in self.state.items() if name not in done]
+        self._moving = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._counting = [pair for pair in pairs if not pair[0].is_floating_point()]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Move the average towards the model after step number `step` (from 0)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for own, new in self._counting:
+            own.copy_(new)
+        if self._moving:
+            torch._foreach_lerp_([own for own, _ in self._moving], [new for _, new in self._moving], 1 - decay)
+
+
+class Patience:
+    """Early stopping: keeps the weights with the best macro-F1 until that gets no better for `limit` validations."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.best: dict[str, Tensor] = {}
+
+    def judge(self, scores: dict[str, float], model: nn.Module, position: Position) -> None:
+        """Keep the weights that the model holds when they are the best so far."""
+        if not self.limit:
+            return
+        position.waited += 1
+        if not position.best or scores["val_macro_f1"] > position.best["val_macro_f1"]:
+            position.best, position.waited = scores, 0
+            self.best = copy_of(model)
+
+    def over(self, position: Position) -> bool:
+        """Whether the scores have been no better for long enough."""
+        return bool(self.limit) and position.waited >= self.limit
+
+
+def copy_of(model: nn.Module) -> dict[str, Tensor]:
+    """The model's parameters and buffers, copied."""
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+@contextmanager
+def holding(model: nn.Module, given: Mapping[str, Tensor]) -> Iterator[None]:
+    """Within, the model holds the weights that are given; its own where none are."""
+    if not given:
+        yield
+        return
+    own = copy_of(model)
+    model.load_state_dict(given)
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)
 
 
 class Pace:
@@ -66,8 +151,13 @@ class Checkpoint:
 
         The main process reads, so that the others need not see its disk.
         """
-        read = [self._read() if self.accelerator.is_main_process else {}]
-        (state,) = broadcast_object_list(read) if self.accelerator.num_processes > 1 else read
+        state: dict[str, Any] = {}
+        if self.accelerator.is_main_process:
+            try:
+                state = torch.load(self.file, map_location="cpu", weights_only=True)
+            except (OSError, RuntimeError, ValueError) as error:
+                raise self.refused(error) from None
+        (state,) = broadcast_object_list([state])
         if state.get("manifest") != self.manifest:
             raise UserError(
                 f"{self.file.parents[1]} was started with another manifest, or other splits or labels in it: "
@@ -78,10 +168,3 @@ class Checkpoint:
     def refused(self, error: Exception) -> UserError:
         """One line for a checkpoint that does not fit the run."""
         return UserError(f"{self.file}: cannot be resumed from ({str(error).splitlines()[0]})")
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            state: dict[str, Any] = torch.load(self.file, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise self.refused(error) from None
-        return state

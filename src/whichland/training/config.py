@@ -2,16 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Interval
 
 from whichland.config import ABOVE_0, AT_LEAST_0, AT_LEAST_1, SHARE, TOML_ONLY, Config
 from whichland.errors import UserError
-from whichland.model.choices import HeadAfter
-from whichland.training.phases import phases
+from whichland.model.choices import Freeze, HeadAfter
 
 Size = int | tuple[int, int]  # a square's side, or height and width
+Arguments = dict[str, Any]
+Balance = Literal["manifest", "none", "sqrt", "class"]
+Weighting = Literal["sample", "loss", "none"]
+Prior = Literal["trained", "even"]
+Schedule = Literal["one-cycle", "cosine", "exponential", "flat"]
+SmoothingBy = Literal["all", "distance", "neighbour"]
+Precision = Literal["auto", "bf16", "fp32"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,21 +30,12 @@ class DataSettings(Config):
     countries: Annotated[tuple[str, ...], "labels to learn, as the column has them; all when empty"] = ()
     photos: Annotated[int | None, "learn from the first N photos of each label, by rank", AT_LEAST_1] = None
     size: Annotated[Size, "side of the training crops, pixels, or height and width, such as 662x1536", AT_LEAST_1] = 256
-    test_size: Annotated[
-        Size | None, "side of the crop when predicting; half as much again as size when unset", AT_LEAST_1
-    ] = None
+    test_size: Annotated[Size | None, "side of the crop when predicting; 1.5 times size when unset", AT_LEAST_1] = None
     balance: Annotated[
-        Literal["manifest", "none", "sqrt", "class"],
-        "photos' weights: the manifest's, all alike, by 1/√n of the country's photos, or by 1/n",
-        TOML_ONLY,
+        Balance, "photos' weights: the manifest's, all alike, by 1/√n of the country's photos, or by 1/n", TOML_ONLY
     ] = "manifest"
-    weighting: Annotated[
-        Literal["sample", "loss", "none"], "how the weights act: photos drawn by them, or the loss scaled", TOML_ONLY
-    ] = "sample"
-    prior: Annotated[
-        Literal["trained", "even"],
-        "answer as if countries were as common as in training, or all alike, as for photos from anywhere",
-    ] = "even"
+    weighting: Annotated[Weighting, "how weights act: photos drawn by them, or loss scaled", TOML_ONLY] = "sample"
+    prior: Annotated[Prior, "answer as if countries were as common as in training, or all alike, as anywhere"] = "even"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +47,11 @@ class ModelSettings(Config):
     arch: Annotated[str, "any timm model name"] = "mobilenetv2_100"
     weights: Annotated[str, "pretrained weights: hub, none, or a .safetensors file"] = "hub"
     partial: Annotated[bool, "accept weights that leave some of the backbone at random", TOML_ONLY] = False
-    model_args: Annotated[dict[str, Any], "arguments for timm's model, such as pad_type=same", TOML_ONLY] = field(
+    model_args: Annotated[Arguments, "arguments for timm, such as pad_type=same", TOML_ONLY] = field(
         default_factory=dict
     )
     head: Annotated[tuple[int, ...], "widths of hidden layers in the head; none when empty", AT_LEAST_1] = ()
-    head_after: Annotated[
-        HeadAfter, "what the head follows: the features, or the logits of the pretrained classifier", TOML_ONLY
-    ] = "features"
+    head_after: Annotated[HeadAfter, "the head follows features, or the pretrained logits", TOML_ONLY] = "features"
     dropout: Annotated[float, "dropout between the head's hidden layers", SHARE, TOML_ONLY] = 0.2
     freeze: Annotated[
         str,
@@ -73,52 +68,27 @@ class OptimisationSettings(Config):
     group = "optimisation"
 
     epochs: Annotated[float, "passes over the training photos; the last may be a part of one", ABOVE_0] = 6
-    patience: Annotated[
-        int, "stop after N validations without a better macro-F1 and keep the best weights; 0: never", AT_LEAST_0
-    ] = 0
+    patience: Annotated[int, "stop after N validations without a better macro-F1, keep the best; 0: no", AT_LEAST_0] = 0
     batch_size: Annotated[int, "photos a step, over all processes together", AT_LEAST_1] = 32
-    accumulate: Annotated[
-        int, "parts in which a step's photos go through the model, one after another, to need less memory", AT_LEAST_1
-    ] = 1
-    head_first: Annotated[
-        bool, "fit the head alone on the pretrained features before all layers learn; not one after the logits"
-    ] = True
+    accumulate: Annotated[int, "parts of a step, one after another in the model, to need less memory", AT_LEAST_1] = 1
+    head_first: Annotated[bool, "fit the head alone on pretrained features first; not one after the logits"] = True
     head_decay: Annotated[float, "L2 penalty on the head's weights in that fit", TOML_ONLY] = 0.3
     lr: Annotated[float, "peak learning rate of the head", ABOVE_0] = 1e-3
-    lr_end: Annotated[
-        float | None, "learning rate of the head at the end; a hundred-thousandth of lr when unset", ABOVE_0, TOML_ONLY
-    ] = None
+    lr_end: Annotated[float | None, "the head's rate at the end; lr / 100,000 when unset", ABOVE_0, TOML_ONLY] = None
     body_lr: Annotated[float, "peak learning rate of the backbone as a share of the head's", ABOVE_0] = 0.6
-    layer_decay: Annotated[
-        float,
-        "factor on the learning rate from each layer of the backbone to the one before it",
-        Interval(gt=0, le=1),
-        TOML_ONLY,
-    ] = 1.0
+    layer_decay: Annotated[float, "factor on the rate a layer towards the input", Interval(gt=0, le=1), TOML_ONLY] = 1.0
     schedule: Annotated[
-        Literal["one-cycle", "cosine", "exponential", "flat"],
-        "how the rate goes from lr to lr_end after the warmup; flat stays at lr and anneals at the end",
-        TOML_ONLY,
+        Schedule, "how the rate goes from lr to lr_end after the warmup; flat: stays, and anneals at the end", TOML_ONLY
     ] = "one-cycle"
     warmup: Annotated[float, "share of the steps in which the rate rises", SHARE, TOML_ONLY] = 0.25
     anneal: Annotated[float, "share of the steps in which a flat rate falls at the end", SHARE, TOML_ONLY] = 0.3
     restart: Annotated[bool, "begin the schedule anew with each phase of freeze", TOML_ONLY] = False
     weight_decay: Annotated[float, "decoupled weight decay, not on norms and biases", AT_LEAST_0, TOML_ONLY] = 0.05
     clip: Annotated[float, "largest norm of the gradient over all parameters; 0: any", AT_LEAST_0, TOML_ONLY] = 0.0
-    smoothing: Annotated[
-        float, "label smoothing: the share of the target that other countries get", SHARE, TOML_ONLY
-    ] = 0.1
-    smoothing_by: Annotated[
-        Literal["all", "distance", "neighbour"],
-        "who gets that share: all alike, the nearer the more, or neighbours on land",
-        TOML_ONLY,
-    ] = "all"
-    smoothing_km: Annotated[
-        float, "distance at which the share has fallen to 1/e, smoothing by distance", ABOVE_0, TOML_ONLY
-    ] = 500.0
-    ema: Annotated[
-        float, "decay a step of the averaged weights that are kept; 0 switches averaging off", SHARE, TOML_ONLY
-    ] = 0.995
+    smoothing: Annotated[float, "label smoothing: share of the target for other countries", SHARE, TOML_ONLY] = 0.1
+    smoothing_by: Annotated[SmoothingBy, "who gets it: all alike, nearer ones more, or neighbours", TOML_ONLY] = "all"
+    smoothing_km: Annotated[float, "by distance: where the share has fallen to 1/e, km", ABOVE_0, TOML_ONLY] = 500.0
+    ema: Annotated[float, "decay a step of the averaged weights, which are kept; 0: none are", SHARE, TOML_ONLY] = 0.995
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,22 +98,13 @@ class AugmentationSettings(Config):
     group = "augmentation"
 
     min_area: Annotated[float, "smallest crop, as a share of the largest that fits", SHARE] = 0.35
-    max_stretch: Annotated[
-        float, "crops are stretched in width over height by up to this factor", ABOVE_0, TOML_ONLY
-    ] = 4 / 3
+    max_stretch: Annotated[float, "crops are stretched sideways by up to this factor", ABOVE_0, TOML_ONLY] = 4 / 3
     brightness: Annotated[float, "brightness varies by this share", SHARE, TOML_ONLY] = 0.2
     contrast: Annotated[float, "contrast varies by this share", SHARE, TOML_ONLY] = 0.2
     saturation: Annotated[float, "saturation varies by this share", SHARE, TOML_ONLY] = 0.0
     flip: Annotated[bool, "mirror half of the photos; swaps the driving side and spoils text", TOML_ONLY] = False
-    mixup: Annotated[
-        float, "alpha of the Beta distribution by which pairs of photos are blended; 0: none are", AT_LEAST_0, TOML_ONLY
-    ] = 0.0
-    cutmix: Annotated[
-        float,
-        "alpha by which a photo's part is pasted into another; 0: none is; with mixup, half each",
-        AT_LEAST_0,
-        TOML_ONLY,
-    ] = 0.0
+    mixup: Annotated[float, "alpha of the Beta by which pairs of photos blend; 0: none do", AT_LEAST_0, TOML_ONLY] = 0.0
+    cutmix: Annotated[float, "alpha of parts pasted into others; with mixup, half each", AT_LEAST_0, TOML_ONLY] = 0.0
     views: Annotated[
         int,
         "augmented views of each photo that a frozen front or backbone sees, once; what it makes of them is kept "
@@ -158,20 +119,14 @@ class RunSettings(Config):
 
     group = "run"
 
-    precision: Annotated[Literal["auto", "bf16", "fp32"], "arithmetic; auto takes bf16 where the machine has it"] = (
-        "auto"
-    )
-    deterministic: Annotated[
-        bool, "only algorithms that give the same bits each time; an error where there is none", TOML_ONLY
-    ] = False
+    precision: Annotated[Precision, "arithmetic; auto takes bf16 where the machine has it"] = "auto"
+    deterministic: Annotated[bool, "the same bits each time; an error where it cannot be", TOML_ONLY] = False
     cache: Annotated[
         str | None,
         "folder for photos decoded once and for activations, kept for other runs; when unset photos are decoded "
         "each time, and activations lie in the run folder until it ends",
     ] = None
-    validate_every: Annotated[
-        int, "epochs between validations; the last is always validated", AT_LEAST_1, TOML_ONLY
-    ] = 1
+    validate_every: Annotated[int, "epochs between validations; the last always has one", AT_LEAST_1, TOML_ONLY] = 1
     checkpoint_minutes: Annotated[
         float,
         "a checkpoint is written at least this often, and after an epoch where writing takes little of the time",
@@ -206,6 +161,40 @@ class TrainConfig(DataSettings, ModelSettings, OptimisationSettings, Augmentatio
             raise UserError(f"smoothing_by {self.smoothing_by} says who gets the share smoothing, which is 0")
         if self.schedule == "exponential" and self.lr_end is None:
             raise UserError("schedule exponential falls from lr to lr_end: give lr_end")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training in which the same parameters learn."""
+
+    policy: Freeze
+    first: int  # epoch that it begins with, counted from 0
+    end: float  # epochs after which it ends; the last phase may end within one
+
+
+def phases(text: str, epochs: float) -> tuple[Phase, ...]:
+    """Read freezing that changes over time, `POLICY:EPOCHS,…,POLICY`; the last stays to the end. Raises UserError."""
+
+    def policy(part: str) -> Any:
+        name, choices = part.strip(), get_args(Freeze)
+        if name not in choices:
+            raise UserError(
+                f"freeze {text!r}: {name!r} is not one of {', '.join(choices)}; phases are written as front:3,none"
+            )
+        return name
+
+    *earlier, last = text.split(",")
+    found: list[Phase] = []
+    first = 0
+    for part in earlier:
+        name, _, count = part.partition(":")
+        if not count.strip().isdecimal() or int(count) < 1:
+            raise UserError(f"freeze {text!r}: {part.strip()!r} needs its whole epochs, such as front:3,none")
+        found.append(Phase(policy(name), first, first + int(count)))
+        first += int(count)
+    if earlier and first >= epochs:
+        raise UserError(f"freeze {text!r}: {last.strip()!r} never comes in {epochs:g} epochs; raise --epochs")
+    return (*found, Phase(policy(last), first, epochs))
 
 
 def height_width(size: Size) -> tuple[int, int]:

@@ -19,16 +19,15 @@ from whichland.model.freezing import learning_begins
 
 TOLERANCE = 0.03  # of the largest logit; 16-bit activations come within 0.01
 
+Make = Callable[[int], Any]  # the output of a module for a batch of so many
+
 
 class NotCut(Exception):
     """This model cannot be cut; the text says why."""
 
 
 class _Reached(Exception):
-    """The cut is reached; carries what arrived there."""
-
-    def __init__(self, activations: Tensor) -> None:
-        self.activations = activations
+    """The cut is reached; its argument is what arrived there."""
 
 
 class Cut:
@@ -40,7 +39,7 @@ class Cut:
         self.at = model.get_submodule(self.name)
         self.input_shape = x_BCHW.shape[1:]
         self.front: list[nn.Module] = []  # what runs before the cut, outermost modules, in order of their ends
-        self._outputs: list[Callable[[int], Any]] = []
+        self._outputs: list[Make] = []
         self._empty: Callable[..., Tensor] = _poisoned
         self._watch(x_BCHW)
         self._check(x_BCHW)
@@ -53,22 +52,23 @@ class Cut:
         def stop(_module: nn.Module, args: tuple[Any, ...]) -> None:
             if not args or not isinstance(args[0], Tensor):
                 raise NotCut(f"{self.name} takes no single tensor")
-            raise _Reached(args[0])
+            raise _Reached(args[0].detach())
 
         handle = self.at.register_forward_pre_hook(stop)
         try:
             self.model(x_BCHW)
         except _Reached as reached:
-            return reached.activations.detach()
+            activations: Tensor = reached.args[0]
+            return activations
         finally:
             handle.remove()
         raise NotCut(f"its forward pass does not come through {self.name}")
 
     def resume(self, model: nn.Module, activations: Tensor) -> Tensor:
         """Logits from stored activations, through `model`: the one that was cut, or a wrapper around it."""
-        batch = len(activations)
         with self._replaced(activations):
-            logits: Tensor = model(activations.new_empty((batch, *self.input_shape), dtype=torch.float32))
+            shape = (len(activations), *self.input_shape)
+            logits: Tensor = model(activations.new_empty(shape, dtype=torch.float32))
         return logits
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -119,25 +119,17 @@ class Cut:
     @contextmanager
     def _replaced(self, activations: Tensor) -> Iterator[None]:
         """Within, the modules of the front return empty memory and the one at the cut takes `activations`."""
-        batch = len(activations)
-        waiting: dict[nn.Module, list[Callable[[int], Any]]] = {}
+        waiting: dict[nn.Module, list[Make]] = {}
         for module, output in zip(self.front, self._outputs, strict=True):
             waiting.setdefault(module, []).append(output)
-        at_cut = self.at.forward
 
-        def stand_in(outputs: list[Callable[[int], Any]], own: Callable[..., Any]) -> Callable[..., Any]:
-            def forward(*args: Any, **kwargs: Any) -> Any:
-                if not outputs:  # it is used behind the cut, too
-                    return own(*args, **kwargs)
-                return outputs.pop(0)(batch)
-
-            return forward
-
-        def resumed(_input: Any, *args: Any, **kwargs: Any) -> Any:
-            return at_cut(activations, *args, **kwargs)
+        def stand_in(outputs: list[Make], own: Callable[..., Any]) -> Callable[..., Any]:
+            # a module of the front may be used behind the cut, too
+            return lambda *args, **kwargs: outputs.pop(0)(len(activations)) if outputs else own(*args, **kwargs)
 
         forwards = {module: stand_in(outputs, module.forward) for module, outputs in waiting.items()}
-        forwards[self.at] = resumed
+        at_cut = self.at.forward
+        forwards[self.at] = lambda _input, *args, **kwargs: at_cut(activations, *args, **kwargs)
         before = {module: module.__dict__.get("forward") for module in forwards}
         try:
             for module, forward in forwards.items():
@@ -145,23 +137,19 @@ class Cut:
             yield
         finally:
             for module, own in before.items():
-                if own is None:
-                    del module.__dict__["forward"]
-                else:
+                del module.__dict__["forward"]
+                if own is not None:
                     module.__dict__["forward"] = own
 
-    def _like(self, output: Any, batch: int) -> Callable[[int], Any]:
+    def _like(self, output: Any, batch: int) -> Make:
         """A function that makes memory like `output` for another batch size; what is no tensor stays."""
-        if isinstance(output, Tensor):
-            dtype, device = output.dtype, output.device
-            first, rest = output.shape[0] if output.ndim else 0, output.shape[1:]
-            if output.ndim and first % batch == 0:
-                return lambda b: self._empty((first // batch * b, *rest), dtype=dtype, device=device)
-            return lambda _: output
         if isinstance(output, (tuple, list)):
             parts, kind = [self._like(part, batch) for part in output], type(output)
             return lambda b: kind(part(b) for part in parts)
-        return lambda _: output
+        if not isinstance(output, Tensor) or not output.ndim or output.shape[0] % batch:
+            return lambda _: output
+        each, rest, dtype, device = output.shape[0] // batch, output.shape[1:], output.dtype, output.device
+        return lambda b: self._empty((each * b, *rest), dtype=dtype, device=device)
 
 
 def _poisoned(shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -1,11 +1,11 @@
-"""Training photos as batches: drawn, decoded and cropped ahead of the step that uses them."""
+"""Training photos as batches: chosen, drawn, decoded and cropped ahead of the step that uses them."""
 
 import unicodedata
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,10 @@ from whichland.images.preprocess import Pixels
 from whichland.manifest import Manifest
 from whichland.model.label_sources import column_labels, located
 from whichland.model.labels import COUNTRY, LabelSpace
-from whichland.training.config import TrainConfig
+from whichland.training.config import Balance, TrainConfig, Weighting
+
+T = TypeVar("T")
+Made = TypeVar("Made")
 
 NO_LABELS = ("image_id", "uri", "sequence", "group", "split", "drop_reason", "sha256", "panorama")
 AHEAD = 4  # batches prepared before they are needed
@@ -49,11 +52,10 @@ def choose_labels(manifest: Manifest, config: TrainConfig) -> LabelSpace:
     if column in NO_LABELS or manifest.frame.schema[column] != pl.String:
         raise UserError(f"label {column}: no column of text to learn; `country`, or one that your table brought along")
     train = manifest.kept.filter(pl.col("split") == "train")
-    if weighed_by(manifest, column):  # a label that balancing left out is none
+    if _weighed_by(manifest, column):  # a label that balancing left out is none
         train = train.filter(pl.col("weight") > 0)
     counts = dict(train[column].drop_nulls().value_counts().sort(column).iter_rows())
-    missing = sorted(set(config.countries) - set(counts))
-    if missing:
+    if missing := sorted(set(config.countries) - set(counts)):
         raise UserError(f"no training photos of {', '.join(missing)}; the manifest has {', '.join(counts)}")
     codes = tuple(sorted(config.countries) or counts)
     if len(codes) < 2:
@@ -80,15 +82,14 @@ def _check_names(codes: Sequence[str], column: str) -> None:
         seen[plain] = code
 
 
-def balanced_by(manifest: Manifest, column: str) -> bool:
+def _balanced_by(manifest: Manifest, column: str) -> bool:
     """Whether weights and ranks, where the manifest has them, are those of the labels of a column."""
     balanced = manifest.last("balance") or {"label": column}
     return bool(balanced.get("label", COUNTRY) == column)
 
 
-def weighed_by(manifest: Manifest, column: str) -> bool:
-    """Whether the manifest has weights, and they are those of the labels of a column."""
-    return "weight" in manifest.frame.columns and balanced_by(manifest, column)
+def _weighed_by(manifest: Manifest, column: str) -> bool:
+    return "weight" in manifest.frame.columns and _balanced_by(manifest, column)
 
 
 def select(manifest: Manifest, split: str, labels: LabelSpace, *, photos: int | None = None) -> Photos:
@@ -99,12 +100,12 @@ def select(manifest: Manifest, split: str, labels: LabelSpace, *, photos: int | 
     """
     column = labels.kind
     frame = manifest.kept.filter(pl.col("split") == split, pl.col(column).is_in(labels.codes))
-    weighed = split == "train" and weighed_by(manifest, column)
+    weighed = split == "train" and _weighed_by(manifest, column)
     if weighed:
         frame = frame.filter(pl.col("weight") > 0)
     if photos is not None:
-        manifest.require("rank", hint="run `whichland data balance` first")
-        if not balanced_by(manifest, column):
+        manifest.require("rank", hint="photos takes the first of each country; run `whichland data balance`")
+        if not _balanced_by(manifest, column):
             raise UserError(
                 f"photos {photos}: the ranks of `data balance` are those of countries, not of `{column}`; leave it out"
             )
@@ -118,7 +119,7 @@ def select(manifest: Manifest, split: str, labels: LabelSpace, *, photos: int | 
     return Photos(frame["uri"].to_list(), targets, weights / weights.mean() if frame.height else weights)
 
 
-def balanced(photos: Photos, by: Literal["manifest", "none", "sqrt", "class"]) -> Photos:
+def balanced(photos: Photos, by: Balance) -> Photos:
     """Weigh photos by how many their country has: 1/√n (sqrt), 1/n (class), alike (none); or leave the manifest's.
 
     With "class", every country weighs the same altogether. Weights have mean 1.
@@ -130,9 +131,7 @@ def balanced(photos: Photos, by: Literal["manifest", "none", "sqrt", "class"]) -
     return replace(photos, weights=weights / weights.mean())
 
 
-def epoch_order(
-    photos: Photos, seed: int, epoch: int, weighting: Literal["sample", "loss", "none"]
-) -> NDArray[np.int64]:
+def epoch_order(photos: Photos, seed: int, epoch: int, weighting: Weighting) -> NDArray[np.int64]:
     """Indices of one epoch in order; with "sample", drawn by weight with as few repetitions as possible."""
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, epoch))))
     order = generator.permutation(len(photos))
@@ -165,7 +164,7 @@ class Loader:
     augment: Augment
     batch_size: int  # over all processes
     seed: int
-    weighting: Literal["sample", "loss", "none"]
+    weighting: Weighting
     rank: int = 0
     world: int = 1
     workers: int = 2
@@ -178,22 +177,24 @@ class Loader:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from step `start` on, prepared `AHEAD` of use."""
-        with ThreadPoolExecutor(self.workers) as pool:
-            waiting: deque[list[Future[tuple[Tensor, Draw]]]] = deque()
-            indices: deque[NDArray[np.int64]] = deque()
-            order = self.order(epoch)
-            for positions in self.plan(start):
-                index = order[positions]
-                indices.append(index)
-                waiting.append([pool.submit(self._one, epoch, p, i) for p, i in zip(positions, index, strict=True)])
-                if len(waiting) > AHEAD:
-                    yield self._collate(waiting.popleft(), indices.popleft())
-            while waiting:
-                yield self._collate(waiting.popleft(), indices.popleft())
+        order = epoch_order(self.photos, self.seed, epoch, self.weighting)
 
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        """The photos of an epoch in order."""
-        return epoch_order(self.photos, self.seed, epoch, self.weighting)
+        def one(position: int, index: int) -> tuple[Tensor, Draw]:
+            draw = self.augment.draw(self.seed, epoch, position)
+            return self.crops(index, [draw])[0], draw
+
+        def begin(positions: range) -> Callable[[], Batch]:
+            made = pool.map(one, positions, order[positions])
+
+            def collate() -> Batch:
+                images, draws = zip(*made, strict=True)
+                light = np.array([draw.light for draw in draws], np.float32)
+                return self.batch(torch.stack(images), order[positions], light)
+
+            return collate
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            yield from ahead(begin, self.plan(start))
 
     def plan(self, start: int = 0) -> Iterator[range]:
         """Yield the positions, in the order of an epoch, of this process's share of each step from `start` on."""
@@ -210,20 +211,19 @@ class Loader:
             image = load(self.photos.uris[index], short_side=needed)
         return [self.augment.cut(image, draw) for draw in draws]
 
-    def _one(self, epoch: int, position: int, index: int) -> tuple[Tensor, Draw]:
-        draw = self.augment.draw(self.seed, epoch, position)
-        return self.crops(index, [draw])[0], draw
-
-    def _collate(self, futures: list[Future[tuple[Tensor, Draw]]], index: NDArray[np.int64]) -> Batch:
-        images, draws = zip(*(future.result() for future in futures), strict=True)
-        return Batch(
-            torch.stack(images),
-            torch.from_numpy(self.photos.targets[index]),
-            self.weights(index),
-            np.array([draw.light for draw in draws], np.float32),
-        )
-
-    def weights(self, index: NDArray[np.int64]) -> Tensor:
-        """Factors on the loss of photos: float32 b."""
+    def batch(self, images: Tensor, index: NDArray[np.int64], light: NDArray[np.float32]) -> Batch:
+        """The batch of the photos `index`, of which `images` are made; weights count here where they scale the loss."""
         weights = self.photos.weights[index] if self.weighting == "loss" else np.ones(len(index))
-        return torch.from_numpy(weights.astype(np.float32))
+        targets = torch.from_numpy(self.photos.targets[index])
+        return Batch(images, targets, torch.from_numpy(weights.astype(np.float32)), light)
+
+
+def ahead(begin: Callable[[T], Callable[[], Made]], items: Iterable[T]) -> Iterator[Made]:
+    """Yield what comes of each item, in order; `begin` starts the work, `AHEAD` items early, what it returns waits."""
+    waiting: deque[Callable[[], Made]] = deque()
+    for item in items:
+        waiting.append(begin(item))
+        if len(waiting) > AHEAD:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()

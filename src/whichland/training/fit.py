@@ -1,6 +1,6 @@
 """The loop: predict, loss, backward, step.
 
-What is done at a step or an epoch besides has a part of its own: `objective` (loss and gradients), `judge`
+What is done at a step or an epoch besides has a part of its own: `objective` (inputs and targets), `judge`
 (validation), `average` and `patience` (weights to keep), `checkpoint` and `pace`, `log` with the page and event files.
 """
 
@@ -19,18 +19,16 @@ from torch import Tensor, nn
 from whichland.model.freezing import freeze, train_mode
 from whichland.model.head import even_out
 from whichland.progress import Progress
-from whichland.training.checkpoint import Checkpoint, Pace, Position
-from whichland.training.config import TrainConfig
+from whichland.training.checkpoint import Average, Checkpoint, Pace, Patience, Position, holding
+from whichland.training.config import Phase, TrainConfig, phases
 from whichland.training.data import Batch, Loader
 from whichland.training.frozen_cache import frozen_part
 from whichland.training.objective import Objective
-from whichland.training.phases import Phase, learning, phase_of, phases
+from whichland.training.process import Interrupted, stop_signal
 from whichland.training.run_log import RunLog, Watcher, check_loss
-from whichland.training.schedule import parameter_groups, set_rates
-from whichland.training.stopping import Interrupted, stop_signal
+from whichland.training.schedule import learning, parameter_groups, phase_of, set_rates
 from whichland.training.sync_norm import synchronise
 from whichland.training.validation import Judge
-from whichland.training.weights import Average, Patience, holding
 
 
 @dataclass(kw_only=True)
@@ -52,27 +50,26 @@ class Fit:
     watchers: list[Watcher] = field(default_factory=list)  # of the main process
 
     def __post_init__(self) -> None:
-        config = self.config
-        self.model.to(self.accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self.accelerator.num_processes > 1:
-            self.model = synchronise(self.model, self.accelerator.device)
+        config, accelerator = self.config, self.accelerator
+        self.model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if accelerator.num_processes > 1:
+            self.model = synchronise(self.model, accelerator.device)
         self.wrapped = self.model  # as it is called in a step
         self.plan = phases(config.freeze, config.epochs)
         self.phase: Phase | None = None
         # What does not learn yet has no gradient, so AdamW passes it over and makes its state when it begins.
-        groups = parameter_groups(
-            self.model,
-            config.lr,
-            config.body_lr,
-            config.weight_decay,
-            layer_decay=config.layer_decay,
-            names=learning(self.model, self.plan),
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(
+                *(self.model, config.lr, config.body_lr, config.weight_decay),
+                layer_decay=config.layer_decay,
+                names=learning(self.model, self.plan),
+            ),
+            fused=True,
         )
-        self.optimizer = torch.optim.AdamW(groups, fused=True)
-        self.average = Average(self.model, config.ema) if config.ema else None
+        self.average = Average(self.model, config.ema)
         self.patience = Patience(config.patience)
         self.pace = Pace(config.checkpoint_minutes)
-        self.log = RunLog(self.folder / "log.jsonl", self.watchers, writes=self.accelerator.is_main_process)
+        self.log = RunLog(self.folder / "log.jsonl", self.watchers, writes=accelerator.is_main_process)
 
     def run(self) -> dict[str, float]:
         """Train to the end; return the last validation scores. Raises Interrupted on Ctrl-C or SIGTERM."""
@@ -84,20 +81,21 @@ class Fit:
                     break
                 self._begin(epoch)
                 for number, batch in self._batches(epoch):
-                    torch.manual_seed((self.config.seed << 32) + number)  # the same dropout and mixing after a resume
-                    set_rates(self.optimizer.param_groups, number, self.loader.steps, self._phase(epoch), self.config)
-                    loss = self.objective.backward(self.wrapped, batch)
-                    if self.config.clip:
-                        self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
-                    self.optimizer.step()
-                    self.optimizer.zero_grad()
-                    self._end_of_step(number, loss)
+                    self._begin_step(number, epoch)
+                    total: float | Tensor = 0.0
+                    for part in self.objective.parts(self.wrapped, batch):
+                        logits = self.objective.predict(self.wrapped, part)
+                        loss = self.objective.loss(logits, part)
+                        self.accelerator.backward(loss)
+                        total += loss.detach()
+                    self._step()
+                    self._end_of_step(number, float(total))
                 scores = self._end_of_epoch(epoch)
         return self._final(scores)
 
     def finished_model(self) -> nn.Module:
         """The model with the weights of the bundle: the best with patience, else the last averaged."""
-        if kept := self.patience.best or self._averaged:
+        if kept := self.patience.best or self.average.state:
             self.model.load_state_dict(kept)
         if self.judge.log_shares is not None:
             even_out(self.model, self.judge.log_shares)
@@ -109,7 +107,7 @@ class Fit:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             for name, part in state["average"].items():
-                self._averaged[name].copy_(part)
+                self.average.state[name].copy_(part)
             self.patience.best = state["best"]
             self.position = Position(**state["position"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
@@ -118,13 +116,13 @@ class Fit:
 
     def _begin(self, epoch: int) -> None:
         """Let the epoch's parameters learn, and put the model into training mode."""
-        phase = self._phase(epoch)
+        phase = phase_of(self.plan, epoch)
         if begins := phase != self.phase:
             self._begin_phase(phase)
         if self.head_fitted and not epoch:
             self._validate(0)
         train_mode(self.model)
-        if begins and self.average:
+        if begins:
             self.average.follow(self.model)
 
     def _begin_phase(self, phase: Phase) -> None:
@@ -138,9 +136,6 @@ class Fit:
         bare = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         self.wrapped = self.accelerator.prepare_model(bare)
         self.phase = phase
-
-    def _phase(self, epoch: int) -> Phase:
-        return phase_of(self.plan, epoch)
 
     def _batches(self, epoch: int) -> Iterator[tuple[int, Batch]]:
         """The batches that are left of an epoch, each with the number of its step in the whole run."""
@@ -157,17 +152,27 @@ class Fit:
         whole = self.loader.steps
         return max(1, min(whole, round(self.config.epochs * whole) - epoch * whole))
 
-    def _end_of_step(self, number: int, loss: Tensor) -> None:
-        if self.average:
-            self.average.update(number)
-        mean_loss, stop, due = self._agreed(loss, self.stopped())
+    def _begin_step(self, number: int, epoch: int) -> None:
+        torch.manual_seed((self.config.seed << 32) + number)  # the same dropout and mixing after a resume
+        phase = phase_of(self.plan, epoch)
+        set_rates(self.optimizer.param_groups, number, self.loader.steps, phase, self.config)
+
+    def _step(self) -> None:
+        if self.config.clip:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def _end_of_step(self, number: int, loss: float) -> None:
+        self.average.update(number)
+        loss, stop, due = self._agreed(loss, self.stopped())
         epoch, step = divmod(number, self.loader.steps)
         self.position.epoch, self.position.step = epoch, step + 1
-        self.position.loss_sum += mean_loss
+        self.position.loss_sum += loss
         self._tick()
         rate, seconds = self._head_rate(), self.position.seconds
-        self.log.write(kind="step", epoch=epoch, step=step, loss=mean_loss, lr=rate, seconds=seconds)
-        check_loss(mean_loss, f"epoch {epoch + 1}, step {step + 1}", rate=rate)
+        self.log.write(kind="step", epoch=epoch, step=step, loss=loss, lr=rate, seconds=seconds)
+        check_loss(loss, f"epoch {epoch + 1}, step {step + 1}", rate=rate)
         if stop or due:
             self._save()
         if stop:
@@ -177,9 +182,8 @@ class Fit:
         last = epoch + 1 >= self.config.epochs
         judged = last or (epoch + 1) % self.config.validate_every == 0
         scores = self._validate(epoch + 1, train_loss=self.position.loss_sum / self._steps(epoch), judged=judged)
-        self.position.loss_sum = 0.0
-        self.position.epoch, self.position.step = epoch + 1, 0
-        _, _, due = self._agreed(torch.zeros(()), False, epoch_ends=True)
+        self.position.epoch, self.position.step, self.position.loss_sum = epoch + 1, 0, 0.0
+        _, _, due = self._agreed(0.0, False, epoch_ends=True)
         if due or last or self.patience.over(self.position):
             self._save()
         return scores
@@ -189,7 +193,7 @@ class Fit:
         self.objective.frozen = None
         best = self.patience.best
         if len(self.judge.photos) and (best or not scores):  # resumed after the last epoch, there are no scores
-            with holding(self.model, best or self._averaged):
+            with holding(self.model, best or self.average.state):
                 scores = self.judge.scores(self.model)
         return self.position.best or scores
 
@@ -197,28 +201,18 @@ class Fit:
         """Validate where there is something to validate on; write the epoch's line, also without."""
         scores: dict[str, float] = {}
         if len(self.judge.photos) and judged:
-            with holding(self.model, self._averaged):
-                scores = self.judge.scores(self.model, self._logits_of_activations())
+            with holding(self.model, self.average.state):
+                # activations that are stored serve where they are of the weights that are judged
+                frozen = self.objective.frozen if self.average.complete else None
+                scores = self.judge.scores(self.model, frozen.validation_logits(self.model.eval()) if frozen else None)
                 check_loss(scores["val_loss"], f"validation after epoch {epoch}", rate=self._head_rate())
                 self.patience.judge(scores, self.model, self.position)
         self._tick()
-        shown = losses | scores
-        if shown:
+        if shown := losses | scores:
             self.log.write(kind="epoch", epoch=epoch, seconds=self.position.seconds, **shown)
             text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
             self.say(f"epoch {epoch}/{self.config.epochs:g}  {text}")
         return scores
-
-    def _logits_of_activations(self) -> Tensor | None:
-        """The validation photos' logits from stored activations, where those are of the weights that are judged."""
-        frozen = self.objective.frozen
-        if frozen is None or (self.average and not self.average.complete):
-            return None
-        return frozen.validation_logits(self.model.eval())
-
-    @property
-    def _averaged(self) -> dict[str, Tensor]:
-        return self.average.state if self.average else {}
 
     def _save(self) -> None:
         """Write a checkpoint."""
@@ -228,7 +222,7 @@ class Fit:
         self.checkpoint.save(
             model=self.model.state_dict(),
             optimizer=self.optimizer.state_dict(),
-            average=self._averaged,
+            average=self.average.state,
             best=self.patience.best,
             position=vars(self.position),
         )
@@ -242,13 +236,12 @@ class Fit:
     def _head_rate(self) -> float:
         return max(float(group["lr"]) for group in self.optimizer.param_groups)
 
-    def _agreed(self, loss: Tensor, stop: bool, *, epoch_ends: bool = False) -> tuple[float, bool, bool]:
+    def _agreed(self, loss: float, stop: bool, *, epoch_ends: bool = False) -> tuple[float, bool, bool]:
         """The mean loss of all processes; whether any is to stop; whether the main one wants a checkpoint."""
-        accelerator = self.accelerator
+        accelerator, world = self.accelerator, self.accelerator.num_processes
         due = accelerator.is_main_process and self.pace.due(epoch_ends=epoch_ends)
-        if accelerator.num_processes == 1:
-            return float(loss), stop, due
-        device, world = accelerator.device, accelerator.num_processes
-        own = torch.tensor([float(loss) / world, stop, due], dtype=torch.float64, device=device)
+        if world == 1:
+            return loss, stop, due
+        own = torch.tensor([loss / world, stop, due], dtype=torch.float64, device=accelerator.device)
         mean, stops, dues = accelerator.reduce(own, "sum").tolist()
         return mean, stops > 0, dues > 0

@@ -6,11 +6,11 @@ each step runs the rest of the network alone. The front is in evaluation mode, a
 """
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain, groupby, islice
 from math import ceil
 from pathlib import Path
 
@@ -23,16 +23,17 @@ from torch import Tensor, nn
 
 from whichland.images.augment import Draw, colour
 from whichland.model.choices import Freeze
-from whichland.training.config import TrainConfig
+from whichland.training.config import Phase, TrainConfig
 from whichland.training.cut import Cut, NotCut
-from whichland.training.data import AHEAD, Batch, Loader
-from whichland.training.packs import Packs, Share, announce, build, photo_digests
-from whichland.training.phases import Phase
+from whichland.training.data import Batch, Loader, ahead, epoch_order
+from whichland.training.packs import Packs, Say, Share, announce, build, photo_digests
 from whichland.training.validation import Judge, crops_of, gathered, share_of
 
 VERSION = 1  # of what follows: activations of another version are not used
 BATCH = 32  # photos at once through the front
 JUDGED = 256  # activations at once through the rest, validating
+
+Packed = NDArray[np.int16]
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,16 @@ class Form:
         rows_last = activations.ndim == 4 and not plain and activations.is_contiguous(memory_format=last)
         return cls(given if given.itemsize == 2 else torch.float16, given, rows_last)
 
-    def pack(self, activations: Tensor) -> NDArray[np.int16]:
+    def pack(self, activations: Tensor) -> Packed:
         """B×… as 16-bit numbers for the disk; what is beyond float16's range is cut to it."""
         if self.stored != self.given:
             most = torch.finfo(self.stored).max
             activations = activations.clamp(-most, most).to(self.stored)
         if self.rows_last:
             activations = activations.permute(0, 2, 3, 1)
-        packed: NDArray[np.int16] = activations.contiguous().cpu().view(torch.int16).numpy()
-        return packed
+        return activations.contiguous().cpu().view(torch.int16).numpy()
 
-    def unpack(self, packed: NDArray[np.int16]) -> Tensor:
+    def unpack(self, packed: Packed) -> Tensor:
         """B×… as the front would have given it, on the CPU and still of 16 bits."""
         activations = torch.from_numpy(packed).view(self.stored)
         return activations.permute(0, 3, 1, 2) if self.rows_last else activations
@@ -86,11 +86,15 @@ class Front:
             captured = cut.capture(x_BCHW)
         return cls(cut, Form.of(captured), accelerator, captured[0].numel() * 2)
 
-    def packed(self, x_BCHW: Tensor) -> NDArray[np.int16]:
+    def packed(self, x_BCHW: Tensor) -> Packed:
         """What the front makes of a normalised batch, as it lies on disk."""
         x = x_BCHW.to(self.accelerator.device).contiguous(memory_format=torch.channels_last)
         with self.accelerator.autocast():
             return self.form.pack(self.cut.capture(x))
+
+    def logits(self, model: nn.Module, activations: Tensor) -> Tensor:
+        """Those of unpacked activations, by what learns of the model."""
+        return self.cut.resume(model, activations.to(self.form.given))
 
     def fingerprint(self) -> str:
         """SHA-256 over the frozen part: its modules, parameters and statistics."""
@@ -101,33 +105,36 @@ class Front:
         return digest.hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class FrozenCache:
     """Stored activations of a frozen front, in the places of the loader and of the validation photos."""
 
     loader: Loader
+    judge: Judge
     views: int
     front: Front
-    train: Packs  # entry photo·views + view
     test_front: Front
-    validation: Packs
+    folder: Path
+    made_from: str  # what activations depend on that the photos do not show
+    share: Share
+    train: Packs = field(init=False)  # entry photo·views + view
+    validation: Packs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.train, self.validation = self._training_pass(), self._validation_pass()
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the loader's batches of an epoch from step `start` on, with activations in place of photos."""
-        order = self.loader.order(epoch)
+        order = epoch_order(self.loader.photos, self.loader.seed, epoch, self.loader.weighting)
         entries = order * self.views + (epoch + order + times_before(order)) % self.views
-        with ThreadPoolExecutor(1) as pool:
-            waiting: deque[Future[Batch]] = deque()
-            for places in self.loader.plan(start):
-                waiting.append(pool.submit(self._batch, order[places], entries[places]))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
 
-    def logits(self, model: nn.Module, activations: Tensor) -> Tensor:
-        """Those of a batch of `epoch`, by what learns of the model."""
-        return self.front.cut.resume(model, activations.to(self.front.form.given))
+        def make(places: range) -> Batch:
+            activations = self.front.form.unpack(self.train.take(entries[places].tolist()))
+            light = np.ones((len(places), 3), np.float32)  # its changes are in the views already
+            return self.loader.batch(activations, order[places], light)
+
+        with ThreadPoolExecutor(1) as pool:
+            yield from ahead(lambda places: pool.submit(make, places).result, self.loader.plan(start))
 
     @torch.no_grad()
     def validation_logits(self, model: nn.Module) -> Tensor:
@@ -137,16 +144,46 @@ class FrozenCache:
         parts = []
         for start in range(0, len(mine), JUDGED):
             packed = self.validation.take(mine[start : start + JUDGED])
-            activations = front.form.unpack(packed).to(accelerator.device).to(front.form.given)
             with accelerator.autocast():
-                parts.append(front.cut.resume(model, activations).float())
+                parts.append(front.logits(model, front.form.unpack(packed).to(accelerator.device)).float())
         return gathered(torch.cat(parts), photos, accelerator)
 
-    def _batch(self, index: NDArray[np.int64], entries: NDArray[np.int64]) -> Batch:
-        activations = self.front.form.unpack(self.train.take(entries.tolist()))
-        plain = np.ones((len(index), 3), np.float32)  # changes of light are in the views already
-        weights = self.loader.weights(index)
-        return Batch(activations, torch.from_numpy(self.loader.photos.targets[index]), weights, plain)
+    def _training_pass(self) -> Packs:
+        """Run several views of every training photo through the front."""
+        loader, preprocess, views, front = self.loader, self.judge.preprocess, self.views, self.front
+        digests = photo_digests(loader.photos.uris, self.share)
+        colours = f"mean {preprocess.mean} std {preprocess.std}"
+        recipe = f"{self.made_from} {loader.augment} {colours} seed {loader.seed}"
+
+        def crops(entries: list[int]) -> list[tuple[Tensor, Draw]]:
+            photo = entries[0] // views
+            number = int(digests[photo][:15], 16)  # a draw follows from the photo, not from its place in this manifest
+            draws = [loader.augment.draw(loader.seed, entry % views, number, VERSION) for entry in entries]
+            return list(zip(loader.crops(photo, draws), draws, strict=True))
+
+        def make(numbers: range) -> Iterator[Packed]:
+            of_photos = [list(entries) for _, entries in groupby(numbers, lambda entry: entry // views)]
+            with ThreadPoolExecutor(loader.workers) as pool:
+                drawn = chain.from_iterable(pool.map(crops, of_photos))
+                while some := list(islice(drawn, BATCH)):
+                    images = torch.stack([crop for crop, _ in some]).to(front.accelerator.device)
+                    light = np.array([draw.light for _, draw in some], np.float32)
+                    yield from front.packed(colour(images, light, preprocess.mean, preprocess.std))
+
+        keys = [f"{recipe} {digest} view {view}" for digest in digests for view in range(views)]
+        return build(self.folder, keys, make, description="frozen part, training photos", share=self.share)
+
+    def _validation_pass(self) -> Packs:
+        """Run the test-time crop of every validation photo through the front."""
+        uris, preprocess = self.judge.photos.uris, self.judge.preprocess
+
+        def make(numbers: range) -> Iterator[Packed]:
+            with closing(crops_of(uris[numbers.start : numbers.stop], preprocess)) as batches:
+                for crops in batches:
+                    yield from self.test_front.packed(torch.from_numpy(preprocess.normalise(crops)))
+
+        keys = [f"{self.made_from} {digest} {preprocess}" for digest in photo_digests(uris, self.share)]
+        return build(self.folder, keys, make, description="frozen part, validation photos", share=self.share)
 
 
 def times_before(order: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -162,7 +199,7 @@ def frozen_part(
     judge: Judge,
     *,
     folder: Path,
-    say: Callable[[str], None],
+    say: Say,
     stop: Callable[[], bool],
 ) -> FrozenCache | None:
     """Run what a phase freezes over all photos once, or find what an earlier run kept of that.
@@ -189,72 +226,13 @@ def frozen_part(
     size_of_all = len(loader.photos) * views * front.bytes + len(judge.photos) * test_front.bytes
     announce(f"what the frozen part makes of {views} views of each photo", folder, size_of_all, say)
     made_from = f"{config.arch} {sorted(config.model_args.items())} {accelerator.mixed_precision}"
-    made_from = f"{made_from} {front.fingerprint()} v{VERSION}"
-    passes = _Passes(folder, made_from, loader, judge, Share.of(accelerator, stop))
     return FrozenCache(
         loader=loader,
+        judge=judge,
         views=views,
         front=front,
-        train=passes.training(front, views),
         test_front=test_front,
-        validation=passes.validation(test_front),
+        folder=folder,
+        made_from=f"{made_from} {front.fingerprint()} v{VERSION}",
+        share=Share.of(accelerator, loader.workers, stop),
     )
-
-
-@dataclass(frozen=True)
-class _Passes:
-    """The passes of photos through the front."""
-
-    folder: Path
-    made_from: str  # what activations depend on that the photos do not show
-    loader: Loader
-    judge: Judge
-    share: Share
-
-    def training(self, front: Front, views: int) -> Packs:
-        """Several views of every training photo."""
-        loader, preprocess = self.loader, self.judge.preprocess
-        digests = photo_digests(loader.photos.uris, share=self.share, workers=loader.workers)
-        colours = f"mean {preprocess.mean} std {preprocess.std}"
-        recipe = f"{self.made_from} {loader.augment} {colours} seed {loader.seed}"
-
-        def crops(entries: list[int]) -> list[tuple[Tensor, Draw]]:
-            photo = entries[0] // views
-            number = int(digests[photo][:15], 16)  # a draw follows from the photo, not from its place in this manifest
-            draws = [loader.augment.draw(loader.seed, entry % views, number, VERSION) for entry in entries]
-            return list(zip(loader.crops(photo, draws), draws, strict=True))
-
-        def packed(drawn: Sequence[tuple[Tensor, Draw]]) -> NDArray[np.int16]:
-            light = np.array([draw.light for _, draw in drawn], np.float32)
-            batch = torch.stack([crop for crop, _ in drawn]).to(front.accelerator.device)
-            return front.packed(colour(batch, light, preprocess.mean, preprocess.std))
-
-        def make(numbers: range) -> Iterator[NDArray[np.int16]]:
-            groups: dict[int, list[int]] = {}
-            for entry in numbers:
-                groups.setdefault(entry // views, []).append(entry)
-            with ThreadPoolExecutor(loader.workers) as pool:
-                drawn: list[tuple[Tensor, Draw]] = []
-                for found in pool.map(crops, groups.values()):
-                    drawn += found
-                    while len(drawn) >= BATCH:
-                        yield from packed(drawn[:BATCH])
-                        drawn = drawn[BATCH:]
-                if drawn:
-                    yield from packed(drawn)
-
-        keys = [f"{recipe} {digest} view {view}" for digest in digests for view in range(views)]
-        return build(self.folder, keys, make, description="frozen part, training photos", share=self.share)
-
-    def validation(self, front: Front) -> Packs:
-        """The test-time crop of every validation photo."""
-        uris, preprocess = self.judge.photos.uris, self.judge.preprocess
-        digests = photo_digests(uris, share=self.share, workers=self.loader.workers)
-
-        def make(numbers: range) -> Iterator[NDArray[np.int16]]:
-            with closing(crops_of(uris[numbers.start : numbers.stop], preprocess)) as batches:
-                for crops in batches:
-                    yield from front.packed(torch.from_numpy(preprocess.normalise(crops)))
-
-        keys = [f"{self.made_from} {digest} {preprocess}" for digest in digests]
-        return build(self.folder, keys, make, description="frozen part, validation photos", share=self.share)

@@ -17,10 +17,8 @@ def fit_head(
     decay: float = 0.3,
     steps: int = 60,
     smoothing: float = 0.0,
-) -> float:
-    """Fit the head by L-BFGS on standardised features, in place; return the final loss.
-
-    Raises UserError when the features are no numbers.
+) -> None:
+    """Fit the head by L-BFGS on standardised features, in place. Raises UserError when the features are no numbers.
 
     For a single layer this is multinomial logistic regression with an L2 penalty of `decay`. The standardisation
     is folded into the first layer afterwards, so the model needs no extra step.
@@ -35,7 +33,6 @@ def fit_head(
     mean, deviation = features_NF.mean(0), features_NF.std(0).clamp_min(1e-4)
     x = (features_NF - mean) / deviation
     parameters = list(head.parameters())
-    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
     training = head.training
     head.eval()
     optimizer = torch.optim.LBFGS(parameters, max_iter=steps, line_search_fn="strong_wolfe")
@@ -43,17 +40,14 @@ def fit_head(
     def closure() -> float:
         optimizer.zero_grad()
         losses = cross_entropy(head(x), targets_N, reduction="none", label_smoothing=smoothing)
-        loss = (losses * weights_N).sum() / weights_N.sum()
-        loss = loss + decay * torch.stack([matrix.square().sum() for matrix in matrices]).sum() / 2
+        penalty = torch.stack([matrix.square().sum() for matrix in parameters if matrix.ndim > 1]).sum()
+        loss = (losses * weights_N).sum() / weights_N.sum() + decay * penalty / 2
         loss.backward()
         return float(loss.detach())
 
     optimizer.step(closure)
-    final = closure()
+    optimizer.zero_grad()
     with torch.no_grad():
         first.weight.div_(deviation)
         first.bias.sub_(first.weight @ mean)
-    for parameter in parameters:
-        parameter.grad = None
     head.train(training)
-    return final

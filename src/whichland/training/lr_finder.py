@@ -4,10 +4,9 @@ Smith, "Cyclical Learning Rates for Training Neural Networks" (arXiv 1506.01186)
 """
 
 import copy
-from collections.abc import Generator
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from math import ceil, inf, isfinite, log10
+from itertools import chain, count, islice
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,9 @@ from whichland.manifest import Manifest
 from whichland.model.freezing import freeze, train_mode
 from whichland.progress import Progress
 from whichland.training.config import TrainConfig
-from whichland.training.data import Batch
 from whichland.training.fit import Fit
-from whichland.training.phases import phase_of
 from whichland.training.prepare import prepare
+from whichland.training.schedule import phase_of
 from whichland.whole_file import whole_file
 
 Floats = NDArray[np.float64]
@@ -51,9 +49,7 @@ class Sweep:
 
     def numbers(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
-        return {
-            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(self).items()
-        }
+        return {k: value.tolist() if isinstance(value, np.ndarray) else value for k, value in asdict(self).items()}
 
     def save(self, out: str | Path, *, lr_now: float | None = None) -> None:
         """Draw loss over rate with the suggestion marked, and the rate in use where given: a PNG."""
@@ -87,16 +83,11 @@ def find_lr(
 
     Writes nothing, but for `config.cache`. Raises UserError for what the user can mend.
     """
-    check_sweep(steps, lowest, highest)
-    return sweep_rates(prepare(manifest, config, None).fit, steps=steps, lowest=lowest, highest=highest)
-
-
-def check_sweep(steps: int, lowest: float, highest: float) -> None:
-    """Raise UserError when a sweep cannot go over these rates in so many steps."""
     if not 0 < lowest < highest < inf:
         raise UserError(f"a sweep goes from a lower rate to a higher one, not from {lowest:g} to {highest:g}")
     if steps < 20:
         raise UserError(f"{steps} steps are too few to see a loss fall and rise; sweep over 20 or more")
+    return sweep_rates(prepare(manifest, config, None).fit, steps=steps, lowest=lowest, highest=highest)
 
 
 def sweep_rates(fit: Fit, *, steps: int = 100, lowest: float = 1e-6, highest: float = 1.0) -> Sweep:
@@ -106,12 +97,61 @@ def sweep_rates(fit: Fit, *, steps: int = 100, lowest: float = 1e-6, highest: fl
     stay as they are, so it may be called before, between and after fits. In a job of several processes every one
     calls it, and all get the same result.
     """
-    check_sweep(steps, lowest, highest)
     rates = np.geomspace(lowest, highest, steps)
-    show = fit.accelerator.is_main_process
-    with torch.random.fork_rng(), Progress("lr-find", steps, show=show) as progress:
+    with torch.random.fork_rng(), Progress("lr-find", steps, show=fit.accelerator.is_main_process) as progress:
         losses = _losses(fit, rates, progress)
     return suggest(rates[: len(losses)], losses, complete=len(losses) == steps)
+
+
+def _losses(fit: Fit, rates: Floats, progress: Progress) -> Floats:
+    """Train a copy for a step at each rate; stop at divergence, which every process sees at the same step.
+
+    Each loss is taken relative to that of a copy that stays as it is on the same batch, so that what remains is
+    the effect of the steps.
+    """
+    model, optimizer = copy.deepcopy((fit.model, fit.optimizer))  # together: the optimizer's moments go along
+    still = copy.deepcopy(fit.model)
+    for each in (model, still):
+        freeze(each, phase_of(fit.plan, fit.position.epoch).policy)
+        train_mode(each)
+    objective = replace(fit.objective, frozen=None)  # stored activations are those of the fit's own model
+    wrapped = model
+    if fit.accelerator.num_processes > 1:  # averages gradients; unknown to the accelerator
+        device = fit.accelerator.device
+        devices = [device] if device.type == "cuda" else None
+        wrapped = nn.parallel.DistributedDataParallel(model, device_ids=devices)
+    begun = fit.position
+    epochs = (fit.loader.epoch(at, begun.step if at == begun.epoch else 0) for at in count(begun.epoch))
+    losses: list[float] = []
+    unmoved: list[float] = []
+    for step, (rate, batch) in enumerate(zip(rates, islice(chain.from_iterable(epochs), len(rates)), strict=True)):
+        torch.manual_seed(step)
+        with torch.no_grad():
+            whole = objective.whole(batch)
+            loss = objective.loss(objective.predict(still, whole), whole)
+        unmoved.append(float(fit.accelerator.reduce(loss, "mean")))
+        if not isfinite(unmoved[-1]):
+            raise UserError(
+                "the loss is no number before any step is taken: the weights are damaged, or too large for "
+                "16 bits; look at --weights, or try --precision fp32"
+            )
+        torch.manual_seed(step)  # the same dropout and mixing
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["peak"] / fit.config.lr
+        optimizer.zero_grad()
+        total = torch.zeros((), device=fit.accelerator.device)
+        for part in objective.parts(wrapped, batch):
+            loss = objective.loss(objective.predict(wrapped, part), part)
+            fit.accelerator.backward(loss)
+            total += loss.detach()
+        losses.append(float(fit.accelerator.reduce(total, "mean")))
+        if not isfinite(losses[-1]) or np.mean(losses[-3:]) > DIVERGED * np.mean(unmoved):
+            break
+        if fit.config.clip:
+            nn.utils.clip_grad_norm_(model.parameters(), fit.config.clip)
+        optimizer.step()
+        progress.advance()
+    return np.asarray(np.array(losses) - np.array(unmoved) + np.mean(unmoved), dtype=np.float64)
 
 
 def suggest(rates: Floats, losses: Floats, *, complete: bool) -> Sweep:
@@ -149,102 +189,32 @@ def suggest(rates: Floats, losses: Floats, *, complete: bool) -> Sweep:
     reason = f"valley: the middle of the fall from {rates[begun]:.1e} to {rates[ended]:.1e}"
     if complete and lowest == kept - 1:
         reason += f"; the loss still falls at {rates[-1]:.1e}, so a sweep to higher rates may show more"
-    return replace(
-        sweep, reason=reason, lr=float(10 ** ((logs[begun] + logs[ended]) / 2)), steepest=float(rates[steepest])
-    )
-
-
-def _losses(fit: Fit, rates: Floats, progress: Progress) -> Floats:
-    """Train a copy for a step at each rate; stop at divergence, which every process sees at the same step.
-
-    Each loss is taken relative to that of a copy that stays as it is on the same batch, so that what remains is
-    the effect of the steps.
-    """
-    model, optimizer = copy.deepcopy((fit.model, fit.optimizer))  # together: the optimizer's moments go along
-    still = copy.deepcopy(fit.model)
-    for each in (model, still):
-        freeze(each, phase_of(fit.plan, fit.position.epoch).policy)
-        train_mode(each)
-    objective = replace(fit.objective, frozen=None)  # stored activations are those of the fit's own model
-    wrapped = _over_processes(model, fit)
-    losses: list[float] = []
-    unmoved: list[float] = []
-    with closing(_batches(fit, len(rates))) as batches:
-        for step, (rate, batch) in enumerate(zip(rates, batches, strict=True)):
-            torch.manual_seed(step)
-            unmoved.append(float(fit.accelerator.reduce(objective.loss(still, batch), "mean")))
-            if not isfinite(unmoved[-1]):
-                raise UserError(
-                    "the loss is no number before any step is taken: the weights are damaged, or too large for "
-                    "16 bits; look at --weights, or try --precision fp32"
-                )
-            torch.manual_seed(step)  # the same dropout and mixing
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["peak"] / fit.config.lr
-            optimizer.zero_grad()
-            losses.append(float(fit.accelerator.reduce(objective.backward(wrapped, batch), "mean")))
-            if not isfinite(losses[-1]) or np.mean(losses[-3:]) > DIVERGED * np.mean(unmoved):
-                break
-            if fit.config.clip:
-                nn.utils.clip_grad_norm_(model.parameters(), fit.config.clip)
-            optimizer.step()
-            progress.advance()
-    return np.asarray(np.array(losses) - np.array(unmoved) + np.mean(unmoved), dtype=np.float64)
-
-
-def _batches(fit: Fit, steps: int) -> Generator[Batch, None, None]:
-    """The batches that the fit takes next, over as many epochs as it needs."""
-    position = fit.position
-    for ahead in range(ceil((position.step + steps) / fit.loader.steps)):
-        for batch in fit.loader.epoch(position.epoch + ahead, 0 if ahead else position.step):
-            yield batch
-            steps -= 1
-            if not steps:
-                return
-
-
-def _over_processes(model: nn.Module, fit: Fit) -> nn.Module:
-    """The copy, averaging its gradients over the processes of the job; unknown to the accelerator."""
-    if fit.accelerator.num_processes == 1:
-        return model
-    device = fit.accelerator.device
-    return nn.parallel.DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+    lr = float(10 ** ((logs[begun] + logs[ended]) / 2))
+    return replace(sweep, reason=reason, lr=lr, steepest=float(rates[steepest]))
 
 
 def _draw(axes: Any, sweep: Sweep, lr_now: float | None) -> None:
-    axes.semilogx(sweep.rates, sweep.losses, ".", color="0.7", markersize=4, label="each step")
-    axes.semilogx(sweep.rates, sweep.smoothed, color="0.1", linewidth=1.6, label="smoothed")
-    axes.set(xlabel="learning rate of the head", ylabel="training loss", ylim=_loss_limits(sweep))
+    rates, losses, smoothed = sweep.rates, sweep.losses, sweep.smoothed
+    axes.semilogx(rates, losses, ".", color="0.7", markersize=4, label="each step")
+    axes.semilogx(rates, smoothed, color="0.1", linewidth=1.6, label="smoothed")
+    axes.set(xlabel="learning rate of the head", ylabel="training loss")
+    if len(losses):  # from the lowest to so far above the start that the fall can be seen: the rest says no more
+        start, low = losses[:STARTS].mean(), losses.min()
+        top = min(losses.max(), start + max(2 * (start - smoothed.min()), 0.15 * start))
+        axes.set_ylim(low - max(top - low, 1e-3) * 0.06, top + max(top - low, 1e-3) * 0.06)
     if sweep.lr is not None and sweep.steepest is not None:
-        at_lr, at_steepest = (
-            np.interp(log10(rate), np.log10(sweep.rates), sweep.smoothed) for rate in (sweep.lr, sweep.steepest)
-        )
         axes.axvline(sweep.lr, color="#0072b2", linewidth=1.2)
-        axes.plot(sweep.lr, at_lr, "o", color="#0072b2", markersize=7, label=f"suggested: {sweep.lr:.1e}")
-        axes.plot(
-            sweep.steepest,
-            at_steepest,
-            "s",
-            color="#d55e00",
-            markersize=6,
-            markerfacecolor="white",
-            label=f"steepest: {sweep.steepest:.1e}",
-        )
+        for rate, shape, colour, inside, name in (
+            (sweep.lr, "o", "#0072b2", "#0072b2", "suggested"),
+            (sweep.steepest, "s", "#d55e00", "white", "steepest"),
+        ):
+            loss = np.interp(np.log10(rate), np.log10(rates), smoothed)
+            axes.plot(rate, loss, shape, color=colour, markerfacecolor=inside, label=f"{name}: {rate:.1e}")
     else:
         axes.set_title("No suggestion", loc="left")
-    if lr_now is not None and len(sweep.rates) and sweep.rates[0] <= lr_now <= sweep.rates[-1]:
+    if lr_now is not None and len(rates) and rates[0] <= lr_now <= rates[-1]:
         axes.axvline(lr_now, color="0.4", linestyle=":", linewidth=1.2, label=f"set now: {lr_now:.1e}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.92")
     axes.set_axisbelow(True)
     axes.legend(frameon=False)
-
-
-def _loss_limits(sweep: Sweep) -> tuple[float, float]:
-    """From the lowest to so far above the start that the fall can be seen: what rises beyond it says no more."""
-    if not len(sweep.losses):
-        return 0.0, 1.0
-    start, low = float(sweep.losses[:STARTS].mean()), float(sweep.losses.min())
-    top = min(float(sweep.losses.max()), start + max(2 * (start - float(sweep.smoothed.min())), 0.15 * start))
-    room = max(top - low, 1e-3) * 0.06
-    return low - room, top + room

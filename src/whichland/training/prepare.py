@@ -24,16 +24,15 @@ from whichland.model.head import shares as shares_of
 from whichland.model.input_size import check_size
 from whichland.model.labels import LabelSpace
 from whichland.model.unfused_attention import write_out_attention
-from whichland.training.arithmetic import start
 from whichland.training.checkpoint import Checkpoint
 from whichland.training.config import TrainConfig, height_width
 from whichland.training.data import Loader, Photos, balanced, choose_labels, select
 from whichland.training.fit import Fit
 from whichland.training.linear_probe import fit_head
-from whichland.training.objective import Objective
-from whichland.training.pixel_cache import decode_once
+from whichland.training.objective import Objective, target_table
+from whichland.training.packs import decode_once
+from whichland.training.process import join
 from whichland.training.run_log import require_tensorboard
-from whichland.training.targets import target_table
 from whichland.training.validation import Judge, features_of
 
 
@@ -64,7 +63,7 @@ def prepare(
     """
     if config.tensorboard:
         require_tensorboard()
-    accelerator = start(config.precision)
+    accelerator = join(config.precision)
 
     def say(text: str) -> None:
         if accelerator.is_main_process:
@@ -78,29 +77,41 @@ def prepare(
     validation = select(table, "val", labels)
     if config.patience and not len(validation):
         raise UserError("patience needs validation photos; the manifest has none of these labels")
-    saved = _saved(out, config, digest, accelerator, resume=resume)
+    checkpoint = Checkpoint((out or Path()) / "checkpoint" / "last.pt", digest, accelerator)
+    saved = _saved(out, config, checkpoint, resume=resume) if out is not None else None
 
     begun = time.perf_counter()
     torch.manual_seed(config.seed)
-    made = _made(config, len(labels), pretrained=saved is None)
+    made = create(
+        config.arch,
+        len(labels),
+        weights="none" if saved else config.weights,
+        partial=config.partial,
+        head=config.head,
+        head_after=config.head_after,
+        dropout=config.dropout,
+        size=config.size,
+        model_args=config.model_args,
+    )
     cfg = _test_time(made, config)
     write_out_attention(made.model, accelerator.device)
     if out is not None and accelerator.is_main_process:  # what cannot be made leaves no folder behind
-        _open_folder(out, config)
+        _open_folder(out, config, fresh=not checkpoint.file.exists())
     accelerator.wait_for_everyone()
     say(f"{len(photos)} training and {len(validation)} validation photos of {len(labels)} labels of {labels.kind}")
     if made.report:
         say(f"{config.weights}: {made.report}")
     preprocess = Preprocess.from_config(cfg)
+    weights = photos.weights if config.weighting != "none" else np.ones(len(photos))  # how much each photo counts
     head_fitted = _begins_with_head(made, config) and saved is None
     if head_fitted:
-        _fit_head_first(made, photos, preprocess, accelerator, config, soft)
+        _fit_head_first(made, photos, weights, preprocess, accelerator, config, soft)
         say("head fitted on the pretrained features")
     loader, judge = _loader(photos, config, accelerator), Judge(validation, preprocess, accelerator)
     decodes_often = not config.views or config.freeze.endswith("none")  # a frozen part sees its photos once
     if config.cache and decodes_often:
         loader, judge.crops = decode_once(loader, validation, preprocess, accelerator, Path(config.cache), say)
-    shares = shares_of(photos.targets, _weights(photos, config), len(labels))
+    shares = shares_of(photos.targets, weights, len(labels))
     if config.prior == "even":
         judge.log_shares = log_shares(shares)
     fit = Fit(
@@ -111,7 +122,7 @@ def prepare(
         objective=Objective(config, accelerator, preprocess, soft),
         judge=judge,
         folder=out or Path(),
-        checkpoint=_checkpoint(out or Path(), digest, accelerator),
+        checkpoint=checkpoint,
         say=say,
         head_fitted=head_fitted,
         clock=begun,
@@ -124,74 +135,45 @@ def prepare(
     return Prepared(table, digest, labels, made, cfg, fit, shares)
 
 
-def _checkpoint(out: Path, digest: str, accelerator: Accelerator) -> Checkpoint:
-    return Checkpoint(out / "checkpoint" / "last.pt", digest, accelerator)
+def _saved(out: Path, config: TrainConfig, checkpoint: Checkpoint, *, resume: bool) -> dict[str, Any] | None:
+    """What the checkpoint of a run to be resumed holds; None where there is none.
 
-
-def _saved(
-    out: Path | None, config: TrainConfig, digest: str, accelerator: Accelerator, *, resume: bool
-) -> dict[str, Any] | None:
-    """What the checkpoint of a run to be resumed holds; None where there is none. Raises UserError as `_check_folder`.
-
-    The main process may be the only one that sees the run's disk.
+    Raises UserError unless the run folder is free, or that of a run with the same settings that is to be resumed. The
+    main process may be the only one that sees the run's disk.
     """
-    if out is None:
-        return None
-    checkpoint = _checkpoint(out, digest, accelerator)
-    if accelerator.is_main_process:
-        _check_folder(out, config, resume)
-    accelerator.wait_for_everyone()
+    file = out / "config.toml"
+    if checkpoint.accelerator.is_main_process:
+        if (out / "bundle").exists():
+            raise UserError(f"{out} is a finished run; choose another --out")
+        if resume and not file.exists():
+            raise UserError(f"{out} holds no run to resume; train without --resume, or give --out the run's folder")
+        if file.exists() and not resume:
+            raise UserError(f"{out} holds an unfinished run: add --resume to resume it, or choose another --out")
+        if file.exists() and (changed := differences(build(TrainConfig, read_toml(file), str(file)), config)):
+            raise UserError(f"{out} was started with other settings; resume without: {', '.join(changed)}")
+    checkpoint.accelerator.wait_for_everyone()
     (found,) = broadcast_object_list([resume and checkpoint.file.exists()])
     return checkpoint.read() if found else None
 
 
-def _check_folder(out: Path, config: TrainConfig, resume: bool) -> None:
-    """Check that the run folder is free, or that the one to resume was started with the same settings."""
-    file = out / "config.toml"
-    if (out / "bundle").exists():
-        raise UserError(f"{out} is a finished run; choose another --out")
-    if resume and not file.exists():
-        raise UserError(f"{out} holds no run to resume; train without --resume, or give --out the run's folder")
-    if file.exists() and not resume:
-        raise UserError(f"{out} holds an unfinished run: add --resume to resume it, or choose another --out")
-    if file.exists() and (changed := differences(build(TrainConfig, read_toml(file), str(file)), config)):
-        raise UserError(f"{out} was started with other settings; resume without: {', '.join(changed)}")
-
-
-def _open_folder(out: Path, config: TrainConfig) -> None:
+def _open_folder(out: Path, config: TrainConfig, *, fresh: bool) -> None:
     """Make the run folder; from now on it can be resumed, with these settings only."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
-    if not (out / "checkpoint" / "last.pt").exists():
+    if fresh:
         (out / "log.jsonl").write_text("", encoding="utf-8")
-
-
-def _made(config: TrainConfig, labels: int, *, pretrained: bool) -> Backbone:
-    return create(
-        config.arch,
-        labels,
-        weights=config.weights if pretrained else "none",
-        partial=config.partial,
-        head=config.head,
-        head_after=config.head_after,
-        dropout=config.dropout,
-        size=config.size,
-        model_args=config.model_args,
-    )
 
 
 def _test_time(made: Backbone, config: TrainConfig) -> dict[str, Any]:
     """The pretrained_cfg of the bundle: trained at `size`, judged somewhat larger where the model allows."""
-    cfg = dict(made.pretrained_cfg)
-    fixed = "img_size" in made.model_args or cfg.get("fixed_input_size")
     sides = height_width(config.size)
-    larger = sides if fixed else [max(32, round(side * 1.5 / 32) * 32) for side in sides]
+    fixed = "img_size" in made.model_args or made.pretrained_cfg.get("fixed_input_size")
+    larger = sides if fixed else tuple(max(32, round(side * 1.5 / 32) * 32) for side in sides)
     test = height_width(config.test_size) if config.test_size else larger
     if test != sides:
         check_size(made.arch, (test[0], test[1]), made.model_args)
-    cfg |= {"input_size": (3, *sides), "test_input_size": (3, *test)}
-    cfg |= {"crop_pct": 1.0, "test_crop_pct": 1.0, "crop_mode": "center"}
-    return cfg
+    sizes = {"input_size": (3, *sides), "test_input_size": (3, *test)}
+    return made.pretrained_cfg | sizes | {"crop_pct": 1.0, "test_crop_pct": 1.0, "crop_mode": "center"}
 
 
 def _begins_with_head(made: Backbone, config: TrainConfig) -> bool:
@@ -203,6 +185,7 @@ def _begins_with_head(made: Backbone, config: TrainConfig) -> bool:
 def _fit_head_first(
     made: Backbone,
     photos: Photos,
+    weights: NDArray[np.float64],
     preprocess: Preprocess,
     accelerator: Accelerator,
     config: TrainConfig,
@@ -210,28 +193,22 @@ def _fit_head_first(
 ) -> None:
     made.model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     features = features_of(made.model, photos, preprocess, accelerator)
-    targets, smoothing = torch.from_numpy(photos.targets), config.smoothing
-    weights = torch.from_numpy(_weights(photos, config))
     made.model.to("cpu")
+    targets, smoothing = torch.from_numpy(photos.targets), config.smoothing
     if soft is not None:
         targets, smoothing = soft[targets], 0.0
-    fit_head(made.model, features, targets, weights.float(), decay=config.head_decay, smoothing=smoothing)
-
-
-def _weights(photos: Photos, config: TrainConfig) -> NDArray[np.float64]:
-    """How much each photo counts in training."""
-    return photos.weights if config.weighting != "none" else np.ones(len(photos))
+    weights_N = torch.from_numpy(weights).float()
+    fit_head(made.model, features, targets, weights_N, decay=config.head_decay, smoothing=smoothing)
 
 
 def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Loader:
     batch = min(config.batch_size, len(photos))
     if batch % accelerator.num_processes:
         raise UserError(f"--batch-size {batch} does not divide over {accelerator.num_processes} processes")
-    height, width = height_width(config.size)
     return Loader(
         photos=photos,
         augment=Augment(
-            size=(height, width),
+            size=height_width(config.size),
             min_area=config.min_area,
             max_stretch=config.max_stretch,
             brightness=config.brightness,

@@ -3,26 +3,26 @@
 runs/NAME/{config.toml, log.jsonl, index.html, checkpoint/last.pt, bundle/}
 """
 
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from shutil import rmtree
 
 import polars as pl
-from torch import nn
+from markupsafe import Markup
 
 import whichland
 from whichland.curate.certificate import certificate_of
 from whichland.manifest import Manifest
 from whichland.model import bundle, calibration
 from whichland.model.bundle import Info, json_text, keep_calibration
-from whichland.model.labels import labels_text
-from whichland.training.arithmetic import deterministic
-from whichland.training.card import card
+from whichland.model.labels import LabelSpace, labels_text
+from whichland.templates import templates_beside
 from whichland.training.config import TrainConfig
 from whichland.training.prepare import Prepared, prepare
+from whichland.training.process import deterministic, partners_watched
 from whichland.training.run_log import watching
-from whichland.training.stopping import partners_watched
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Run:
 def train(manifest: Manifest | str | Path, config: TrainConfig, out: str | Path, *, resume: bool = False) -> Run:
     """Train a model; write `out` with config, log, page, checkpoint and bundle.
 
-    Raises UserError for what the user can mend, and `stopping.Interrupted` when stopped by Ctrl-C or SIGTERM: the
+    Raises UserError for what the user can mend, and `process.Interrupted` when stopped by Ctrl-C or SIGTERM: the
     checkpoint is then written, and the same call with `resume=True` ends as the uninterrupted run would have. From
-    the last checkpoint that also holds for `stopping.ProcessLost`, raised where another process of the job ended.
+    the last checkpoint that also holds for `process.ProcessLost`, raised where another process of the job ended.
     """
     out = Path(out)
     with partners_watched(), deterministic(config.deterministic):
@@ -50,7 +50,17 @@ def train(manifest: Manifest | str | Path, config: TrainConfig, out: str | Path,
             scores = ready.fit.run()
             model = ready.fit.finished_model()
             if accelerator.is_main_process:
-                _write_bundle(out / "bundle", model, ready, config, scores)
+                bundle.save(
+                    out / "bundle",
+                    model=model.to("cpu").eval(),
+                    arch=ready.made.arch,
+                    model_args=ready.made.model_args,
+                    pretrained_cfg=ready.pretrained_cfg,
+                    space=ready.labels,
+                    info=_info(ready, config),
+                    metrics={"validation": scores},
+                    card=card(ready.labels, config, scores, len(ready.photos)),
+                )
                 _calibrate(out / "bundle", ready)
         accelerator.wait_for_everyone()
     if accelerator.is_local_main_process and not config.cache:
@@ -63,6 +73,13 @@ def _rehearse(ready: Prepared, config: TrainConfig) -> None:
     card(ready.labels, config, {}, len(ready.photos))
     labels_text(ready.labels)
     json_text(_info(ready, config).written)
+
+
+def card(labels: LabelSpace, config: TrainConfig, scores: Mapping[str, float], photos: int) -> str:
+    """The bundle's README.md: what the model is, how it was trained, how good it was, and what it is not for."""
+    names = Markup(", ".join(labels.described(code) for code in labels.codes))  # Markdown, not to be escaped
+    template = templates_beside(__file__).get_template("card.md.j2")
+    return template.render(config=config, labels=labels, names=names, scores=scores, photos=photos) + "\n"
 
 
 def _calibrate(folder: Path, ready: Prepared) -> None:
@@ -78,27 +95,9 @@ def _calibrate(folder: Path, ready: Prepared) -> None:
     keep_calibration(folder, replace(fitted, split="val", manifest_sha256=ready.digest))
 
 
-def _write_bundle(
-    folder: Path, model: nn.Module, ready: Prepared, config: TrainConfig, scores: dict[str, float]
-) -> None:
-    made = ready.made
-    bundle.save(
-        folder,
-        model=model.to("cpu").eval(),
-        arch=made.arch,
-        model_args=made.model_args,
-        pretrained_cfg=ready.pretrained_cfg,
-        space=ready.labels,
-        info=_info(ready, config),
-        metrics={"validation": scores},
-        card=card(ready.labels, config, scores, len(ready.photos)),
-    )
-
-
 def _info(ready: Prepared, config: TrainConfig) -> Info:
-    settings = {field.name: getattr(config, field.name) for field in fields(config)}
-    settings["weights"] = Path(config.weights).name  # the path on this machine concerns nobody else
-    settings["cache"] = None
+    # paths on this machine concern nobody else
+    settings = vars(config) | {"weights": Path(config.weights).name, "cache": None}
     return Info(
         version=whichland.__version__,
         temperature=1.0,

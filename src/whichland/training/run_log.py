@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whichland.errors import UserError
+from whichland.training.process import Interrupted
 from whichland.training.run_page import RunPage, State
-from whichland.training.stopping import Interrupted
 
 if TYPE_CHECKING:
     from whichland.training.fit import Fit
@@ -73,24 +73,19 @@ class EventFiles:
 
         self.steps, self.done = steps, done
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)
+        self.close = self.writer.close
 
     def __call__(self, line: dict[str, Any]) -> None:
         """Write the numbers of one line."""
         step = line["kind"] == "step"
         if step:
             self.done = line["epoch"] * self.steps + line["step"] + 1
-        for name, value in line.items():
-            if name in ("kind", "epoch", "step"):
-                continue
-            place, _, rest = name.partition("_")
-            tag = f"{place}/{rest}" if rest else f"{line['kind']}/{name}"
-            self.writer.add_scalar(tag, value, self.done)
+        for name in line:
+            if name not in ("kind", "epoch", "step"):
+                place, _, rest = name.partition("_")
+                self.writer.add_scalar(f"{place}/{rest}" if rest else f"{line['kind']}/{name}", line[name], self.done)
         if not step:
             self.writer.flush()
-
-    def close(self) -> None:
-        """Write what is waiting."""
-        self.writer.close()
 
 
 @contextmanager

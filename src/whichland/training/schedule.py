@@ -1,6 +1,6 @@
-"""Learning rates: over time by a schedule, over depth by parameter group."""
+"""What learns when, and how fast: phases of freezing, rates over time by a schedule, over depth by parameter group."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from math import cos, pi
 from typing import Any, cast
 
@@ -8,9 +8,23 @@ from timm.models import group_parameters
 from torch import nn
 
 from whichland.errors import UserError
+from whichland.model.freezing import freeze
 from whichland.model.head import classifier_names
-from whichland.training.config import TrainConfig
-from whichland.training.phases import Phase
+from whichland.training.config import Phase, TrainConfig
+
+
+def phase_of(plan: Sequence[Phase], epoch: int) -> Phase:
+    """The phase that an epoch, counted from 0, lies in."""
+    return next(phase for phase in reversed(plan) if phase.first <= epoch)
+
+
+def learning(model: nn.Module, plan: Sequence[Phase]) -> set[str]:
+    """Names of the parameters that learn in any phase; the model is left frozen as in the first."""
+    names = set()
+    for phase in reversed(plan):
+        freeze(model, phase.policy)
+        names |= {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return names
 
 
 def share_of_peak(progress: float, config: TrainConfig) -> float:
@@ -81,7 +95,6 @@ def parameter_groups(
 
 
 def _layers(model: nn.Module) -> dict[str, int]:
-    """The layer of every parameter, from 0 at the input, as timm's model counts them."""
     matcher = getattr(model, "group_matcher", None)
     if matcher is None:
         raise UserError("this architecture does not tell timm its layers; train it without layer_decay")

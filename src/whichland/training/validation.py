@@ -10,10 +10,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from whichland.images.decode import ImageError
+from whichland.images.photo import open_photo
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.head import features_before_head
-from whichland.model.views import decoded_ahead
+from whichland.model.views import cut_views, made_ahead
 from whichland.progress import Progress
 from whichland.training.data import Photos
 from whichland.training.packs import Packs
@@ -34,9 +34,15 @@ class Judge:
 
     @torch.no_grad()
     def scores(self, model: nn.Module, logits: Tensor | None = None) -> dict[str, float]:
-        """Loss, top-1 and macro-F1 of the photos; of `logits` where they are computed already."""
+        """Loss, top-1 and macro-F1 of the photos; of `logits`, N×K, where they are computed already.
+
+        The model is left in the mode it was in.
+        """
         if logits is None:
-            logits = logits_of(model, self.photos, self.preprocess, self.accelerator, self.crops)
+            training = {module: module.training for module in model.modules()}
+            logits = outputs_of(model.eval(), self.photos, self.preprocess, self.accelerator, self.crops)
+            for module, mode in training.items():
+                module.training = mode
         self.logits = logits = logits if self.log_shares is None else logits - self.log_shares
         targets, guesses = torch.from_numpy(self.photos.targets), logits.argmax(1)
         return {
@@ -44,6 +50,16 @@ class Judge:
             "val_top1": float((guesses == targets).float().mean()),
             "val_macro_f1": macro_f1(guesses, targets),
         }
+
+
+def features_of(model: nn.Module, photos: Photos, preprocess: Preprocess, accelerator: Accelerator) -> Tensor:
+    """What the head sees of every photo, N×F; the model is left in evaluation mode."""
+    model.eval()
+
+    def features(x_BCHW: Tensor) -> Tensor:
+        return features_before_head(model, x_BCHW)
+
+    return outputs_of(features, photos, preprocess, accelerator, description="fitting the head: features")
 
 
 @torch.no_grad()
@@ -58,7 +74,7 @@ def outputs_of(
     """Apply `function` to every photo as the model sees it at test time: N×K on the CPU.
 
     Each process takes every W-th photo; all receive the whole result, in the photos' order. `crops` are those of
-    the photos from an earlier pass (see pixel_cache), in their order.
+    the photos from an earlier pass (see packs), in their order.
     """
     mine = share_of(len(photos), accelerator)
     if crops is None:
@@ -91,37 +107,15 @@ def gathered(part: Tensor, photos: int, accelerator: Accelerator) -> Tensor:
     return whole[:photos].clone()
 
 
-def logits_of(
-    model: nn.Module, photos: Photos, preprocess: Preprocess, accelerator: Accelerator, crops: Packs | None = None
-) -> Tensor:
-    """Logits of every photo, N×K; the model is left in the mode it was in."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    result = outputs_of(model, photos, preprocess, accelerator, crops)
-    for module, mode in training.items():
-        module.training = mode
-    return result
-
-
-def features_of(model: nn.Module, photos: Photos, preprocess: Preprocess, accelerator: Accelerator) -> Tensor:
-    """What the head sees of every photo, N×F; the model is left in evaluation mode."""
-    model.eval()
-    description = "fitting the head: features"
-    return outputs_of(
-        lambda x: features_before_head(model, x), photos, preprocess, accelerator, description=description
-    )
-
-
 def crops_of(uris: Sequence[str], preprocess: Preprocess) -> Generator[Pixels, None, None]:
     """Batches of crops, B×H×W×3; the first photo that cannot be read stops everything."""
-    with closing(decoded_ahead(uris, preprocess, BATCH)) as batches:
+
+    def crop(uri: str) -> Pixels:
+        return cut_views(open_photo(uri), preprocess, views="one").crops[0]
+
+    with closing(made_ahead(uris, crop, BATCH)) as batches:
         for _, crops in batches:
-            readable = []
-            for crop in crops:
-                if isinstance(crop, ImageError):
-                    raise crop
-                readable.append(crop)
-            yield np.stack(readable)
+            yield np.stack(crops)
 
 
 def macro_f1(guesses: Tensor, targets: Tensor) -> float:
