@@ -165,7 +165,7 @@ def test_the_loss_is_held_against_soft_targets(manifest: Path, tmp_path: Path) -
     seen: list[torch.Tensor] = []
     fit.model.eval().register_forward_hook(lambda _m, _i, out: seen.append(out.detach()))
     (part,) = fit.objective.parts(fit.model, batch)
-    loss = float(fit.objective.loss(fit.objective.predict(fit.model, part), part))
+    loss = float(fit.objective.loss(fit.objective.predict(fit.model, part), part).detach())
     soft = torch.tensor([[0.7, 0.3, 0], [0.3, 0.7, 0], [0, 0, 1]])  # DE and FR are neighbours
     assert loss == pytest.approx(float(cross_entropy(seen[0], soft[batch.targets])), rel=1e-5)
 

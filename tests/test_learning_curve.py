@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from whichland.studies.learning_curve import BEYOND, fit, parameters
+from whichland.studies.findings import BEYOND, fit, parameters
 
 
 def test_a_power_law_is_found_again() -> None:

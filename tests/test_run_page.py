@@ -252,11 +252,13 @@ def test_long_lines_are_thinned_and_keep_their_extremes() -> None:
     x = np.arange(100_000) / 1000
     y = np.sin(x)
     y[54_321] = 9.0
-    thin_x, thin_y, low, high = run_page._thinned(x, y, y)
-    assert len(thin_x) == run_page.POINTS
-    assert high.max() == 9.0
-    assert low.min() == y.min()
-    np.testing.assert_allclose(thin_y, np.sin(thin_x), atol=0.1)
+    thin = run_page._thinned("sine", x, y, y)
+    assert len(thin.x) == run_page.POINTS
+    assert thin.low is not None
+    assert thin.high is not None
+    assert thin.high.max() == 9.0
+    assert thin.low.min() == y.min()
+    np.testing.assert_allclose(thin.y, np.sin(thin.x), atol=0.1)
 
 
 def test_smoothing_keeps_a_straight_line_inside() -> None:

@@ -19,12 +19,11 @@ from whichland.charts import logarithmic, straight
 from whichland.cli.main import root
 from whichland.manifest import Manifest, read, write
 from whichland.statistics import Score
-from whichland.studies import throughput
-from whichland.studies.cell import FAILED, RESULT, TASK, rate
+from whichland.studies import study as studies
 from whichland.studies.figures import Spot, front, scatter_svg
 from whichland.studies.findings import find
 from whichland.studies.grid import read_grid
-from whichland.studies.runs import launch, result_of, run_cells
+from whichland.studies.runs import FAILED, RESULT, TASK, launch, rate, result_of, run_cells
 from whichland.studies.study import sentences, study
 
 GRID = """
@@ -75,7 +74,7 @@ def done(table: Path) -> tuple[Path, list[str]]:
     out, said = table.parent / "out", []
     (table.parent / "grid.toml").write_text(GRID, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(throughput, "TURN_S", 0.01)
+        patch.setattr(studies, "TURN_S", 0.01)
         found, failed = study(table.parent / "grid.toml", table, out, jobs=2, say=said.append)
     assert len(failed) == 1
     assert [model.name for model in found.models] == ["ResNet", "Slow learner"]

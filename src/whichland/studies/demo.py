@@ -34,14 +34,10 @@ SETTINGS = TrainConfig(
     epochs=10,
     size=128,
     test_size=160,
-    batch_size=32,
     lr=4e-3,
     body_lr=1.0,
     ema=0.98,
     min_area=0.5,
-    brightness=0.2,  # in this world colours are clues
-    contrast=0.2,
-    saturation=0.0,
     validate_every=2,
 )
 
@@ -61,10 +57,9 @@ def run(folder: Path, *, scenes: int, seed: int, config: TrainConfig, say: Calla
     say(f"1/5  rendering {scenes} scenes of the synthetic world")
     table = world(folder, scenes, seed)
     say("2/5  training")
-    run_folder = folder / "run"
-    bundle = run_folder / "bundle"
+    bundle = folder / "run" / "bundle"
     if not bundle.is_dir():
-        train(table, config, run_folder, resume=(run_folder / "config.toml").exists())
+        train(table, config, folder / "run", resume=(folder / "run" / "config.toml").exists())
     say("3/5  explaining")
     loaded = bundles.load(bundle)
     test = table.kept.filter(pl.col("split") == "test").sort("image_id")
@@ -82,9 +77,8 @@ def run(folder: Path, *, scenes: int, seed: int, config: TrainConfig, say: Calla
     say("4/5  evaluating on the test split")
     report = evaluate(bundle, table, explanations=pictures)
     say("5/5  predicting")
-    guesses = []
-    for answer, truth in zip(model_of(loaded).predict(shown["uri"].to_list()), shown["country"], strict=True):
-        guesses.append((Path(str(answer.path)).name, truth, answer.label, answer.probability))
+    answers = zip(model_of(loaded).predict(shown["uri"].to_list()), shown["country"], strict=True)
+    guesses = [(Path(str(a.path)).name, truth, a.label, a.probability) for a, truth in answers]
     return Demo(report, shares, overlays, guesses)
 
 
@@ -93,7 +87,6 @@ def world(folder: Path, scenes: int, seed: int) -> Manifest:
     path = folder / "world.parquet"
     if path.exists():
         return read(path)
-    table = ingest(f"synthetic:scenes={scenes},seed={seed}", folder=folder / "world")
-    table = balance(split(clean(measure(table))))
-    write(table, path)
+    scenery = ingest(f"synthetic:scenes={scenes},seed={seed}", folder=folder / "world")
+    write(table := balance(split(clean(measure(scenery)))), path)
     return table

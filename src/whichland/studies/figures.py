@@ -6,63 +6,22 @@ legend is needed; names are printed over their tracks and not beside them: a cha
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 
-from whichland.charts import Axis, Panel, dot, logarithmic, path, straight, svg, text, through
+from whichland.charts import Panel, dot, logarithmic, path, straight, svg, text, through
 from whichland.statistics import Score
-from whichland.studies.findings import Model
+from whichland.studies.findings import LearningCurve, Model, Point
 from whichland.studies.grid import tier_order
-from whichland.studies.learning_curve import LearningCurve
 
 WIDTH = 440
 LEFT, RIGHT = 42, 58  # room for the words before and behind a track
 NAME, TRACK, GAP, HEADING = 15, 14, 7, 26  # heights
 HALO = ' paint-order="stroke" stroke="var(--paper,#fff)" stroke-width="3" stroke-linejoin="round"'
 
-
-def figures(models: Sequence[Model]) -> dict[str, str]:
-    """Every figure as SVG text by its file's name; a figure for which nothing was measured is left out."""
-    if not models:
-        return {}
-    trained = sorted((m for m in models if m.training), key=lambda m: -_rate(m))
-    best = [("", [_best(model) for model in models])]
-    made = {
-        "data": rows_svg("Macro-F1 by photos a country", _by_tier(models)),
-        "best": rows_svg("Macro-F1, the best of each model", best),
-    }
-    if trained:
-        rows = [_training(model) for model in trained]
-        made["training"] = rows_svg("Training throughput", [("", rows)], unit="photos a second")
-    spots = [Spot(name=model.name, across=model.inference, up=model.best.score) for model in models]
-    made["inference"] = scatter_svg(
-        "Macro-F1 against inference throughput", spots, across="photos a second", up="macro-F1"
-    )
-    return made
-
-
-def curves(models: Sequence[Model]) -> dict[str, str]:
-    """A learning curve for each model that has three sizes or more, all on one scale."""
-    fitted = [(model, model.curve) for model in models if model.curve]
-    if not fitted:
-        return {}
-    ends = [(point.score.low, point.score.high) for model, _ in fitted for point in model.points]
-    ends += [(float(curve.low.min()), float(curve.high.max())) for _, curve in fitted]
-    span = max(0.0, min(low for low, _ in ends)), min(1.0, max(high for _, high in ends))
-    return {
-        model.name: curve_svg(model.name, curve, [(point.photos, point.score) for point in model.points], span)
-        for model, curve in fitted
-    }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Track:
-    """One value with its interval, a word before it and one behind."""
-
-    score: Score
-    before: str = ""
-    behind: str = ""
+Track = tuple[str, Score, str]  # a value with its interval, between a word before it and one behind
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,36 +33,44 @@ class Row:
     note: str = ""
 
 
-def _by_tier(models: Sequence[Model]) -> list[tuple[str, list[Row]]]:
-    """Tiny, small, base, others; in each the best model first."""
-    tiers = sorted({model.tier for model in models}, key=lambda tier: (tier_order(tier), tier or ""))
-    named = len(tiers) > 1
-    return [
-        ((tier or "other").capitalize() if named else "", [_data(m) for m in models if m.tier == tier])
-        for tier in tiers
-    ]
+@dataclass(frozen=True, kw_only=True)
+class Spot:
+    """A point of the scatter: a name, a value across and one up, each with its interval."""
+
+    name: str
+    across: Score
+    up: Score
 
 
-def _data(model: Model) -> Row:
-    tracks = [Track(score=p.score, before=f"{p.photos:.0f}", behind=f"{p.score.value:.1%}") for p in model.points]
-    seeds = max(len(point.cells) for point in model.points)
-    return Row(name=model.name, tracks=tracks, note=f"{seeds} seeds" if seeds > 1 else "")
+def figures(models: Sequence[Model]) -> dict[str, str]:
+    """Every figure as SVG text by its file's name; a figure for which nothing was measured is left out."""
+    if not models:
+        return {}
+    best = [Row(name=m.name, tracks=[_track(m.best)], note=m.ties) for m in models]
+    made = {
+        "data": _rows_svg("Macro-F1 by photos a country", _by_tier(models)),
+        "best": _rows_svg("Macro-F1, the best of each model", {"": best}),
+    }
+    fastest = sorted(((m, m.training) for m in models if m.training), key=lambda pair: -pair[1].value)
+    if fastest:
+        rows = [
+            Row(name=m.name, tracks=[("", rate, f"{rate.value:,.0f}/s")], note=clock(m.seconds) if m.seconds else "")
+            for m, rate in fastest
+        ]
+        made["training"] = _rows_svg("Training throughput", {"": rows}, unit="photos a second")
+    spots = [Spot(name=model.name, across=model.inference, up=model.best.score) for model in models]
+    made["inference"] = scatter_svg(
+        "Macro-F1 against inference throughput", spots, across="photos a second", up="macro-F1"
+    )
+    return made
 
 
-def _best(model: Model) -> Row:
-    best = model.best
-    track = Track(score=best.score, before=f"{best.photos:.0f}", behind=f"{best.score.value:.1%}")
-    return Row(name=model.name, tracks=[track], note=model.ties)
-
-
-def _training(model: Model) -> Row:
-    assert model.training is not None
-    track = Track(score=model.training, behind=f"{model.training.value:,.0f}/s")
-    return Row(name=model.name, tracks=[track], note=clock(model.seconds) if model.seconds else "")
-
-
-def _rate(model: Model) -> float:
-    return model.training.value if model.training else 0.0
+def curves(models: Sequence[Model]) -> list[str]:
+    """A learning curve for each model that has three sizes or more, all on one scale."""
+    fitted = [(model, model.curve) for model in models if model.curve]
+    lows = [p.score.low for m, _ in fitted for p in m.points] + [float(curve.low.min()) for _, curve in fitted]
+    highs = [p.score.high for m, _ in fitted for p in m.points] + [float(curve.high.max()) for _, curve in fitted]
+    return [_curve_svg(m, curve, (max(0.0, min(lows)), min(1.0, max(highs)))) for m, curve in fitted]
 
 
 def clock(seconds: float) -> str:
@@ -114,22 +81,47 @@ def clock(seconds: float) -> str:
     return f"{minutes:.0f} min a run" if minutes < 120 else f"{minutes / 60:.1f} h a run"
 
 
-def rows_svg(title: str, groups: Sequence[tuple[str, Sequence[Row]]], *, unit: str = "") -> str:
+def _track(point: Point) -> Track:
+    return f"{point.photos:.0f}", point.score, f"{point.score.value:.1%}"
+
+
+def _by_tier(models: Sequence[Model]) -> dict[str, list[Row]]:
+    """Tiny, small, base, others; in each the best model first."""
+    ordered = sorted(models, key=lambda model: (tier_order(model.tier), model.tier or ""))
+    groups = {}
+    for tier, of_tier in groupby(ordered, lambda model: model.tier):
+        groups[(tier or "other").capitalize()] = [
+            Row(
+                name=m.name,
+                tracks=[_track(point) for point in m.points],
+                note=f"{seeds} seeds" if (seeds := max(len(point.cells) for point in m.points)) > 1 else "",
+            )
+            for m in of_tier
+        ]
+    return groups if len(groups) > 1 else dict(zip([""], groups.values(), strict=True))
+
+
+def _rows_svg(title: str, groups: dict[str, list[Row]], *, unit: str = "") -> str:
     """Rows of dots with intervals under headings: shares, or with a `unit` rates on a logarithmic axis."""
-    scores = [track.score for _, rows in groups for row in rows for track in row.tracks]
-    low, high = min(score.low for score in scores), max(score.high for score in scores)
-    begin, end = LEFT, WIDTH - RIGHT
-    axis = logarithmic(low, high, begin, end) if unit else straight(low, high, begin, end, percent=True)
+    scores = [score for rows in groups.values() for row in rows for _, score, _ in row.tracks]
+    ends = min(score.low for score in scores), max(score.high for score in scores), LEFT, WIDTH - RIGHT
+    axis = logarithmic(*ends) if unit else straight(*ends, percent=True)
     parts, y = [], 30.0
-    for heading, rows in groups:
+    for heading, rows in groups.items():
         if heading:
             parts.append(text(heading, 0, y + 14, "start", "soft head"))
             y += HEADING
         for row in rows:
             parts += [text(row.name, LEFT, y + 10), text(row.note, WIDTH, y + 10, "end", "soft")]
             y += NAME
-            for track in row.tracks:
-                parts += _track(track, axis, y + TRACK / 2)
+            for before, score, behind in row.tracks:
+                middle = y + TRACK / 2
+                parts += [
+                    text(before, LEFT - 8, middle + 4, "end", "soft small"),
+                    path("bar", f"M{axis.at(score.low):.1f} {middle:.1f}H{axis.at(score.high):.1f}"),
+                    dot(axis.at(score.value), middle, radius=3.6),
+                    text(behind, WIDTH, middle + 4, "end", "small"),
+                ]
                 y += TRACK
             y += GAP
     bottom = y + 2
@@ -140,25 +132,6 @@ def rows_svg(title: str, groups: Sequence[tuple[str, Sequence[Row]]], *, unit: s
         grid += [text(axis.label(tick), x, at, "middle", "soft small") for at in (25, bottom + 14)]
     grid.append(text(unit, axis.end, bottom + 28, "end", "soft small"))
     return svg(title, WIDTH, bottom + (34 if unit else 20), [*grid, *parts], heading=title)
-
-
-def _track(track: Track, axis: Axis, y: float) -> list[str]:
-    score = track.score
-    return [
-        text(track.before, LEFT - 8, y + 4, "end", "soft small"),
-        path("bar", f"M{axis.at(score.low):.1f} {y:.1f}H{axis.at(score.high):.1f}"),
-        dot(axis.at(score.value), y, radius=3.6),
-        text(track.behind, WIDTH, y + 4, "end", "small"),
-    ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spot:
-    """A point of the scatter: a name, a value across and one up, each with its interval."""
-
-    name: str
-    across: Score
-    up: Score
 
 
 def front(spots: Sequence[Spot]) -> list[Spot]:
@@ -203,9 +176,6 @@ def scatter_svg(title: str, spots: Sequence[Spot], *, across: str, up: str) -> s
     return panel.svg([*parts, *(line for line, _ in names), *dots, *(name for _, name in names)])
 
 
-Box = tuple[float, float, float, float]
-
-
 def _named(name: str, x: float, y: float, boxes: list[Box], floor_y: float) -> tuple[str, str]:
     """A name near its spot where it covers least: (line to the spot when it is far, text). Its place is taken."""
     wide = 6.0 * len(name)
@@ -230,13 +200,11 @@ def _overlap(a: Box, b: Box) -> float:
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def curve_svg(
-    name: str, curve: LearningCurve, points: Sequence[tuple[float, Score]], y_range: tuple[float, float]
-) -> str:
+def _curve_svg(model: Model, curve: LearningCurve, y_range: tuple[float, float]) -> str:
     """One model's learning curve with its band and points; beyond the most photos seen it is dashed."""
     width, height = 260, 190
     panel = Panel(
-        title=name,
+        title=model.name,
         across="photos a country",
         x=logarithmic(curve.photos[0], curve.photos[-1], 40, width - 8),
         y=straight(*y_range, height - 32, 28, percent=True),
@@ -251,4 +219,4 @@ def curve_svg(
         panel.line(curve.photos[:seen], curve.score[:seen]),
         path("line", through(panel.points(curve.photos[ahead], curve.score[ahead])), ' stroke-dasharray="4 4"'),
     ]
-    return panel.svg([*parts, *(panel.whisker(photos, score) for photos, score in points)])
+    return panel.svg([*parts, *(panel.whisker(point.photos, point.score) for point in model.points)])

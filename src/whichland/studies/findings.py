@@ -1,6 +1,11 @@
-"""What the cells of a study say together: a tidy table, and each model's scores over photos and seeds."""
+"""What the cells of a study say together: a tidy table, each model's scores over photos and seeds, learning curves.
 
-from collections.abc import Mapping
+A learning curve is a score as a power law of the number of photos, a - b n^-c, with a band from redraws of the test.
+The form is that of Hestness et al. 2017 (arXiv 1712.00409) for errors, with a the score of endless photos. Three
+sizes are three parameters: that the curve meets its points then says nothing, only the band does.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +16,27 @@ import polars as pl
 from whichland.evaluation import paired
 from whichland.evaluation.compare import Comparison, compare_answers, count_answers, read_answers
 from whichland.evaluation.metrics import SCORES
-from whichland.statistics import Score, interval
-from whichland.studies import learning_curve
+from whichland.statistics import Floats, Score, interval
 from whichland.studies.grid import Cell, places
-from whichland.studies.learning_curve import Floats, LearningCurve
 from whichland.studies.runs import state
 
-Speeds = Mapping[str, Mapping[str, float]]  # value, low, high by cell
-Results = Mapping[str, Mapping[str, Any] | None]  # what `runs.result_of` found of each cell
+Row = Mapping[str, Any]  # of the table, or the values of a score or speed: value, low, high
+Results = Mapping[str, Row | None]  # by cell, such as what `runs.result_of` found of each
+
+POWERS = np.geomspace(0.05, 3.0, 80)
+BEYOND = 4.0  # times the most photos seen, to where a curve is drawn
+STEPS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningCurve:
+    """A fitted curve over S numbers of photos."""
+
+    photos: Floats  # S
+    score: Floats  # S
+    low: Floats  # S
+    high: Floats  # S
+    last: float  # the most photos that were learnt from; the rest is a guess ahead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +78,7 @@ class Findings:
 
 
 def table_of(
-    cells: tuple[Cell, ...], out: Path, results: Results, failed: Mapping[str, str], speeds: Speeds, jobs: int
+    cells: tuple[Cell, ...], out: Path, results: Results, failed: Mapping[str, str], speeds: Results, jobs: int
 ) -> pl.DataFrame:
     """A row a cell: its state, its scores with intervals, speeds, size, time; empty where it failed."""
     rows = []
@@ -81,9 +99,9 @@ def table_of(
     return pl.concat([places(cells), pl.DataFrame(rows, infer_schema_length=None), runs], how="horizontal")
 
 
-def _spread(name: str, found: Mapping[str, float] | None) -> dict[str, float | None]:
-    found = found or {}
-    return {name: found.get("value"), f"{name}_low": found.get("low"), f"{name}_high": found.get("high")}
+def _spread(name: str, found: Row | None) -> dict[str, float | None]:
+    ends = {name: "value", f"{name}_low": "low", f"{name}_high": "high"}
+    return {column: (found or {}).get(end) for column, end in ends.items()}
 
 
 def find(table: pl.DataFrame, cells: tuple[Cell, ...], out: Path, results: Results) -> Findings:
@@ -96,92 +114,118 @@ def find(table: pl.DataFrame, cells: tuple[Cell, ...], out: Path, results: Resul
     answers = {cell.name: read_answers(out / "runs" / cell.name / reports[cell.name]) for cell in done}
     counted, _ = count_answers({name: [found] for name, found in answers.items()})
     drawn_RMS, seen_MS = paired.redraw(counted), paired.scores(counted)[0]
-    place = {name: at for at, name in enumerate(counted.names)}
+    seen = {name: (seen_MS[at], drawn_RMS[:, at, 1]) for at, name in enumerate(counted.names)}
     rows = {row["cell"]: row for row in table.iter_rows(named=True)}
-    seen = {name: seen_MS[at] for name, at in place.items()}
-    drawn = {name: drawn_RMS[:, at, 1] for name, at in place.items()}
 
-    models = []
+    found = {}
     for name in dict.fromkeys(cell.model for cell in done):
-        own = [cell for cell in done if cell.model == name]
-        points, redraws = _points(own, rows, seen, drawn)
+        points, redraws = _points([cell for cell in done if cell.model == name], rows, seen)
         best = max(points, key=lambda point: (point.validation, point.photos))
-        models.append((own, points, redraws, best))
-    pooled = {own[0].model: [answers[cell] for cell in best.cells] for own, _, _, best in models}
+        found[name] = (points, redraws, best)
+    pooled = {name: [answers[cell] for cell in best.cells] for name, (_, _, best) in found.items()}
     comparison = compare_answers(pooled, split) if len(pooled) > 1 else None
     letters = {model.name: model.ties_macro_f1 for model in comparison.models} if comparison else {}
-    found = [
-        _model(own, points, redraws, best, rows, letters.get(own[0].model, "a"))
-        for own, points, redraws, best in models
-    ]
-    return Findings(
-        table=table, models=tuple(sorted(found, key=lambda model: -model.best.score.value)), comparison=comparison
-    )
+    models = []
+    for name, (points, redraws, best) in found.items():
+        cell, *_ = own = [cell for cell in done if cell.model == name]
+        of_model = [rows[each.name] for each in own]
+        taken = [rows[each]["seconds"] for each in best.cells if rows[each]["seconds"] is not None]
+        inference = _range(of_model, "inference_photos_s")
+        assert inference is not None  # every judged cell was timed
+        models.append(
+            Model(
+                name=name,
+                family=cell.family,
+                tier=cell.tier,
+                points=points,
+                best=best,
+                ties=letters.get(name, "a"),
+                parameters=of_model[0]["parameters"],
+                training=_range(of_model, "train_photos_s"),
+                inference=inference,
+                seconds=float(np.median(taken)) if taken else None,
+                curve=fit(
+                    np.array([point.photos for point in points]),
+                    np.array([point.score.value for point in points]),
+                    redraws,
+                ),
+            )
+        )
+    models.sort(key=lambda model: -model.best.score.value)
+    return Findings(table=table, models=tuple(models), comparison=comparison)
 
 
 def _points(
-    cells: list[Cell], rows: Mapping[str, Mapping[str, Any]], seen: Mapping[str, Floats], drawn: Mapping[str, Floats]
+    cells: Sequence[Cell], rows: Mapping[str, Row], seen: Mapping[str, tuple[Floats, Floats]]
 ) -> tuple[tuple[Point, ...], Floats]:
-    """A model's points, fewest photos first, and their redraws: R×P, over test groups and over seeds."""
-    points, redraws = [], []
+    """A model's points, fewest photos first, and their redraws: R×P, over test groups and over seeds.
+
+    `seen` has a cell's scores, and its macro-F1 in each redraw of the test groups.
+    """
+    found = []
     random = np.random.default_rng(0)
     for wanted in dict.fromkeys(cell.config.photos for cell in cells):
         of = [cell.name for cell in cells if cell.config.photos == wanted]
-        scores_RS = np.stack([drawn[name] for name in of], axis=1)
+        scores_RS = np.stack([seen[name][1] for name in of], axis=1)
         seeds_RS = random.integers(0, len(of), scores_RS.shape)
         redrawn_R = np.take_along_axis(scores_RS, seeds_RS, axis=1).mean(axis=1)
         low, high = interval(redrawn_R[:, None])
-        value = float(np.mean([seen[name][1] for name in of]))
-        points.append(
-            Point(
-                photos=float(np.mean([rows[name]["train_photos"] / rows[name]["countries"] for name in of])),
-                wanted=wanted,
-                score=Score(value=value, low=min(float(low[0]), value), high=max(float(high[0]), value)),
-                top1=float(np.mean([seen[name][0] for name in of])),
-                validation=float(np.mean([rows[name]["val_macro_f1"] or 0.0 for name in of])),
-                cells=tuple(of),
-            )
+        value = float(np.mean([seen[name][0][1] for name in of]))
+        point = Point(
+            photos=float(np.mean([rows[name]["train_photos"] / rows[name]["countries"] for name in of])),
+            wanted=wanted,
+            score=Score(value=value, low=min(float(low[0]), value), high=max(float(high[0]), value)),
+            top1=float(np.mean([seen[name][0][0] for name in of])),
+            validation=float(np.mean([rows[name]["val_macro_f1"] or 0.0 for name in of])),
+            cells=tuple(of),
         )
-        redraws.append(redrawn_R)
-    order = sorted(range(len(points)), key=lambda at: points[at].photos)
-    return tuple(points[at] for at in order), np.stack([redraws[at] for at in order], axis=1)
+        found.append((point, redrawn_R))
+    found.sort(key=lambda pair: pair[0].photos)
+    return tuple(point for point, _ in found), np.stack([redrawn_R for _, redrawn_R in found], axis=1)
 
 
-def _model(
-    cells: list[Cell],
-    points: tuple[Point, ...],
-    redraws_RP: Floats,
-    best: Point,
-    rows: Mapping[str, Mapping[str, Any]],
-    ties: str,
-) -> Model:
-    photos = np.array([point.photos for point in points])
-    scores = np.array([point.score.value for point in points])
-    own = [rows[cell.name] for cell in cells]
-    taken = [rows[name]["seconds"] for name in best.cells if rows[name]["seconds"] is not None]
-    inference = _range(own, "inference_photos_s")
-    assert inference is not None  # every judged cell was timed
-    return Model(
-        name=cells[0].model,
-        family=cells[0].family,
-        tier=cells[0].tier,
-        points=points,
-        best=best,
-        ties=ties,
-        parameters=own[0]["parameters"],
-        training=_range(own, "train_photos_s"),
-        inference=inference,
-        seconds=float(np.median(taken)) if taken else None,
-        curve=learning_curve.fit(photos, scores, redraws_RP),
-    )
-
-
-def _range(rows: list[Mapping[str, Any]], name: str) -> Score | None:
+def _range(rows: Sequence[Row], name: str) -> Score | None:
     known = [row for row in rows if row[name] is not None]
     if not known:
         return None
+    value = float(np.median([row[name] for row in known]))
     return Score(
-        value=float(np.median([row[name] for row in known])),
-        low=min(row[f"{name}_low"] for row in known),
-        high=max(row[f"{name}_high"] for row in known),
+        value=value, low=min(row[f"{name}_low"] for row in known), high=max(row[f"{name}_high"] for row in known)
     )
+
+
+def fit(photos_P: Floats, score_P: Floats, drawn_RP: Floats) -> LearningCurve | None:
+    """Fit the scores at P numbers of photos, and each of R redraws of them; None for fewer than three numbers."""
+    if len(np.unique(photos_P)) < 3:
+        return None
+    along = np.geomspace(photos_P.min(), photos_P.max() * BEYOND, STEPS)
+    a, b, c = parameters(photos_P, np.concatenate([score_P[None], drawn_RP]))
+    curves = a[:, None] - b[:, None] * along ** -c[:, None]
+    low, high = interval(curves[1:])
+    return LearningCurve(
+        photos=along,
+        score=curves[0],
+        low=np.minimum(low, curves[0]),
+        high=np.maximum(high, curves[0]),
+        last=float(photos_P.max()),
+    )
+
+
+def parameters(photos_P: Floats, scores_RP: Floats) -> tuple[Floats, Floats, Floats]:
+    """Least squares with a ≤ 1, b ≥ 0 and c one of `POWERS`, for each row of scores: a, b, c of length R."""
+    best = np.full(len(scores_RP), np.inf)
+    found = np.zeros((3, len(scores_RP)))
+    mean_R = scores_RP.mean(axis=1)
+    for c in POWERS:
+        x_P = photos_P**-c
+        apart_P = x_P - x_P.mean()
+        b_R = np.maximum(-(scores_RP @ apart_P) / (apart_P @ apart_P), 0.0)
+        a_R = mean_R + b_R * x_P.mean()
+        over = a_R > 1  # the best under a = 1
+        b_R = np.where(over, np.maximum((1 - scores_RP) @ x_P / (x_P @ x_P), 0.0), b_R)
+        a_R = np.where(over, 1.0, a_R)
+        error_R = ((scores_RP - a_R[:, None] + b_R[:, None] * x_P) ** 2).sum(axis=1)
+        better = error_R < best - 1e-12
+        best = np.where(better, error_R, best)
+        found[:, better] = np.stack([a_R, b_R, np.full_like(a_R, c)])[:, better]
+    return found[0], found[1], found[2]

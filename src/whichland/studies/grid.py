@@ -55,20 +55,25 @@ class Cell:
     config: TrainConfig
 
     @property
+    def repeated(self) -> dict[str, Any]:
+        """Where it stands on the axes of photos and seed."""
+        return {axis: self.axes[axis] for axis in REPEATED if axis in self.axes}
+
+    @property
     def name(self) -> str:
         """Name of its folder."""
-        words = [self.model[:60], *(f"{axis}{self.axes[axis]}" for axis in REPEATED if axis in self.axes)]
-        return _slug(words) + f"-{self.key[:8]}"
+        words = [self.model[:60], *(f"{axis}{value}" for axis, value in self.repeated.items())]
+        return f"{_slug(words)}-{self.key[:8]}"
 
     @property
     def short_name(self) -> str:
         """What `--recipe GRID:NAME` calls it, such as vit-small-300."""
-        return _slug([self.model, *(str(self.axes[axis]) for axis in REPEATED if axis in self.axes)])
+        return _slug([self.model, *map(str, self.repeated.values())])
 
     @property
     def said(self) -> str:
         """Where it stands on each axis, for reading."""
-        return "  ".join([self.model, *(f"{axis} {self.axes[axis]}" for axis in REPEATED if axis in self.axes)])
+        return "  ".join([self.model, *(f"{axis} {value}" for axis, value in self.repeated.items())])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,17 +89,22 @@ class Grid:
 def read_grid(path: str | Path, manifest: Manifest) -> Grid:
     """Read a grid and settle every cell. Raises UserError for what cannot be a grid or a setting."""
     title, planned = _planned(path)
-    data = cache(lambda label: manifest.digest(label, *DECIDING))
-    weights: dict[str, str] = {}
+    data, weights = cache(lambda label: manifest.digest(label, *DECIDING)), cache(_sha256)
     cells: dict[str, Cell] = {}
     for cell in planned:
         key = _key(cell.config, data, weights)
         cells.setdefault(key, replace(cell, key=key))
     if any(cell.config.photos is not None for cell in cells.values()):
         manifest.require("rank", hint="photos takes the first of each country; run `whichland data balance`")
+    seen: set[tuple[Any, ...]] = set()
+    for cell in cells.values():
+        if (spot := (cell.model, cell.config.photos, cell.config.seed)) in seen:  # they would be drawn as one
+            raise UserError(
+                f"two different cells are both {cell.said!r}: give the tables of an axis a name of their own"
+            )
+        seen.add(spot)
     axes = dict.fromkeys(axis for cell in cells.values() for axis in cell.axes)
-    repeated = len(planned) - len(cells)
-    return Grid(title=title, axes=tuple(axes), cells=tuple(_named_apart(cells.values())), repeated=repeated)
+    return Grid(title=title, axes=tuple(axes), cells=tuple(cells.values()), repeated=len(planned) - len(cells))
 
 
 def cell_settings(grid: str, name: str) -> dict[str, Any]:
@@ -111,15 +121,15 @@ def _planned(path: str | Path) -> tuple[str, list[Cell]]:
     text = read_toml(recipe_file(path))
     if unknown := [name for name in text if name not in TOP]:
         raise UserError(f"{path}: unknown table or value {unknown[0]!r}; known are {', '.join(TOP)}")
-    common = _table(text.get("train", {}), f"{path}: train")
+    common = check(text.get("train", {}), dict[str, Any], f"{path}: train")
     warn_of_flat(TrainConfig, common, f"{path}: train")
+    common = flat(TrainConfig, common, f"{path}: train")
     grids = text.get("grid", {})
-    if not isinstance(grids, list):
-        grids = [grids]
+    grids = grids if isinstance(grids, list) else [grids]
     cells: list[Cell] = []
     for number, grid in enumerate(grids, 1):
         where = f"{path}: grid" + (f" {number}" if len(grids) > 1 else "")
-        cells += _cells(_table(grid, where), flat(TrainConfig, common, f"{path}: train"), where)
+        cells += _cells(check(grid, dict[str, Any], where), common, where)
     return check(text.get("title", Path(path).stem), str, f"{path}: title"), cells
 
 
@@ -127,84 +137,60 @@ def _slug(words: list[str]) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(words)).strip("-").lower()
 
 
-def _table(value: Any, where: str) -> dict[str, Any]:
-    return dict(check(value, dict[str, Any], where))
-
-
 def _cells(grid: Mapping[str, Any], common: Mapping[str, Any], where: str) -> Iterator[Cell]:
-    axes = {axis: _values(values, f"{where}: {axis}") for axis, values in grid.items()}
-    for place in product(*axes.values()):
-        settings: dict[str, Any] = dict(common)
-        about: dict[str, Any] = {}
-        spots: dict[str, Any] = {}
-        for axis, value in zip(axes, place, strict=True):
+    for axis, values in grid.items():
+        if not isinstance(values, list):
+            raise UserError(f"{where}: {axis}: an axis is a list; a setting of every cell stands under [train]")
+        if not values:
+            raise UserError(f"{where}: {axis}: an axis needs a value")
+    for place in product(*grid.values()):
+        settings, about, spots = dict(common), dict.fromkeys(ABOUT), dict[str, Any]()
+        tables, others = list[str](), list[str]()  # words for the model's name
+        for axis, value in zip(grid, place, strict=True):
             if isinstance(value, Mapping):
                 given = {name: item for name, item in value.items() if name not in ABOUT}
                 settings |= flat(TrainConfig, given, f"{where}: {axis}")
                 about |= {name: value[name] for name in ABOUT if name in value}
                 spots[axis] = value.get("name") or ", ".join(f"{k}={v}" for k, v in value.items())
+                tables.append(str(spots[axis]))
             else:
                 settings[axis] = value
                 spots[axis] = value if isinstance(value, int | float | str) else str(value)
+                if axis not in REPEATED:
+                    others.append(str(spots[axis]) if axis == "arch" else f"{axis} {spots[axis]}")
         config = build(TrainConfig, settings, where)
-        models = [axis for axis, value in zip(axes, place, strict=True) if isinstance(value, Mapping)]
-        others = [axis for axis in axes if axis not in (*models, *REPEATED)]
-        words = [str(spots[axis]) for axis in models]
-        words += [str(spots[axis]) if axis == "arch" else f"{axis} {spots[axis]}" for axis in others]
         known = next((member for member in MEMBERS if member.arch == config.arch), None)
         yield Cell(
-            model=", ".join(words) or config.arch,
-            family=about.get("family") or (known.family if known else None),
-            tier=about.get("tier") or (known.tier if known else None),
+            model=", ".join([*tables, *others]) or config.arch,
+            family=about["family"] or (known.family if known else None),
+            tier=about["tier"] or (known.tier if known else None),
             axes=spots,
             config=config,
         )
 
 
-def _values(values: Any, where: str) -> list[Any]:
-    if not isinstance(values, list):
-        raise UserError(f"{where}: an axis is a list; a setting of every cell stands under [train]")
-    if not values:
-        raise UserError(f"{where}: an axis needs a value")
-    return values
-
-
-def _key(config: TrainConfig, data: Callable[[str], str], weights: dict[str, str]) -> str:
+def _key(config: TrainConfig, data: Callable[[str], str], weights: Callable[[Path], str]) -> str:
     """Hash of every setting, given or default, of the photos and of the weights: none of them changes silently."""
     settings = {name: value for name, value in asdict(config).items() if name not in NO_MATTER}
     file = Path(config.weights)
     if config.weights not in ("hub", "none") and file.is_file():  # where it lies does not matter
-        if config.weights not in weights:
-            with file.open("rb") as opened:
-                weights[config.weights] = hashlib.file_digest(opened, "sha256").hexdigest()
-        settings["weights"] = weights[config.weights]
+        settings["weights"] = weights(file)
     text = json.dumps([settings, data(config.label)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _named_apart(cells: Any) -> Iterator[Cell]:
-    """Two models of one name would be drawn as one: settings that differ within a name are an error's cause."""
-    seen: dict[tuple[str, Any, Any], str] = {}
-    for cell in cells:
-        spot = (cell.model, cell.config.photos, cell.config.seed)
-        if spot in seen:
-            raise UserError(
-                f"two different cells are both {cell.said!r}: give the tables of an axis a name of their own"
-            )
-        seen[spot] = cell.key
-        yield cell
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def tier_order(tier: str | None) -> int:
     """Place of a tier: tiny, small, base, others, none."""
-    if tier is None:
-        return len(TIERS) + 1
-    return TIERS.index(tier) if tier in TIERS else len(TIERS)
+    return TIERS.index(tier) if tier in TIERS else len(TIERS) + (tier is None)
 
 
 def places(cells: tuple[Cell, ...]) -> pl.DataFrame:
     """A row a cell: key, model, family, tier and its place on each axis (text where an axis holds both kinds)."""
-    axes = dict.fromkeys(axis for cell in cells for axis in cell.axes)
     columns: dict[str, list[Any]] = {
         "cell": [cell.name for cell in cells],
         "key": [cell.key for cell in cells],
@@ -213,11 +199,11 @@ def places(cells: tuple[Cell, ...]) -> pl.DataFrame:
         "tier": [cell.tier for cell in cells],
         "arch": [cell.config.arch for cell in cells],
     }
-    for axis in axes:
+    for axis in dict.fromkeys(axis for cell in cells for axis in cell.axes):
         values = [cell.axes.get(axis) for cell in cells]
         kinds = {type(value) for value in values if value is not None}
-        plain = len(kinds) == 1 or kinds == {int, float}
-        texts = values if plain else [None if v is None else str(v) for v in values]
-        if columns.get(axis) != texts:
-            columns[axis if axis not in columns else f"{axis}_axis"] = texts
+        if len(kinds) > 1 and kinds != {int, float}:
+            values = [None if value is None else str(value) for value in values]
+        if columns.get(axis) != values:
+            columns[axis if axis not in columns else f"{axis}_axis"] = values
     return pl.DataFrame(columns, strict=False)

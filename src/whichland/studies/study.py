@@ -1,16 +1,23 @@
 """A study from its grid to its page: OUT/{runs/…, study.parquet, study.csv, study.html, figures/*.svg}."""
 
+import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from markupsafe import Markup
 
 import whichland
 from whichland.errors import UserError
 from whichland.evaluation.compare import POINTS, Comparison
 from whichland.manifest import read
-from whichland.studies import throughput
+from whichland.model import bundle as bundles
+from whichland.model.engines import best_device
+from whichland.model.model import model_of
+from whichland.progress import track
 from whichland.studies.figures import clock, curves, figures
 from whichland.studies.findings import Findings, find, table_of
 from whichland.studies.grid import REPEATED, Grid, read_grid
@@ -19,6 +26,10 @@ from whichland.templates import templates_beside
 from whichland.whole_file import whole_file
 
 PAIRS = 15  # listed; of more the letters say enough
+THROUGHPUT = "throughput.json"
+TURNS = 7  # the range of seven medians-to-be holds their median in 98 % of cases
+TURN_S = 0.4
+BATCH = 16
 
 
 def study(
@@ -48,42 +59,92 @@ def study(
 def write(grid: Grid, out: Path, *, split: str, failed: Mapping[str, str], jobs: int) -> Findings:
     """Gather what the cells have left under `out`, and write it as tables, figures and page."""
     results = {cell.name: result_of(out / "runs" / cell.name, split) for cell in grid.cells}
-    done = {name: out / "runs" / name for name, result in results.items() if result}
-    speeds = throughput.measured({name: run / "bundle" for name, run in done.items()}, out) if done else {}
+    done = {name: result for name, result in results.items() if result}
+    speeds = throughput({name: out / "runs" / name / "bundle" for name in done}, out) if done else {}
     table = table_of(grid.cells, out, results, failed, speeds, jobs)
     found = find(table, grid.cells, out, results)
     with whole_file(out / "study.parquet") as partial:
         table.write_parquet(partial)
     with whole_file(out / "study.csv") as partial:
         table.write_csv(partial)
-    drawn = figures(found.models)
-    drawn |= {f"curve-{number}": svg for number, svg in enumerate(curves(found.models).values(), 1)}
     (out / "figures").mkdir(exist_ok=True)
-    for name, svg in drawn.items():
-        with whole_file(out / "figures" / f"{name}.svg") as partial:
-            partial.write_text(svg, encoding="utf-8")
-    reports = {name: f"runs/{name}/{result['report']}/report.html" for name, result in results.items() if result}
-    with whole_file(out / "study.html") as partial:
-        partial.write_text(render(grid, found, reports, split=split), encoding="utf-8")
+    drawn, fitted = figures(found.models), curves(found.models)
+    files = {f"figures/{name}.svg": svg for name, svg in drawn.items()}
+    files |= {f"figures/curve-{number}.svg": svg for number, svg in enumerate(fitted, 1)}
+    reports = {name: f"runs/{name}/{result['report']}/report.html" for name, result in done.items()}
+    files["study.html"] = _page(grid, found, reports, drawn, fitted, split=split)
+    for name, text in files.items():
+        with whole_file(out / name) as partial:
+            partial.write_text(text, encoding="utf-8")
     return found
 
 
-def render(grid: Grid, found: Findings, reports: Mapping[str, str], *, split: str) -> str:
+def throughput(folders: Mapping[str, Path], out: Path) -> dict[str, dict[str, float]]:
+    """Photos a second of each cell's bundle, from decoded crops to probabilities: value, low, high by the cell's name.
+
+    Bundles that differ in their weights alone are one and measured once. Kept in OUT/throughput.json; a bundle of
+    a new kind has all measured anew, because only what ran in turns can be compared.
+    """
+    kinds = {cell: _kind(folder) for cell, folder in folders.items()}
+    file = out / THROUGHPUT
+    known: dict[str, dict[str, float]] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if not set(kinds.values()) <= set(known):
+        known = _in_turns({kind: folders[cell] for cell, kind in kinds.items()})
+        with whole_file(file) as partial:
+            partial.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    return {cell: known[kind] for cell, kind in kinds.items()}
+
+
+def _kind(folder: Path) -> str:
+    """What the speed of a bundle depends on."""
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    sizes = {name: config["pretrained_cfg"].get(name) for name in ("input_size", "test_input_size")}
+    head = bundles.read_info(folder).head
+    return json.dumps(
+        (config["architecture"], config["model_args"], sizes, head, config["num_classes"]), sort_keys=True
+    )
+
+
+def _in_turns(folders: Mapping[str, Path]) -> dict[str, dict[str, float]]:
+    """Measure in turns, so that a busy machine is busy for all alike: median, least and most, in photos a second."""
+    loaded = {}
+    for name, folder in folders.items():
+        bundle = bundles.load(folder)
+        bundle.model.to(best_device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+        height, width = bundle.preprocess.size
+        crops = np.random.default_rng(0).integers(0, 256, (BATCH, height, width, 3), dtype=np.uint8)
+        probabilities = model_of(bundle).probabilities
+        probabilities(crops)  # the first call lays out memory
+        loaded[name] = (probabilities, crops)
+    rates: dict[str, list[float]] = {name: [] for name in loaded}
+    for _ in track(range(TURNS), description="inference speed, in turns"):
+        for name, (probabilities, crops) in loaded.items():
+            begun, done = time.perf_counter(), 0
+            while (spent := time.perf_counter() - begun) < TURN_S or not done:
+                probabilities(crops)
+                done += BATCH
+            rates[name].append(done / spent)
+    return {
+        name: {"value": float(np.median(found)), "low": min(found), "high": max(found)} for name, found in rates.items()
+    }
+
+
+def _page(
+    grid: Grid, found: Findings, reports: Mapping[str, str], drawn: Mapping[str, str], fitted: list[str], *, split: str
+) -> str:
     """Fill the template; `reports` are addresses of the cells' reports, from the page."""
     environment = templates_beside(__file__)
     environment.filters["percent"] = lambda share: f"{share:.1%}"
-    environment.filters["millions"] = lambda count: f"{count / 1e6:.1f} M"
-    done = found.table.filter(found.table["state"] == "done")
-    first = done.row(0, named=True) if done.height else {}
-    comparison = found.comparison
-    drawn = {name: Markup(svg) for name, svg in figures(found.models).items()}
+    environment.filters["clock"] = lambda seconds: clock(seconds).removesuffix(" a run")
+    rows = found.table.to_dicts()
+    done = [row for row in rows if row["state"] == "done"]
+    comparison, first = found.comparison, done[0] if done else {}
     return environment.get_template("study.html.j2").render(
         title=grid.title,
         version=whichland.__version__,
         split=split,
-        cells=len(grid.cells),
-        done=done.height,
-        failed=[f"{row['cell']} failed: {row['reason']}" for row in found.table.iter_rows(named=True) if row["reason"]],
+        cells=rows,
+        done=len(done),
         models=found.models,
         photos=comparison.photos if comparison else first.get("test_photos"),
         groups=comparison.groups if comparison else first.get("test_groups"),
@@ -91,14 +152,15 @@ def render(grid: Grid, found: Findings, reports: Mapping[str, str], *, split: st
         jobs=first.get("jobs", 1),
         seeded=any(len(point.cells) > 1 for model in found.models for point in model.points),
         said=sentences(found),
-        figures={"training": None} | drawn,
-        curves=[Markup(svg) for svg in curves(found.models).values()],
+        figures={"training": None} | {name: Markup(svg) for name, svg in drawn.items()},
+        curves=[Markup(svg) for svg in fitted],
         exact=all(len(model.points) == 3 for model in found.models if model.curve),
         pairs=comparison.pairs if comparison and len(comparison.pairs) <= PAIRS else (),
         tests=len(comparison.pairs) if comparison else 0,
-        batch=throughput.BATCH,
-        turns=throughput.TURNS,
-        **_cells(grid, found, reports),
+        batch=BATCH,
+        turns=TURNS,
+        repeated=[axis for axis in REPEATED if axis in grid.axes],
+        reports=reports,
     )
 
 
@@ -107,21 +169,19 @@ def sentences(found: Findings) -> list[str]:
     comparison = found.comparison
     if comparison is None:
         return []
-    best = found.models[0]
+    best, *others = found.models
     apart = sum(pair.p_macro_f1_adjusted <= 0.05 for pair in comparison.pairs)
-    tied = [m.name for m in found.models[1:] if set(m.ties.split()) & set(best.ties.split())]
-    lines = [
+    tied = [model.name for model in others if set(model.ties.split()) & set(best.ties.split())]
+    listed = " and ".join([", ".join(tied[:-1]), tied[-1]] if len(tied) > 1 else tied)
+    return [
         f"Of {len(comparison.pairs)} pairs of models, {apart} can be distinguished by macro-F1 on these photos "
-        "(5 % family-wise, after Holm)."
+        "(5 % family-wise, after Holm).",
+        f"The best, {best.name}, is " + (f"not distinguished from {listed}." if tied else "better than every other."),
+        _needed(comparison),
     ]
-    if tied:
-        lines.append(f"The best, {best.name}, is not distinguished from {_listed(tied)}.")
-    else:
-        lines.append(f"The best, {best.name}, is better than every other.")
-    return [*lines, needed(comparison)]
 
 
-def needed(comparison: Comparison) -> str:
+def _needed(comparison: Comparison) -> str:
     """How many test photos would do, in words."""
     counts = sorted(pair.photos_needed for pair in comparison.pairs)
     between = f" ({counts[0]:,} to {counts[-1]:,}, by pair)" if len(counts) > 1 else ""
@@ -129,27 +189,3 @@ def needed(comparison: Comparison) -> str:
         f"A true difference of {POINTS * 100:.0f} points in top-1 would be found in 80 % of cases with about "
         f"{comparison.photos_needed:,} test photos{between}, for one pair alone; there are {comparison.photos:,}."
     )
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
-
-
-def _cells(grid: Grid, found: Findings, reports: Mapping[str, str]) -> dict[str, Any]:
-    repeated = [axis for axis in REPEATED if axis in grid.axes]
-    rows = []
-    for row in found.table.iter_rows(named=True):
-        values = [row[axis] if row[axis] is not None else "–" for axis in repeated]
-        if row["state"] == "done":
-            values += [
-                f"{row['macro_f1']:.1%}",
-                f"{row['macro_f1_low']:.1%} to {row['macro_f1_high']:.1%}",
-                f"{row['top1']:.1%}",
-                f"{row['train_photos']:,}",
-                clock(row["seconds"]).removesuffix(" a run") if row["seconds"] is not None else "–",
-            ]
-        else:
-            values += [row["state"], *["–"] * 4]
-        rows.append({"model": row["model"], "report": reports.get(row["cell"]), "values": values})
-    heads = ["model", *repeated, "macro-F1", "95 % interval", "top-1", "training photos", "time"]
-    return {"heads": heads, "rows": rows}

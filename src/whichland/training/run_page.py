@@ -136,11 +136,12 @@ class RunPage:
             return Line(name=name, x=x, y=y, look=look, dots=len(x) <= DOTS)
 
         real, seen = np.isfinite(losses), np.isfinite(self.took)
-        training = _thinned("training", at[real], losses[real])
+        training = _thinned("training", at[real], _smoothed(losses[real]), losses[real])
         validation = scores("validation", "val_loss", "second")
         both = [scores("top-1", "val_top1", "first"), scores("macro-F1", "val_macro_f1", "second")]
-        rate = _thinned("rate", at, np.array(self.rate), band=False)
-        speed = _thinned("photos/s", at[seen], self.batch_size / np.maximum(np.array(self.took)[seen], 1e-9))
+        rate = _thinned("rate", at, np.array(self.rate))
+        speeds = self.batch_size / np.maximum(np.array(self.took)[seen], 1e-9)
+        speed = _thinned("photos/s", at[seen], _smoothed(speeds), speeds)
         return [
             lines_svg("Loss", [training, validation], end=end, y_range=_from_zero(training, validation)),
             lines_svg("Validation scores", both, end=end, percent=True, y_range=(0, 1), marks=marks),
@@ -154,16 +155,14 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
 
 
-def _thinned(name: str, x: Floats, y: Floats, *, band: bool = True) -> Line:
-    """A line of POINTS at most; with a band they are means over a twentieth, between the extremes of each stretch."""
+def _thinned(name: str, x: Floats, y: Floats, raw: Floats | None = None) -> Line:
+    """A line of POINTS at most: means of y, with a band from the least to the greatest raw value of each stretch."""
     if not len(x):
         return Line(name=name, x=x, y=y)
     starts = np.unique(np.linspace(0, len(x), min(len(x), POINTS), endpoint=False).astype(int))
     counts = np.diff(np.append(starts, len(x)))
-    mean_x, mean_y = (np.add.reduceat(each, starts) / counts for each in (x, _smoothed(y) if band else y))
-    if not band:
-        return Line(name=name, x=mean_x, y=mean_y)
-    low, high = np.minimum.reduceat(y, starts), np.maximum.reduceat(y, starts)
+    mean_x, mean_y = np.add.reduceat(x, starts) / counts, np.add.reduceat(y, starts) / counts
+    low, high = (None if raw is None else edge.reduceat(raw, starts) for edge in (np.minimum, np.maximum))
     return Line(name=name, x=mean_x, y=mean_y, low=low, high=high)
 
 
