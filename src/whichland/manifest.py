@@ -4,6 +4,7 @@ A step is a pure function from `Manifest` to `Manifest`: it adds or fills column
 appends a `Step` that says what it did.
 """
 
+import csv
 import hashlib
 import json
 from collections.abc import Mapping
@@ -31,63 +32,18 @@ class Column:
     values: tuple[str, ...] | None = None  # the only values allowed, where they are few
 
 
-def _column(name: str, dtype: pl.DataType, writer: str, meaning: str, **rules: Any) -> Column:
-    return Column(name=name, dtype=dtype, writer=writer, meaning=meaning, **rules)
-
-
-TEXT, FLOAT, INT, FLAG = pl.String(), pl.Float64(), pl.Int64(), pl.Boolean()
-
-SCHEMA: tuple[Column, ...] = (
-    _column("image_id", TEXT, "sources", "source and native id, unique", nullable=False),
-    _column(
-        "uri",
-        TEXT,
-        "sources",
-        "where the bytes are: an absolute path, `shard.parquet#row` or `archive.zip#member`",
-        nullable=False,
-    ),
-    _column("source", TEXT, "sources", "the collection the image came from", nullable=False),
-    _column("sequence", TEXT, "sources", "drive, panorama or capture session; its images stay in one split"),
-    _column("lat", FLOAT, "sources", "latitude, degrees north, WGS84"),
-    _column("lon", FLOAT, "sources", "longitude, degrees east, WGS84"),
-    _column("label_country", TEXT, "sources", "ISO 3166-1 alpha-2 code that the source states"),
-    _column("heading", FLOAT, "sources", "where the camera looks, degrees clockwise from north"),
-    _column(
-        "projection",
-        TEXT,
-        "sources",
-        "what the pixels are: an ordinary picture, a whole sphere, or pictures side by side; null: not known",
-        values=("perspective", "equirectangular", "strip"),
-    ),
-    _column("captured_at", TEXT, "sources", "time of capture, ISO 8601, UTC"),
-    _column("creator", TEXT, "sources", "who took the image"),
-    _column("license", TEXT, "sources", "SPDX name of the image's licence"),
-    _column("attribution", TEXT, "sources", "the line to print where the image is shown"),
-    _column("panorama", TEXT, "merge", "the image that a view was cut from; its views stay in one split"),
-    _column("view", TEXT, "merge", "which part of the panorama, or how the photo was cropped"),
-    _column("origin_uri", TEXT, "merge", "where the bytes lay before they were cropped or encoded anew"),
-    _column("country", TEXT, "geo", "ISO 3166-1 alpha-2 code to learn from; NA is Namibia"),
-    _column("border_km", FLOAT, "geo", "distance to the nearest land border, kilometres"),
-    _column("country_conflict", FLAG, "geo", "label and coordinates name different countries"),
-    _column("swapped_country", TEXT, "geo", "the label, where latitude and longitude would give it if swapped"),
-    _column("width", INT, "measure", "pixels, after EXIF orientation"),
-    _column("height", INT, "measure", "pixels, after EXIF orientation"),
-    _column("bytes", INT, "measure", "size of the encoded file"),
-    _column("sha256", TEXT, "measure", "of the encoded file, hex"),
-    _column("phash", pl.UInt64(), "measure", "64-bit perceptual hash (DCT of the 32x32 grey thumbnail)"),
-    _column("brightness", FLOAT, "measure", "mean luma, 0 to 1"),
-    _column("contrast", FLOAT, "measure", "standard deviation of luma, 0 to 1"),
-    _column("sharpness", FLOAT, "measure", "variance of the Laplacian of luma at 160 px short side"),
-    _column("entropy", FLOAT, "measure", "Shannon entropy of luma, bits, 0 to 8; little: low information"),
-    _column("unreadable", TEXT, "measure", "why the image cannot be decoded; null when it can"),
-    _column("street", FLOAT, "score", "how like a street outdoors, 0 to 1, as a backbone sees it"),
-    _column("drop_reason", TEXT, "clean", "why the row is left out of training and tests; null: kept"),
-    _column("group", TEXT, "split", "connected component over sequence, near-duplicate, …; never torn apart"),
-    _column("split", TEXT, "split", "part of the data", values=("train", "val", "test")),
-    _column("weight", FLOAT, "balance", "weight of the row in the training loss"),
-    _column("rank", INT, "balance", "order within its country: the first n rows are the n-photo subset"),
-)
-
+with Path(__file__).with_suffix(".csv").open(encoding="utf-8", newline="") as _file:
+    SCHEMA = tuple(
+        Column(
+            name=row["name"],
+            dtype=getattr(pl, row["dtype"])(),
+            writer=row["writer"],
+            meaning=row["meaning"],
+            nullable=row["nullable"] != "no",
+            values=tuple(row["values"].split()) or None,
+        )
+        for row in csv.DictReader(_file)
+    )
 COLUMNS = {column.name: column for column in SCHEMA}
 MEASURED = tuple(column.name for column in SCHEMA if column.writer in ("measure", "score"))  # what the bytes decide
 CREDIT = ("attribution", "creator", "license")  # what a photo's credit line is made of
