@@ -24,9 +24,8 @@ from whichland.sources.mapillary.client import Client, Expired, Trouble, _Answer
 from whichland.sources.mapillary.config import HarvestConfig
 from whichland.sources.mapillary.harvest import Harvested, fetch
 from whichland.sources.mapillary.journal import Journal
-from whichland.sources.mapillary.photo import verified
 from whichland.sources.mapillary.places import Area
-from whichland.sources.mapillary.records import iso, to_record
+from whichland.sources.mapillary.records import iso, to_record, verified
 
 QUICK = HarvestConfig(rate=120_000, timeout_s=1.0, backoff_s=0.01, budget=100_000)
 ALL = f"mapillary:bbox={','.join(map(str, BOX))}"
@@ -273,7 +272,7 @@ def test_what_is_no_address_of_a_photo_is_not_asked_for(server: Mapillary, tmp_p
     client = Client(server.api.address, TOKEN, QUICK, journal)
     with pytest.raises(Expired):
         client.photo(url)
-    assert journal.spent() == {}
+    assert journal.count("requests") == {}
     client.close()
     journal.close()
 

@@ -19,8 +19,7 @@ from whichland.sources.mapillary import places
 from whichland.sources.mapillary.client import check_address, check_token
 from whichland.sources.mapillary.harvest import photo_path
 from whichland.sources.mapillary.journal import FILE, Journal
-from whichland.sources.mapillary.photo import verified, without_metadata
-from whichland.sources.mapillary.records import to_frame, to_record
+from whichland.sources.mapillary.records import to_frame, to_record, verified, without_metadata
 
 
 @pytest.mark.parametrize("token", ["", " ", "two words", "line\nbreak", "ünicode"])
@@ -215,7 +214,7 @@ def test_a_transaction_that_cannot_end_is_undone(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.IntegrityError), journal._transaction():  # COMMIT is what fails
         journal._db.execute("INSERT INTO b VALUES (1)")
     journal.spend("api", 10, 0.0)
-    assert journal.spent() == {"api": 1}
+    assert journal.count("requests") == {"api": 1}
     journal.close()
 
 

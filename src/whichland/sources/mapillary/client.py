@@ -30,7 +30,7 @@ MOST_REDIRECTS = 3
 
 # Codes in the body of an error, as Meta's Graph API has them: the token is no good; too many requests.
 _BAD_TOKEN = (102, 190)
-_TOO_MANY = (4, 17, 32, 613)
+_TOO_MANY = re.compile(rb'"code"\s*:\s*(4|17|32|613)\b')
 
 
 class Refused(Exception):
@@ -87,7 +87,7 @@ class Client:
     """Talks to the API and to the hosts of photos; every method may be called from several threads."""
 
     def __init__(self, api: str, token: str, config: HarvestConfig, journal: Journal) -> None:
-        self.config, self._journal = config, journal
+        self.config, self.journal = config, journal
         self._api, self._token = check_address(api), check_token(token)
         self._schemes = ("https", "http") if self._api.startswith("http:") else ("https",)
         try:
@@ -112,14 +112,12 @@ class Client:
 
     def api(self, path: str, params: Mapping[str, str], *, tries: int | None = None) -> dict[str, Any]:
         """Ask the API. Raises Refused, GaveUp, or UserError when the harvest cannot go on."""
-        tries = tries or self.config.tries
         trouble = "no answer"
-        for attempt in range(tries):
+        for attempt in range(tries or self.config.tries):
             if attempt:
                 self.back_off(attempt)
             try:
-                answer = self._send("api", f"{self._api}/{path}", params)
-                return self._read(answer)
+                return self._read(self._send("api", f"{self._api}/{path}", params))
             except Trouble as caught:
                 trouble = str(caught)
         raise GaveUp(trouble)
@@ -142,9 +140,15 @@ class Client:
         return content
 
     def photo(self, url: str) -> bytes:
-        """Fetch a photo, once. Raises Expired and Trouble."""
+        """Fetch a photo, once. Raises Expired, as a new address may be good, and Trouble."""
         for _ in range(MOST_REDIRECTS + 1):
-            answer = self._send("photo", self._photo_address(url))
+            try:
+                good = httpx.URL(url).scheme in self._schemes
+            except (httpx.InvalidURL, ValueError):
+                good = False
+            if not good:
+                raise Expired("the photo's address is not one")
+            answer = self._send("photo", url)
             if answer.status == 200:
                 return answer.body
             if answer.status in (401, 403, 404, 410):
@@ -157,16 +161,6 @@ class Client:
             except ValueError:
                 raise Trouble("a redirect to what is no address") from None
         raise Trouble("too many redirects")
-
-    def _photo_address(self, url: str) -> str:
-        """Return the address of a photo if it is one. Raises Expired, as a new one may be good."""
-        try:
-            good = httpx.URL(url).scheme in self._schemes
-        except (httpx.InvalidURL, ValueError):
-            good = False
-        if not good:
-            raise Expired("the photo's address is not one")
-        return url
 
     def back_off(self, attempt: int) -> None:
         """Wait before a further try: twice as long each time, and a random half of that less."""
@@ -182,9 +176,15 @@ class Client:
                 answer = self._receive(url, params, headers)
             except httpx.HTTPError as error:
                 raise Trouble(_in_words(error)) from None
-            if not _too_many(answer):
+            asked_to_wait = answer.status in (400, 403) and _TOO_MANY.search(answer.body[:2000])
+            if answer.status != 429 and not asked_to_wait:
                 return answer
-            self._wait_as_asked(answer, wait)
+            # hold all requests back: as long as Retry-After says, else twice as long each time
+            stated = answer.headers.get("retry-after", "")
+            seconds = float(stated) if stated.isdecimal() else min(self.config.backoff_s * 2**wait, LONGEST_PAUSE_S)
+            if seconds > LONGEST_WAIT_S:
+                raise UserError(f"Mapillary asks to wait for {seconds:.0f} s; go on then with the same command")
+            self._not_before = max(self._not_before, time.monotonic() + seconds)
         raise UserError("Mapillary keeps answering that these are too many requests; go on later, or lower --rate")
 
     def _receive(self, url: str, params: Mapping[str, str] | None, headers: dict[str, str]) -> _Answer:
@@ -209,32 +209,14 @@ class Client:
             self._next_at = min(self._next_at, time.time() + self._gap)
             while (pause := max(self._next_at - time.time(), self._not_before - time.monotonic())) > 0:
                 self._sleep(pause)
-            if self.stopped.is_set():
-                raise StoppedError("stopped")
+            self._sleep(0)
             next_at = max(self._next_at, time.time()) + self._gap
-            self._journal.spend(kind, self.config.budget, next_at)
+            self.journal.spend(kind, self.config.budget, next_at)
             self._next_at = next_at
-
-    def _wait_as_asked(self, answer: _Answer, wait: int) -> None:
-        """Hold all requests back: as long as Retry-After says, else as `back_off` would."""
-        stated = answer.headers.get("retry-after", "")
-        seconds = float(stated) if stated.isdecimal() else min(self.config.backoff_s * 2**wait, LONGEST_PAUSE_S)
-        if seconds > LONGEST_WAIT_S:
-            raise UserError(f"Mapillary asks to wait for {seconds:.0f} s; go on then with the same command")
-        self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     def _sleep(self, seconds: float) -> None:
         if self.stopped.wait(seconds):
             raise StoppedError("stopped")
-
-
-def _too_many(answer: _Answer) -> bool:
-    if answer.status == 429:
-        return True
-    if answer.status not in (400, 403):
-        return False
-    found = re.search(rb'"code"\s*:\s*(\d+)', answer.body[:2000])
-    return found is not None and int(found[1]) in _TOO_MANY
 
 
 def _in_words(error: httpx.HTTPError) -> str:

@@ -10,25 +10,35 @@ import queue
 import sqlite3
 import threading
 from collections import deque
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from whichland.errors import UserError
+from whichland.images.decode import ImageError
 from whichland.manifest import Manifest
 from whichland.progress import Progress
 from whichland.sources.columns import say
 from whichland.sources.files import absolute
-from whichland.sources.mapillary import places
-from whichland.sources.mapillary.client import API, Client, GaveUp, Refused, check_address, check_token
+from whichland.sources.mapillary import places, records
+from whichland.sources.mapillary.client import (
+    API,
+    Client,
+    Expired,
+    GaveUp,
+    Refused,
+    Trouble,
+    check_address,
+    check_token,
+)
 from whichland.sources.mapillary.config import HarvestConfig
-from whichland.sources.mapillary.jobs import PhotoJob, SequenceJob, Settled
-from whichland.sources.mapillary.journal import BudgetSpentError, Journal, Wanted
-from whichland.sources.mapillary.records import SOURCE, to_frame
-from whichland.sources.mapillary.search import BoxJob, FullError, Search
+from whichland.sources.mapillary.journal import BudgetSpentError, Journal, Settled, Wanted
+from whichland.sources.mapillary.search import BoxJob, FullError, Search, listed
+from whichland.whole_file import whole_file
 
 MOST_FAILURES = 150  # things given up or boxes refused in a row, after which something is wrong with all
-LISTS = ("ids", "sequence")  # places that need no search
+LISTS = ("ids", "sequence")  # origins that need no search
 MOST_WAITING = 5000  # photos known and not fetched, above which searches wait: their addresses expire
 
 
@@ -40,6 +50,63 @@ class Harvested(NamedTuple):
     unfinished: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class PhotoJob:
+    """One photo to fetch, verify and store."""
+
+    wanted: Wanted
+    path: Path
+
+    def run(self, client: Client) -> Settled:
+        """Store the photo. What goes wrong with it alone is the result; what stops the harvest is raised."""
+        config, record, trouble = client.config, self.wanted.record, "no answer"
+        url = record["url"] if record else None
+        try:
+            for attempt in range(config.tries):
+                if url is None:  # not known yet, or expired
+                    field = records.url_field(config)
+                    fields = ",".join((*records.FIELDS, field))
+                    fresh = records.to_record(client.api(self.wanted.id, {"fields": fields}), field)
+                    if fresh is None or fresh["id"] != self.wanted.id:
+                        raise GaveUp("the answer is about another image")
+                    record, url = record or fresh, fresh["url"]
+                    if reason := records.left_out(record, config):
+                        return Settled("left out", record, reason=reason)
+                    if url is None:
+                        return Settled("gone", record, reason="no photo of this size")
+                try:
+                    photo = records.verified(client.photo(url))
+                    self.path.parent.mkdir(parents=True, exist_ok=True)
+                    with whole_file(self.path) as partial:
+                        partial.write_bytes(photo)
+                    return Settled("stored", record, len(photo))
+                except Expired as caught:
+                    url, trouble = None, str(caught)
+                except (Trouble, ImageError) as caught:
+                    trouble = str(caught)
+                    client.back_off(attempt + 1)
+        except Refused as caught:
+            return Settled("gone", record, reason=f"Mapillary has it no more ({caught})")
+        except GaveUp as caught:
+            trouble = str(caught)
+        return Settled("gave up", record, reason=trouble)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceJob:
+    """One sequence whose images to list."""
+
+    area: int
+    sequence: str
+
+    def run(self, client: Client) -> list[str]:
+        """Give the ids of the images of the sequence, in order. Raises Refused and GaveUp."""
+        images = listed(client.api("image_ids", {"sequence_id": self.sequence}))
+        return [
+            native for native in dict.fromkeys(str(image.get("id") or "") for image in images) if records.is_id(native)
+        ]
+
+
 Job = BoxJob | PhotoJob | SequenceJob
 
 
@@ -49,24 +116,29 @@ def fetch(origin: str, folder: Path, config: HarvestConfig, *, token: str, api: 
     Photos lie in `folder` as `<last two digits>/<id>.jpg`. A budget that runs out ends the harvest early, with the
     manifest of what is there. Raises UserError.
     """
-    place = places.parse(origin)
-    quota = config.quota or place.quota
-    if config.quota and place.quota and config.quota != place.quota:
+    parsed = places.parse(origin)
+    quota = config.quota or parsed.quota
+    if config.quota and parsed.quota and config.quota != parsed.quota:
         raise UserError(f"--quota {config.quota} and {origin} differ; give one of them")
-    if quota and place.kind in LISTS:
-        raise UserError(f"a quota cannot be had of {place.kind}=; --per-sequence thins a sequence")
+    if quota and parsed.kind in LISTS:
+        raise UserError(f"a quota cannot be had of {parsed.kind}=; --per-sequence thins a sequence")
     check_token(token)
     check_address(api)
-    areas = places.areas(place, quota=quota, seed=config.seed) if place.kind not in LISTS else []
-    if place.kind == "ids":
-        places.read_ids(Path(place.values[0]))  # before the folder is bound to a list that must be mended
+    areas = places.areas(parsed, quota=quota, seed=config.seed) if parsed.kind not in LISTS else []
+    if parsed.kind == "ids":
+        places.read_ids(Path(parsed.values[0]))  # before the folder is bound to a list that must be mended
+    settings = {"origin": origin, **config.choosing(), "quota": quota}
+    if parsed.kind in ("polygon", "ids"):  # the content of a file counts, not its name
+        try:
+            settings["origin"] = f"{parsed.kind} {sha256(Path(parsed.values[0]).read_bytes()).hexdigest()}"
+        except OSError as error:
+            raise UserError(f"{parsed.values[0]}: cannot be read ({error.strerror})") from None
     journal, client = Journal(folder), None
     try:
-        journal.bind(_settings(origin, place, config, quota), folder)
+        journal.bind(settings, folder)
         client = Client(api, token, config, journal)
-        run = _Run(place, areas, folder, config, journal, client)
-        unfinished = run.go()
-        return _result(origin, config, folder, journal, run, unfinished)
+        run = _Run(parsed, areas, folder, client)
+        return run.result(origin, run.go())
     except (OSError, sqlite3.Error) as error:
         raise UserError(f"{folder}: cannot be written ({error})") from None
     finally:
@@ -76,46 +148,29 @@ def fetch(origin: str, folder: Path, config: HarvestConfig, *, token: str, api: 
         journal.close()
 
 
-def _settings(origin: str, place: places.Place, config: HarvestConfig, quota: int | None) -> dict[str, Any]:
-    """What decides which photos come; the content of a file counts, not its name."""
-    settings = {"origin": origin, **config.choosing(), "quota": quota}
-    if place.kind in ("polygon", "ids"):
-        try:
-            settings["origin"] = f"{place.kind} {sha256(Path(place.values[0]).read_bytes()).hexdigest()}"
-        except OSError as error:
-            raise UserError(f"{place.values[0]}: cannot be read ({error.strerror})") from None
-    return settings
-
-
 class _Run:
     """One run of a harvest, from where the journal stands to its end."""
 
-    def __init__(
-        self,
-        place: places.Place,
-        areas: list[places.Area],
-        folder: Path,
-        config: HarvestConfig,
-        journal: Journal,
-        client: Client,
-    ) -> None:
-        self._folder, self._config, self._journal, self._client = folder, config, journal, client
+    def __init__(self, origin: places.Origin, areas: list[places.Area], folder: Path, client: Client) -> None:
+        self._folder, self._client, self._config, self._journal = folder, client, client.config, client.journal
         self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[Job, Any]] = queue.SimpleQueue()
         self._sequences: deque[SequenceJob] = deque()
         self._under_way = self._failures = 0
-        self.notes: list[str] = []
-        _tidy(folder)
-        journal.reopen(
-            native for native, _, size in journal.stored() if not _is_there(photo_path(folder, native), size)
+        self._notes: list[str] = []
+        for partial in folder.glob("[0-9][0-9]/.*.part"):  # what a killed process left half-written
+            partial.unlink(missing_ok=True)
+        stored = [(native, photo_path(folder, native), size) for native, _, size in self._journal.stored()]
+        self._journal.reopen(
+            native for native, path, size in stored if not path.is_file() or path.stat().st_size != size
         )
-        if place.kind == "ids":
-            journal.want(0, places.read_ids(Path(place.values[0])), None, done=True)
-        elif place.kind == "sequence":
-            open_lists = [at for at in range(len(place.values)) if not journal.frontier(at).finished]
-            self._sequences.extend(SequenceJob(area=at, sequence=place.values[at]) for at in open_lists)
-        self.search = Search(areas, journal, config)
-        self._photos = deque(journal.wanted())
+        if origin.kind == "ids":
+            self._journal.want(0, places.read_ids(Path(origin.values[0])), None)
+        elif origin.kind == "sequence":
+            open_lists = [at for at in range(len(origin.values)) if not self._journal.frontier(at).finished]
+            self._sequences.extend(SequenceJob(area=at, sequence=origin.values[at]) for at in open_lists)
+        self._search = Search(areas, self._journal, self._config)
+        self._photos = deque(self._journal.wanted())
 
     def go(self) -> str | None:
         """Work until all is done; say what is missing when the budget ends it earlier."""
@@ -123,16 +178,18 @@ class _Run:
             threading.Thread(target=self._work, daemon=True).start()
         stop: UserError | None = None
         with Progress("fetching photos") as progress:
-            progress.advance(self._journal.states().get("stored", 0))
+            progress.advance(self._journal.count("states").get("stored", 0))
             while True:
-                if stop is None:
-                    self._hand_out()
+                # searches and photos take turns, so that neither waits for the other's end
+                while stop is None and self._under_way < 2 * self._config.workers and (job := self._next_job()):
+                    self._under_way += 1
+                    self._todo.put(job)
                 if not self._under_way:
                     break
-                job, result = self._answers.get()
+                done, result = self._answers.get()
                 self._under_way -= 1
                 try:
-                    self._take(job, result, progress)
+                    self._take(done, result, progress)
                 except UserError as error:
                     stop = error if stop is None else stop
                     if not isinstance(error, BudgetSpentError):  # requests already paid for may end
@@ -152,21 +209,12 @@ class _Run:
                 result = error
             self._answers.put((job, result))
 
-    def _hand_out(self) -> None:
-        """Keep every worker busy; searches and photos take turns, so that neither waits for the other's end."""
-        while self._under_way < 2 * self._config.workers:
-            job = self._next_job()
-            if job is None:
-                return
-            self._under_way += 1
-            self._todo.put(job)
-
     def _next_job(self) -> Job | None:
         waiting = len(self._photos)
         if waiting < 4 * self._config.workers or (waiting < MOST_WAITING and self._under_way % 4 == 0):
             if self._sequences:
                 return self._sequences.popleft()
-            job = self.search.next_job()
+            job = self._search.next_job()
             self._take_chosen()
             if job is not None:
                 return job
@@ -183,13 +231,20 @@ class _Run:
         refused = isinstance(job, BoxJob) and isinstance(result, Refused)
         self._failures = self._failures + 1 if gave_up or refused else 0
         if isinstance(job, BoxJob):
-            self.search.answer(job, result)
+            self._search.answer(job, result)
             self._take_chosen()
-        elif isinstance(job, SequenceJob):
-            self._list(job, result)
-        else:
-            self._journal.settle(job.wanted.id, *result)
+        elif isinstance(job, PhotoJob):
+            self._journal.settle(job.wanted.id, result)
             progress.advance(result.state == "stored")
+        elif isinstance(result, Exception):
+            self._notes.append(f"sequence {job.sequence} cannot be listed: {result}")
+        else:
+            most = self._config.per_sequence or len(result)
+            if len(result) > most:  # evenly along the drive
+                result = [result[at * len(result) // most] for at in range(most)]
+            ids = [native for native in result if not self._journal.known(native)]  # one errand for a photo
+            self._journal.want(job.area, ids, job.sequence)
+            self._photos.extend(Wanted(native, None) for native in ids)
         if self._failures >= MOST_FAILURES:
             last = result.reason if isinstance(result, Settled) else result
             raise UserError(
@@ -197,64 +252,44 @@ class _Run:
             )
 
     def _take_chosen(self) -> None:
-        self._photos.extend(self.search.chosen)
-        self.search.chosen.clear()
+        self._photos.extend(self._search.chosen)
+        self._search.chosen.clear()
 
-    def _list(self, job: SequenceJob, ids: list[str] | Exception) -> None:
-        if isinstance(ids, Exception):
-            self.notes.append(f"sequence {job.sequence} cannot be listed: {ids}")
-            return
-        most = self._config.per_sequence
-        if most and len(ids) > most:  # evenly along the drive
-            ids = [ids[at * len(ids) // most] for at in range(most)]
-        ids = [native for native in ids if not self._journal.known(native)]  # one errand for a photo
-        self._journal.want(job.area, ids, job.sequence, done=True)
-        self._photos.extend(Wanted(native, None) for native in ids)
+    def result(self, origin: str, unfinished: str | None) -> Harvested:
+        """Make the manifest, which depends on what was found alone, and the summary, which tells of this run too."""
+        rows = self._journal.stored()
+        uris = [str(absolute(photo_path(self._folder, native))) for native, _, _ in rows]
+        frame = records.to_frame([record for _, record, _ in rows], uris)
+        reasons, states = self._journal.count("reasons"), self._journal.count("states")
+        boxes, short = self._journal.failed_boxes(), self._search.short()
+        manifest = Manifest(frame.head(0)).with_step(
+            "ingest",
+            frame,
+            origin=origin,
+            kind=records.SOURCE,
+            source=records.SOURCE,
+            failed=reasons,
+            **self._config.choosing(),
+        )
+        summary = {
+            "stored": len(rows),
+            "failed": states.get("gone", 0) + states.get("gave up", 0),
+            "reasons": reasons,
+            "left_out": self._journal.count("left_out"),
+            "boxes_failed": len(boxes),
+            "short": short,
+            "waiting": states.get("wanted", 0),
+            "requests": self._journal.count("requests"),
+            "budget": self._config.budget,
+        }
+        ended = "so far, fewer than the quota" if unfinished else "are all that was found, fewer than the quota"
+        for line in (*self._notes, *(f"{name}: {count:,} images {ended}" for name, count in short.items())):
+            say(line)
+        if boxes:
+            say(f"{len(boxes)} boxes could not be searched, the smallest of about 50 m; first: {boxes[0]}")
+        return Harvested(manifest, summary, unfinished)
 
 
 def photo_path(folder: Path, native: str) -> Path:
     """Where a photo lies: in one of a hundred folders, so that none grows too large to list."""
     return folder / native[-2:].zfill(2) / f"{native}.jpg"
-
-
-def _is_there(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
-
-
-def _tidy(folder: Path) -> None:
-    """Remove what a killed process left half-written."""
-    for partial in folder.glob("[0-9][0-9]/.*.part"):
-        partial.unlink(missing_ok=True)
-
-
-def _result(
-    origin: str, config: HarvestConfig, folder: Path, journal: Journal, run: _Run, unfinished: str | None
-) -> Harvested:
-    """Make the manifest, which depends on what was found alone, and the summary, which tells of this run too."""
-    rows = journal.stored()
-    uris = [str(absolute(photo_path(folder, native))) for native, _, _ in rows]
-    frame = to_frame([record for _, record, _ in rows], uris)
-    reasons, states, boxes = journal.reasons(), journal.states(), journal.failed_boxes()
-    manifest = Manifest(frame.head(0)).with_step(
-        "ingest", frame, origin=origin, kind=SOURCE, source=SOURCE, failed=reasons, **config.choosing()
-    )
-    failed = states.get("gone", 0) + states.get("gave up", 0)
-    summary = {
-        "stored": len(rows),
-        "failed": failed,
-        "reasons": reasons,
-        "left_out": journal.left_out(),
-        "boxes_failed": len(boxes),
-        "short": run.search.short(),
-        "waiting": states.get("wanted", 0),
-        "requests": journal.spent(),
-        "budget": config.budget,
-    }
-    for line in run.notes:
-        say(line)
-    for name, count in run.search.short().items():
-        ended = "so far, fewer than the quota" if unfinished else "are all that was found, fewer than the quota"
-        say(f"{name}: {count:,} images {ended}")
-    if boxes:
-        say(f"{len(boxes)} boxes could not be searched, the smallest of about 50 m; first: {boxes[0]}")
-    return Harvested(manifest, summary, unfinished)

@@ -33,9 +33,16 @@ CREATE TABLE IF NOT EXISTS image (id TEXT PRIMARY KEY, area INTEGER, sequence TE
     bytes INTEGER, reason TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS left_out (reason TEXT PRIMARY KEY, images INTEGER) WITHOUT ROWID;
 """
+_WANT = "INSERT OR IGNORE INTO image (id, area, sequence, record, state) VALUES (?, ?, ?, ?, 'wanted')"
+_LEAVE_OUT = "INSERT INTO left_out VALUES (?, ?) ON CONFLICT (reason) DO UPDATE SET images = images + excluded.images"
 
-
-_Row = tuple[str, int, str | None, str | None]  # id, area, sequence, record as JSON
+COUNTS = {
+    "requests": "SELECT kind, requests FROM spent",  # one that was about to be sent as the process died counts, too
+    "states": "SELECT state, count(*) FROM image GROUP BY state",  # the chosen images by what came of them
+    "reasons": "SELECT reason, count(*) FROM image WHERE state IN ('gone', 'gave up') GROUP BY reason "
+    "ORDER BY count(*) DESC, reason",  # of the photos that could not be had
+    "left_out": "SELECT reason, images FROM left_out ORDER BY images DESC, reason",  # by the settings
+}
 
 
 class BudgetSpentError(UserError):
@@ -47,6 +54,15 @@ class Wanted(NamedTuple):
 
     id: str
     record: Record | None
+
+
+class Settled(NamedTuple):
+    """What came of a photo: 'stored', 'gone' (for good), 'gave up' (this time) or 'left out'."""
+
+    state: str
+    record: Record | None = None
+    size: int | None = None
+    reason: str | None = None
 
 
 class Frontier(NamedTuple):
@@ -65,9 +81,8 @@ class Journal:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(folder / FILE, timeout=1.0, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
+            for setting in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
+                self._db.execute(f"PRAGMA {setting}")
             self._db.executescript("BEGIN IMMEDIATE;" + _TABLES + "COMMIT;")
         except OSError as error:
             raise UserError(f"{folder}: no folder to write to ({error.strerror}); take another --folder") from None
@@ -84,6 +99,10 @@ class Journal:
     def _do(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._lock:
             return self._db.execute(sql, values).fetchall()
+
+    def count(self, what: str) -> dict[str, int]:
+        """Count by kind, state or reason; `what` is one of COUNTS."""
+        return dict(self._do(COUNTS[what]))
 
     def bind(self, settings: dict[str, Any], folder: Path) -> None:
         """Note what is harvested here. Raises UserError when it is something else than before."""
@@ -112,10 +131,6 @@ class Journal:
 
     # -- requests -------------------------------------------------------------------------------------------------
 
-    def spent(self) -> dict[str, int]:
-        """Count the requests sent, by kind; one that was about to be sent as the process died counts too."""
-        return dict(self._do("SELECT kind, requests FROM spent"))
-
     def next_at(self) -> float:
         """Tell the time, seconds since 1970, before which no request may be sent."""
         return float(self._do("SELECT coalesce(max(next_at), 0) FROM spent")[0][0])
@@ -123,7 +138,7 @@ class Journal:
     def spend(self, kind: str, budget: int, next_at: float) -> None:
         """Count a request before it is sent. Raises BudgetSpentError instead when the budget is used up."""
         with self._transaction():
-            if sum(self.spent().values()) >= budget:
+            if sum(self.count("requests").values()) >= budget:
                 raise BudgetSpentError(f"the budget of {budget:,} requests is spent")
             self._db.execute(
                 "INSERT INTO spent VALUES (?, 1, ?) ON CONFLICT (kind) "
@@ -151,6 +166,10 @@ class Journal:
             self._db.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?, ?)", rows)
             self._db.execute("INSERT OR REPLACE INTO box VALUES (?, ?, ?, ?, ?)", (area, cell, path, outcome, reason))
 
+    def failed_boxes(self) -> list[str]:
+        """Give the reasons of the boxes that could not be searched."""
+        return [reason for (reason,) in self._do("SELECT reason FROM box WHERE outcome = 'failed'")]
+
     def found(self, area: int, cell: int) -> list[Record]:
         """Give the images found in a box and all its quarters, each once, by id."""
         rows = self._do("SELECT record FROM found WHERE area = ? AND cell = ? ORDER BY id", area, cell)
@@ -158,25 +177,18 @@ class Journal:
 
     def choose(self, area: int, cell: int, chosen: list[Record], frontier: Frontier, left_out: dict[str, int]) -> None:
         """Note which images of a box are wanted, and that the box is done with."""
-        rows: list[_Row] = [(r["id"], area, r["sequence"], json.dumps(r)) for r in chosen]
         with self._transaction():
-            self._want(rows)
+            self._db.executemany(_WANT, [(r["id"], area, r["sequence"], json.dumps(r)) for r in chosen])
             self._db.execute("INSERT OR REPLACE INTO area VALUES (?, ?, ?, ?)", (area, *frontier))
             self._db.execute("DELETE FROM found WHERE area = ? AND cell = ?", (area, cell))
             self._db.execute("DELETE FROM box WHERE area = ? AND cell = ? AND outcome <> 'failed'", (area, cell))
-            self._count(left_out)
+            self._db.executemany(_LEAVE_OUT, left_out.items())
 
-    def want(self, area: int, ids: Iterable[str], sequence: str | None, done: bool) -> None:
-        """Note images of which only the id is known, and with `done` that the list of them is complete."""
+    def want(self, area: int, ids: Iterable[str], sequence: str | None) -> None:
+        """Note images of which only the id is known, and that the list of them is complete."""
         with self._transaction():
-            self._want([(native, area, sequence, None) for native in ids])
-            if done:
-                self._db.execute("INSERT OR REPLACE INTO area VALUES (?, 1, 0, 1)", (area,))
-
-    def _want(self, rows: list[_Row]) -> None:
-        self._db.executemany(
-            "INSERT OR IGNORE INTO image (id, area, sequence, record, state) VALUES (?, ?, ?, ?, 'wanted')", rows
-        )
+            self._db.executemany(_WANT, [(native, area, sequence, None) for native in ids])
+            self._db.execute("INSERT OR REPLACE INTO area VALUES (?, 1, 0, 1)", (area,))
 
     def known(self, native: str) -> bool:
         """Tell whether an image has been chosen before."""
@@ -186,10 +198,6 @@ class Journal:
         """Count the images chosen from an area, in all and by sequence."""
         rows = self._do("SELECT sequence, count(*) FROM image WHERE area = ? GROUP BY sequence", area)
         return sum(count for _, count in rows), {name: count for name, count in rows if name is not None}
-
-    def failed_boxes(self) -> list[str]:
-        """Give the reasons of the boxes that could not be searched."""
-        return [reason for (reason,) in self._do("SELECT reason FROM box WHERE outcome = 'failed'")]
 
     # -- photos ---------------------------------------------------------------------------------------------------
 
@@ -208,32 +216,13 @@ class Journal:
         """Give (id, record as JSON, bytes of the file) of the photos stored, by id."""
         return self._do("SELECT id, record, bytes FROM image WHERE state = 'stored' ORDER BY id")
 
-    def settle(self, native: str, state: str, record: Record | None, size: int | None, reason: str | None) -> None:
-        """Note what came of a photo: 'stored', 'gone' (for good), 'gave up' (this time) or 'left out'."""
-        text = json.dumps(record) if record else None
+    def settle(self, native: str, what: Settled) -> None:
+        """Note what came of a photo."""
+        record = json.dumps(what.record) if what.record else None
         with self._transaction():
             self._db.execute(
                 "UPDATE image SET state = ?, record = coalesce(?, record), bytes = ?, reason = ? WHERE id = ?",
-                (state, text, size, reason, native),
+                (what.state, record, what.size, what.reason, native),
             )
-            if state == "left out" and reason:
-                self._count({reason: 1})
-
-    def states(self) -> dict[str, int]:
-        """Count the chosen images by what came of them."""
-        return dict(self._do("SELECT state, count(*) FROM image GROUP BY state"))
-
-    def reasons(self) -> dict[str, int]:
-        """Count the photos that could not be had, by reason."""
-        rows = "SELECT reason, count(*) FROM image WHERE state IN ('gone', 'gave up') GROUP BY reason"
-        return dict(self._do(rows + " ORDER BY count(*) DESC, reason"))
-
-    def left_out(self) -> dict[str, int]:
-        """Count the images that the settings leave out, by reason."""
-        return dict(self._do("SELECT reason, images FROM left_out ORDER BY images DESC, reason"))
-
-    def _count(self, left_out: dict[str, int]) -> None:
-        self._db.executemany(
-            "INSERT INTO left_out VALUES (?, ?) ON CONFLICT (reason) DO UPDATE SET images = images + excluded.images",
-            left_out.items(),
-        )
+            if what.state == "left out" and what.reason:
+                self._db.execute(_LEAVE_OUT, (what.reason, 1))

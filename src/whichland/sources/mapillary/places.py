@@ -12,7 +12,7 @@ from functools import partial
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -37,8 +37,7 @@ DRAWS = 4096  # points of a sample drawn at once
 BARREN_DRAWS = 20  # so many times `DRAWS` points without a new box: all boxes are known
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
+class Origin(NamedTuple):
     """An origin taken apart."""
 
     kind: str
@@ -51,7 +50,7 @@ class Area:
     """A part of the world to search: all of it, or with a quota, boxes drawn from it."""
 
     name: str
-    bounds: NDArray[np.float64]  # (parts, 4): west, south, east, north of each part, degrees; no two overlap
+    bounds: Floats  # (parts, 4): west, south, east, north of each part, degrees; no two overlap
     contains: Callable[[Floats, Floats], NDArray[np.bool_]]  # of longitudes and latitudes, degrees
     shape: Any = None  # a shapely geometry, lon and lat in degrees; a country has none
     quota: int | None = None
@@ -62,39 +61,41 @@ class Area:
         return _census(self.shape) if self.quota is None else _sample(self)
 
 
-def parse(origin: str) -> Place:
+def parse(text: str) -> Origin:
     """Take `mapillary:KIND=VALUE,…` apart. Raises UserError."""
-    text = origin.removeprefix("mapillary:")
-    kind, equals, rest = text.partition("=")
+    kind, equals, rest = text.removeprefix("mapillary:").partition("=")
     if kind not in KINDS or not equals:
         raise UserError(
-            f"{origin}: expected mapillary:bbox=WEST,SOUTH,EAST,NORTH, polygon=FILE.geojson, "
+            f"{text}: expected mapillary:bbox=WEST,SOUTH,EAST,NORTH, polygon=FILE.geojson, "
             "country=NO,SE,quota=500, ids=FILE or sequence=ID"
         )
     rest, _, number = rest.partition(",quota=")
     if number and (not number.isdecimal() or int(number) < 1):
-        raise UserError(f"{origin}: quota must be a number of photos, not {number!r}")
-    quota = int(number) if number else None
+        raise UserError(f"{text}: quota must be a number of photos, not {number!r}")
     one_file = kind in ("polygon", "ids")  # the name of which may hold commas
     values = [rest] if one_file else [part.strip() for part in rest.split(",") if part.strip()]
     if not values or not values[0]:
-        raise UserError(f"{origin}: nothing stands after {kind}=")
+        raise UserError(f"{text}: nothing stands after {kind}=")
     # a number of a bbox may stand twice, a sequence need not
     named = tuple(values) if kind == "bbox" else tuple(dict.fromkeys(values))
-    return Place(kind=kind, values=named, quota=quota)
+    return Origin(kind, named, int(number) if number else None)
 
 
-def areas(place: Place, *, quota: int | None, seed: int) -> list[Area]:
+def areas(origin: Origin, *, quota: int | None, seed: int) -> list[Area]:
     """Turn a bbox, polygon or countries into areas. Raises UserError."""
-    if place.kind == "country":
+    if origin.kind == "country":
         if quota is None:
             raise UserError("a country needs a quota, the number of photos: mapillary:country=NO,quota=500")
-        return [_country(code, quota, seed) for code in _codes(place.values)]
-    shape = _box_shape(place.values) if place.kind == "bbox" else _read_polygon(Path(place.values[0]))
+        codes = {name: find_country(name) for name in origin.values}
+        unknown = [name for name, code in codes.items() if code is None]
+        if unknown:
+            raise UserError(f"not a country: {', '.join(unknown)}; give ISO codes such as NO or names")
+        return [_country(code, quota, seed) for code in dict.fromkeys(codes.values()) if code]
+    shape = _box_shape(origin.values) if origin.kind == "bbox" else _read_polygon(Path(origin.values[0]))
     shapely.prepare(shape)
     bounds = shapely.bounds(shapely.get_parts(shape))  # islands far apart would hardly be hit within one box
     contains = partial(shapely.intersects_xy, shape)
-    return [Area(name=place.kind, bounds=bounds, contains=contains, shape=shape, quota=quota, seed=seed)]
+    return [Area(name=origin.kind, bounds=bounds, contains=contains, shape=shape, quota=quota, seed=seed)]
 
 
 def _country(code: str, quota: int, seed: int) -> Area:
@@ -113,14 +114,6 @@ def _country(code: str, quota: int, seed: int) -> Area:
         return np.asarray(country_of(lat_N, lon_N) == code)
 
     return Area(name=code, bounds=bounds, contains=contains, quota=quota, seed=seed)
-
-
-def _codes(names: Sequence[str]) -> list[str]:
-    codes = {name: find_country(name) for name in names}
-    unknown = [name for name, code in codes.items() if code is None]
-    if unknown:
-        raise UserError(f"not a country: {', '.join(unknown)}; give ISO codes such as NO or names")
-    return [code for code in dict.fromkeys(codes.values()) if code is not None]
 
 
 def _box_shape(values: Sequence[str]) -> Any:
@@ -143,89 +136,73 @@ def _read_polygon(file: Path) -> Any:
     from shapely.geometry import shape
 
     try:
-        shapes = [shape(geometry) for geometry in _geometries(json.loads(file.read_bytes()))]
-        polygons = [shapely.make_valid(part) for whole in shapes for part in _within_180(whole)]
-        merged = _surfaces(shapely.union_all(polygons))
+        whole = [shape(geometry) for geometry in _geometries(json.loads(file.read_bytes()))]
+        polygons = [shapely.make_valid(part) for polygon in shapely.get_parts(whole) for part in _within_180(polygon)]
+        parts = shapely.get_parts(shapely.get_parts(shapely.union_all(polygons)))
+        # without the lines and points that crossed or flat polygons fall to when they are made valid
+        merged = shapely.union_all(parts[shapely.area(parts) > 0])
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
     except _NOT_GEOJSON as error:
         raise UserError(f"{file}: not GeoJSON ({type(error).__name__}: {error})") from None
-    west, south, east, north = merged.bounds if not merged.is_empty else (0.0, 0.0, 0.0, 0.0)
-    if merged.is_empty or not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
+    west, south, east, north = merged.bounds  # of nothing NaN
+    if not (west >= -180 and east <= 180 and south >= -90 and north <= 90):
         raise UserError(f"{file}: expected polygons with longitude and latitude in degrees, longitude first")
     return merged
 
 
-def _within_180(whole: Any) -> Iterator[Any]:
+def _geometries(node: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """Find the polygons of a GeoJSON object; a feature of no place has a null geometry."""
+    if node is None:
+        return
+    if node["type"] in ("Polygon", "MultiPolygon"):
+        yield node
+    for part in (*node.get("features", ()), *node.get("geometries", ()), node.get("geometry")):
+        yield from _geometries(part)
+
+
+def _within_180(polygon: Any) -> Iterator[Any]:
     """Part a polygon that crosses the antimeridian at 180°, and bring the parts to longitudes of -180 to 180.
 
     Two points more than 180° apart are joined over the antimeridian, the short way round, as programs write it that
     do not cut there (RFC 7946, section 3.1.9, asks them to). Longitudes may go on beyond 180, too.
     """
-    from shapely.geometry import Polygon
-
-    for polygon in shapely.get_parts(whole):
-        rings = [shapely.get_coordinates(ring) for ring in (polygon.exterior, *polygon.interiors)]
-        outer, *inner = [_unrolled(ring) for ring in rings]
-        if np.array_equal(outer, rings[0][:, :2]) and np.all(np.abs(outer[:, 0]) <= 180):
-            yield polygon
-            continue
-        # holes lie where the outer ring does
-        middle = outer[:, 0].mean()
-        holes = [ring + np.array([360 * round((middle - ring[:, 0].mean()) / 360), 0]) for ring in inner]
-        rolled = shapely.make_valid(Polygon(outer, holes))
-        west, south, east, north = rolled.bounds
-        if not (west >= -540 and east <= 540):
-            yield rolled  # not degrees, which is said later
-            continue
-        for turn in (-360, 0, 360):
-            part = shapely.intersection(rolled, shapely.box(turn - 180, south - 1, turn + 180, north + 1))
-            if not part.is_empty:
-                yield shapely.transform(part, lambda points, turn=turn: points - [turn, 0])
-
-
-def _unrolled(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Make longitudes of a ring go on where they jump by more than 180°; from -180 to 180 goes round the world."""
-    steps = np.diff(points[:, 0])
-    jumps = np.where((np.abs(steps) > 180) & (np.abs(steps) < 360), -360 * np.sign(steps), 0)
-    return np.column_stack([points[:, 0] + np.concatenate([[0], np.cumsum(jumps)]), points[:, 1]])
-
-
-def _surfaces(merged: Any) -> Any:
-    """Leave out the lines and points that crossed or flat polygons fall to when they are made valid."""
-    parts = shapely.get_parts(shapely.get_parts(merged))
-    return shapely.union_all(parts[shapely.area(parts) > 0])
-
-
-def _geometries(node: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    if node is None:  # a feature of no place, which GeoJSON allows
+    rings = [shapely.get_coordinates(ring) for ring in (polygon.exterior, *polygon.interiors)]
+    outer, *inner = [_unrolled(ring) for ring in rings]
+    if np.array_equal(outer, rings[0]) and np.all(np.abs(outer[:, 0]) <= 180):
+        yield polygon
         return
-    kind = node["type"]
-    if kind == "FeatureCollection":
-        for feature in node["features"]:
-            yield from _geometries(feature)
-    elif kind == "Feature":
-        yield from _geometries(node["geometry"])
-    elif kind == "GeometryCollection":
-        for geometry in node["geometries"]:
-            yield from _geometries(geometry)
-    elif kind in ("Polygon", "MultiPolygon"):
-        yield node
+    middle = outer[:, 0].mean()  # holes lie where the outer ring does
+    holes = [ring + np.array([360 * round((middle - ring[:, 0].mean()) / 360), 0]) for ring in inner]
+    rolled = shapely.make_valid(shapely.Polygon(outer, holes))
+    west, south, east, north = rolled.bounds
+    if not (west >= -540 and east <= 540):
+        yield rolled  # not degrees, which is said later
+        return
+    for turn in (-360, 0, 360):
+        part = shapely.intersection(rolled, shapely.box(turn - 180, south - 1, turn + 180, north + 1))
+        if not part.is_empty:
+            yield shapely.transform(part, lambda points, turn=turn: points - [turn, 0])
+
+
+def _unrolled(points: Floats) -> Floats:
+    """Make longitudes of a ring go on where they jump by more than 180°; from -180 to 180 goes round the world."""
+    steps = np.diff(points[:, 0], prepend=points[0, 0])
+    jumps = np.where((np.abs(steps) > 180) & (np.abs(steps) < 360), -360 * np.sign(steps), 0)
+    return np.column_stack([points[:, 0] + np.cumsum(jumps), points[:, 1]])
 
 
 def _census(shape: Any) -> Iterator[Box]:
     """Tile the shape from south to north and west to east, leaving out the tiles it does not touch."""
     west, south, east, north = shape.bounds
-    columns, rows = _edges(west, east), _edges(south, north)
-    for low, high in pairwise(rows):
+    columns, rows = (
+        np.linspace(first, last, max(1, int(np.ceil((last - first) / CENSUS_SIDE))) + 1).round(7)
+        for first, last in ((west, east), (south, north))
+    )
+    for low, high in pairwise(rows.tolist()):
         touched = shapely.intersects(shape, shapely.box(columns[:-1], low, columns[1:], high))
         for column in np.flatnonzero(touched):
-            yield float(columns[column]), float(low), float(columns[column + 1]), float(high)
-
-
-def _edges(first: float, last: float) -> Any:
-    count = max(1, int(np.ceil((last - first) / CENSUS_SIDE)))
-    return np.linspace(first, last, count + 1).round(7)
+            yield float(columns[column]), low, float(columns[column + 1]), high
 
 
 def _sample(area: Area) -> Iterator[Box]:
@@ -245,8 +222,7 @@ def _sample(area: Area) -> Iterator[Box]:
         for column, row in np.floor(np.c_[lon, lat][inside] / SAMPLE_SIDE).astype(int).tolist():
             if (column, row) not in seen:
                 seen.add((column, row))
-                corner = (column, row, column + 1, row + 1)
-                box = tuple(round(edge * SAMPLE_SIDE, 7) for edge in corner)
+                box = [round(edge * SAMPLE_SIDE, 7) for edge in (column, row, column + 1, row + 1)]
                 yield max(box[0], -180.0), max(box[1], -90.0), min(box[2], 180.0), min(box[3], 90.0)
         barren = barren + 1 if len(seen) == before else 0
 

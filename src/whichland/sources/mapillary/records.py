@@ -1,9 +1,13 @@
-"""What the Graph API says of an image, as a row of the manifest.
+"""What the Graph API says of an image, as a row of the manifest; and the photo itself: is it whole, what of it is kept.
 
-Any field may be missing or null; only the id is always there.
+Any field may be missing or null; only the id is always there. Stored are the bytes that make the picture, not decoded
+and encoded again. EXIF, XMP, IPTC, comments and whatever follows the end of the image are dropped: they may name the
+photographer's device, home or face regions.
 """
 
 import hashlib
+import re
+import struct
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -11,17 +15,20 @@ from typing import Any, TypedDict
 
 import polars as pl
 
+from whichland.images.decode import ImageError, decode
+from whichland.images.orientation import ORIENTATION, jpeg_orientation
 from whichland.sources.columns import NOWHERE, complete
 from whichland.sources.mapillary.config import HarvestConfig, milliseconds
 
 SOURCE = "mapillary"
-LICENSE = "CC-BY-SA-4.0"
 FIELDS = (
     *("id", "geometry", "computed_geometry", "captured_at", "compass_angle", "sequence", "creator"),
     *("camera_type", "is_pano", "width", "height"),
 )
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The end of a scan: 0xFF before anything but the stuffed 0 and the restart markers. Fill bytes before it are not
+# part of the pattern: over a long run of them, a pattern with a repeat would start again at each.
+_SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 class Record(TypedDict):
@@ -54,15 +61,26 @@ def url_field(config: HarvestConfig) -> str:
     return f"thumb_{config.size}_url"
 
 
+def is_id(text: str) -> bool:
+    """Tell whether a text is an image's id: a number of at most 20 digits, as it becomes the name of a file."""
+    return text.isascii() and text.isdecimal() and len(text) <= 20
+
+
 def to_record(image: Mapping[str, Any], field: str) -> Record | None:
     """Read one image of an answer; None when it has no usable id."""
     native = str(image.get("id") or "")
     if not is_id(native):
         return None
     lat, lon = _position(image.get("computed_geometry")) or _position(image.get("geometry")) or (None, None)
-    heading = _number(image.get("compass_angle"))
-    captured, creator = _number(image.get("captured_at")), image.get("creator")
-    width, height = _number(image.get("width")), _number(image.get("height"))
+    captured, heading, width, height = (
+        _number(image.get(name)) for name in ("captured_at", "compass_angle", "width", "height")
+    )
+    camera, creator = image.get("camera_type"), image.get("creator")
+    projection = None  # of a fisheye picture, and of one of which nothing is said
+    if image.get("is_pano") or camera in ("spherical", "equirectangular"):
+        projection = "equirectangular"
+    elif camera == "perspective" or (camera is None and image.get("is_pano") is False):
+        projection = "perspective"
     return Record(
         id=native,
         sequence=_text(image.get("sequence")),
@@ -70,7 +88,7 @@ def to_record(image: Mapping[str, Any], field: str) -> Record | None:
         lon=lon,
         captured_ms=None if captured is None else int(captured),
         heading=None if heading is None else heading % 360,
-        projection=_projection(image),
+        projection=projection,
         creator=_text(creator.get("username")) if isinstance(creator, Mapping) else None,
         width=None if width is None else int(width),
         height=None if height is None else int(height),
@@ -85,14 +103,7 @@ def _position(geometry: Any) -> tuple[float, float] | None:
     lon, lat = ([_number(value) for value in geometry["coordinates"][:2]] + [None, None])[:2]
     if lat is None or lon is None or not (-90 <= lat <= 90 and -180 <= lon <= 180):
         return None
-    if max(abs(lat), abs(lon)) < NOWHERE:
-        return None
-    return lat, lon
-
-
-def is_id(text: str) -> bool:
-    """Tell whether a text is an image's id: a number of at most 20 digits, as it becomes the name of a file."""
-    return text.isascii() and text.isdecimal() and len(text) <= 20
+    return None if max(abs(lat), abs(lon)) < NOWHERE else (lat, lon)
 
 
 def _number(value: Any) -> float | None:
@@ -105,16 +116,6 @@ def _number(value: Any) -> float | None:
 def _text(value: Any) -> str | None:
     """Return a text that UTF-8 can hold: JSON may have half of a surrogate pair, databases may not."""
     return value.encode(errors="replace").decode() if isinstance(value, str) and value else None
-
-
-def _projection(image: Mapping[str, Any]) -> str | None:
-    """A fisheye picture is none of the known projections, and neither is one of which nothing is said."""
-    camera = image.get("camera_type")
-    if image.get("is_pano") or camera in ("spherical", "equirectangular"):
-        return "equirectangular"
-    if camera == "perspective" or (camera is None and image.get("is_pano") is False):
-        return "perspective"
-    return None
 
 
 def left_out(record: Record, config: HarvestConfig) -> str | None:
@@ -139,7 +140,7 @@ def order(seed: int, native: str) -> bytes:
 def iso(captured_ms: int) -> str | None:
     """Write milliseconds since 1970 as ISO 8601 in UTC; None for what no calendar holds."""
     try:
-        time = _EPOCH + timedelta(milliseconds=captured_ms)
+        time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=captured_ms)
     except OverflowError:
         return None
     return time.isoformat(timespec="milliseconds" if captured_ms % 1000 else "seconds").replace("+00:00", "Z")
@@ -149,14 +150,67 @@ def to_frame(records: list[str], uris: list[str]) -> pl.DataFrame:
     """Turn records, as JSON, and the places of their photos into rows with the source columns."""
     rows = pl.DataFrame({"row": pl.Series(records, dtype=pl.String).str.json_decode(ROW)}).unnest("row")
     name = pl.when(pl.col("creator").is_null()).then(pl.lit("")).otherwise(pl.format("© {}, ", "creator"))
-    times = rows["captured_ms"].map_elements(iso, return_dtype=pl.String)
     return complete(
         rows.with_columns(
             pl.format("{}/{}", pl.lit(SOURCE), "id").alias("image_id"),
             pl.Series("uri", uris, dtype=pl.String),
             pl.lit(SOURCE).alias("source"),
-            times.alias("captured_at"),
-            pl.lit(LICENSE).alias("license"),
+            rows["captured_ms"].map_elements(iso, return_dtype=pl.String).alias("captured_at"),
+            pl.lit("CC-BY-SA-4.0").alias("license"),
             pl.concat_str(name, pl.lit("Mapillary, CC BY-SA 4.0")).alias("attribution"),
         )
     )
+
+
+def verified(data: bytes) -> bytes:
+    """Return the JPEG without metadata once every pixel of it has been decoded. Raises ImageError."""
+    picture = without_metadata(data)
+    decode(picture)
+    return picture
+
+
+def without_metadata(data: bytes) -> bytes:
+    """Drop the segments of a JPEG that say more than how to decode it, losslessly.
+
+    Kept are JFIF, the ICC profile and Adobe's colour mark. An orientation other than upright is kept as the only
+    tag of a new EXIF block. Raises ImageError when it is no JPEG or its end marker is missing, that is, when
+    even one byte of the image has been cut off.
+    """
+    if data[:2] != b"\xff\xd8":
+        raise ImageError(f"not a JPEG, it starts with {data[:8]!r}")
+    kept, at = [data[:2]], 2
+    orientation, scanned = jpeg_orientation(data), False
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        segment = data[at:end]
+        if marker == 0xD9 or end > len(data):
+            break
+        if marker == 0xE1 and segment[4:10] == b"Exif\0\0" and not scanned:
+            if orientation != 1:  # TIFF 6.0: header, one directory of one entry, no next
+                entry = struct.pack("<HHIHH", ORIENTATION, 3, 1, orientation, 0)
+                body = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + struct.pack("<I", 0)
+                kept.append(b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body)
+                orientation = 1  # once
+        elif scanned or _describes_pixels(segment):  # between scans all is kept, for the decoder to judge
+            kept.append(segment)
+        at = end
+        if marker == 0xDA:
+            scanned, found = True, _SCAN_END.search(data, at)
+            if found is None:
+                break
+            kept.append(data[at : found.start()].rstrip(b"\xff"))
+            at = found.start()
+    if scanned and data[at : at + 2] == b"\xff\xd9":
+        return b"".join((*kept, b"\xff\xd9"))
+    raise ImageError("truncated JPEG: the end marker is missing")
+
+
+def _describes_pixels(segment: bytes) -> bool:
+    marker = segment[1]
+    if marker == 0xE2:
+        return segment[4:16] == b"ICC_PROFILE\0"
+    return marker in (0xE0, 0xEE) if 0xE0 <= marker <= 0xEF else marker != 0xFE

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
@@ -50,12 +49,17 @@ class BoxJob:
         for name, bound in (("start_captured_at", config.after), ("end_captured_at", config.before)):
             if bound:
                 params[name] = iso(milliseconds(bound)) or bound
-        data = client.api("images", params, tries=self.tries).get("data")
-        images = [image for image in data if isinstance(image, dict)] if isinstance(data, list) else []
+        images = listed(client.api("images", params, tries=self.tries))
         records = [record for image in images if (record := to_record(image, field_name))]
         if len(images) >= self.limit:
             raise FullError(records)
         return records
+
+
+def listed(answer: dict[str, object]) -> list[dict[str, object]]:
+    """Give the images of an answer, whatever else it holds."""
+    data = answer.get("data")
+    return [image for image in data if isinstance(image, dict)] if isinstance(data, list) else []
 
 
 class FullError(Exception):
@@ -83,11 +87,8 @@ class Search:
 
     def _next_area(self) -> None:
         """Go to the area that is to be searched next, and to where it was left."""
-        open_areas = [
-            (frontier.idle // MOST_IDLE, at)
-            for at in range(len(self.areas))
-            if not (frontier := self._journal.frontier(at)).finished
-        ]
+        frontiers = [self._journal.frontier(at) for at in range(len(self.areas))]
+        open_areas = [(now.idle // MOST_IDLE, at) for at, now in enumerate(frontiers) if not now.finished]
         # areas in which much was searched in vain come last, but only the budget ends the search of one
         before, self.at = self.at, min(open_areas, default=(0, len(self.areas)))[1]
         if self.finished or self.at == before:
@@ -95,7 +96,7 @@ class Search:
         self._visit += 1
         self._waiting: dict[int, int] = {}  # of each open box, the searches not answered yet
         self._jobs: list[BoxJob] = []
-        self._frontier = self._journal.frontier(self.at)
+        self._frontier = frontiers[self.at]
         self._images, by_sequence = self._journal.counts(self.at)
         self._by_sequence = Counter(by_sequence)
         boxes = enumerate(self.areas[self.at].boxes())
@@ -124,20 +125,17 @@ class Search:
         todo = [("", box)]
         while todo:
             path, part = todo.pop()
-            outcome = outcomes.get(path)
-            if outcome is None:
+            if path not in outcomes:
                 self._add(cell, path, part)
-            elif outcome == "cut":
-                todo += [(f"{path}{at}", quarter) for at, quarter in enumerate(quarters(part))]
-            elif outcome == "shrunk":
-                todo.append((f"{path}0", quarters(part)[0]))
+            elif outcomes[path] in ("cut", "shrunk"):
+                kept = quarters(part)[: 4 if outcomes[path] == "cut" else 1]
+                todo += [(f"{path}{at}", quarter) for at, quarter in enumerate(kept)]
 
     def _add(self, cell: int, path: str, box: Box) -> None:
         self._waiting[cell] += 1
+        limit, tries = SAMPLE_LIMIT, self._config.tries
         if self.areas[self.at].quota is None:
-            limit, tries = LIMIT, min(SEARCH_TRIES, self._config.tries)
-        else:
-            limit, tries = SAMPLE_LIMIT, self._config.tries
+            limit, tries = LIMIT, min(SEARCH_TRIES, tries)
         job = BoxJob(area=self.at, cell=cell, path=path, box=box, limit=limit, tries=tries, visit=self._visit)
         self._jobs.append(job)
 
@@ -145,32 +143,27 @@ class Search:
         """Take in what a search brought: images, or FullError, Refused or GaveUp."""
         if job.visit != self._visit or self.finished:  # the area was left meanwhile
             return
-        sampled = self.areas[self.at].quota is not None
-        if isinstance(result, FullError) and sampled:
-            result = result.records  # a sample need not know all
-        if isinstance(result, list):
-            self._note(job, "done", records=result)
-        elif not quarters(job.box):
-            records = result.records if isinstance(result, FullError) else []
-            self._note(job, "failed", records=records, reason=str(result))
+        sampled, parts, place = self.areas[self.at].quota is not None, quarters(job.box), (job.area, job.cell, job.path)
+        records = result if isinstance(result, list) else result.records if isinstance(result, FullError) else []
+        if isinstance(result, list) or (sampled and isinstance(result, FullError)):  # a sample need not know all
+            self._journal.box(*place, "done", records=records)
+        elif not parts:
+            self._journal.box(*place, "failed", records=records, reason=str(result))
         else:
-            parts = quarters(job.box)[:1] if sampled else quarters(job.box)
-            self._note(job, "shrunk" if sampled else "cut")
-            for at, part in enumerate(parts):
+            self._journal.box(*place, "shrunk" if sampled else "cut")
+            for at, part in enumerate(parts[: 1 if sampled else 4]):
                 self._add(job.cell, f"{job.path}{at}", part)
         self._waiting[job.cell] -= 1
         self._advance()
-
-    def _note(self, job: BoxJob, outcome: str, **what: Any) -> None:
-        self._journal.box(job.area, job.cell, job.path, outcome, **what)
 
     def _advance(self) -> bool:
         """Choose from the boxes that are wholly known and next in order; tell whether there was one."""
         moved = False
         while not self.finished:
             cell = self._frontier.next_cell
-            if cell == self._last:
-                self._end()
+            if cell == self._last:  # the area has no more to give
+                self._journal.choose(self.at, cell, [], self._frontier._replace(finished=True), {})
+                self._next_area()
             elif self._waiting.get(cell) == 0:
                 del self._waiting[cell]
                 self._choose(cell)
@@ -185,7 +178,9 @@ class Search:
         most = min(config.per_box, area.quota - self._images) if area.quota else None
         chosen: list[Record] = []
         found = sorted(self._journal.found(self.at, cell), key=lambda r: order(config.seed, r["id"]))
-        for record, inside in zip(found, _inside(found, area), strict=True):
+        # by the coordinates that are kept, not by those Mapillary searched by; None becomes NaN, which is nowhere
+        lon, lat = (np.array([record[name] for record in found], dtype=float) for name in ("lon", "lat"))
+        for record, inside in zip(found, area.contains(lon, lat) if found else (), strict=True):
             if most is not None and len(chosen) >= most:
                 break
             drive = record["sequence"]
@@ -207,22 +202,7 @@ class Search:
         if over or (area.quota is not None and idle and idle % MOST_IDLE == 0):
             self._next_area()
 
-    def _end(self) -> None:
-        """Close an area that has no more to give."""
-        done = self._frontier._replace(finished=True)
-        self._journal.choose(self.at, done.next_cell, [], done, {})
-        self._next_area()
-
     def short(self) -> dict[str, int]:
         """Give the areas that have fewer images than their quota, and how many they have."""
-        quotas = {at: area.quota for at, area in enumerate(self.areas) if area.quota}
-        counts = {at: self._journal.counts(at)[0] for at in quotas}
-        return {self.areas[at].name: count for at, count in counts.items() if count < (quotas[at] or 0)}
-
-
-def _inside(found: list[Record], area: Area) -> list[bool]:
-    """Tell which images lie in the area by the coordinates that are kept, not by those Mapillary searched by."""
-    lon = np.array([record["lon"] for record in found], dtype=float)  # None becomes NaN, which is nowhere
-    lat = np.array([record["lat"] for record in found], dtype=float)
-    inside: list[bool] = area.contains(lon, lat).tolist() if found else []
-    return inside
+        counts = [(area, self._journal.counts(at)[0]) for at, area in enumerate(self.areas)]
+        return {area.name: count for area, count in counts if area.quota and count < area.quota}
