@@ -28,7 +28,7 @@ from whichland.model.export import ExportConfig, export
 from whichland.model.gallery import FILE, Gallery, centred, photos_to_show, read_gallery
 from whichland.model.label_sources import countries
 from whichland.model.model import load as open_model
-from whichland.serving.schema import Answers
+from whichland.serving.answers import PhotoAnswers
 from whichland.whole_file import file_sha256
 
 
@@ -303,7 +303,7 @@ def test_the_api_gives_neighbours_to_who_asks_for_them(shown: Shown) -> None:
         assert answer().json()["results"][0]["neighbours"] is None
         assert answer(neighbours="0").json()["results"][0]["neighbours"] is None
         asked = answer(neighbours="3").json()
-        Answers.model_validate(asked, strict=True)
+        PhotoAnswers.model_validate(asked, strict=True)
         found = asked["results"][0]["neighbours"]
         assert len(found) == 3
         assert len(answer(neighbours="12").json()["results"][0]["neighbours"]) == TRAIN // 3

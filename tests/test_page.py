@@ -19,7 +19,7 @@ from browsing import visit as visit
 from serving import create, running
 from tiny_bundle import LABELS
 from whichland.geo.countries import COUNTRIES, country_name
-from whichland.serving import app as page_module
+from whichland.serving import pages as page_module
 from whichland.serving.answers import WORDS
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from whichland.serving.batching import Batcher
-from whichland.serving.limits import Load, Refused
+from whichland.serving.limits import Load, Refusal
 from whichland.serving.settings import ServeConfig
 
 
@@ -101,12 +101,12 @@ def test_who_no_longer_waits_costs_the_model_nothing():
 def test_seats_are_given_back_and_one_large_request_is_let_in_alone():
     load = Load(ServeConfig(queue=3))
     with load.seats(2):
-        with pytest.raises(Refused) as refused, load.seats(2):
+        with pytest.raises(Refusal) as refused, load.seats(2):
             pass
         assert refused.value.status_code == 503
         with load.seats(1):
             assert load.photos == 3
-            with pytest.raises(Refused):
+            with pytest.raises(Refusal):
                 load.check_open()
     assert load.photos == 0
     with load.seats(5):
@@ -116,7 +116,7 @@ def test_seats_are_given_back_and_one_large_request_is_let_in_alone():
 def test_how_long_to_stay_away_follows_what_waits():
     load = Load(ServeConfig(queue=1000))
     for _ in range(200):
-        load.heard(4, 0.8)
+        load.count_batch(4, 0.8)
     load.photos = 50
     assert load.retry_after == 10
     load.photos = 900

@@ -14,7 +14,7 @@ import pytest
 from serving import bundle as bundle
 from serving import connect, create, running, service_of, stalled
 from tiny_bundle import make_photos
-from whichland.serving import body_limits, timeouts
+from whichland.serving import limits, timeouts
 from whichland.serving.app import create_app
 
 
@@ -233,7 +233,7 @@ def test_what_is_no_http_is_answered_in_json(bundle: Path):
 
 
 def test_lingering_has_an_end(bundle: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(body_limits, "LINGER_SECONDS", 0.3)
+    monkeypatch.setattr(limits, "LINGER_SECONDS", 0.3)
     with running(create(bundle, bytes=1_000)) as address, connect(address) as connection:
         connection.sendall(request(b"", length=10_000_000))
         started = time.monotonic()

@@ -54,4 +54,4 @@ def test_the_schema_is_whole(tmp_path: Path) -> None:
             assert "200" in operation["responses"]
     body = made["paths"]["/api/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert body["required"] == ["files"]
-    assert made["components"]["schemas"]["Answer"]["properties"]["probabilities"]["examples"]
+    assert made["components"]["schemas"]["PhotoAnswer"]["properties"]["probabilities"]["examples"]

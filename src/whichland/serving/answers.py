@@ -1,41 +1,234 @@
-"""What the service says of a photo, in the words and numbers of its JSON: answers, heat maps, probabilities in words.
+"""The service's JSON: the shapes of its answers, as the OpenAPI schema shows them, and how they are made.
 
-The words are the calibrated language of the Intergovernmental Panel on Climate Change (Mastrandrea et al. 2010,
-Guidance Note for Lead Authors of the IPCC Fifth Assessment Report on Consistent Treatment of Uncertainties, table
-1 and the note below it). There the ranges overlap; here each probability has the narrowest that holds it.
+Probabilities in words are the calibrated language of the Intergovernmental Panel on Climate Change (Mastrandrea et
+al. 2010, Guidance Note for Lead Authors of the IPCC Fifth Assessment Report on Consistent Treatment of
+Uncertainties, table 1 and the note below it). There the ranges overlap; here each probability has the narrowest that
+holds it.
 """
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel, Field
 
 from whichland.explanation.explain import ViewMap
-from whichland.explanation.overlay import Map, heat_colours
-from whichland.model.answer import DECIMALS, Answer, Guess, Probabilities
+from whichland.explanation.overlay import heat_colours
+from whichland.model.answer import DECIMALS, Answer, Probabilities
 
 if TYPE_CHECKING:
     from whichland.serving.service import Service
+
+ROWS = 32  # of a heat map that is sent as numbers, at most
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+# From which probability on a word holds, surest first.
+WORDS: tuple[tuple[float, str], ...] = (
+    (0.99, "virtually certain"),
+    (0.95, "extremely likely"),
+    (0.90, "very likely"),
+    (0.66, "likely"),
+    (0.50, "more likely than not"),
+    (0.33, "about as likely as not"),
+    (0.10, "unlikely"),
+    (0.01, "very unlikely"),
+    (0.0, "exceptionally unlikely"),
+)
+
+
+def words(probability: float) -> str:
+    """The word for a probability in [0, 1].
+
+    >>> words(0.97), words(0.4), words(0.0)
+    ('extremely likely', 'about as likely as not', 'exceptionally unlikely')
+    """
+    return next(word for least, word in WORDS if probability >= least)
+
+
+class Error(BaseModel):
+    """What went wrong, in one line."""
+
+    error: str
+
+
+class Health(BaseModel):
+    """The service is up and its model is loaded."""
+
+    status: Annotated[str, Field(examples=["ok"])]
+
+
+class ServedLabel(BaseModel):
+    """A label the model knows: a country, or what else it was trained on."""
+
+    code: Annotated[str, Field(description="of a country ISO 3166-1 alpha-2; NA is Namibia", examples=["NO"])]
+    name: Annotated[str, Field(examples=["Norway"])]
+
+
+class RequestLimits(BaseModel):
+    """What one request may hold, and how long it may take to arrive."""
+
+    files: int
+    bytes: int
+    pixels: Annotated[int, Field(description="of one photo")]
+    seconds: float
+
+
+class ServiceInfo(BaseModel):
+    """What is served."""
+
+    version: str
+    name: Annotated[str, Field(description="of the model: its folder or its run")]
+    kind: Annotated[str, Field(description="what the labels are: country, or a column of a table of photos")]
+    labels: list[ServedLabel]
+    engine: Annotated[str, Field(description="torch, onnx, int8 or openvino")]
+    torch: Annotated[bool, Field(description="whether heat maps come from gradients")]
+    methods: Annotated[list[str], Field(description="ways to explain, the usual one first")]
+    calibrated: Annotated[bool, Field(description="whether probabilities were fitted on validation photos")]
+    sets: Annotated[list[float], Field(description="percent of the country sets that the bundle keeps")]
+    limits: RequestLimits
+    report: bool
+    atlas: bool
+    play: bool
+    neighbours: Annotated[bool, Field(description="whether training photos can be shown beside an answer")]
+
+
+class LabelGuess(BaseModel):
+    """One label and its probability."""
+
+    country: Annotated[str, Field(description="code of the label, also where it is no country", examples=["NO"])]
+    name: Annotated[str, Field(examples=["Norway"])]
+    probability: Annotated[Probability, Field(examples=[0.81])]
+    words: Annotated[str, Field(description="the same in the IPCC's words", examples=["likely"])]
+
+
+class CountrySet(BaseModel):
+    """Countries of which one is right with that probability, likeliest first."""
+
+    percent: Annotated[float, Field(examples=[90])]
+    countries: Annotated[list[str], Field(examples=[["NO", "SE"]])]
+
+
+class BestPin(BaseModel):
+    """The point with the highest expected GeoGuessr score."""
+
+    lat: Annotated[float, Field(ge=-90, le=90, examples=[61.2])]
+    lon: Annotated[float, Field(ge=-180, le=180, examples=[9.6])]
+    expected_score: Annotated[float, Field(ge=0, le=5000, examples=[3120.5])]
+
+
+class Neighbour(BaseModel):
+    """A training photo that the model answers like this one."""
+
+    country: Annotated[str, Field(description="where it was taken", examples=["NO"])]
+    similarity: Annotated[
+        float, Field(ge=-1, le=1, description="cosine between the centred log-probabilities of both", examples=[0.97])
+    ]
+    credit: Annotated[
+        str | None,
+        Field(description="the line to print beside it", examples=["contributor 7, Mapillary, CC BY-SA 4.0"]),
+    ]
+    license: Annotated[str | None, Field(description="SPDX name", examples=["CC-BY-SA-4.0"])]
+    thumbnail: Annotated[str, Field(description="base64 of a JPEG: what the model saw of it, made small")]
+
+
+class PhotoAnswer(BaseModel):
+    """What the model says of one photo."""
+
+    name: Annotated[str, Field(description="as sent", examples=["a.jpg"])]
+    width: Annotated[int, Field(description="pixels, upright", examples=[1536])]
+    height: Annotated[int, Field(examples=[662])]
+    guesses: Annotated[list[LabelGuess], Field(description="likeliest first")]
+    probabilities: Annotated[
+        dict[str, Probability],
+        Field(description="of every country the model knows, likeliest first", examples=[{"NO": 0.81, "SE": 0.19}]),
+    ]
+    words: Annotated[str, Field(description="those of the first guess", examples=["likely"])]
+    levels: Annotated[
+        dict[str, dict[str, Probability]],
+        Field(description="the probabilities added up to the levels above, such as continent, likeliest first"),
+    ]
+    set: CountrySet | None
+    abstained: Annotated[bool, Field(description="less sure than an answer should be")]
+    pin: BestPin | None
+    neighbours: Annotated[
+        list[Neighbour] | None,
+        Field(description="nearest first; null when none were asked for or the bundle may show none"),
+    ]
+    milliseconds: Annotated[float, Field(ge=0, examples=[23.4])]
+
+
+class UnreadPhoto(BaseModel):
+    """A photo that could not be read, and why."""
+
+    name: str
+    error: Annotated[str, Field(examples=["truncated JPEG: the end of the image is missing"])]
+
+
+class PhotoAnswers(BaseModel):
+    """One entry a photo, in the order they were sent."""
+
+    results: list[PhotoAnswer | UnreadPhoto]
+
+
+class HeatView(BaseModel):
+    """One part of the photo that the model saw, and the evidence in it."""
+
+    box: Annotated[
+        list[float],
+        Field(
+            description="left, top, right and bottom as fractions of the upright photo; of a view of a sphere what it "
+            "covers about: where it reaches across the sphere's seam, right is above 1",
+            min_length=4,
+            max_length=4,
+            examples=[[0.28, 0.0, 0.72, 1.0]],
+        ),
+    ]
+    heading: Annotated[float | None, Field(description="of a view of a sphere: degrees right of the photo's middle")]
+    fov: Annotated[float | None, Field(description="of a view of a sphere: degrees across")]
+    png: Annotated[str, Field(description="base64 of a PNG with transparency, to be laid over the box")]
+
+
+class MappedView(HeatView):
+    """The same with numbers."""
+
+    map: Annotated[list[list[float]], Field(description="the heat over the box in numbers, rows from the top")]
+
+
+class ExplainedPhoto(BaseModel):
+    """Where in a photo the evidence for an answer lies."""
+
+    name: str
+    method: Annotated[str, Field(examples=["gradcam"])]
+    country: Annotated[str, Field(examples=["NO"])]
+    against: Annotated[str | None, Field(description="what the country is compared with", examples=["SE"])]
+    views: Annotated[list[MappedView], Field(description="every part of the photo that the model saw")]
+    evidence: Annotated[bool, Field(description="whether any was found; without it the maps are empty")]
+    verified: Annotated[bool | None, Field(description="whether the map held a test; null: it took none")]
 
 
 def answer_json(
     service: "Service", name: str, answer: Answer, *, top: int, nearest: int, milliseconds: float
 ) -> dict[str, Any]:
-    """The answer for one photo, as `schema.Answer` describes it."""
-    pin = answer.pin
+    """The answer for one photo, as `PhotoAnswer` describes it."""
+    calibration, pin = answer.settings.info.calibration, answer.pin
+    percent = service.settings.set_percent
+    level = round(percent / 100, 6)
+    calibrated = calibration is not None and level in calibration.sets
     return {
         "name": name,
         "width": answer.width,
         "height": answer.height,
         "guesses": guesses(answer, top),
-        "probabilities": in_numbers(answer.top(len(answer.labels))),
-        "levels": {level: in_numbers(answer.at(level)) for level in answer.space.levels[1:]},
+        "probabilities": {one.code: round(one.probability, DECIMALS) for one in answer.top(len(answer.labels))},
+        "levels": {
+            above: {one.code: round(one.probability, DECIMALS) for one in answer.at(above)}
+            for above in answer.space.levels[1:]
+        },
         "words": words(answer.probability),
-        "set": country_set(answer, service.settings.set_percent),
+        "set": {"percent": percent, "countries": list(answer.set(level))} if calibrated else None,
         "abstained": answer.abstains_at(round(service.settings.accuracy / 100, 6)),
         "pin": pin and {**rounded(pin.lat, pin.lon), "expected_score": round(pin.expected_score, 1)},
         "neighbours": neighbours(service, answer.probabilities, nearest),
@@ -43,30 +236,12 @@ def answer_json(
     }
 
 
-def in_numbers(guesses: Sequence[Guess]) -> dict[str, float]:
-    """The probability of each code."""
-    return {guess.code: round(guess.probability, DECIMALS) for guess in guesses}
-
-
 def guesses(answer: Answer, top: int) -> list[dict[str, Any]]:
-    """The likeliest countries, as `schema.Guess` describes them."""
+    """The likeliest labels, as `LabelGuess` describes them."""
     return [
-        {
-            "country": guess.code,
-            "name": guess.name,
-            "probability": round(guess.probability, DECIMALS),
-            "words": words(guess.probability),
-        }
-        for guess in answer.top(top)
+        {"country": code, "name": name, "probability": round(share, DECIMALS), "words": words(share)}
+        for code, name, share in answer.top(top)
     ]
-
-
-def country_set(answer: Answer, percent: float) -> dict[str, Any] | None:
-    """The countries of which one is right with that probability; None if not calibrated for it."""
-    calibration, level = answer.settings.info.calibration, round(percent / 100, 6)
-    if calibration is None or level not in calibration.sets:
-        return None
-    return {"percent": percent, "countries": list(answer.set(level))}
 
 
 def rounded(lat: float, lon: float) -> dict[str, float]:
@@ -91,9 +266,6 @@ def neighbours(service: "Service", probs_K: Probabilities, most: int) -> list[di
     ]
 
 
-ROWS = 32  # of the map that is sent as numbers, at most
-
-
 @dataclass(frozen=True, kw_only=True)
 class Heat:
     """Where the evidence for an answer lies."""
@@ -103,57 +275,26 @@ class Heat:
     against: str | None
     views: tuple[ViewMap, ...]
 
-    @property
-    def evidence(self) -> bool:
-        """Whether any was found."""
-        return any(one.map.any() for one in self.views)
-
-    def views_json(self, *, numbers: bool) -> list[dict[str, Any]]:
-        """Every view as `schema.HeatView` describes it, with the map's numbers where they are asked for."""
-        return [_view_json(one, numbers) for one in self.views]
+    def json(self, *, numbers: bool) -> dict[str, Any]:
+        """Method, evidence and the views as `HeatView` describes them, with their `numbers` where asked for."""
+        return {
+            "views": [_view_json(one, numbers) for one in self.views],
+            "method": self.method,
+            "evidence": any(one.map.any() for one in self.views),
+        }
 
 
 def _view_json(one: ViewMap, numbers: bool) -> dict[str, Any]:
-    laid = one.laid()
-    found: dict[str, Any] = {"box": one.view.box, "heading": one.view.heading, "fov": one.view.fov}
-    return found | {"png": _png(laid)} | ({"map": _rows(laid)} if numbers else {})
-
-
-def _png(map_HW: Map) -> str:
-    """The heat as a PNG with transparency, in base64: the hotter the less of the photo shows through."""
+    map_HW = one.laid()
+    # the hotter the less of the photo shows through
     picture_HWC = np.dstack([heat_colours(map_HW), 255 * map_HW]).round().astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(picture_HWC).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def _rows(map_HW: Map) -> list[list[float]]:
-    """The map as numbers, reduced to at most `ROWS` each way."""
-    height, width = map_HW.shape
-    scale = min(1, ROWS / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = np.asarray(Image.fromarray(map_HW).resize(size, Image.Resampling.BOX))
-    return [[round(float(value), 3) for value in row] for row in small]
-
-
-# From which probability on a word holds, surest first.
-WORDS: tuple[tuple[float, str], ...] = (
-    (0.99, "virtually certain"),
-    (0.95, "extremely likely"),
-    (0.90, "very likely"),
-    (0.66, "likely"),
-    (0.50, "more likely than not"),
-    (0.33, "about as likely as not"),
-    (0.10, "unlikely"),
-    (0.01, "very unlikely"),
-    (0.0, "exceptionally unlikely"),
-)
-
-
-def words(probability: float) -> str:
-    """The word for a probability in [0, 1].
-
-    >>> words(0.97), words(0.4), words(0.0)
-    ('extremely likely', 'about as likely as not', 'exceptionally unlikely')
-    """
-    return next(word for least, word in WORDS if probability >= least)
+    Image.fromarray(picture_HWC).save(file := io.BytesIO(), "PNG")
+    found: dict[str, Any] = {"box": one.view.box, "heading": one.view.heading, "fov": one.view.fov}
+    found["png"] = base64.b64encode(file.getvalue()).decode()
+    if numbers:
+        height, width = map_HW.shape
+        scale = min(1, ROWS / max(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = np.asarray(Image.fromarray(map_HW).resize(size, Image.Resampling.BOX))
+        found["map"] = [[round(float(value), 3) for value in row] for row in small]
+    return found

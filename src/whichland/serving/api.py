@@ -1,4 +1,4 @@
-"""The API for programs: predict, explain, info, health and metrics."""
+"""The API for programs: predict, explain, info and metrics."""
 
 import asyncio
 from time import perf_counter
@@ -9,14 +9,12 @@ from fastapi.responses import JSONResponse
 
 from whichland import __version__
 from whichland.errors import UserError
-from whichland.explanation.methods import METHODS_HELP
+from whichland.explanation.methods import METHODS, METHODS_HELP
 from whichland.images.decode import ImageError
-from whichland.serving.answers import answer_json
-from whichland.serving.limits import Refused
+from whichland.serving.answers import Error, ExplainedPhoto, PhotoAnswers, ServiceInfo, answer_json
+from whichland.serving.limits import Refusal, Upload, read_form
 from whichland.serving.metrics import CONTENT_TYPE_LATEST
-from whichland.serving.schema import Answers, Error, Explanation, Health, Info
 from whichland.serving.service import Service
-from whichland.serving.uploads import Form, Upload, read_form
 
 TOP = 5
 NEIGHBOURS = 12  # training photos beside one answer, at most
@@ -35,7 +33,12 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Error, "description": texts[status]} for status in statuses}
 
 
-def form(required: str, properties: dict[str, Any]) -> dict[str, Any]:
+def number(least: int, **more: Any) -> dict[str, Any]:
+    """A whole number of a form, for the schema."""
+    return {"type": "integer", "minimum": least, **more}
+
+
+def form(required: str, **properties: Any) -> dict[str, Any]:
     """The body of a multipart form, for the schema."""
     schema = {"type": "object", "required": [required], "properties": properties}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
@@ -46,18 +49,17 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter()
     calibration = service.model.info.calibration
     settings, space = service.settings, service.model.space
-    labels = space.codes
-    code = {"type": "string", "enum": sorted(labels)}
+    code = {"type": "string", "enum": sorted(space.codes)}
 
-    @routes.get("/api/info", response_model=Info, responses=errors(401), summary="What is served")
+    @routes.get("/api/info", response_model=ServiceInfo, responses=errors(401), summary="What is served")
     async def info() -> dict[str, Any]:
         return {
             "version": __version__,
             "name": service.model.name,
             "kind": space.kind,
-            "labels": [{"code": code, "name": space.name(code)} for code in labels],
+            "labels": [{"code": code, "name": space.name(code)} for code in space.codes],
             "engine": service.model.engine,
-            "torch": service.gradients,
+            "torch": METHODS[service.methods[0]].torch,
             "methods": service.methods,
             "calibrated": calibration is not None,
             "sets": [share * 100 for share in calibration.sets] if calibration else [],
@@ -70,22 +72,16 @@ def router(service: Service) -> APIRouter:
 
     @routes.post(
         "/api/predict",
-        response_model=Answers,
+        response_model=PhotoAnswers,
         responses=errors(401, 408, 413, 503)
-        | {422: {"model": Answers | Error, "description": "no photo could be read"}},
+        | {422: {"model": PhotoAnswers | Error, "description": "no photo could be read"}},
         openapi_extra=form(
             "files",
-            {
-                "files": {"type": "array", "items": PHOTO, "minItems": 1, "maxItems": settings.files},
-                "top": {"type": "integer", "minimum": 1, "default": TOP, "description": "guesses to name"},
-                "neighbours": {
-                    "type": "integer",
-                    "minimum": 0,
-                    "maximum": NEIGHBOURS,
-                    "default": 0,
-                    "description": "training photos to show that the model answers alike",
-                },
-            },
+            files={"type": "array", "items": PHOTO, "minItems": 1, "maxItems": settings.files},
+            top=number(1, default=TOP, description="guesses to name"),
+            neighbours=number(
+                0, maximum=NEIGHBOURS, default=0, description="training photos to show that the model answers alike"
+            ),
         ),
         summary="The likeliest countries of one or more photos",
     )
@@ -94,54 +90,37 @@ def router(service: Service) -> APIRouter:
 
         Answers 200 when at least one photo could be read, else 422 with the same body.
         """
-        sent = await read_form(request, field="files", files=settings.files)
-        if not sent.files:
-            raise Refused(422, "no photo came in the field files", reason="form")
-        top = _whole_number(sent, "top", TOP)
-        nearest = _whole_number(sent, "neighbours", 0, least=0, most=NEIGHBOURS)
-        with service.load.seats(len(sent.files)):
-            results = await asyncio.gather(*(_judge(service, upload, top, nearest) for upload in sent.files))
+        uploads, fields = await read_form(request, field="files", files=settings.files)
+        top = _whole_number(fields, "top", TOP)
+        nearest = _whole_number(fields, "neighbours", 0, least=0, most=NEIGHBOURS)
+        with service.load.seats(len(uploads)):
+            results = await asyncio.gather(*(_judge(service, upload, top, nearest) for upload in uploads))
         read = any("probabilities" in result for result in results)
         return JSONResponse({"results": results}, 200 if read else 422)
 
     @routes.post(
         "/api/explain",
-        response_model=Explanation,
+        response_model=ExplainedPhoto,
         responses=errors(401, 408, 413, 422, 503),
         openapi_extra=form(
             "file",
-            {
-                "file": PHOTO,
-                "country": {**code, "description": "what to explain; the guess when not given"},
-                "against": {**code, "description": "what speaks for the country and against this one"},
-                "method": {"type": "string", "enum": list(service.methods), "description": METHODS_HELP},
-            },
+            file=PHOTO,
+            country={**code, "description": "what to explain; the guess when not given"},
+            against={**code, "description": "what speaks for the country and against this one"},
+            method={"type": "string", "enum": list(service.methods), "description": METHODS_HELP},
         ),
         summary="Where in a photo the model found its answer",
     )
     async def explain(request: Request) -> dict[str, Any]:
         """A heat map over every view of the photo that the answer is combined of."""
-        sent = await read_form(request, field="file", files=1)
-        if not sent.files:
-            raise Refused(422, "no photo came in the field file", reason="form")
-        asked = {name: sent.fields.get(name) or None for name in ("country", "against", "method")}
+        (upload,), fields = await read_form(request, field="file", files=1)
+        asked = {name: fields.get(name) or None for name in ("country", "against", "method")}
         try:
-            heat = await service.explain(sent.files[0].data, **asked)
+            heat = await service.explain(upload.data, **asked)
         except UserError as error:
-            raise Refused(422, str(error), reason="photo" if isinstance(error, ImageError) else "form") from None
-        return {
-            "name": sent.files[0].name,
-            "method": heat.method,
-            "country": heat.country,
-            "against": heat.against,
-            "views": heat.views_json(numbers=True),
-            "evidence": heat.evidence,
-            "verified": None,
-        }
-
-    @routes.get("/healthz", response_model=Health, summary="Is the service up")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
+            raise Refusal(422, str(error), reason="photo" if isinstance(error, ImageError) else "form") from None
+        found = {"name": upload.name, "country": heat.country, "against": heat.against, "verified": None}
+        return found | heat.json(numbers=True)
 
     @routes.get(
         "/metrics",
@@ -168,8 +147,8 @@ async def _judge(service: Service, upload: Upload, top: int, nearest: int) -> di
     return answer_json(service, upload.name, answer, top=top, nearest=nearest, milliseconds=passed)
 
 
-def _whole_number(sent: Form, name: str, default: int, *, least: int = 1, most: int = 999_999) -> int:
-    text = sent.fields.get(name, str(default))
+def _whole_number(fields: dict[str, str], name: str, default: int, *, least: int = 1, most: int = 999_999) -> int:
+    text = fields.get(name, str(default))
     if not (text.isdecimal() and text.isascii() and len(text) <= 6 and least <= int(text) <= most):
-        raise Refused(422, f"{name}: not a whole number from {least} to {most}", reason="form")
+        raise Refusal(422, f"{name}: not a whole number from {least} to {most}", reason="form")
     return int(text)

@@ -3,28 +3,25 @@
 app = create_app(open_service("runs/demo/run/bundle"))
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from whichland import __version__
-from whichland.serving import api, play, reports
+from whichland.serving import api, pages, play
+from whichland.serving.answers import Health
 from whichland.serving.authentication import Authentication
-from whichland.serving.body_limits import BodyLimits
-from whichland.serving.headers import SecurityHeaders
-from whichland.serving.limits import Refused
+from whichland.serving.limits import BodyLimits, Refusal
 from whichland.serving.metrics import Watch
-from whichland.serving.schema import Error
 from whichland.serving.service import Service
 
-STATIC = Path(__file__).with_name("static")
+WORDS = {404: "there is nothing here", 405: "not in this way"}
 
 
 def create_app(service: Service) -> FastAPI:
@@ -44,36 +41,30 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.state.whichland = service
-    for part in (api, reports, play):
-        app.include_router(part.router(service))
-    for route, file in (("/", "index.html"), ("/play", "play.html")):
-        app.add_api_route(route, _sender(STATIC / file), include_in_schema=False, response_class=FileResponse)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    bearer = Depends(HTTPBearer(scheme_name="bearer", auto_error=False))  # for the schema: `Authentication` asks
+    for part in (api, play):
+        app.include_router(part.router(service), dependencies=[bearer] if service.settings.token else None)
+    app.include_router(pages.router(service))
+    app.add_api_route("/healthz", healthz, response_model=Health, summary="Is the service up")
+    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     for kind, handler in ((HTTPException, _refused), (RequestValidationError, _invalid)):
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
     # the last added is the outermost
     app.add_middleware(Authentication, settings=service.settings, metrics=service.metrics)
     app.add_middleware(BodyLimits, load=service.load, metrics=service.metrics)
     app.add_middleware(Watch, metrics=service.metrics)
-    app.add_middleware(SecurityHeaders)
-    app.openapi = lambda: _schema(app, service)  # type: ignore[method-assign]
+    app.add_middleware(pages.SecurityHeaders)
     return app
 
 
-def _sender(path: Path) -> Callable[[], Awaitable[FileResponse]]:
-    """A route's function that sends a file as it is."""
-
-    async def send() -> FileResponse:
-        return FileResponse(path)
-
-    return send
+async def healthz() -> dict[str, str]:
+    return {"status": "ok"}
 
 
 async def _refused(request: Request, error: HTTPException) -> JSONResponse:
-    if isinstance(error, Refused):
+    if isinstance(error, Refusal):
         request.app.state.whichland.metrics.refused.labels(error.reason).inc()
-    words = {404: "there is nothing here", 405: "not in this way"}
-    why = words.get(error.status_code, str(error.detail))
+    why = WORDS.get(error.status_code, str(error.detail))
     return JSONResponse({"error": why}, error.status_code, error.headers)
 
 
@@ -81,28 +72,3 @@ async def _invalid(request: Request, error: RequestValidationError) -> JSONRespo
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     return JSONResponse({"error": f"{where}: {first['msg']}"}, 422)
-
-
-def _schema(app: FastAPI, service: Service) -> dict[str, Any]:
-    """FastAPI's schema, with the errors as they really are and the token where one is asked for."""
-    from fastapi.openapi.utils import get_openapi
-
-    if app.openapi_schema:
-        return app.openapi_schema
-    made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-    parts = made.setdefault("components", {}).setdefault("schemas", {})
-    for name in ("HTTPValidationError", "ValidationError"):
-        parts.pop(name, None)
-    parts["Error"] = Error.model_json_schema()
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    for path, operations in made["paths"].items():
-        for operation in operations.values():
-            for answer in operation["responses"].values():
-                if "HTTPValidationError" in str(answer):
-                    answer["content"] = error
-            if service.settings.token and (path.startswith("/api/") or path == "/metrics"):
-                operation["security"] = [{"bearer": []}]
-    if service.settings.token:
-        made["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
-    app.openapi_schema = made
-    return made

@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from whichland.serving.metrics import Metrics
 from whichland.serving.settings import ServeConfig
 
-REPORTS = ("/report", "/atlas")
+REPORTS = re.compile(r"/(report|atlas)(/|$)")
+CLOSED = re.compile(r"/api/|/metrics$")
 
 
 class Authentication:
@@ -27,30 +28,29 @@ class Authentication:
         self.app, self.token, self.hosts, self.metrics = app, settings.token, settings.hosts, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        headers, path = Headers(scope=scope), scope["path"]
-        shown = any(path == report or path.startswith(report + "/") for report in REPORTS)
-        # a page elsewhere may let its own name lead to this machine; who looks after the service names no host
-        if self.hosts and path != "/healthz" and _name(headers.get("host", "")) not in self.hosts:
-            await self._no(400, "this service goes by other names", {}, "host")(scope, receive, send)
-            return
-        if scope["method"] == "POST" and headers.get("sec-fetch-site", "") in ("cross-site", "same-site"):
-            # another site's page cannot read the answer, but it could keep this machine busy
-            await self._no(403, "this page may not be asked from another site's", {}, "site")(scope, receive, send)
-            return
-        closed = shown or path == "/metrics" or path.startswith("/api/")
-        if self.token is not None and closed and not self._known(headers.get("authorization", ""), basic=shown):
-            asked = 'Basic realm="whichland", charset="UTF-8"' if shown else 'Bearer realm="whichland"'
-            answer = self._no(
-                401, "a token is needed, as Authorization: Bearer …", {"WWW-Authenticate": asked}, "token"
-            )
-            await answer(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
+        app = (scope["type"] == "http" and self._refusal(scope)) or self.app
+        await app(scope, receive, send)
 
-    def _known(self, authorization: str, *, basic: bool) -> bool:
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
+        """The answer to who may not ask; None for who may."""
+        headers, path = Headers(scope=scope), scope["path"]
+        # a page elsewhere may let its own name lead to this machine; who looks after the service names no host
+        name = re.sub(r":\d+$", "", headers.get("host", "")).lower()
+        if self.hosts and path != "/healthz" and name not in self.hosts:
+            return self._no(400, "this service goes by other names", "host")
+        # another site's page cannot read the answer, but it could keep this machine busy
+        if scope["method"] == "POST" and headers.get("sec-fetch-site", "") in ("cross-site", "same-site"):
+            return self._no(403, "this page may not be asked from another site's", "site")
+        shown = bool(REPORTS.match(path))
+        if self.token is None or not (shown or CLOSED.match(path)):
+            return None
+        if self._known(self.token, headers.get("authorization", ""), basic=shown):
+            return None
+        asked = 'Basic realm="whichland", charset="UTF-8"' if shown else 'Bearer realm="whichland"'
+        why = "a token is needed, as Authorization: Bearer …"
+        return self._no(401, why, "token", {"WWW-Authenticate": asked})
+
+    def _known(self, token: str, authorization: str, *, basic: bool) -> bool:
         scheme, _, given = authorization.partition(" ")
         if basic and scheme.lower() == "basic":
             try:
@@ -59,14 +59,8 @@ class Authentication:
                 return False
         elif scheme.lower() != "bearer":
             return False
-        assert self.token is not None
-        return hmac.compare_digest(given.strip().encode(), self.token.encode())
+        return hmac.compare_digest(given.strip().encode(), token.encode())
 
-    def _no(self, status: int, why: str, headers: dict[str, str], reason: str) -> JSONResponse:
+    def _no(self, status: int, why: str, reason: str, headers: dict[str, str] | None = None) -> JSONResponse:
         self.metrics.refused.labels(reason).inc()
         return JSONResponse({"error": why}, status, headers)
-
-
-def _name(host: str) -> str:
-    """A host as the header names it, without its port."""
-    return re.sub(r":\d+$", "", host).lower()

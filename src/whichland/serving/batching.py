@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichland.images.preprocess import Pixels
+from whichland.model.answer import Probabilities
 
-Probabilities = NDArray[np.float32]  # K
 Waiting = tuple[Pixels, "Future[Probabilities]"]
 
 
@@ -27,10 +27,10 @@ class Batcher:
         probabilities: Callable[[Pixels], NDArray[np.float32]],
         *,
         batch: int,
-        heard: Callable[[int, float], None] = lambda photos, seconds: None,
+        on_batch: Callable[[int, float], None] = lambda photos, seconds: None,
     ) -> None:
-        """`probabilities` takes crops B×H×W×3 and gives B×K; `heard` gets each batch's size and seconds."""
-        self._probabilities, self._batch, self._heard = probabilities, batch, heard
+        """`probabilities` takes crops B×H×W×3 and gives B×K; `on_batch` gets each batch's size and seconds."""
+        self._probabilities, self._batch, self._on_batch = probabilities, batch, on_batch
         self._waiting: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
@@ -40,11 +40,6 @@ class Batcher:
         found: Future[Probabilities] = Future()
         self._waiting.put((crop_HWC, found))
         return await asyncio.wrap_future(found)
-
-    @property
-    def waiting(self) -> int:
-        """How many crops wait."""
-        return self._waiting.qsize()
 
     def close(self) -> None:
         """Answer what waits, then stop."""
@@ -70,10 +65,10 @@ class Batcher:
         started = perf_counter()
         try:
             probs_BK = self._probabilities(np.stack([crop for crop, _ in batch]))
-        except Exception as error:  # each request hears of it, and the thread lives on for the next
+        except Exception as error:  # each request gets it, and the thread lives on for the next
             for _, found in batch:
                 found.set_exception(error)
             return
         for (_, found), probs_K in zip(batch, probs_BK, strict=True):
             found.set_result(probs_K)
-        self._heard(len(batch), perf_counter() - started)
+        self._on_batch(len(batch), perf_counter() - started)

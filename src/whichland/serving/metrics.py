@@ -5,7 +5,9 @@ was taken. What goes wrong inside becomes an answer without a word of the inside
 """
 
 import logging
+from functools import partial
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import prometheus_client
 from prometheus_client import Counter, Gauge, Histogram
@@ -15,7 +17,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whichland.serving.limits import Load
+if TYPE_CHECKING:
+    from whichland.serving.limits import Load
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -24,24 +27,16 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64)
 class Metrics:
     """Counters, histograms and gauges of one service."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: "Load") -> None:
         registry = self.registry = prometheus_client.CollectorRegistry()
-        self.requests = Counter(
-            "whichland_requests", "requests answered", ["route", "method", "status"], registry=registry
-        )
-        self.seconds = Histogram(
-            "whichland_request_seconds",
-            "from a request's head to the end of its answer",
-            ["route"],
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self.refused = Counter("whichland_refused", "requests refused, by why", ["reason"], registry=registry)
-        self.photos = Counter("whichland_photos", "photos judged or unreadable", ["result"], registry=registry)
-        self.batches = Histogram("whichland_batch_photos", "photos in a batch", buckets=BATCHES, registry=registry)
-        self.model_seconds = Histogram(
-            "whichland_batch_seconds", "a batch took the model", buckets=SECONDS, registry=registry
-        )
+        count, spread = partial(Counter, registry=registry), partial(Histogram, registry=registry)
+        self.requests = count("whichland_requests", "requests answered", ["route", "method", "status"])
+        text = "from a request's head to the end of its answer"
+        self.seconds = spread("whichland_request_seconds", text, ["route"], buckets=SECONDS)
+        self.refused = count("whichland_refused", "requests refused, by why", ["reason"])
+        self.photos = count("whichland_photos", "photos judged or unreadable", ["result"])
+        self.batches = spread("whichland_batch_photos", "photos in a batch", buckets=BATCHES)
+        self.model_seconds = spread("whichland_batch_seconds", "a batch took the model", buckets=SECONDS)
         for name, text, attribute in (
             ("whichland_photos_inside", "photos being decoded or waiting for the model", "photos"),
             ("whichland_uploads", "requests that are arriving", "uploads"),
@@ -52,7 +47,7 @@ class Metrics:
             gauge.set_function(lambda attribute=attribute: getattr(load, attribute))  # type: ignore[misc]
         prometheus_client.ProcessCollector(registry=registry)
 
-    def heard(self, photos: int, seconds: float) -> None:
+    def count_batch(self, photos: int, seconds: float) -> None:
         """A batch went through the model."""
         self.batches.observe(photos)
         self.model_seconds.observe(seconds)

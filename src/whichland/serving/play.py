@@ -5,26 +5,22 @@ encoded anew, so that neither its address nor its bytes tell where it was taken.
 pin and nowhere else: whoever wants to cheat can put a pin anywhere and look, but is then no longer playing.
 """
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import asdict
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
 from whichland.images.decode import ImageError
+from whichland.model.answer import Answer
 from whichland.model.labels import COUNTRY
-from whichland.serving.answers import guesses, rounded
+from whichland.serving.answers import Error, HeatView, LabelGuess, guesses, rounded
 from whichland.serving.api import TOP, errors
-from whichland.serving.limits import Refused
-from whichland.serving.rounds import PHOTOS, open_deck, score
-from whichland.serving.schema import Error, Guess, HeatView
-from whichland.serving.service import Service
+from whichland.serving.limits import Refusal
+from whichland.serving.rounds import PHOTOS, Pinned, Truth, open_deck, score
+from whichland.serving.service import Service, in_thread
 
-T = TypeVar("T")
 LAST_SEED = 999_999_999
 REFUSED = errors(401, 422, 503) | {404: {"model": Error, "description": "the round has no such photo"}}
 CACHED = 64  # photos kept encoded: a dozen rounds under way
@@ -48,25 +44,11 @@ class PlayerPin(BaseModel):
     lon: Annotated[float, Field(ge=-180, le=180, examples=[10.7])]
 
 
-class Pinned(BaseModel):
-    """A pin and what it earned."""
-
-    lat: float
-    lon: float
-    country: Annotated[str | None, Field(description="that the pin lies in; null at sea")]
-    km: Annotated[float, Field(description="to the photo's place, or to its country where that is all there is")]
-    points: Annotated[int, Field(ge=0, le=5000)]
-
-
-class Place(BaseModel):
+class NamedTruth(Truth):
     """Where the photo was taken."""
 
-    country: str
     name: str
-    lat: float | None
-    lon: float | None
     known: Annotated[bool, Field(description="whether the model knows the country at all")]
-    credit: Annotated[str | None, Field(description="who took the photo, and its licence")]
 
 
 class Revealed(BaseModel):
@@ -74,8 +56,8 @@ class Revealed(BaseModel):
 
     you: Pinned
     model: Pinned
-    truth: Place
-    guesses: list[Guess]
+    truth: NamedTruth
+    guesses: list[LabelGuess]
 
 
 class HeatMap(BaseModel):
@@ -95,20 +77,23 @@ def router(service: Service) -> APIRouter:
     deal = lru_cache(maxsize=256)(deck.deal)
     encoded = lru_cache(maxsize=CACHED)(deck.photo)
 
-    async def in_thread(work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(service.decoders, work)
+    def revealed(row: int, pin: PlayerPin, answer: Answer) -> dict[str, Any]:
+        best, truth = answer.pin_or_land, deck.truth(row)
+        named = truth.model_dump() | {"name": deck.countries.name(truth.country), "known": truth.country in known}
+        you, model = score(pin.lat, pin.lon, truth), score(**rounded(best.lat, best.lon), truth=truth)
+        return {"you": you, "model": model, "truth": named, "guesses": guesses(answer, TOP)}
 
     async def photo_of(seed: int, number: int) -> tuple[int, bytes]:
         """The row of a photo and its JPEG; takes a seat, so that a crowd has to wait."""
         dealt = deal(seed)
         if number > len(dealt):
-            raise Refused(404, "this round has no such photo", reason="form")
+            raise Refusal(404, "this round has no such photo", reason="form")
         row = dealt[number - 1]
         with service.load.seats(1):
             try:
-                return row, await in_thread(lambda: encoded(row))
+                return row, await in_thread(service.decoders, encoded, row)
             except ImageError:  # its text names the file
-                raise Refused(422, "this photo cannot be read", reason="photo") from None
+                raise Refusal(422, "this photo cannot be read", reason="photo") from None
 
     @routes.get("/{seed}", response_model=Round, responses=errors(401, 422), summary="A round of the game")
     async def round_of(seed: Seed) -> dict[str, Any]:
@@ -134,21 +119,11 @@ def router(service: Service) -> APIRouter:
         row, data = await photo_of(seed, number)
         with service.load.seats(1):
             answer = await service.answer(data)
-        best = await in_thread(lambda: answer.pin_or_land)
-        truth = deck.truth(row)
-        own = rounded(best.lat, best.lon)
-        you, model = await in_thread(lambda: (score(pin.lat, pin.lon, truth), score(**own, truth=truth)))
-        return {
-            "you": {"lat": pin.lat, "lon": pin.lon, **asdict(you)},
-            "model": {**own, **asdict(model)},
-            "truth": {**asdict(truth), "name": deck.countries.name(truth.country), "known": truth.country in known},
-            "guesses": guesses(answer, TOP),
-        }
+        return await in_thread(service.decoders, revealed, row, pin, answer)
 
     @routes.get("/{seed}/{number}/heat", response_model=HeatMap, responses=REFUSED, summary="What the model looked at")
     async def heat(seed: Seed, number: Number) -> dict[str, Any]:
         _, data = await photo_of(seed, number)
-        found = await service.explain(data)
-        return {"views": found.views_json(numbers=False), "method": found.method, "evidence": found.evidence}
+        return (await service.explain(data)).json(numbers=False)
 
     return routes

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
 from whichland.errors import UserError
 from whichland.geo.borders import borders, country_of
@@ -33,14 +34,23 @@ DRAWN_SCENES = 1_200
 DRAWN_SIZE = (640, 480)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Truth:
-    """What is known of a photo, and must not be revealed before the player has pinned."""
+class Truth(BaseModel):
+    """Where a photo was taken, which must not be revealed before the player has pinned."""
 
     country: str
     lat: float | None
     lon: float | None
-    credit: str | None
+    credit: Annotated[str | None, Field(description="who took the photo, and its licence")]
+
+
+class Pinned(BaseModel):
+    """A pin and what it earned."""
+
+    lat: float
+    lon: float
+    country: Annotated[str | None, Field(description="that the pin lies in; null at sea")]
+    km: Annotated[float, Field(description="to the photo's place, or to its country where that is all there is")]
+    points: Annotated[int, Field(ge=0, le=5000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,37 +86,27 @@ class Deck:
         return by_turns[:count]
 
 
-def open_deck(manifest: Path | None) -> Deck:
+def open_deck(path: Path | None) -> Deck:
     """The deck of a manifest's test photos, or the drawn one. Raises UserError when there is none to play with."""
-    return _of_world() if manifest is None else _of_manifest(manifest)
-
-
-def _of_manifest(path: Path) -> Deck:
+    if path is None:
+        return _of_world()
     import polars as pl
 
     from whichland import manifest as manifests
 
     table = manifests.read(path)
     table.require("country", "split", hint="geocode, clean and split it first (`whichland data prepare`)")
-    wanted = ["uri", "country", "lat", "lon", "creator", "license", "attribution"]
-    rows = (
-        table.kept.filter((pl.col("split") == "test") & pl.col("country").is_not_null())
-        .sort("country", "image_id")
-        .select(name for name in wanted if name in table.frame.columns)
-    )
+    test = (pl.col("split") == "test") & pl.col("country").is_not_null()
+    rows = table.kept.filter(test).sort("country", "image_id")
     if not rows.height:
         raise UserError(f"{path}: no test photos to play with; split it anew, with a share for the test")
 
     def truth(row: int) -> Truth:
         found = rows.row(row, named=True)
-        place = found.get("lat"), found.get("lon")
-        known = None not in place
-        return Truth(
-            country=found["country"],
-            lat=place[0] if known else None,
-            lon=place[1] if known else None,
-            credit=manifests.credit(found) or None,
-        )
+        lat, lon = found.get("lat"), found.get("lon")
+        if lat is None or lon is None:
+            lat = lon = None
+        return Truth(country=found["country"], lat=lat, lon=lon, credit=manifests.credit(found) or None)
 
     return Deck(
         countries=countries(rows["country"].unique().sort().to_list()),
@@ -142,16 +142,7 @@ def _of_world() -> Deck:
 STEP = 0.05  # degrees between the points that stand for a border: a distance to it is off by 3 km at most
 
 
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """What a pin earned."""
-
-    country: str | None  # it lies in; None at sea
-    km: float
-    points: int  # 0 to 5,000, GeoGuessr's
-
-
-def score(lat: float, lon: float, truth: Truth) -> Score:
+def score(lat: float, lon: float, truth: Truth) -> Pinned:
     """Judge a pin: by its distance to the photo's place, or to the country where the place is not known.
 
     A pin in the right country is then 0 km off: nobody can know more of the photo than that.
@@ -161,7 +152,8 @@ def score(lat: float, lon: float, truth: Truth) -> Score:
         km = float(haversine_km(lat, lon, truth.lat, truth.lon))
     else:
         km = 0.0 if inside == truth.country else country_km(lat, lon, truth.country)
-    return Score(country=inside, km=round(km, 1), points=round(float(geoguessr_score(km))))
+    points = round(float(geoguessr_score(km)))
+    return Pinned(lat=lat, lon=lon, country=inside, km=round(km, 1), points=points)
 
 
 def country_km(lat: float, lon: float, code: str) -> float:

@@ -33,7 +33,7 @@ from whichland.errors import UserError
 from whichland.serving.app import create_app
 from whichland.serving.service import Service, open_service
 from whichland.serving.settings import ServeConfig
-from whichland.serving.timeouts import PatientProtocol
+from whichland.serving.timeouts import TimedProtocol
 
 BACKLOG = 2048  # connections that wait to be taken
 KEPT_OPEN_S = 15  # for the next request of a client
@@ -112,7 +112,7 @@ def work(bundle: Path, settings: ServeConfig, listener: socket.socket) -> None:
 def _config(app: FastAPI, settings: ServeConfig) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=PatientProtocol,
+        http=TimedProtocol,
         loop="asyncio",
         ws="none",
         lifespan="on",

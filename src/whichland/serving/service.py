@@ -7,11 +7,13 @@ It is `app.state.whichland` of the application, and what the routes of the page 
 """
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -32,6 +34,9 @@ from whichland.serving.limits import Load
 from whichland.serving.metrics import Metrics
 from whichland.serving.settings import ServeConfig
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
@@ -41,7 +46,7 @@ class Service:
     settings: ServeConfig
     gallery: Gallery | None
     explaining: Model  # with a network of its own: gradients in the one that answers would disturb it
-    gradients: bool  # whether torch explains
+    methods: tuple[str, ...]  # the ways to explain that there are, the usual one first
     play: Path | None
     report: Path | None
     atlas: Path | None
@@ -53,11 +58,7 @@ class Service:
 
     async def answer(self, data: bytes) -> Answer:
         """Answer a photo. Raises ImageError when it cannot be read or has too many pixels."""
-        return await self._answer(data, await self.look(data))
-
-    async def look(self, data: bytes) -> PhotoViews:
-        """Decode a photo, in one of the few threads for that. Raises ImageError as `answer` does."""
-        return await asyncio.get_running_loop().run_in_executor(self.decoders, self._look, data)
+        return await self._answer(data, await in_thread(self.decoders, self._look, data))
 
     def _look(self, data: bytes) -> PhotoViews:
         photo = open_photo(data)
@@ -77,25 +78,18 @@ class Service:
     ) -> Heat:
         """Where in a photo the evidence for a country lies, or what speaks for it and against another.
 
-        Raises ImageError as `look` does, UserError for a country or method that there is not, and Refused when too
+        Raises ImageError as `answer` does, UserError for a country or method that there is not, and Refusal when too
         many explanations are under way.
         """
         with self.load.explaining():
-            seen = await self.look(data)
-            if country is None:
-                country = (await self._answer(data, seen)).label
+            seen = await in_thread(self.decoders, self._look, data)
+            country = country or (await self._answer(data, seen)).label
             index = index_of(self.model.labels, country if against is None else (country, against))
             chosen = find_method(method or self.methods[0])
             if chosen.name not in self.methods:
                 raise UserError(f"no method {chosen.name!r} to explain by here; there are {', '.join(self.methods)}")
-            maps = partial(view_maps, self.explaining, seen, index, chosen)
-            views = await asyncio.get_running_loop().run_in_executor(self.explainer, maps)
+            views = await in_thread(self.explainer, view_maps, self.explaining, seen, index, chosen)
             return Heat(method=chosen.name, country=country, against=against, views=views)
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """The ways to explain that there are, the usual one first."""
-        return tuple(name for name, method in METHODS.items() if self.gradients or not method.torch)
 
     def close(self) -> None:
         """Finish what is under way and stop the threads."""
@@ -110,37 +104,37 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
     folder = Path(bundle)
     model = open_model(folder, engine=settings.engine, threads=settings.threads)
     model.pins  # noqa: B018  (worked out before the first photo, and damage is reported now)
-    gradients = _gradients(settings)
+    torch_there = find_spec("torch") is not None
+    if settings.explain == "gradcam" and not torch_there:
+        raise UserError("explain gradcam: torch is not installed: pip install 'whichland[train]'")
+    gradients = torch_there and settings.explain != "occlusion"
     load = Load(settings)
     metrics = Metrics(load)
 
-    def heard(photos: int, seconds: float) -> None:
-        load.heard(photos, seconds)
-        metrics.heard(photos, seconds)
+    def count_batch(photos: int, seconds: float) -> None:
+        load.count_batch(photos, seconds)
+        metrics.count_batch(photos, seconds)
 
     return Service(
         model=model,
         settings=settings,
         gallery=read_gallery(folder),
         explaining=replace(model, loaded=load_torch(folder)) if gradients else model,
-        gradients=gradients,
+        methods=tuple(name for name, method in METHODS.items() if gradients or not method.torch),
         play=_there(settings.play, "the manifest to play with"),
         report=_there(settings.report, "the report") or _beside(folder, "report/report.html"),
         atlas=_there(settings.atlas, "the atlas") or _beside(folder, "atlas/index.html"),
         load=load,
         metrics=metrics,
-        batcher=Batcher(model.probabilities, batch=settings.batch, heard=heard),
+        batcher=Batcher(model.probabilities, batch=settings.batch, on_batch=count_batch),
         decoders=ThreadPoolExecutor(settings.decoders, thread_name_prefix="decode"),
         explainer=ThreadPoolExecutor(1, thread_name_prefix="explain"),
     )
 
 
-def _gradients(settings: ServeConfig) -> bool:
-    """Whether torch is to explain."""
-    torch_there = find_spec("torch") is not None
-    if settings.explain == "gradcam" and not torch_there:
-        raise UserError("explain gradcam: torch is not installed: pip install 'whichland[train]'")
-    return torch_there and settings.explain != "occlusion"
+async def in_thread(threads: Executor, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """What `work` gives, computed in one of the threads."""
+    return await asyncio.get_running_loop().run_in_executor(threads, partial(work, *arguments, **options))
 
 
 def _there(path: str | None, what: str) -> Path | None:

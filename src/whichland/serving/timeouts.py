@@ -1,7 +1,7 @@
 """Connections that keep the server waiting: uvicorn's protocol with timeouts.
 
 uvicorn waits without end for the head of a request, and for a client to read its answer. A few hundred connections
-that do nothing would use up all there are. The body of a request has limits of its own, see body_limits.py.
+that do nothing would use up all there are. The body of a request has limits of its own, see limits.py.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ HEAD_SECONDS = 10.0  # from a connection, or a first byte on one that was kept o
 READ_SECONDS = 30.0  # without any of the answer being read
 
 
-class PatientProtocol(H11Protocol):
+class TimedProtocol(H11Protocol):
     """HTTP/1.1 that cuts off who is too slow at sending a head or reading an answer."""
 
     _head: asyncio.TimerHandle | None = None
@@ -26,7 +26,7 @@ class PatientProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
-            self._stop_waiting_for_head()
+            self._head = _stop(self._head)
         elif self._head is None and not self.transport.is_closing():
             self._head = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
@@ -36,11 +36,10 @@ class PatientProtocol(H11Protocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stop_waiting_for_reader()
+        self._reading = _stop(self._reading)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting_for_head()
-        self._stop_waiting_for_reader()
+        self._head, self._reading = _stop(self._head), _stop(self._reading)
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -59,12 +58,9 @@ class PatientProtocol(H11Protocol):
         else:
             super().shutdown()
 
-    def _stop_waiting_for_head(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            self._head = None
 
-    def _stop_waiting_for_reader(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            self._reading = None
+def _stop(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
+    """Cancel a timer that runs; there is none then."""
+    if timer is not None:
+        timer.cancel()
+    return None
