@@ -51,9 +51,9 @@ _forked = False
 
 
 def _after_fork() -> None:
-    global _forked, _blocks, _archives
-    _forked = True
-    _blocks, _archives = _Blocks(), _Archives()
+    global _forked, _blocks
+    _forked, _blocks = True, _Blocks()
+    _archive.cache_clear()
 
 
 def is_address(uri: str) -> bool:
@@ -82,7 +82,7 @@ def read_bytes(uri: str) -> bytes:
     container, kind, name = inside.groups()
     _check_file(container)
     if kind.lower() == "zip":
-        return _archives.read(container, name)
+        return _read_member(container, name)
     if not name.isdecimal():
         raise ImageError(f"{uri}: after # stands the number of a row, not {name!r}")
     return _blocks.read(container, int(name))
@@ -187,36 +187,25 @@ def _size(block: list[bytes | None]) -> int:
     return sum(len(data) for data in block if data)
 
 
-@lru_cache(maxsize=1024)
-def _bytes_column(shard: str, changed: int) -> bool:
-    """Whether the column `image` is a struct with bytes (True) or plain bytes (False)."""
-    import polars as pl
-
-    try:
-        schema = pl.scan_parquet(shard, glob=False).collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ImageError(f"{shard}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
-    kind = schema.get("image")
-    if isinstance(kind, pl.Struct) and any(f.name == "bytes" and f.dtype == pl.Binary for f in kind.fields):
-        return True
-    if kind == pl.Binary:
-        return False
-    raise ImageError(f"{shard}: no column `image` of struct{{bytes, path}}")
-
-
 def _read_block(shard: str, start: int, rows: int) -> list[bytes | None]:
+    """Rows of the column `image`: a struct with bytes, or plain bytes."""
     if _forked:
         raise RuntimeError('Parquet rows cannot be read in a forked process; start workers with "spawn"')
     import polars as pl
 
-    image = pl.col("image")
-    if _bytes_column(shard, Path(shard).stat().st_mtime_ns):
-        image = image.struct.field("bytes")
+    table, image = pl.scan_parquet(shard, glob=False), pl.col("image")
     try:
-        block = pl.scan_parquet(shard, glob=False).slice(start, rows).select(image.alias("bytes")).collect()
+        kind = table.collect_schema().get("image")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ImageError(f"{shard}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+    if isinstance(kind, pl.Struct) and any(f.name == "bytes" and f.dtype == pl.Binary for f in kind.fields):
+        image = image.struct.field("bytes")
+    elif kind != pl.Binary:
+        raise ImageError(f"{shard}: no column `image` of struct{{bytes, path}}")
+    try:
+        return table.slice(start, rows).select(image.alias("bytes")).collect()["bytes"].to_list()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ImageError(f"{shard}: cannot be read ({str(error).splitlines()[0]})") from None
-    return block["bytes"].to_list()
 
 
 # What Python's decompressors raise on broken members and on those of other methods.
@@ -226,37 +215,25 @@ _BROKEN_MEMBER = (
 )
 
 
-class _Archives:
-    """Open zip archives, least recently used closed first; a `ZipFile` may be read from several threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: OrderedDict[tuple[str, int], zipfile.ZipFile] = OrderedDict()
-
-    def read(self, path: str, member: str) -> bytes:
-        archive = self._get(path)
-        try:
-            info = archive.getinfo(member)
-        except KeyError:
-            raise ImageError(f"{path}#{member}: the archive has no such member") from None
-        _check_size(f"{path}#{member}", info.file_size)
-        try:
-            with archive.open(info) as file:
-                return file.read(MAX_BYTES + 1)
-        except _BROKEN_MEMBER as error:
-            raise ImageError(f"{path}#{member}: cannot be unpacked ({error})") from None
-
-    def _get(self, path: str) -> zipfile.ZipFile:
-        key = (path, Path(path).stat().st_mtime_ns)
-        with self._lock:
-            archive = self._open.get(key)
-            if archive is None:
-                archive = self._open[key] = _open_archive(path)
-            self._open.move_to_end(key)
-            while len(self._open) > KEPT_ARCHIVES:
-                self._open.popitem(last=False)  # closed when the last reader lets go of it
-        return archive
+@lru_cache(maxsize=KEPT_ARCHIVES)  # one is closed when the last reader lets go of it
+def _archive(path: str, changed: int) -> zipfile.ZipFile:
+    """An open archive of that time of change; it may be read from several threads."""
+    return _open_archive(path)
 
 
-_blocks, _archives = _Blocks(), _Archives()
+def _read_member(path: str, member: str) -> bytes:
+    archive = _archive(path, Path(path).stat().st_mtime_ns)
+    try:
+        info = archive.getinfo(member)
+    except KeyError:
+        raise ImageError(f"{path}#{member}: the archive has no such member") from None
+    _check_size(f"{path}#{member}", info.file_size)
+    try:
+        with archive.open(info) as file:
+            return file.read(MAX_BYTES + 1)
+    except _BROKEN_MEMBER as error:
+        raise ImageError(f"{path}#{member}: cannot be unpacked ({error})") from None
+
+
+_blocks = _Blocks()
 os.register_at_fork(after_in_child=_after_fork)
