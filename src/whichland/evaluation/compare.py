@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
+from itertools import combinations, count
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def compare_answers(runs: Mapping[str, Sequence[Guesses]], split: str) -> Compar
     everyone = {row for of in runs.values() for answers in of for row in answers.frame["image_id"]}
     drawn_RMS, seen_MS = paired.redraw(counted), paired.scores(counted)[0]
     pairs = _pairs(counted, drawn_RMS, seen_MS)
-    letters = {score: _ties(counted, pairs, seen_MS[:, at], score) for at, score in enumerate(SCORES)}
+    letters = {score: _ties(counted.names, pairs, seen_MS[:, at], score) for at, score in enumerate(SCORES)}
     judged_MS = [with_bounds(*of_model) for of_model in zip(seen_MS, *interval(drawn_RMS), strict=True)]
     models = [
         Contender(
@@ -160,15 +160,10 @@ def count_answers(runs: Mapping[str, Sequence[Guesses]]) -> tuple[Tally, int]:
     def numbers(column: str) -> Ints:
         return joined[column].replace_strict(index, return_dtype=pl.Int64).to_numpy()
 
-    guesses, at = {}, 0
-    for name, of in runs.items():
-        guesses[name] = [numbers(f"guess{run}") for run in range(at, at + len(of))]
-        at += len(of)
-    groups = group_numbers(joined["group"].to_list())
-    counted = paired.tally(guesses, numbers("truth"), groups, len(labels))
-    order = np.argsort(-paired.scores(counted)[0, :, 1], kind="stable")
-    best_first = {counted.names[at]: guesses[counted.names[at]] for at in order}
-    return paired.tally(best_first, numbers("truth"), groups, len(labels)), joined.height
+    run = count()
+    guesses = {name: [numbers(f"guess{next(run)}") for _ in of] for name, of in runs.items()}
+    counted = paired.tally(guesses, numbers("truth"), group_numbers(joined["group"].to_list()), len(labels))
+    return counted.only(np.argsort(-paired.scores(counted)[0, :, 1], kind="stable")), joined.height
 
 
 def _pairs(counted: Tally, drawn_RMS: Floats, seen_MS: Floats) -> list[Pair]:
@@ -177,13 +172,12 @@ def _pairs(counted: Tally, drawn_RMS: Floats, seen_MS: Floats) -> list[Pair]:
     swaps = max(10_000, round(4 * len(both) / ALPHA))  # enough for Holm's first step to be passed
     p_top1 = [paired.sign_flip_p(paired.group_difference(counted, a, b)) for a, b in both]
     p_f1 = [paired.swap_p(counted, a, b, swaps=swaps) for a, b in both]
-    photos = int(counted.photos.sum())
     adjusted_top1, adjusted_f1 = holm(p_top1), holm(p_f1)
     found = []
     for at, (a, b) in enumerate(both):
-        apart_RS = drawn_RMS[:, a] - drawn_RMS[:, b]
-        seen_S = seen_MS[a] - seen_MS[b]
+        apart_RS, seen_S = drawn_RMS[:, a] - drawn_RMS[:, b], seen_MS[a] - seen_MS[b]
         top1, macro_f1 = with_bounds(seen_S, *paired.spread_interval(seen_S, apart_RS, len(counted.photos)))
+        variance = float(apart_RS[:, 0].var(ddof=1))
         found.append(
             Pair(
                 first=counted.names[a],
@@ -195,19 +189,16 @@ def _pairs(counted: Tally, drawn_RMS: Floats, seen_MS: Floats) -> list[Pair]:
                 p_macro_f1=p_f1[at],
                 p_macro_f1_adjusted=adjusted_f1[at],
                 p_mcnemar=paired.sign_flip_p(paired.photo_difference(counted, a, b)),
-                photos_needed=paired.photos_needed(
-                    float(apart_RS[:, 0].var(ddof=1)), photos, difference=POINTS, level=ALPHA
-                ),
+                photos_needed=paired.photos_needed(variance, int(counted.photos.sum()), difference=POINTS, level=ALPHA),
             )
         )
     return found
 
 
-def _ties(counted: Tally, pairs: Sequence[Pair], seen_M: Floats, score: str) -> list[str]:
-    place = {name: at for at, name in enumerate(counted.names)}
-    apart_MM = np.zeros((len(place), len(place)), dtype=bool)
+def _ties(names: Sequence[str], pairs: Sequence[Pair], seen_M: Floats, score: str) -> list[str]:
+    apart_MM = np.zeros((len(names), len(names)), dtype=bool)
     for pair in pairs:
-        a, b = place[pair.first], place[pair.second]
+        a, b = names.index(pair.first), names.index(pair.second)
         apart_MM[a, b] = apart_MM[b, a] = getattr(pair, f"p_{score}_adjusted") <= ALPHA
     return paired.tie_groups(seen_M.tolist(), apart_MM)
 
@@ -247,12 +238,10 @@ def read_answers(folder: Path) -> Guesses:
 def _names(places: Sequence[Path]) -> list[str]:
     """A short name for each model: that of its run folder, or the whole path where that is not unique."""
     resolved = [place.resolve() for place in places]
-    if again := [place for place, count in Counter(resolved).items() if count > 1]:
+    if again := [place for place, times in Counter(resolved).items() if times > 1]:
         raise UserError(f"{again[0]} is named twice; a model is not compared with itself")
-    short = [_run_name(place) for place in resolved]
+    short = []
+    for place in resolved:
+        inside = place.name == "bundle" or (place / FILE).is_file()  # of its run folder
+        short.append(place.parent.name if inside and place.parent.name else place.name)
     return [name if short.count(name) == 1 else str(place) for name, place in zip(short, places, strict=True)]
-
-
-def _run_name(place: Path) -> str:
-    own = place.name == "bundle" or (place / FILE).is_file()
-    return place.parent.name if own and place.parent.name else place.name

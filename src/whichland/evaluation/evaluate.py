@@ -4,9 +4,10 @@ No other report is overwritten, no photo is asked twice, and every evaluation of
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 from whichland import manifest as manifests
@@ -66,20 +67,16 @@ def evaluate(
         floors=metrics.floors(predictions.outcomes),
         evaluations=times(log, identity, model),
     )
-    _write(report, explanations)
-    return report
-
-
-def _write(report: Report, explanations: Sequence[Picture]) -> None:
-    writes: dict[str, Callable[[], str]] = {
-        "metrics.json": lambda: json.dumps(numbers(report), indent=2, ensure_ascii=False) + "\n",
-        "confusion.csv": lambda: confusion_csv(report),
-        "confusion.svg": lambda: confusion_svg(*page.shown_confusion(report)),
-        "report.html": lambda: page.render(report, explanations),
+    texts = {
+        "metrics.json": json.dumps(numbers(report), indent=2, ensure_ascii=False) + "\n",
+        "confusion.csv": confusion_csv(report),
+        "confusion.svg": confusion_svg(*page.shown_confusion(report)),
+        "report.html": page.render(report, explanations),
     }
-    for name, make in writes.items():
+    for name, text in texts.items():
         with whole_file(report.folder / name) as partial:
-            partial.write_text(make(), encoding="utf-8")
+            partial.write_text(text, encoding="utf-8")
+    return report
 
 
 def choose_folder(run: Path, split: str, out: Path | None, identity: Identity, per: Per = "photo") -> Path:
@@ -97,19 +94,14 @@ def choose_folder(run: Path, split: str, out: Path | None, identity: Identity, p
         if not ours(out):
             raise UserError(f"{out} holds the report of another bundle, manifest, split or --per; choose another --out")
         return out
-    parts = ["report", *([] if split == "test" else [split]), *([] if per == "photo" else [per])]
-    name, number = "-".join(parts), 1
-    while not ours(run / (name if number == 1 else f"{name}-{number}")):
-        number += 1
-    return run / (name if number == 1 else f"{name}-{number}")
+    name = "-".join(["report", *([] if split == "test" else [split]), *([] if per == "photo" else [per])])
+    return next(folder for number in count(1) if ours(folder := run / (name if number == 1 else f"{name}-{number}")))
 
 
 def _per(folder: Path) -> str | None:
     """What the report in a folder counts; None when there is none."""
     path = folder / "metrics.json"
-    if not path.is_file():
-        return None
-    return str(json.loads(path.read_text(encoding="utf-8")).get("per", "photo"))
+    return json.loads(path.read_text(encoding="utf-8")).get("per", "photo") if path.is_file() else None
 
 
 def borrow(folder: Path, run: Path, identity: Identity) -> None:

@@ -68,23 +68,17 @@ def judged(outcomes: Outcomes, group_N: Ints) -> dict[str, Score]:
 
 def balanced_accuracy(guess_N: Ints, truth_N: Ints, group_N: Ints, *, seed: int = 0) -> Score:
     """Recall averaged over the classes that have photos; chance is one over their number."""
-
-    def statistic(weights_N: Floats) -> Floats:
-        photos_K = np.bincount(truth_N, weights_N)
-        hits_K = np.bincount(truth_N, weights_N * (guess_N == truth_N))
-        return np.array([(hits_K[photos_K > 0] / photos_K[photos_K > 0]).mean()])
-
-    return bootstrap(statistic, group_N, seed=seed)[0]
+    classes = int(max(guess_N.max(), truth_N.max())) + 1
+    outcomes = Outcomes(truth=truth_N, guess=guess_N, in_top5=truth_N == guess_N, labels=classes)
+    return bootstrap(lambda weights_N: scores(outcomes, weights_N)[-1:], group_N, seed=seed)[0]
 
 
 def _counts(outcomes: Outcomes, weights_N: Floats) -> tuple[Floats, Floats, Floats]:
     """Photos, guesses and hits of each label, weighted: three of length K."""
     hits_N = (outcomes.truth == outcomes.guess) * weights_N
-
-    def count(labels_N: Ints, of_N: Floats) -> Floats:
-        return np.asarray(np.bincount(labels_N, of_N, outcomes.labels), np.float64)
-
-    return count(outcomes.truth, weights_N), count(outcomes.guess, weights_N), count(outcomes.truth, hits_N)
+    counted = ((outcomes.truth, weights_N), (outcomes.guess, weights_N), (outcomes.truth, hits_N))
+    photos_K, guessed_K, hits_K = (np.bincount(of, weights, outcomes.labels) for of, weights in counted)
+    return photos_K, guessed_K, hits_K
 
 
 def by_country(outcomes: Outcomes) -> list[CountryScores]:

@@ -5,8 +5,8 @@ sides. All of it needs the answers counted by group and country alone, which mak
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import ceil, lcm
+from dataclasses import dataclass, replace
+from math import ceil
 from statistics import NormalDist
 
 import numpy as np
@@ -32,6 +32,12 @@ class Tally:
     hits: Floats  # M×G×K
     guessed: Floats  # M×G×K
     photo_hits: Ints  # M×N
+
+    def only(self, models: Ints) -> "Tally":
+        """Some of the models, in that order."""
+        names = tuple(self.names[at] for at in models)
+        of_M = {name: getattr(self, name)[models] for name in ("runs", "hits", "guessed", "photo_hits")}
+        return replace(self, names=names, **of_M)
 
 
 def tally(guesses: Mapping[str, Sequence[Ints]], truth_N: Ints, group_N: Ints, labels: int) -> Tally:
@@ -110,8 +116,7 @@ def photo_difference(answers: Tally, first: int, second: int) -> Ints:
 
 
 def _difference(hits: Ints, runs_M: Ints, first: int, second: int) -> Ints:
-    common = lcm(int(runs_M[first]), int(runs_M[second]))
-    ahead = hits[first] * (common // runs_M[first]) - hits[second] * (common // runs_M[second])
+    ahead = hits[first] * runs_M[second] - hits[second] * runs_M[first]
     return np.asarray(ahead // max(1, int(np.gcd.reduce(ahead))), np.int64)
 
 
@@ -122,21 +127,16 @@ def sign_flip_p(difference: Ints) -> float:
     a group this is McNemar's exact test (McNemar 1947); with several it is the paired permutation test with the
     group as its unit (Fisher 1935), which stays valid where McNemar's, which takes photos for independent, is not.
     """
+    from scipy.stats import binom
+
     sizes, counts = np.unique(np.abs(difference[difference != 0]), return_counts=True)
     law = np.ones(1)  # of the sum of those that are positive
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         one = np.zeros(size * count + 1)
-        one[::size] = _fair_coins(count)
+        one[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
         law = np.convolve(law, one)
     seen = (len(law) - 1 + abs(int(difference.sum()))) // 2
     return min(1.0, 2 * float(law[seen:].sum()))
-
-
-def _fair_coins(count: int) -> Floats:
-    """Probability of 0 … count heads."""
-    k = np.arange(count)
-    log_choose = np.concatenate([[0.0], np.cumsum(np.log((count - k) / (k + 1)))])
-    return np.asarray(np.exp(log_choose - count * np.log(2)), np.float64)
 
 
 def swap_p(answers: Tally, first: int, second: int, *, swaps: int, seed: int = 0) -> float:
@@ -172,32 +172,19 @@ def swap_p(answers: Tally, first: int, second: int, *, swaps: int, seed: int = 0
 def tie_groups(score_M: Sequence[float], apart_MM: Flags) -> list[str]:
     """Letters for each model: two models share one just when no difference between them was shown; the best has an "a".
 
-    The letters are the largest sets of models of which no two differ demonstrably, what Piepho (2004) calls a compact
-    letter display; they take the place of ranks, which chance would decide.
+    The letters are the largest sets of models of which no two differ demonstrably, a compact letter display by
+    insertion and absorption (Piepho 2004); they take the place of ranks, which chance would decide.
     """
-    tied = ~apart_MM & ~np.eye(len(apart_MM), dtype=bool)
-    neighbours = [set(np.flatnonzero(row).tolist()) for row in tied]
-    order = sorted(range(len(neighbours)), key=lambda at: -score_M[at])
-    place = {model: rank for rank, model in enumerate(order)}
-    cliques = sorted(
-        _largest_cliques(set(), set(order), set(), neighbours), key=lambda clique: sorted(place[m] for m in clique)
-    )
+    order = sorted(range(len(score_M)), key=lambda at: -score_M[at])
+    sets = [frozenset(range(len(order)))]  # of ranks
+    for a, b in np.argwhere(np.triu(apart_MM[np.ix_(order, order)])).tolist():
+        split = {part for old in sets for part in ([old - {a}, old - {b}] if {a, b} <= old else [old])}
+        sets = [part for part in split if not any(part < other for other in split)]
+    sets.sort(key=sorted)
     return [
-        " ".join(_letter(number) for number, clique in enumerate(cliques) if model in clique)
-        for model in range(len(neighbours))
+        " ".join(_letter(number) for number, tied in enumerate(sets) if order.index(model) in tied)
+        for model in range(len(order))
     ]
-
-
-def _largest_cliques(taken: set[int], left: set[int], done: set[int], neighbours: Sequence[set[int]]) -> list[set[int]]:
-    """Bron and Kerbosch's algorithm (1973) with a pivot."""
-    if not left and not done:
-        return [taken]
-    pivot = max(left | done, key=lambda at: len(neighbours[at] & left))
-    found = []
-    for at in sorted(left - neighbours[pivot]):
-        found += _largest_cliques(taken | {at}, left & neighbours[at], done & neighbours[at], neighbours)
-        left, done = left - {at}, done | {at}
-    return found
 
 
 def _letter(number: int) -> str:

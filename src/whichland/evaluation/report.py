@@ -110,15 +110,9 @@ class Report:
         for truth, guess in pairs[:n]:
             rows = np.flatnonzero((self.outcomes.truth == truth) & (self.outcomes.guess == guess))
             surest = rows[np.argsort(-sureness[rows], kind="stable")]
-            found.append(
-                Confused(
-                    truth=self.predictions.labels[truth],
-                    guess=self.predictions.labels[guess],
-                    photos=int(wrong[truth, guess]),
-                    of=int(photos[truth]),
-                    rows=tuple(surest.tolist()),
-                )
-            )
+            codes = {"truth": self.predictions.labels[truth], "guess": self.predictions.labels[guess]}
+            count = {"photos": int(wrong[truth, guess]), "of": int(photos[truth])}
+            found.append(Confused(**codes, **count, rows=tuple(surest.tolist())))
         return found
 
 
@@ -166,14 +160,17 @@ def numbers(report: Report) -> dict[str, Any]:
     }
 
 
-def confusion_csv(report: Report) -> str:
-    """The confusion matrix as CSV: a row a true label, a column a guess, countries ordered by region."""
+def confusion_rows(report: Report) -> list[list[str]]:
+    """The confusion matrix as a table of texts: a row a true label, a column a guess, labels ordered by region."""
     labels = report.predictions.space
     order = labels.in_order()
     at = [labels.index[code] for code in order]
+    counts = report.confusion[np.ix_(at, at)].astype(str).tolist()
+    return [["true\\guessed", *order], *([code, *row] for code, row in zip(order, counts, strict=True))]
+
+
+def confusion_csv(report: Report) -> str:
+    """The same as CSV."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["true\\guessed", *order])
-    for code, row in zip(order, report.confusion[np.ix_(at, at)].tolist(), strict=True):
-        writer.writerow([code, *row])
+    csv.writer(text, lineterminator="\n").writerows(confusion_rows(report))
     return text.getvalue()
