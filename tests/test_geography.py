@@ -1,5 +1,7 @@
 """Where wrong answers go: shares by region, the other side of the road, distances, each beside its null."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
@@ -58,21 +60,49 @@ def test_errors_across_the_road_beside_what_chance_would_make() -> None:
     across = {name: side.across.value for name, side in sides.items()}
     assert across == pytest.approx({"both": 3 / 7, "left": 1 / 2, "right": 2 / 5})
     # wrong answers: FR 3, JP 2, AU 1, US 1. Germany's photos may be dealt any, three of seven drive on the left
-    assert sides["right"].expected == pytest.approx(3 / 7)
-    assert sides["left"].expected == pytest.approx(4 / 7)
+    assert sides["right"].expected == pytest.approx(3 / 7, abs=0.005)
+    assert sides["left"].expected == pytest.approx(4 / 7, abs=0.01)
     # within the continent guessed each has one candidate: FR for FR, JP for JP, AU, US
     assert sides["both"].within_continent == pytest.approx(3 / 7)
 
 
-def test_answers_dealt_out_are_the_mean_over_shuffles() -> None:
+def wrong_answers(truth: list[int], guess: list[int], labels: int) -> Outcomes:
+    return Outcomes.from_probabilities(np.array(truth), np.eye(labels)[guess])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("near", [False, True])
+def test_a_dealing_is_the_mean_over_every_order_of_the_answers(seed: int, near: bool) -> None:
+    """Seven wrong answers: of all 5,040 orders, those in which no photo gets its own country."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, 4, 7)
+    guess = (truth + random.integers(1, 4, 7)) % 4
+    region = np.array([0, 0, 1, 1])
+    expected, orders = np.zeros((4, 4)), 0
+    for order in permutations(range(7)):
+        dealing = guess[list(order)]
+        if (dealing != truth).all() and (not near or (region[dealing] == region[guess]).all()):
+            np.add.at(expected, (truth, dealing), 1)
+            orders += 1
+    found = dealt(wrong_answers(truth.tolist(), guess.tolist(), 4), region if near else None)
+    np.testing.assert_allclose(found, expected / orders, atol=0.08)
+
+
+def test_a_dealing_keeps_every_answer_and_gives_no_photo_its_own_country() -> None:
     random = np.random.default_rng(0)
-    truth, guess = random.integers(0, 6, 4000), random.integers(0, 6, 4000) ** 2 // 5
-    outcomes = Outcomes.from_probabilities(truth, np.eye(6)[guess])
-    value = random.random((6, 6))
+    truth = random.integers(0, 6, 3000)
+    guess = random.integers(0, 6, 3000) ** 2 // 5
+    found = dealt(wrong_answers(truth.tolist(), guess.tolist(), 6))
     wrong = truth != guess
-    drawn = random.choice(guess[wrong], (300, wrong.sum()))
-    of_photo = np.ma.array(value[truth[wrong], drawn], mask=drawn == truth[wrong]).mean(axis=0)
-    assert dealt(outcomes, value).mean() == pytest.approx(of_photo.mean(), abs=0.002)
+    np.testing.assert_allclose(found.sum(axis=1), np.bincount(truth[wrong], minlength=6))
+    np.testing.assert_allclose(found.sum(axis=0), np.bincount(guess[wrong], minlength=6))
+    assert (np.diag(found) == 0).all()
+
+
+def test_a_dealing_that_cannot_be_otherwise_is_what_was_seen() -> None:
+    """Six photos of the first country must get the six answers that name the second, so all others get the first."""
+    truth, guess = [0] * 6 + [1] * 3 + [2], [1] * 6 + [0] * 3 + [0]
+    assert dealt(wrong_answers(truth, guess, 3)).tolist() == [[0, 6, 0], [3, 0, 0], [1, 0, 0]]
 
 
 def test_a_model_that_sees_the_side_makes_fewer_errors_across_it_than_chance() -> None:

@@ -145,6 +145,13 @@ def mean_interval(
     return mean, float(low), float(high)
 
 
+def weighted_quantiles(sorted_N: Floats, weights_N: Floats, parts: Sequence[float]) -> Floats:
+    """Of sorted values the least at which these parts of the weight are reached."""
+    reached = np.cumsum(weights_N)
+    found: Floats = sorted_N[np.searchsorted(reached, np.array(parts) * reached[-1])]
+    return found
+
+
 def redraws(groups: int, count: int, seed: int) -> Floats:
     """How often each of G groups is drawn in each redraw, R×G, all redraws at once."""
     random = np.random.default_rng(seed)

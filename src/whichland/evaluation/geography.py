@@ -1,9 +1,9 @@
 """Where wrong answers go: to which part of the world, to which side of the road, and how far.
 
-What a model without an eye for the map would do is worked out beside it: its wrong answers keep their number by
-country but are dealt out to the photos at random ("expected"). Neighbours look alike and mostly drive on the same
-side, so fewer errors across sides than that need not mean that the side is seen; `within_continent` deals the
-answers out within the continent that was guessed alone.
+What a model without an eye for the map would do stands beside it: its wrong answers are dealt out anew to the photos
+that got one ("expected"). Neighbours look alike and mostly drive on the same side, so fewer errors across sides than
+that need not mean that the side is seen; `within_continent` deals the answers out within the continent that was
+guessed alone.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,15 @@ from whichland.evaluation.metrics import Outcomes, worst_tenth
 from whichland.geo.land import land_points
 from whichland.geo.relations import kilometres, neighbours
 from whichland.model.label_sources import countries
-from whichland.statistics import Flags, Floats, Ints, Score, bootstrap, renumbered, shares
+from whichland.statistics import Floats, Ints, Score, bootstrap, renumbered, shares, weighted_quantiles
 
 BOUNDS_KM = (1000, 2500, 5000, 10000)  # of the histogram of distances
 BINS = ("neighbour on land", *(f"up to {bound:,} km" for bound in BOUNDS_KM), f"over {BOUNDS_KM[-1]:,} km")
 QUANTILES = (0.25, 0.5, 0.75)
 PLACES = 50  # that stand for a country when distances are measured
+SETTLING = 20  # dealings before the first that counts
+DEALINGS = (200, 5000)  # the fewest and the most: of few answers many, so that what is expected is exact to a hundredth
+ANSWERS = 200_000  # dealt in all, between those bounds
 
 Key = tuple[str, str, str]
 Shares = dict[Key, Score | None]
@@ -83,46 +86,59 @@ class Geography:
 
 def geography(outcomes: Outcomes, labels: Sequence[str], group_N: Ints) -> Geography:
     """Judge the first guesses, of countries, by where on the globe they lie; intervals are over groups."""
-    space = countries(labels)
-    places = {
+    space, truth_N, guess_N = countries(labels), outcomes.truth, outcomes.guess
+    place_K = {
         "country": np.array(labels),
-        "region": np.array([space.named(code, "region") for code in labels]),
-        "continent": np.array([space.named(code, "continent") for code in labels]),
+        **{level: np.array([space.named(code, level) for code in labels]) for level in ("region", "continent")},
     }
-    everyone_N = np.full(len(outcomes.truth), True)
-    right = {level: place[outcomes.truth] == place[outcomes.guess] for level, place in places.items()}
+    right = {level: of_K[truth_N] == of_K[guess_N] for level, of_K in place_K.items()}
+    everyone_N, wrong_N = np.full(len(truth_N), True), ~right["country"]
     worst = [country.label for country in worst_tenth(outcomes)]
     asked = {("world", "", level): (right_N, everyone_N) for level, right_N in right.items()}
     for kind in ("continent", "region"):
-        for name in np.unique(places[kind][outcomes.truth]):
-            there_N = places[kind][outcomes.truth] == name
+        for name in np.unique(place_K[kind][truth_N]):
+            there_N = place_K[kind][truth_N] == name
             asked |= {(kind, str(name), level): (right_N, there_N) for level, right_N in right.items()}
-    asked |= {("worst", labels[at], ""): (right["country"], outcomes.truth == at) for at in worst}
+    asked |= {("worst", labels[at], ""): (right["country"], truth_N == at) for at in worst}
     side_K = np.array(space.drives_on)
-    across_N, wrong_N = side_K[outcomes.truth] != side_K[outcomes.guess], ~right["country"]
-    for name, from_N in _sides_of(side_K[outcomes.truth]).items():
-        asked["side", name, ""] = (across_N, wrong_N & from_N)
-    bin_KK, km_KK = _bins(labels)
+    from_K = {"both": np.full(len(labels), True), "left": side_K == "left", "right": side_K == "right"}
+    across_KK = side_K[:, None] != side_K
+    for side, of_K in from_K.items():
+        asked["side", side, ""] = across_KK[truth_N, guess_N], wrong_N & of_K[truth_N]
+    km_KK = kilometres(land_points(labels, PLACES))
+    bin_KK = 1 + np.searchsorted(BOUNDS_KM, km_KK, side="right")
+    bin_KK[neighbours(labels)] = 0
     for at, name in enumerate(BINS):
-        asked["distance", name, ""] = (bin_KK[outcomes.truth, outcomes.guess] == at, wrong_N)
+        asked["distance", name, ""] = bin_KK[truth_N, guess_N] == at, wrong_N
     hits, among = zip(*asked.values(), strict=True)
     found = dict(zip(asked, shares(hits, among, group_N), strict=True))
+    anywhere_KK = dealt(outcomes)
+    nearby_KK = dealt(outcomes, np.unique(place_K["continent"], return_inverse=True)[1])
     return Geography(
-        right={level: found["world", "", level] for level in places},
-        largest={level: _largest(place[outcomes.truth]) for level, place in places.items()},
-        continents=_parts("continent", places["continent"], outcomes, found),
-        regions=_parts("region", places["region"], outcomes, found),
-        sides=_sides(outcomes, side_K, places["continent"], found),
-        distances=_distances(outcomes, bin_KK, km_KK, group_N, found) if wrong_N.any() else None,
+        right={level: found["world", "", level] for level in place_K},
+        largest={
+            level: float(np.unique(of_K[truth_N], return_counts=True)[1].max() / len(truth_N))
+            for level, of_K in place_K.items()
+        },
+        continents=_parts("continent", place_K["continent"], outcomes, found),
+        regions=_parts("region", place_K["region"], outcomes, found),
+        sides=[
+            Side(
+                drives_on=side,
+                wrong=int((wrong_N & of_K[truth_N]).sum()),
+                across=across,
+                expected=float(np.average(across_KK[of_K], weights=anywhere_KK[of_K])),
+                within_continent=float(np.average(across_KK[of_K], weights=nearby_KK[of_K])),
+            )
+            for side, of_K in from_K.items()
+            if (across := found["side", side, ""])
+        ],
+        distances=_distances(outcomes, km_KK, bin_KK, anywhere_KK, group_N, found) if wrong_N.any() else None,
         worst=[
-            Worst(code=labels[at], recall=found["worst", labels[at], ""], photos=int((outcomes.truth == at).sum()))
+            Worst(code=labels[at], recall=found["worst", labels[at], ""], photos=int((truth_N == at).sum()))
             for at in worst
         ],
     )
-
-
-def _largest(place_N: NDArray[np.str_]) -> float:
-    return float(np.unique(place_N, return_counts=True)[1].max() / len(place_N))
 
 
 def _parts(kind: str, place_K: NDArray[np.str_], outcomes: Outcomes, found: Shares) -> list[Part]:
@@ -140,88 +156,45 @@ def _parts(kind: str, place_K: NDArray[np.str_], outcomes: Outcomes, found: Shar
     ]
 
 
-def dealt(outcomes: Outcomes, value_KK: Floats, alike_KK: Flags | None = None) -> Floats:
-    """What to expect of a value of (truth, guess) if wrong answers were dealt out at random: one a wrong answer.
+def dealt(outcomes: Outcomes, alike_K: Ints | None = None) -> Floats:
+    """How many wrong answers each pair of truth and guess would get by chance: K×K, the mean of many dealings.
 
-    A photo is dealt any of the wrong answers but those that name its own country; with `alike_KK`, of those alone
-    whose country is alike to the one that was guessed.
+    A dealing gives every photo that was answered wrongly one of the wrong answers, each answer once, and none that
+    is right; all such dealings are equally likely. With `alike_K`, a number for each label, a photo gets an answer
+    whose label has the number of the one that it had got. Each dealing comes from the one before: photos, by twos
+    and then by threes, pass on their answers wherever that is allowed, which reaches every dealing (Aoki & Takemura
+    2005) and is as likely one way as the other.
     """
     wrong_N = outcomes.truth != outcomes.guess
-    share_K = np.bincount(outcomes.guess[wrong_N], minlength=outcomes.labels).astype(float)
-    other_KK = 1 - np.eye(outcomes.labels)
-    dealt_KK = np.broadcast_to(share_K, other_KK.shape) * (1 if alike_KK is None else alike_KK)  # by guess
-    total_KK = other_KK @ dealt_KK.T
-    expected_KK = (other_KK * value_KK) @ dealt_KK.T / np.where(total_KK, total_KK, 1)
-    expected_W: Floats = expected_KK[outcomes.truth[wrong_N], outcomes.guess[wrong_N]]
-    return expected_W
+    truth_W, guess_W = outcomes.truth[wrong_N], outcomes.guess[wrong_N].copy()
+    pairs, random = np.zeros(outcomes.labels**2), np.random.default_rng(0)
+    dealings = int(np.clip(ANSWERS // max(len(truth_W), 1), *DEALINGS))
+    for dealing in range(-SETTLING, dealings):
+        for hands in (2, 3):
+            from_HC = random.permutation(len(truth_W))[: len(truth_W) // hands * hands].reshape(hands, -1)
+            passed_HC = np.roll(guess_W[from_HC], 1, axis=0)
+            allowed_HC = passed_HC != truth_W[from_HC]
+            if alike_K is not None:
+                allowed_HC &= alike_K[passed_HC] == alike_K[guess_W[from_HC]]
+            passed_C = allowed_HC.all(axis=0)
+            guess_W[from_HC[:, passed_C]] = passed_HC[:, passed_C]
+        if dealing >= 0:
+            pairs += np.bincount(truth_W * outcomes.labels + guess_W, minlength=len(pairs))
+    return pairs.reshape(outcomes.labels, -1) / dealings
 
 
-def _sides_of(side_N: NDArray[np.str_]) -> dict[str, Flags]:
-    return {"both": np.full(len(side_N), True), "left": side_N == "left", "right": side_N == "right"}
-
-
-def _sides(outcomes: Outcomes, side_K: NDArray[np.str_], continent_K: NDArray[np.str_], found: Shares) -> list[Side]:
-    """One entry for all wrong answers and one for those from each side, where there are any."""
-    across_KK = (side_K[:, None] != side_K).astype(float)
-    anywhere_W = dealt(outcomes, across_KK)
-    nearby_W = dealt(outcomes, across_KK, continent_K[:, None] == continent_K)
-    from_W = side_K[outcomes.truth[outcomes.truth != outcomes.guess]]
-    sides = []
-    for name, some_W in _sides_of(from_W).items():
-        across = found["side", name, ""]
-        if across is not None:
-            sides.append(
-                Side(
-                    drives_on=name,
-                    wrong=int(some_W.sum()),
-                    across=across,
-                    expected=float(anywhere_W[some_W].mean()),
-                    within_continent=float(nearby_W[some_W].mean()),
-                )
-            )
-    return sides
-
-
-def _bins(labels: Sequence[str]) -> tuple[Ints, Floats]:
-    """For the true and the guessed country the place in `BINS`, and the kilometres from one to the other: K×K."""
-    km_KK = kilometres(land_points(labels, PLACES))
-    bin_KK = 1 + np.searchsorted(BOUNDS_KM, km_KK, side="right")
-    bin_KK[neighbours(labels)] = 0
-    return bin_KK, km_KK
-
-
-def _distances(outcomes: Outcomes, bin_KK: Ints, km_KK: Floats, group_N: Ints, found: Shares) -> Distances:
+def _distances(
+    outcomes: Outcomes, km_KK: Floats, bin_KK: Ints, dealt_KK: Floats, group_N: Ints, found: Shares
+) -> Distances:
     wrong_N = outcomes.truth != outcomes.guess
-    shares_B = {name: found["distance", name, ""] for name in BINS}
-    expected = [dealt(outcomes, (bin_KK == at).astype(float)).mean() for at in range(len(BINS))]
-    km_W = km_KK[outcomes.truth[wrong_N], outcomes.guess[wrong_N]]
-    return Distances(
-        shares={name: score for name, score in shares_B.items() if score is not None},
-        expected=dict(zip(BINS, map(float, expected), strict=True)),
-        quantiles_km=_quantiles(km_W, group_N[wrong_N]),
-        expected_median_km=_expected_median(outcomes, km_KK),
+    km_W = km_KK[outcomes.truth, outcomes.guess][wrong_N]
+    order_W, order_Q = km_W.argsort(), km_KK.ravel().argsort()
+    quantiles = bootstrap(
+        lambda of_W: weighted_quantiles(km_W[order_W], of_W[order_W], QUANTILES), renumbered(group_N[wrong_N])
     )
-
-
-def _quantiles(km_W: Floats, group_W: Ints) -> dict[str, Score]:
-    order = km_W.argsort()
-
-    def statistic(weights_W: Floats) -> Floats:
-        reached = np.cumsum(weights_W[order])
-        reached_at: Floats = km_W[order[np.searchsorted(reached, np.array(QUANTILES) * reached[-1])]]
-        return reached_at
-
-    found = bootstrap(statistic, renumbered(group_W))
-    return dict(zip(("25%", "50%", "75%"), found, strict=True))
-
-
-def _expected_median(outcomes: Outcomes, km_KK: Floats) -> float:
-    """The median of the distances, if wrong answers were dealt out at random: over the pairs of countries."""
-    wrong_N = outcomes.truth != outcomes.guess
-    truth_K, guess_K = (np.bincount(of[wrong_N], minlength=outcomes.labels) for of in (outcomes.truth, outcomes.guess))
-    weight_KK = np.outer(truth_K, guess_K).astype(float)
-    np.fill_diagonal(weight_KK, 0)
-    weight_KK *= truth_K[:, None] / np.maximum(weight_KK.sum(axis=1, keepdims=True), 1)
-    order = km_KK.ravel().argsort()
-    reached = weight_KK.ravel()[order].cumsum()
-    return float(km_KK.ravel()[order[np.searchsorted(reached, reached[-1] / 2)]])
+    return Distances(
+        shares={name: score for name in BINS if (score := found["distance", name, ""])},
+        expected={name: float(np.average(bin_KK == at, weights=dealt_KK)) for at, name in enumerate(BINS)},
+        quantiles_km={f"{part:.0%}": score for part, score in zip(QUANTILES, quantiles, strict=True)},
+        expected_median_km=float(weighted_quantiles(km_KK.ravel()[order_Q], dealt_KK.ravel()[order_Q], (0.5,))[0]),
+    )

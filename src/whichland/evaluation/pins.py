@@ -17,7 +17,7 @@ from whichland.manifest import Manifest
 from whichland.model.label_sources import COAST_KM
 from whichland.model.labels import LabelSpace
 from whichland.model.pins import pin_table, pins, unit
-from whichland.statistics import Floats, Ints, Score, bootstrap, renumbered
+from whichland.statistics import Floats, Ints, Score, bootstrap, renumbered, weighted_quantiles
 
 RULES = ("centroid", "best_of_first", "pin")
 
@@ -49,11 +49,8 @@ class PinReport:
 
 def centroids(places: Sequence[Points]) -> Points:
     """The middle of each country's places on the globe, K×2 degrees: it may lie at sea or elsewhere."""
-    middle_K3 = np.stack([unit(points).mean(axis=0) for points in places])
-    lat = np.arctan2(middle_K3[:, 2], np.hypot(middle_K3[:, 0], middle_K3[:, 1]))
-    lon = np.arctan2(middle_K3[:, 1], middle_K3[:, 0])
-    middles: Points = np.degrees(np.stack([lat, lon], axis=1))
-    return middles
+    x_K, y_K, z_K = np.stack([unit(points).mean(axis=0) for points in places]).T
+    return np.asarray(np.degrees(np.stack([np.arctan2(z_K, np.hypot(x_K, y_K)), np.arctan2(y_K, x_K)], axis=1)))
 
 
 def judge_pins(found: Predictions, labels: LabelSpace, manifest: Manifest, *, scale_km: float = WORLD_KM) -> PinReport:
@@ -69,7 +66,13 @@ def judge_pins(found: Predictions, labels: LabelSpace, manifest: Manifest, *, sc
     pin_N2, expected_N = pins(found.probabilities, table)
     answers = {"centroid": middles[first_N], "best_of_first": pins(certain_NK, table)[0], "pin": pin_N2}
     at_sea_K = sea_km(*middles.T) > COAST_KM
-    worth_NK = _worth(middles, labels.points, scale_km)[first_N]
+    worth_KK = np.stack(  # of each middle in each country
+        [
+            geoguessr_score(haversine_km(middles[:, :1], middles[:, 1:], *points.T), scale_km=scale_km).mean(axis=1)
+            for points in labels.points
+        ],
+        axis=1,
+    )
     true_N2 = coordinates(found, manifest)
     rows = np.flatnonzero(np.isfinite(true_N2).all(axis=1))
     rules, gain = _judged(answers, true_N2, rows, found.groups, scale_km)
@@ -78,22 +81,13 @@ def judge_pins(found: Predictions, labels: LabelSpace, manifest: Manifest, *, sc
         scale_km=scale_km,
         from_photos=labels.origins.count("photos"),
         expected=float(expected_N.mean()),
-        expected_of_centroids=float((found.probabilities * worth_NK).sum(1).mean()),
+        expected_of_centroids=float((found.probabilities * worth_KK[first_N]).sum(axis=1).mean()),
         centroids_at_sea=tuple(code for code, at_sea in zip(found.labels, at_sea_K, strict=True) if at_sea),
         photos_at_sea=int(at_sea_K[first_N].sum()),
         located=len(rows),
         rules=rules,
         gain=gain,
     )
-
-
-def _worth(points_C2: Points, places: Sequence[Points], scale_km: float) -> Floats:
-    """What some points are worth in each country, C×K."""
-    columns = []
-    for of_country in places:
-        km = haversine_km(points_C2[:, :1], points_C2[:, 1:], of_country[:, 0], of_country[:, 1])
-        columns.append(geoguessr_score(km, scale_km=scale_km).mean(axis=1))
-    return np.stack(columns, axis=1)
 
 
 def coordinates(found: Predictions, manifest: Manifest) -> Points:
@@ -117,16 +111,13 @@ def _judged(
     def statistic(weights_M: Floats) -> Floats:
         """Of each rule mean, median and score, and then those of the last minus those of the first."""
         total = weights_M.sum()
-        median_R = [_median(km, order, weights_M) for km, order in zip(km_RM, order_RM, strict=True)]
+        median_R = [
+            weighted_quantiles(km[order], weights_M[order], (0.5,))[0]
+            for km, order in zip(km_RM, order_RM, strict=True)
+        ]
         each_R3 = np.stack([km_RM @ weights_M / total, median_R, points_RM @ weights_M / total], axis=1)
         return np.concatenate([each_R3, each_R3[-1:] - each_R3[:1]]).ravel()
 
     found = bootstrap(statistic, renumbered(group_N[rows]))
     judged = [Judged(mean_km=found[at], median_km=found[at + 1], score=found[at + 2]) for at in range(0, len(found), 3)]
     return dict(zip(answers, judged[:-1], strict=True)), judged[-1]
-
-
-def _median(values: Floats, order: Ints, weights: Floats) -> float:
-    """The weighted median of values whose order is known: the least that half of the weight does not exceed."""
-    reached = np.cumsum(weights[order])
-    return float(values[order[np.searchsorted(reached, reached[-1] / 2)]])
