@@ -21,9 +21,9 @@ from whichland import manifest as manifests
 from whichland.config import build, read_toml
 from whichland.curate.balance import BalanceConfig, balance
 from whichland.errors import UserError
-from whichland.evaluation.cross_source_matrix import CrossSource, cells_of, hardest_first, numbers
+from whichland.evaluation.cross_source_matrix import CrossSource, Transfer, cells_of, hardest_first, numbers
 from whichland.evaluation.figures import draw_matrix
-from whichland.evaluation.predictions import Identity, Predictions, collect
+from whichland.evaluation.predictions import Identity, collect
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
 from whichland.model.bundle import read_info
@@ -41,46 +41,50 @@ def cross_source(manifest: Manifest | str | Path, config: TrainConfig, out: str 
     """
     table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
     table.require("split", config.label, hint="make it with `whichland data split`")
-    tested = _sources(table, "test", config.label)
-    known = {source: _countries(table, source, config) for source in _sources(table, "train", config.label)}
+    known, tested = _labels(table, "train", config), list(_labels(table, "test", config))
+    trained = [source for source, labels in known.items() if len(labels) > 1]
     untrained = {
         source: f"training photos of {', '.join(known.get(source, ())) or 'no country'} alone; a model needs two"
         for source in tested
-        if len(known.get(source, ())) < 2
+        if source not in trained
     }
-    trained = [source for source in known if len(known[source]) > 1]
     if not tested:
         raise UserError("the manifest has no test photos with a country; make some with `whichland data split`")
-    if len(set(tested) | set(trained)) < 2 or not trained:
+    if len({*tested, *trained}) < 2 or not trained:
         raise UserError(
             f"the manifest has photos of {', '.join(tested) or 'no source'} alone; bring two or more together "
             "with `whichland data merge`"
         )
-    runs = _runs(trained, tested)
-    folder = Path(out)
-    jobs = {name: _only(table, chosen, config) for name, chosen in runs.items()}
-    for name, (part, settings) in jobs.items():
-        _check_same(folder / "runs" / name, part, settings)
-    cells = []
+    folder, runs = Path(out), _runs(trained, tested)
+    jobs = {}
+    for name, chosen in runs.items():
+        jobs[name] = _only(table, chosen, {label for source in chosen for label in known[source]}, config)
+        _check_same(folder / "runs" / name, *jobs[name])
+    cells: list[Transfer] = []
     for number, (name, (part, settings)) in enumerate(jobs.items(), start=1):
         print(f"{number} of {len(jobs)}: {name}", file=sys.stderr)
-        answers = _answers(folder / "runs" / name, part, settings, table)
+        run = folder / "runs" / name
+        if not (run / "bundle").is_dir():
+            train(part, settings, run, resume=(run / "config.toml").exists())
+        loaded = bundles.load(run / "bundle")
+        answers, _ = collect(loaded, table, Identity.of(loaded, table, "test"), run / "answers")
         cells += cells_of(answers, table, runs[name], tested)
     result = CrossSource(folder=folder, sources=hardest_first(tested, cells), cells=tuple(cells), untrained=untrained)
-    _write(result, config)
+    with whole_file(folder / "cross_source.json") as partial:
+        text = numbers(result) | {"train": asdict(config) | {"cache": None, "weights": Path(config.weights).name}}
+        partial.write_text(json.dumps(text, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    draw_matrix(result, folder / "cross_source.png")
     return result
 
 
-def _sources(table: Manifest, split: str, column: str) -> list[str]:
-    rows = table.kept.filter(pl.col("split") == split).drop_nulls(column)
-    return rows["source"].unique().sort().to_list()
-
-
-def _countries(table: Manifest, source: str, config: TrainConfig) -> tuple[str, ...]:
-    """The countries of which a source has training photos, of those that are wanted."""
-    rows = table.kept.filter(pl.col("split") == "train", pl.col("source") == source)
-    found = rows[config.label].drop_nulls().unique().sort()
-    return tuple(code for code in found if not config.countries or code in config.countries)
+def _labels(table: Manifest, split: str, config: TrainConfig) -> dict[str, tuple[str, ...]]:
+    """The sources with photos of a split, each with the labels they show, of those that are wanted."""
+    rows = table.kept.filter(pl.col("split") == split).drop_nulls(config.label).sort("source", config.label)
+    shown = rows.group_by("source", maintain_order=True).agg(pl.col(config.label).unique(maintain_order=True))
+    return {
+        source: tuple(label for label in labels if not config.countries or label in config.countries)
+        for source, labels in shown.iter_rows()
+    }
 
 
 def _runs(trained: Sequence[str], tested: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -95,7 +99,7 @@ def _runs(trained: Sequence[str], tested: Sequence[str]) -> dict[str, tuple[str,
     return runs
 
 
-def _only(table: Manifest, chosen: Sequence[str], config: TrainConfig) -> tuple[Manifest, TrainConfig]:
+def _only(table: Manifest, chosen: Sequence[str], known: set[str], config: TrainConfig) -> tuple[Manifest, TrainConfig]:
     """The manifest with the photos of other sources dropped, balanced anew; and the settings to train it with."""
     dropped = pl.col("drop_reason") if "drop_reason" in table.frame.columns else pl.lit(None, pl.String)
     other = pl.when(~pl.col("source").is_in(list(chosen))).then(pl.lit("other source"))
@@ -104,9 +108,7 @@ def _only(table: Manifest, chosen: Sequence[str], config: TrainConfig) -> tuple[
     settings = table.last("balance")
     if settings is not None:  # weights and ranks were those of all sources together
         part = balance(part, BalanceConfig(**settings))
-    known = {code for source in chosen for code in _countries(table, source, config)}
-    wanted = tuple(code for code in config.countries if code in known)
-    return part, replace(config, countries=wanted)
+    return part, replace(config, countries=tuple(code for code in config.countries if code in known))
 
 
 def _check_same(run: Path, part: Manifest, config: TrainConfig) -> None:
@@ -118,19 +120,3 @@ def _check_same(run: Path, part: Manifest, config: TrainConfig) -> None:
         raise UserError(f"{run} was trained with other settings; choose another --out, or remove it")
     if trained != part.digest(config.label):
         raise UserError(f"{run} was trained on other photos; choose another --out, or remove it")
-
-
-def _answers(run: Path, part: Manifest, config: TrainConfig, table: Manifest) -> Predictions:
-    """Train unless done; answer the test photos of all sources."""
-    if not (run / "bundle").is_dir():
-        train(part, config, run, resume=(run / "config.toml").exists())
-    loaded = bundles.load(run / "bundle")
-    identity = Identity.of(loaded, table, "test")
-    return collect(loaded, table, identity, run / "answers")[0]
-
-
-def _write(result: CrossSource, config: TrainConfig) -> None:
-    with whole_file(result.folder / "cross_source.json") as partial:
-        text = numbers(result) | {"train": asdict(config) | {"cache": None, "weights": Path(config.weights).name}}
-        partial.write_text(json.dumps(text, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    draw_matrix(result, result.folder / "cross_source.png")

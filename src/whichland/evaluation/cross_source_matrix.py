@@ -60,18 +60,16 @@ class CrossSource:
 
 def cells_of(found: Predictions, table: Manifest, learnt: tuple[str, ...], tested: Sequence[str]) -> list[Transfer]:
     """The cells that one model fills: all sources, or for a model of several the one left out."""
-    sources = found.frame.select("image_id").join(
-        table.frame.select("image_id", "source"), on="image_id", how="left", maintain_order="left"
-    )["source"]
-    source_N = sources.to_numpy()
+    source_of = dict(table.frame.select("image_id", "source").iter_rows())
+    source_N = np.array([source_of[image] for image in found.frame["image_id"]])
     own_N = np.isin(source_N, learnt)
     alone = len(learnt) == 1
     cells = []
     for source in tested if alone else [name for name in tested if name not in learnt]:
         here_N = source_N == source
         shared = np.unique(found.truth[here_N])
-        at_home = _scores(found, own_N & np.isin(found.truth, shared)) if source not in learnt else None
         judged = _scores(found, here_N)
+        at_home = _scores(found, own_N & np.isin(found.truth, shared)) if source not in learnt else {}
         cells.append(
             Transfer(
                 trained_on=learnt[0] if alone else OTHERS,
@@ -79,18 +77,18 @@ def cells_of(found: Predictions, table: Manifest, learnt: tuple[str, ...], teste
                 countries=tuple(found.labels[at] for at in shared),
                 photos=int(here_N.sum()),
                 groups=len(np.unique(found.groups[here_N])),
-                macro_f1=judged["macro_f1"] if judged else None,
-                top1=judged["top1"] if judged else None,
+                macro_f1=judged.get("macro_f1"),
+                top1=judged.get("top1"),
                 at_home=at_home["macro_f1"].value if at_home else None,
             )
         )
     return cells
 
 
-def _scores(found: Predictions, some_N: Flags) -> dict[str, Score] | None:
-    """The scores over some of the photos, with 95 % intervals over their groups; None for no photos."""
+def _scores(found: Predictions, some_N: Flags) -> dict[str, Score]:
+    """The scores over some of the photos, with 95 % intervals over their groups; none for no photos."""
     if not some_N.any():
-        return None
+        return {}
     outcomes = metrics.Outcomes.from_probabilities(found.truth[some_N], found.probabilities[some_N])
     return metrics.judged(outcomes, renumbered(found.groups[some_N]))
 

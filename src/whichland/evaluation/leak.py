@@ -67,14 +67,16 @@ def leak(
     """
     config = config or BackboneConfig()
     manifest.require("group", "sha256", hint="run `whichland data split` first")
-    rows = drawn(manifest.kept, photos)
-    _check_enough(rows)
-    vectors = features(rows["uri"].to_list(), rows["sha256"].to_list(), config, cache)
-    rows = rows.with_row_index("_row").filter(pl.Series(~np.isnan(vectors[:, 0]))).filter(ENOUGH)
+    rows = drawn(manifest.kept, photos).with_row_index("_row")
+    if rows["country"].n_unique() > 1:
+        vectors = features(rows["uri"].to_list(), rows["sha256"].to_list(), config, cache)
+        rows = rows.filter(pl.Series(~np.isnan(vectors[:, 0]))).filter(ENOUGH)
+    if rows["country"].n_unique() < 2:
+        raise UserError(
+            f"the leak cannot be measured: fewer than two countries have {FOLDS} groups or more that can be read"
+        )
     vectors = vectors[rows["_row"].to_numpy()]
-    _check_enough(rows)
-    country = group_numbers(rows["country"].to_list())
-    group = group_numbers(rows["group"].to_list())
+    country, group = (group_numbers(rows[name].to_list()) for name in ("country", "group"))
     linear, nearest = answers(vectors, country, group)
     return Leak(
         linear=_arms(linear, group),
@@ -88,13 +90,6 @@ def leak(
     )
 
 
-def _check_enough(rows: pl.DataFrame) -> None:
-    if rows["country"].n_unique() < 2:
-        raise UserError(
-            f"the leak cannot be measured: fewer than two countries have {FOLDS} groups or more that can be read"
-        )
-
-
 def drawn(kept: pl.DataFrame, photos: int) -> pl.DataFrame:
     """About `photos` photos of countries with `FOLDS` groups or more: the same at every call.
 
@@ -103,14 +98,10 @@ def drawn(kept: pl.DataFrame, photos: int) -> pl.DataFrame:
     """
     names = kept["group"].drop_nulls().unique()
     order = [hashlib.sha256(f"leak:{name}".encode()).hexdigest() for name in names]
-    ordered = (
-        kept.drop_nulls(["group", "country"])
-        .join(pl.DataFrame({"group": names, "_order": order}), on="group")
-        .sort("_order", "image_id")
-    )
+    ordered = kept.drop_nulls(["group", "country"])
+    ordered = ordered.with_columns(_order=pl.col("group").replace_strict(names, order)).sort("_order", "image_id")
     last = ordered["_order"][min(photos, ordered.height) - 1] if ordered.height else ""
-    some = ordered.filter(pl.col("_order") <= last).drop("_order")
-    return some.filter(ENOUGH)
+    return ordered.filter(pl.col("_order") <= last).drop("_order").filter(ENOUGH)
 
 
 def answers(vectors: Features, country: Ints, group: Ints) -> tuple[Floats, Floats]:

@@ -75,26 +75,30 @@ def source_probe(manifest: Manifest, config: ProbeConfig | None = None, *, progr
         import sklearn  # noqa: F401
     except ImportError:
         raise UserError("the source probe needs scikit-learn: pip install 'whichland[train]'") from None
-    rows = _drawn(manifest, config)
-    drawn_from = rows["source"].unique().to_list()
-    facts, readable = _read_facts(rows["uri"].to_list(), progress)
-    rows = rows.filter(pl.Series(readable))
-    few = _too_few(rows, drawn_from)
-    if few:
+    drawn = _drawn(manifest, config)
+    uris = drawn["uri"].to_list()
+    facts = [_facts_of(uri) for uri in (track(uris, description="reading headers") if progress else uris)]
+    rows = drawn.filter(pl.Series([fact is not None for fact in facts], dtype=pl.Boolean))
+    sources = drawn["source"].unique().sort()
+    if few := _too_few(rows, sources):
         raise UserError(f"source {few[0]!r} has fewer than {FOLDS} groups of readable photos: too few to probe")
-    sources, groups, source_N, group_N = _classes(rows)
-    table = pl.DataFrame(facts, schema=list(FileFacts._fields), orient="row")
+    readable = [fact for fact in facts if fact is not None]
+    table = pl.DataFrame(readable, schema=list(FileFacts._fields), orient="row")
     readings = [
-        _reading("header", table.select(HEADER), source_N, group_N, config.seed),
-        _reading("header and size", table, source_N, group_N, config.seed),
+        _reading("header", table.select(HEADER), rows, config.seed),
+        _reading("header and size", table, rows, config.seed),
     ]
-    measured = _measured(rows)
-    known = rows.drop_nulls(measured) if measured else rows.head(0)  # a broken photo has a header, but no measures
+    # the measures that each source has of some photo; a broken photo has a header, but no measures
+    counts = rows.group_by("source").agg(pl.col(name).count() for name in MEASURES if name in rows.columns)
+    measured = [name for name in counts.columns[1:] if counts[name].min()]
+    known = rows.drop_nulls(measured) if measured else rows.head(0)
     if not _too_few(known, sources):
-        _, _, source_M, group_M = _classes(known)
-        readings.append(_reading(", ".join(measured), known.select(measured), source_M, group_M, config.seed))
+        readings.append(_reading(", ".join(measured), known.select(measured), known, config.seed))
     return SourceProbe(
-        sources=sources, groups=groups, unreadable=len(readable) - sum(readable), readings=tuple(readings)
+        sources=dict(rows.group_by("source").len().sort("source").iter_rows()),
+        groups=rows["_group"].n_unique(),
+        unreadable=len(drawn) - len(rows),
+        readings=tuple(readings),
     )
 
 
@@ -108,45 +112,33 @@ def _drawn(manifest: Manifest, config: ProbeConfig) -> pl.DataFrame:
     return drawn
 
 
-def _read_facts(uris: list[str], progress: bool) -> tuple[list[FileFacts], list[bool]]:
-    """Facts of the readable files, and which of all are readable."""
-    facts, readable = [], []
-    for uri in track(uris, description="reading headers") if progress else uris:
-        try:
-            facts.append(file_facts(read_bytes(uri)))
-        except ImageError:
-            readable.append(False)
-        else:
-            readable.append(True)
-    return facts, readable
+def _facts_of(uri: str) -> FileFacts | None:
+    try:
+        return file_facts(read_bytes(uri))
+    except ImageError:
+        return None
 
 
 def _too_few(rows: pl.DataFrame, sources: Iterable[str]) -> list[str]:
     """The sources that have too few groups in these rows to be cross-validated."""
     groups = dict(rows.group_by("source").agg(pl.col("_group").n_unique()).iter_rows())
-    return sorted(name for name in sources if groups.get(name, 0) < FOLDS)
+    return [name for name in sources if groups.get(name, 0) < FOLDS]
 
 
-def _measured(rows: pl.DataFrame) -> list[str]:
-    """The measures that each source has of some photo at least."""
-    counts = rows.group_by("source").agg(pl.col(name).count() for name in MEASURES if name in rows.columns)
-    return [name for name in counts.columns[1:] if counts[name].min()]
+def _reading(name: str, facts: pl.DataFrame, rows: pl.DataFrame, seed: int) -> Reading:
+    """Guess the source of every row by a forest that saw no photo of its group."""
+    from sklearn.model_selection import StratifiedGroupKFold
 
-
-def _classes(rows: pl.DataFrame) -> tuple[dict[str, int], int, Ints, Ints]:
-    """Photos by source, number of groups, and for each photo the number of its source and of its group."""
-    counts = rows.group_by("source").len().sort("source")
-    sources = dict(counts.iter_rows())
-    numbers = rows["source"].replace_strict({name: at for at, name in enumerate(sources)}).to_numpy()
-    group_N = group_numbers(rows["_group"].to_list())
-    return sources, int(group_N.max()) + 1, numbers.astype(np.int64), group_N
-
-
-def _reading(name: str, facts: pl.DataFrame, source_N: Ints, group_N: Ints, seed: int) -> Reading:
     columns, features_NF = fact_columns(facts)
-    guess_N, importance_F = _cross_validated(features_NF, source_N, group_N, seed)
-    balanced = balanced_accuracy(guess_N, source_N, group_N, seed=seed)
-    photos_S = np.bincount(source_N)
+    source_N = rows["source"].rank("dense").to_numpy().astype(np.int64) - 1
+    group_N = group_numbers(rows["_group"].to_list())
+    guess_N, importances = np.zeros_like(source_N), []
+    folds: Any = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    for train, test in folds.split(features_NF, source_N, group_N):
+        forest = fitted_forest(features_NF[train], source_N[train], seed)
+        guess_N[test] = forest.predict(features_NF[test])
+        importances.append(forest.feature_importances_)
+    balanced, photos_S = balanced_accuracy(guess_N, source_N, group_N, seed=seed), np.bincount(source_N)
     return Reading(
         facts=name,
         balanced_accuracy=balanced.value,
@@ -155,7 +147,7 @@ def _reading(name: str, facts: pl.DataFrame, source_N: Ints, group_N: Ints, seed
         chance=1 / len(photos_S),
         accuracy=float((guess_N == source_N).mean()),
         majority=float(photos_S.max() / photos_S.sum()),
-        telling=telling(columns, importance_F),
+        telling=telling(columns, np.mean(importances, axis=0)),
     )
 
 
@@ -164,19 +156,6 @@ def fact_columns(facts: pl.DataFrame) -> tuple[list[str], Floats]:
     texts = [name for name, kind in facts.schema.items() if kind == pl.String]
     wide = facts.with_columns(pl.col(pl.Boolean).cast(pl.Int8)).to_dummies(texts, separator="=")
     return [name.partition("=")[0] for name in wide.columns], wide.cast(pl.Float64).to_numpy()
-
-
-def _cross_validated(features_NF: Floats, source_N: Ints, group_N: Ints, seed: int) -> tuple[Ints, Floats]:
-    """Guess the source of every photo by a forest that saw no photo of its group; mean importances."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    guess_N, importances = np.zeros_like(source_N), []
-    folds: Any = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    for train, test in folds.split(features_NF, source_N, group_N):
-        forest = fitted_forest(features_NF[train], source_N[train], seed)
-        guess_N[test] = forest.predict(features_NF[test])
-        importances.append(forest.feature_importances_)
-    return guess_N, np.mean(importances, axis=0)
 
 
 def fitted_forest(features_NF: Floats, class_N: Ints, seed: int = 0) -> Any:
