@@ -1,6 +1,5 @@
 """Which of several models is better, on the photos that all of them answered: differences, tests, tie groups."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from whichland.errors import UserError
 from whichland.evaluation import paired
 from whichland.evaluation.evaluate import evaluate
 from whichland.evaluation.paired import SCORES, Tally
-from whichland.evaluation.predictions import FILE, IDENTITY_KEY, Identity, identity_of
+from whichland.evaluation.predictions import FILE, Identity, identity_of, metadata
 from whichland.manifest import Manifest
 from whichland.model.bundle import bundle_hash, read_settings
 from whichland.model.labels import COUNTRY
@@ -227,7 +226,7 @@ def _of_report(folder: Path, table: Manifest, split: str) -> Guesses:
 
 def read_answers(folder: Path) -> Guesses:
     """Read the answers that lie in a report folder."""
-    written = json.loads(pl.read_parquet_metadata(folder / FILE)[IDENTITY_KEY])
+    written = metadata(folder)
     kind, labels = written.get("kind", COUNTRY), written["labels"]
     frame = pl.read_parquet(folder / FILE, glob=False)
     guesses = frame["probabilities"].to_numpy().argmax(axis=1)

@@ -76,8 +76,8 @@ def balanced_accuracy(guess_N: Ints, truth_N: Ints, group_N: Ints, *, seed: int 
 def _counts(outcomes: Outcomes, weights_N: Floats) -> tuple[Floats, Floats, Floats]:
     """Photos, guesses and hits of each label, weighted: three of length K."""
     hits_N = (outcomes.truth == outcomes.guess) * weights_N
-    counted = ((outcomes.truth, weights_N), (outcomes.guess, weights_N), (outcomes.truth, hits_N))
-    photos_K, guessed_K, hits_K = (np.bincount(of, weights, outcomes.labels) for of, weights in counted)
+    of_3 = (outcomes.truth, weights_N), (outcomes.guess, weights_N), (outcomes.truth, hits_N)
+    photos_K, guessed_K, hits_K = (np.bincount(of, weights, outcomes.labels).astype(float) for of, weights in of_3)
     return photos_K, guessed_K, hits_K
 
 

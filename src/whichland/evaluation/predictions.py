@@ -123,11 +123,14 @@ def collect(bundle: Bundle, manifest: Manifest, identity: Identity, folder: Path
         raise UserError(f"the manifest has no kept photos in split {identity.split!r}; {hint}")
     if known.is_empty():
         raise UserError(f"none of the {rows.height} photos of split {identity.split!r} shows a {column} it knows")
-    cached = _cached(folder, identity)
-    probabilities, errors = cached or _ask(bundle, known)
-    table = _table(known, column).filter(~pl.col("image_id").is_in(list(errors)))
+    answers = _cached(folder, identity)
+    probabilities, errors = answers or _ask(bundle, known)
+    shown = [name for name in ("group", "panorama", *CREDIT) if name in known.columns]
+    table = known.filter(~pl.col("image_id").is_in(list(errors))).select("image_id", "uri", column, *shown)
     if table.is_empty():
         raise UserError(f"none of the {known.height} photos can be read: {next(iter(errors.values()))}")
+    if "group" not in shown:
+        table = table.with_columns(group=pl.lit(None, pl.String))
     strange = rows[column].drop_nulls().filter(~rows[column].drop_nulls().is_in(bundle.labels))
     found = Predictions(
         identity=identity,
@@ -139,7 +142,7 @@ def collect(bundle: Bundle, manifest: Manifest, identity: Identity, folder: Path
         unreadable=errors,
     )
     _write(found, folder / FILE)
-    return found, cached is None
+    return found, answers is None
 
 
 Answers = tuple[dict[str, NDArray[np.float32]], dict[str, str]]  # probabilities and errors, by image_id
@@ -147,49 +150,36 @@ Answers = tuple[dict[str, NDArray[np.float32]], dict[str, str]]  # probabilities
 
 def _ask(bundle: Bundle, known: pl.DataFrame) -> Answers:
     bundle.model.to(best_device())
-    answers = model_of(bundle).predict(known["uri"], progress=True)
-    probabilities, errors = {}, {}
-    for image, answer in zip(known["image_id"], answers, strict=True):
-        if answer.error is not None:
-            errors[image] = str(answer.error)
-        else:
-            probabilities[image] = answer.probabilities
-    return probabilities, errors
+    answers = dict(zip(known["image_id"], model_of(bundle).predict(known["uri"], progress=True), strict=True))
+    errors = {image: str(answer.error) for image, answer in answers.items() if answer.error is not None}
+    return {image: answer.probabilities for image, answer in answers.items() if image not in errors}, errors
 
 
-def _table(known: pl.DataFrame, column: str) -> pl.DataFrame:
-    group = pl.col("group") if "group" in known.columns else pl.lit(None, pl.String).alias("group")
-    shown = [name for name in ("panorama", *CREDIT) if name in known.columns]
-    return known.select("image_id", "uri", column, group, *shown)
+def metadata(folder: Path) -> dict[str, Any]:
+    """What the answers in a report folder say of themselves: identity, labels and more; nothing where none lie there.
+
+    Raises UserError when they cannot be read.
+    """
+    try:
+        found = pl.read_parquet_metadata(folder / FILE).get(IDENTITY_KEY) if (folder / FILE).is_file() else None
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{folder / FILE}: not readable ({reason}); remove it or choose another --out") from None
+    return json.loads(found) if found else {}
 
 
 def identity_of(folder: Path) -> Identity | None:
     """The identity of the answers in a report folder; None when it holds none."""
-    written = _metadata(folder)
+    written = metadata(folder)
     return Identity(**written["identity"]) if written else None
 
 
-def _metadata(folder: Path) -> dict[str, Any] | None:
-    if not (folder / FILE).is_file():
-        return None
-    try:
-        found = pl.read_parquet_metadata(folder / FILE).get(IDENTITY_KEY)
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{folder / FILE}: not readable ({reason}); remove it or choose another --out") from None
-    return json.loads(found) if found else None
-
-
 def _cached(folder: Path, identity: Identity) -> Answers | None:
-    if identity_of(folder) != identity:
-        return None
-    written = _metadata(folder)
-    assert written is not None
-    if written.get("views") != VIEWS:
+    written = metadata(folder)
+    if identity_of(folder) != identity or written.get("views") != VIEWS:
         return None
     table = pl.read_parquet(folder / FILE, glob=False, columns=["image_id", "probabilities"])
-    probabilities = table["probabilities"].to_numpy()
-    return dict(zip(table["image_id"], probabilities, strict=True)), written["unreadable"]
+    return dict(zip(table["image_id"], table["probabilities"].to_numpy(), strict=True)), written["unreadable"]
 
 
 def _write(found: Predictions, path: Path) -> None:

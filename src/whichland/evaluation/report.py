@@ -110,9 +110,15 @@ class Report:
         for truth, guess in pairs[:n]:
             rows = np.flatnonzero((self.outcomes.truth == truth) & (self.outcomes.guess == guess))
             surest = rows[np.argsort(-sureness[rows], kind="stable")]
-            codes = {"truth": self.predictions.labels[truth], "guess": self.predictions.labels[guess]}
-            count = {"photos": int(wrong[truth, guess]), "of": int(photos[truth])}
-            found.append(Confused(**codes, **count, rows=tuple(surest.tolist())))
+            found.append(
+                Confused(
+                    truth=self.predictions.labels[truth],
+                    guess=self.predictions.labels[guess],
+                    photos=int(wrong[truth, guess]),
+                    of=int(photos[truth]),
+                    rows=tuple(surest.tolist()),
+                )
+            )
         return found
 
 
