@@ -1,11 +1,9 @@
 """Training photos as batches: chosen, drawn, decoded and cropped ahead of the step that uses them."""
 
 import unicodedata
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -20,13 +18,10 @@ from whichland.images.preprocess import Pixels
 from whichland.manifest import Manifest
 from whichland.model.label_sources import column_labels, located
 from whichland.model.labels import COUNTRY, LabelSpace
+from whichland.model.views import made_ahead
 from whichland.training.config import Balance, TrainConfig, Weighting
 
-T = TypeVar("T")
-Made = TypeVar("Made")
-
 NO_LABELS = ("image_id", "uri", "sequence", "group", "split", "drop_reason", "sha256", "panorama")
-AHEAD = 4  # batches prepared before they are needed
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,14 @@ def choose_labels(manifest: Manifest, config: TrainConfig) -> LabelSpace:
     codes = tuple(sorted(config.countries) or counts)
     if len(codes) < 2:
         raise UserError(f"training needs photos of at least two labels of `{column}`; the manifest has {len(codes)}")
-    _check_names(codes, column)
+    seen: dict[str, str] = {}
+    for code in codes:  # nobody can tell some labels apart, and no file can name others
+        plain = " ".join(unicodedata.normalize("NFKC", code).split()).casefold()
+        if not plain or not code.isprintable():
+            raise UserError(f"label {code!r} of `{column}` is empty or not printable; mend the column")
+        if plain in seen:
+            raise UserError(f"labels {seen[plain]!r} and {code!r} of `{column}` have one name; mend the column")
+        seen[plain] = code
     single = sum(counts[code] == 1 for code in codes)
     if 2 * single > len(codes):
         raise UserError(
@@ -68,18 +70,6 @@ def choose_labels(manifest: Manifest, config: TrainConfig) -> LabelSpace:
             "choose some with --countries, or another column with --label"
         )
     return located(column_labels(manifest, column, codes), manifest)
-
-
-def _check_names(codes: Sequence[str], column: str) -> None:
-    """Raise UserError for labels that nobody can tell apart, and for such as no file can name."""
-    seen: dict[str, str] = {}
-    for code in codes:
-        plain = " ".join(unicodedata.normalize("NFKC", code).split()).casefold()
-        if not plain or not code.isprintable():
-            raise UserError(f"label {code!r} of `{column}` is empty or not printable; mend the column")
-        if plain in seen:
-            raise UserError(f"labels {seen[plain]!r} and {code!r} of `{column}` have one name; mend the column")
-        seen[plain] = code
 
 
 def _balanced_by(manifest: Manifest, column: str) -> bool:
@@ -176,25 +166,17 @@ class Loader:
         return max(1, len(self.photos) // self.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from step `start` on, prepared `AHEAD` of use."""
+        """Yield the batches of an epoch from step `start` on, prepared ahead of use."""
         order = epoch_order(self.photos, self.seed, epoch, self.weighting)
 
-        def one(position: int, index: int) -> tuple[Tensor, Draw]:
+        def one(position: int) -> tuple[Tensor, Draw]:
             draw = self.augment.draw(self.seed, epoch, position)
-            return self.crops(index, [draw])[0], draw
+            return self.crops(order[position], [draw])[0], draw
 
-        def begin(positions: range) -> Callable[[], Batch]:
-            made = pool.map(one, positions, order[positions])
-
-            def collate() -> Batch:
-                images, draws = zip(*made, strict=True)
-                light = np.array([draw.light for draw in draws], np.float32)
-                return self.batch(torch.stack(images), order[positions], light)
-
-            return collate
-
-        with ThreadPoolExecutor(self.workers) as pool:
-            yield from ahead(begin, self.plan(start))
+        positions = chain.from_iterable(self.plan(start))
+        for some, made in made_ahead(positions, one, self.batch_size // self.world, threads=self.workers):
+            images, draws = zip(*made, strict=True)
+            yield self.batch(torch.stack(images), order[some], np.array([draw.light for draw in draws], np.float32))
 
     def plan(self, start: int = 0) -> Iterator[range]:
         """Yield the positions, in the order of an epoch, of this process's share of each step from `start` on."""
@@ -216,14 +198,3 @@ class Loader:
         weights = self.photos.weights[index] if self.weighting == "loss" else np.ones(len(index))
         targets = torch.from_numpy(self.photos.targets[index])
         return Batch(images, targets, torch.from_numpy(weights.astype(np.float32)), light)
-
-
-def ahead(begin: Callable[[T], Callable[[], Made]], items: Iterable[T]) -> Iterator[Made]:
-    """Yield what comes of each item, in order; `begin` starts the work, `AHEAD` items early, what it returns waits."""
-    waiting: deque[Callable[[], Made]] = deque()
-    for item in items:
-        waiting.append(begin(item))
-        if len(waiting) > AHEAD:
-            yield waiting.popleft()()
-    while waiting:
-        yield waiting.popleft()()

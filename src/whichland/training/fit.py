@@ -118,24 +118,24 @@ class Fit:
         """Let the epoch's parameters learn, and put the model into training mode."""
         phase = phase_of(self.plan, epoch)
         if begins := phase != self.phase:
-            self._begin_phase(phase)
+            if len(self.plan) > 1:
+                self.say(f"epoch {phase.first + 1}: freeze {phase.policy}")
+            self.accelerator.free_memory()  # an earlier phase's wrapper would go on averaging gradients
+            freeze(self.model, phase.policy)
+            self.objective.frozen = frozen_part(
+                *(self.model, phase, self.config, self.loader, self.judge),
+                folder=self.folder,
+                say=self.say,
+                stop=self.stopped,
+            )
+            bare = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            self.wrapped = self.accelerator.prepare_model(bare)
+            self.phase = phase
         if self.head_fitted and not epoch:
             self._validate(0)
         train_mode(self.model)
         if begins:
             self.average.follow(self.model)
-
-    def _begin_phase(self, phase: Phase) -> None:
-        if len(self.plan) > 1:
-            self.say(f"epoch {phase.first + 1}: freeze {phase.policy}")
-        self.accelerator.free_memory()  # an earlier phase's wrapper would go on averaging gradients
-        freeze(self.model, phase.policy)
-        self.objective.frozen = frozen_part(
-            self.model, phase, self.config, self.loader, self.judge, folder=self.folder, say=self.say, stop=self.stopped
-        )
-        bare = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
-        self.wrapped = self.accelerator.prepare_model(bare)
-        self.phase = phase
 
     def _batches(self, epoch: int) -> Iterator[tuple[int, Batch]]:
         """The batches that are left of an epoch, each with the number of its step in the whole run."""

@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from whichland.images.augment import Draw, colour
 from whichland.model.choices import Freeze
+from whichland.model.views import made_ahead
 from whichland.training.config import Phase, TrainConfig
 from whichland.training.cut import Cut, NotCut
-from whichland.training.data import Batch, Loader, ahead, epoch_order
+from whichland.training.data import Batch, Loader, epoch_order
 from whichland.training.packs import Packs, Say, Share, announce, build, photo_digests
 from whichland.training.validation import Judge, crops_of, gathered, share_of
 
@@ -133,8 +134,8 @@ class FrozenCache:
             light = np.ones((len(places), 3), np.float32)  # its changes are in the views already
             return self.loader.batch(activations, order[places], light)
 
-        with ThreadPoolExecutor(1) as pool:
-            yield from ahead(lambda places: pool.submit(make, places).result, self.loader.plan(start))
+        for _, batches in made_ahead(self.loader.plan(start), make, 1, threads=1):
+            yield from batches
 
     @torch.no_grad()
     def validation_logits(self, model: nn.Module) -> Tensor:

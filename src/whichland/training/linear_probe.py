@@ -1,11 +1,49 @@
 """Fit the head alone on what the frozen backbone sees: one pass over the photos, then a convex problem."""
 
+import numpy as np
 import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from whichland.errors import UserError
-from whichland.model.head import get_head
+from whichland.images.preprocess import Preprocess
+from whichland.model.head import features_before_head, get_head
+from whichland.training.config import TrainConfig
+from whichland.training.data import Photos
+from whichland.training.validation import outputs_of
+
+
+def head_first(
+    model: nn.Module,
+    photos: Photos,
+    weights: NDArray[np.float64],
+    preprocess: Preprocess,
+    accelerator: Accelerator,
+    config: TrainConfig,
+    soft: Tensor | None,
+) -> bool:
+    """Fit the head where that is asked for; whether it was. `soft` are the targets of `target_table`.
+
+    One after the logits is not: the pretrained classifier would be overwritten. The model is left on the CPU.
+    """
+    linear = any(isinstance(module, nn.Linear) for module in get_head(model).modules())
+    if not (config.head_first and config.head_after == "features" and linear and config.weights != "none"):
+        return False
+    model.eval().to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def features(x_BCHW: Tensor) -> Tensor:
+        return features_before_head(model, x_BCHW)
+
+    seen = outputs_of(features, photos, preprocess, accelerator, description="fitting the head: features")
+    model.to("cpu")
+    targets, smoothing = torch.from_numpy(photos.targets), config.smoothing
+    if soft is not None:
+        targets, smoothing = soft[targets], 0.0
+    weights_N = torch.from_numpy(weights).float()
+    fit_head(model, seen, targets, weights_N, decay=config.head_decay, smoothing=smoothing)
+    return True
 
 
 def fit_head(

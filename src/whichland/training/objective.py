@@ -117,23 +117,20 @@ def mix(
     alpha = cutmix if cut else mixup
     share = float(Beta(alpha, alpha).sample())  # of the photo itself
     partner = torch.randperm(len(x_BCHW)).to(x_BCHW.device)
-    if cut:
-        top, bottom, left, right = _box(share, *x_BCHW.shape[-2:])
+    if cut:  # a box anywhere that leaves `share` of the area, cut off at the edges
+        height, width = x_BCHW.shape[-2:]
+        rows, columns = (round(side * sqrt(1 - share)) for side in (height, width))
+        y, x = int(torch.randint(height, ())), int(torch.randint(width, ()))
+        top, left = y - rows // 2, x - columns // 2
+        down = slice(max(top, 0), min(top + rows, height))
+        across = slice(max(left, 0), min(left + columns, width))
         x_BCHW = x_BCHW.clone()
-        x_BCHW[..., top:bottom, left:right] = x_BCHW[partner, :, top:bottom, left:right]
-        share = 1 - (bottom - top) * (right - left) / (x_BCHW.shape[-2] * x_BCHW.shape[-1])
+        x_BCHW[..., down, across] = x_BCHW[partner, :, down, across]
+        share = 1 - (down.stop - down.start) * (across.stop - across.start) / (height * width)
     else:
         x_BCHW = torch.lerp(x_BCHW[partner], x_BCHW, share)
     targets_BK, weights_B = (torch.lerp(tensor[partner], tensor, share) for tensor in (targets_BK, weights_B))
     return x_BCHW, targets_BK, weights_B
-
-
-def _box(share: float, height: int, width: int) -> tuple[int, int, int, int]:
-    """Top, bottom, left, right of a box anywhere that leaves `share` of the area, cut off at the edges."""
-    rows, columns = (round(side * sqrt(1 - share)) for side in (height, width))
-    y, x = int(torch.randint(height, ())), int(torch.randint(width, ()))
-    top, left = y - rows // 2, x - columns // 2
-    return max(top, 0), min(top + rows, height), max(left, 0), min(left + columns, width)
 
 
 def target_table(labels: LabelSpace, config: TrainConfig, table: Manifest) -> Tensor | None:

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from whichland.config import build, differences, read_toml, to_toml
 from whichland.errors import UserError
@@ -19,7 +17,7 @@ from whichland.images.augment import Augment
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read
 from whichland.model.backbone import Backbone, create
-from whichland.model.head import get_head, log_shares
+from whichland.model.head import log_shares
 from whichland.model.head import shares as shares_of
 from whichland.model.input_size import check_size
 from whichland.model.labels import LabelSpace
@@ -28,12 +26,12 @@ from whichland.training.checkpoint import Checkpoint
 from whichland.training.config import TrainConfig, height_width
 from whichland.training.data import Loader, Photos, balanced, choose_labels, select
 from whichland.training.fit import Fit
-from whichland.training.linear_probe import fit_head
+from whichland.training.linear_probe import head_first
 from whichland.training.objective import Objective, target_table
 from whichland.training.packs import decode_once
 from whichland.training.process import join
 from whichland.training.run_log import require_tensorboard
-from whichland.training.validation import Judge, features_of
+from whichland.training.validation import Judge
 
 
 @dataclass(frozen=True)
@@ -103,9 +101,8 @@ def prepare(
         say(f"{config.weights}: {made.report}")
     preprocess = Preprocess.from_config(cfg)
     weights = photos.weights if config.weighting != "none" else np.ones(len(photos))  # how much each photo counts
-    head_fitted = _begins_with_head(made, config) and saved is None
+    head_fitted = saved is None and head_first(made.model, photos, weights, preprocess, accelerator, config, soft)
     if head_fitted:
-        _fit_head_first(made, photos, weights, preprocess, accelerator, config, soft)
         say("head fitted on the pretrained features")
     loader, judge = _loader(photos, config, accelerator), Judge(validation, preprocess, accelerator)
     decodes_often = not config.views or config.freeze.endswith("none")  # a frozen part sees its photos once
@@ -174,31 +171,6 @@ def _test_time(made: Backbone, config: TrainConfig) -> dict[str, Any]:
         check_size(made.arch, (test[0], test[1]), made.model_args)
     sizes = {"input_size": (3, *sides), "test_input_size": (3, *test)}
     return made.pretrained_cfg | sizes | {"crop_pct": 1.0, "test_crop_pct": 1.0, "crop_mode": "center"}
-
-
-def _begins_with_head(made: Backbone, config: TrainConfig) -> bool:
-    """Whether the head is fitted first: not one after the logits, whose pretrained classifier would be overwritten."""
-    linear = any(isinstance(module, nn.Linear) for module in get_head(made.model).modules())
-    return config.head_first and config.head_after == "features" and linear and config.weights != "none"
-
-
-def _fit_head_first(
-    made: Backbone,
-    photos: Photos,
-    weights: NDArray[np.float64],
-    preprocess: Preprocess,
-    accelerator: Accelerator,
-    config: TrainConfig,
-    soft: Tensor | None,
-) -> None:
-    made.model.to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    features = features_of(made.model, photos, preprocess, accelerator)
-    made.model.to("cpu")
-    targets, smoothing = torch.from_numpy(photos.targets), config.smoothing
-    if soft is not None:
-        targets, smoothing = soft[targets], 0.0
-    weights_N = torch.from_numpy(weights).float()
-    fit_head(made.model, features, targets, weights_N, decay=config.head_decay, smoothing=smoothing)
 
 
 def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Loader:

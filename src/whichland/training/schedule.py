@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from math import cos, pi
-from typing import Any, cast
+from typing import Any
 
 from timm.models import group_parameters
 from torch import nn
@@ -74,7 +74,12 @@ def parameter_groups(
     """
     heads = [model.get_submodule(name) for name in classifier_names(model)]
     head = {id(parameter) for each in heads for parameter in each.parameters()}
-    layers = _layers(model) if layer_decay != 1 else {}
+    layers: dict[str, int] = {}
+    if layer_decay != 1:
+        matcher = getattr(model, "group_matcher", None)
+        if matcher is None:
+            raise UserError("this architecture does not tell timm its layers; train it without layer_decay")
+        layers = group_parameters(model, matcher(coarse=False), reverse=True)
     top = max(layers.values(), default=0)
     undecayed: set[str] = getattr(model, "no_weight_decay", set)()
     groups: dict[tuple[bool, bool, int], list[nn.Parameter]] = {}
@@ -92,10 +97,3 @@ def parameter_groups(
         }
         for (in_head, decays, below), parameters in groups.items()
     ]
-
-
-def _layers(model: nn.Module) -> dict[str, int]:
-    matcher = getattr(model, "group_matcher", None)
-    if matcher is None:
-        raise UserError("this architecture does not tell timm its layers; train it without layer_decay")
-    return cast(dict[str, int], group_parameters(model, matcher(coarse=False), reverse=True))

@@ -12,7 +12,6 @@ from torch.nn.functional import cross_entropy
 
 from whichland.images.photo import open_photo
 from whichland.images.preprocess import Pixels, Preprocess
-from whichland.model.head import features_before_head
 from whichland.model.views import cut_views, made_ahead
 from whichland.progress import Progress
 from whichland.training.data import Photos
@@ -50,16 +49,6 @@ class Judge:
             "val_top1": float((guesses == targets).float().mean()),
             "val_macro_f1": macro_f1(guesses, targets),
         }
-
-
-def features_of(model: nn.Module, photos: Photos, preprocess: Preprocess, accelerator: Accelerator) -> Tensor:
-    """What the head sees of every photo, N×F; the model is left in evaluation mode."""
-    model.eval()
-
-    def features(x_BCHW: Tensor) -> Tensor:
-        return features_before_head(model, x_BCHW)
-
-    return outputs_of(features, photos, preprocess, accelerator, description="fitting the head: features")
 
 
 @torch.no_grad()
