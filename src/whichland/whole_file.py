@@ -33,6 +33,11 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from None
+    except Exception as error:  # what is written in Rust (Polars, safetensors) tells of the system's errors in words
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        if told is None:
+            raise
+        raise cannot_write(path, OSError(int(told[1]), os.strerror(int(told[1])))) from None
     finally:
         with suppress(OSError):  # where a folder of its path is a file
             partial.unlink(missing_ok=True)
@@ -71,8 +76,10 @@ def check_writable(path: Path) -> None:
 
     Folders that are missing do not matter, as they can be made.
     """
-    nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    if nearest.is_file():
+    nearest = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
+    if nearest != path and not nearest.exists():
+        raise cannot_write(path, FileNotFoundError(errno.ENOENT, f"{nearest} is a link that leads nowhere"))
+    if nearest.is_file() or not nearest.exists():
         if nearest != path:
             raise cannot_write(path, NotADirectoryError(errno.ENOTDIR, f"{nearest} is a file"))
         nearest = path.absolute().parent

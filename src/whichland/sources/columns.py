@@ -135,7 +135,7 @@ def country_codes(names: Iterable[str], *, where: str, skip_unknown: bool) -> di
     found = {
         name: code
         for name in wanted
-        if (code := find_country(name, among_codes=among_codes)) and (among_codes or len(name) != 2 or name.isupper())
+        if (code := find_country(name, among_codes=among_codes)) and (among_codes or len(name) != 2 or not name.isascii() or name.isupper())
     }
     unknown = [name for name in wanted if name not in found]
     if unknown and not skip_unknown:
