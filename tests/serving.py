@@ -19,7 +19,7 @@ from whichland.model.label_sources import countries, located
 from whichland.model.labels import write_labels
 from whichland.serving.app import create_app
 from whichland.serving.batching import Batcher
-from whichland.serving.server import _config, listen
+from whichland.serving.server import listen, uvicorn_config
 from whichland.serving.service import Service, open_service
 from whichland.serving.settings import ServeConfig
 
@@ -67,7 +67,7 @@ def running(app: FastAPI, settings: ServeConfig | None = None) -> Iterator[tuple
     """The application behind a real socket; gives its host and port."""
     settings = settings or app.state.whichland.settings
     with listen("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(_config(app, settings))
+        server = uvicorn.Server(uvicorn_config(app, settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         while not server.started:

@@ -172,8 +172,8 @@ def find_target(text: str, labels: "LabelSpace", *, flag: str = "--target") -> "
 
 
 def _as_text(explanation: "Explanation", picture: Path) -> str:
-    guess, views = explanation.guesses[0], explanation.views
-    line = f"{explanation.path}: {explanation.answer.space.described(guess.code)} {guess.probability:.1%} -> {picture}"
+    answer, guess, views = explanation.answer, explanation.guesses[0], explanation.views
+    line = f"{answer.path}: {answer.space.described(guess.code)} {guess.probability:.1%} -> {picture}"
     if not explanation.map.any():
         return f"{line} (the map is empty: no evidence was found)"
     for number, view in enumerate(views, 1):
@@ -204,7 +204,7 @@ def _summary(verdicts: list["Verdict"]) -> str:
 def _as_json(explanation: "Explanation", picture: Path) -> str:
     key = explanation.answer.space.noun
     ranked = [{key: guess.code, "probability": round(guess.probability, 6)} for guess in explanation.guesses]
-    values = {"path": explanation.path, **ranked[0], "top": ranked}
+    values = {"path": explanation.answer.path, **ranked[0], "top": ranked}
     values |= {"target": explanation.target, "method": explanation.method, "picture": str(picture)}
     values["evidence"] = bool(explanation.map.any())
     views = [_view_as_json(one) for one in explanation.views]

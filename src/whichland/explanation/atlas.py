@@ -24,7 +24,6 @@ from whichland.images.preprocess import Pixels
 from whichland.manifest import Manifest, credit
 from whichland.model.bundle import Bundle
 from whichland.model.engines import best_device
-from whichland.model.labels import LabelSpace
 from whichland.model.model import model_of
 from whichland.model.views import cut_views
 from whichland.progress import track
@@ -114,7 +113,11 @@ def atlas(bundle: Bundle, manifest: Manifest, config: AtlasConfig) -> Atlas:
     Raises UserError when the split shows fewer than two of the model's countries, or `countries` names one that
     the model does not know.
     """
-    asked = _asked(config.countries, bundle.space)
+    try:
+        codes = [bundle.space.find(name) for name in config.countries] or bundle.labels
+    except UserError as error:
+        raise UserError(f"--countries: {error}") from None
+    asked = sorted(dict.fromkeys(codes), key=bundle.space.name)
     bundle.model.to(best_device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     photos = _judged(bundle, manifest, config.split)
     hosts = _spread(photos, np.random.default_rng(config.seed))[: config.hosts]
@@ -122,14 +125,6 @@ def atlas(bundle: Bundle, manifest: Manifest, config: AtlasConfig) -> Atlas:
     score = log_odds(bundle)
     chapters = [_chapter(bundle, score, code, photos, pool, config) for code in track(asked, len(asked), "countries")]
     return Atlas(bundle=bundle, config=config, chapters=tuple(chapters), pool=pool)
-
-
-def _asked(names: Sequence[str], labels: LabelSpace) -> list[str]:
-    try:
-        codes = [labels.find(name) for name in names] or labels.codes
-    except UserError as error:
-        raise UserError(f"--countries: {error}") from None
-    return sorted(dict.fromkeys(codes), key=labels.name)
 
 
 def _judged(bundle: Bundle, manifest: Manifest, split: str) -> list[Photo]:
@@ -194,13 +189,10 @@ def _chapter(
         Clue(patches=tuple(kind), shift=found, confirmed=at in confirmed)
         for at, (kind, found) in enumerate(zip(kinds, shifts, strict=True))
     ]
-    return Chapter(
-        country=code, photos=len(own), right=len(right), looked_at=len(chosen), clues=tuple(sorted(clues, key=_order))
+    clues.sort(
+        key=lambda one: (not one.confirmed, one.shift is None, -(one.shift.value if one.shift else len(one.patches)))
     )
-
-
-def _order(clue: Clue) -> tuple[bool, bool, float]:
-    return not clue.confirmed, clue.shift is None, -clue.shift.value if clue.shift else -len(clue.patches)
+    return Chapter(country=code, photos=len(own), right=len(right), looked_at=len(chosen), clues=tuple(clues))
 
 
 def shift(score: LogOdds, label: int, patches: Sequence[Patch], pool: Pool, seed: int) -> Shift | None:

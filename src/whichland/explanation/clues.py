@@ -76,16 +76,16 @@ def _share(
     # Neighbours in the list are of one drive and look alike: each photo is given a map from half the list away.
     others_BHW = np.roll(maps_BHW[seen_B], int(seen_B.sum()) // 2, axis=0)
     others_mass_B, _, others_hit_B = clue_mass(others_BHW, mask_BHW[seen_B])
-    mass, *mass_interval = mean_interval(mass_B, seen_groups)
-    pointing, *pointing_interval = mean_interval(hit_B.astype(float), seen_groups)
+    mass, mass_low, mass_high = mean_interval(mass_B, seen_groups)
+    pointing, low, high = mean_interval(hit_B.astype(float), seen_groups)
     return ClueShare(
         clue=name,
         photos=int(seen_B.sum()),
         mass=mass,
-        mass_interval=(mass_interval[0], mass_interval[1]),
+        mass_interval=(mass_low, mass_high),
         area=float(area_B.mean()),
         pointing=pointing,
-        pointing_interval=(pointing_interval[0], pointing_interval[1]),
+        pointing_interval=(low, high),
         others_mass=float(others_mass_B.mean()),
         others_pointing=float(others_hit_B.mean()),
     )

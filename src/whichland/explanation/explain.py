@@ -19,7 +19,7 @@ from whichland.images.preprocess import Pixels
 from whichland.model.answer import Answer, Guess
 from whichland.model.bundle import Bundle
 from whichland.model.model import Model, model_of
-from whichland.model.views import Box, HowMany, PhotoViews, View, cut_views
+from whichland.model.views import HowMany, PhotoViews, View, cut_views
 
 if TYPE_CHECKING:
     from whichland.explanation.verify import Verdict, Verifier
@@ -54,11 +54,6 @@ class Explanation:
     method: str  # a name of `methods.METHODS`
 
     @property
-    def path(self) -> str:
-        """Where the photo lies."""
-        return self.answer.path or "photo"
-
-    @property
     def guesses(self) -> tuple[Guess, ...]:
         """The top five, likeliest first."""
         return tuple(self.answer.top(TOP))
@@ -75,15 +70,8 @@ class Explanation:
     @cached_property
     def map(self) -> Map:
         """The maps of all views on the photo, H×W; zero where no view saw anything."""
-        height, width = self.photo.shape[:2]
-        placed = [on_photo(one.map, one.view, height, width) for one in self.views]
-        together: Map = np.max(placed, axis=0)
-        return together
-
-    @property
-    def boxes(self) -> list[Box]:
-        """The parts of the photo that the model saw, as fractions of it."""
-        return [one.view.box for one in self.views]
+        placed = [on_photo(one.map, one.view, *self.photo.shape[:2]) for one in self.views]
+        return np.asarray(np.max(placed, axis=0))
 
     @property
     def doubt(self) -> str:
@@ -102,13 +90,14 @@ class Explanation:
 
     def overlay(self) -> Pixels:
         """The heat over the photo, with a frame around what the model saw."""
-        return framed(overlay(self.photo, self.map), self.boxes)
+        return framed(overlay(self.photo, self.map), [one.view.box for one in self.views])
 
     def figure(self) -> Pixels:
         """Photo, overlay and probabilities on one sheet."""
+        boxes = [one.view.box for one in self.views]
         about = [self.answer.guess(code) for code in codes_of(self.target)]
         doubtful = bool(self.failures)
-        return figure(self.photo, self.map, self.shown, boxes=self.boxes, target=about, doubtful=doubtful)
+        return figure(self.photo, self.map, self.shown, boxes=boxes, target=about, doubtful=doubtful)
 
     def save(self, path: str | Path, *, plain: bool = False) -> Path:
         """Write the sheet, or with `plain` the overlay alone, as PNG, JPEG or WebP by the suffix."""
@@ -137,9 +126,12 @@ def explain(
     seen = cut_views(opened, model.preprocess, views=views, panorama=panorama)
     (answer,) = model.answers([photo], [seen])
     about = target or answer.label
+    shown = opened.decode(SHORT_SIDE)  # of a JPEG most of the reduction is done by decoding
+    if (factor := min(shown.shape[:2]) // SHORT_SIDE) > 1:
+        shown = np.asarray(Image.fromarray(shown).reduce(factor))
     return Explanation(
         answer=answer,
-        photo=_reduced(opened.decode(SHORT_SIDE)),
+        photo=shown,
         views=view_maps(model, seen, index_of(model.labels, about), chosen, verifier),
         target=about,
         method=chosen.name,
@@ -183,9 +175,3 @@ def index_of(labels: Sequence[str], target: Target) -> int | tuple[int, int]:
     if target[0] == target[1]:
         raise UserError(f"{target[0]} cannot be compared with itself; name another label")
     return labels.index(target[0]), labels.index(target[1])
-
-
-def _reduced(photo: Pixels) -> Pixels:
-    """Shrink a large photo by a whole factor; JPEG decoding has done most of it already."""
-    factor = min(photo.shape[:2]) // SHORT_SIDE
-    return np.asarray(Image.fromarray(photo).reduce(factor)) if factor > 1 else photo

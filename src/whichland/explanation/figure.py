@@ -133,21 +133,13 @@ def _axes(sheet: Any, place: Rectangle) -> Any:
 
 
 def _show(
-    sheet: Any,
-    place: Rectangle,
-    picture: Pixels,
-    caption: str,
-    *,
-    interpolation: str = "antialiased",
-    color: str = INK,
-    fontsize: int = 10,
-    pad: int = 5,
+    sheet: Any, place: Rectangle, picture: Pixels, caption: str, interpolation: str = "antialiased", **title: Any
 ) -> None:
     axes = _axes(sheet, place)
     axes.imshow(picture, interpolation=interpolation)
     axes.set_anchor("NW")
     axes.set_axis_off()
-    axes.set_title(caption, fontsize=fontsize, color=color, loc="left", pad=pad)
+    axes.set_title(caption, loc="left", **{"fontsize": 10, "color": INK, "pad": 5} | title)
 
 
 def _pixels(sheet: Any) -> Pixels:

@@ -48,6 +48,11 @@ def words(probability: float) -> str:
     return next(word for least, word in WORDS if probability >= least)
 
 
+def about(text: str, *examples: Any, **bounds: Any) -> Any:
+    """What a field of an answer is, with an example."""
+    return Field(description=text or None, examples=list(examples) or None, **bounds)
+
+
 class Error(BaseModel):
     """What went wrong, in one line."""
 
@@ -57,14 +62,14 @@ class Error(BaseModel):
 class Health(BaseModel):
     """The service is up and its model is loaded."""
 
-    status: Annotated[str, Field(examples=["ok"])]
+    status: Annotated[str, about("", "ok")]
 
 
 class ServedLabel(BaseModel):
     """A label the model knows: a country, or what else it was trained on."""
 
-    code: Annotated[str, Field(description="of a country ISO 3166-1 alpha-2; NA is Namibia", examples=["NO"])]
-    name: Annotated[str, Field(examples=["Norway"])]
+    code: Annotated[str, about("of a country ISO 3166-1 alpha-2; NA is Namibia", "NO")]
+    name: Annotated[str, about("", "Norway")]
 
 
 class RequestLimits(BaseModel):
@@ -72,7 +77,7 @@ class RequestLimits(BaseModel):
 
     files: int
     bytes: int
-    pixels: Annotated[int, Field(description="of one photo")]
+    pixels: Annotated[int, about("of one photo")]
     seconds: float
 
 
@@ -80,91 +85,84 @@ class ServiceInfo(BaseModel):
     """What is served."""
 
     version: str
-    name: Annotated[str, Field(description="of the model: its folder or its run")]
-    kind: Annotated[str, Field(description="what the labels are: country, or a column of a table of photos")]
+    name: Annotated[str, about("of the model: its folder or its run")]
+    kind: Annotated[str, about("what the labels are: country, or a column of a table of photos")]
     labels: list[ServedLabel]
-    engine: Annotated[str, Field(description="torch, onnx, int8 or openvino")]
-    torch: Annotated[bool, Field(description="whether heat maps come from gradients")]
-    methods: Annotated[list[str], Field(description="ways to explain, the usual one first")]
-    calibrated: Annotated[bool, Field(description="whether probabilities were fitted on validation photos")]
-    sets: Annotated[list[float], Field(description="percent of the country sets that the bundle keeps")]
+    engine: Annotated[str, about("torch, onnx, int8 or openvino")]
+    torch: Annotated[bool, about("whether heat maps come from gradients")]
+    methods: Annotated[list[str], about("ways to explain, the usual one first")]
+    calibrated: Annotated[bool, about("whether probabilities were fitted on validation photos")]
+    sets: Annotated[list[float], about("percent of the country sets that the bundle keeps")]
     limits: RequestLimits
     report: bool
     atlas: bool
     play: bool
-    neighbours: Annotated[bool, Field(description="whether training photos can be shown beside an answer")]
+    neighbours: Annotated[bool, about("whether training photos can be shown beside an answer")]
 
 
 class LabelGuess(BaseModel):
     """One label and its probability."""
 
-    country: Annotated[str, Field(description="code of the label, also where it is no country", examples=["NO"])]
-    name: Annotated[str, Field(examples=["Norway"])]
-    probability: Annotated[Probability, Field(examples=[0.81])]
-    words: Annotated[str, Field(description="the same in the IPCC's words", examples=["likely"])]
+    country: Annotated[str, about("code of the label, also where it is no country", "NO")]
+    name: Annotated[str, about("", "Norway")]
+    probability: Annotated[Probability, about("", 0.81)]
+    words: Annotated[str, about("the same in the IPCC's words", "likely")]
 
 
 class CountrySet(BaseModel):
     """Countries of which one is right with that probability, likeliest first."""
 
-    percent: Annotated[float, Field(examples=[90])]
-    countries: Annotated[list[str], Field(examples=[["NO", "SE"]])]
+    percent: Annotated[float, about("", 90)]
+    countries: Annotated[list[str], about("", ["NO", "SE"])]
 
 
 class BestPin(BaseModel):
     """The point with the highest expected GeoGuessr score."""
 
-    lat: Annotated[float, Field(ge=-90, le=90, examples=[61.2])]
-    lon: Annotated[float, Field(ge=-180, le=180, examples=[9.6])]
-    expected_score: Annotated[float, Field(ge=0, le=5000, examples=[3120.5])]
+    lat: Annotated[float, about("", 61.2, ge=-90, le=90)]
+    lon: Annotated[float, about("", 9.6, ge=-180, le=180)]
+    expected_score: Annotated[float, about("", 3120.5, ge=0, le=5000)]
 
 
 class Neighbour(BaseModel):
     """A training photo that the model answers like this one."""
 
-    country: Annotated[str, Field(description="where it was taken", examples=["NO"])]
-    similarity: Annotated[
-        float, Field(ge=-1, le=1, description="cosine between the centred log-probabilities of both", examples=[0.97])
-    ]
-    credit: Annotated[
-        str | None,
-        Field(description="the line to print beside it", examples=["contributor 7, Mapillary, CC BY-SA 4.0"]),
-    ]
-    license: Annotated[str | None, Field(description="SPDX name", examples=["CC-BY-SA-4.0"])]
-    thumbnail: Annotated[str, Field(description="base64 of a JPEG: what the model saw of it, made small")]
+    country: Annotated[str, about("where it was taken", "NO")]
+    similarity: Annotated[float, about("cosine between the centred log-probabilities of both", 0.97, ge=-1, le=1)]
+    credit: Annotated[str | None, about("the line to print beside it", "contributor 7, Mapillary, CC BY-SA 4.0")]
+    license: Annotated[str | None, about("SPDX name", "CC-BY-SA-4.0")]
+    thumbnail: Annotated[str, about("base64 of a JPEG: what the model saw of it, made small")]
 
 
 class PhotoAnswer(BaseModel):
     """What the model says of one photo."""
 
-    name: Annotated[str, Field(description="as sent", examples=["a.jpg"])]
-    width: Annotated[int, Field(description="pixels, upright", examples=[1536])]
-    height: Annotated[int, Field(examples=[662])]
-    guesses: Annotated[list[LabelGuess], Field(description="likeliest first")]
+    name: Annotated[str, about("as sent", "a.jpg")]
+    width: Annotated[int, about("pixels, upright", 1536)]
+    height: Annotated[int, about("", 662)]
+    guesses: Annotated[list[LabelGuess], about("likeliest first")]
     probabilities: Annotated[
-        dict[str, Probability],
-        Field(description="of every country the model knows, likeliest first", examples=[{"NO": 0.81, "SE": 0.19}]),
+        dict[str, Probability], about("of every country the model knows, likeliest first", {"NO": 0.81, "SE": 0.19})
     ]
-    words: Annotated[str, Field(description="those of the first guess", examples=["likely"])]
+    words: Annotated[str, about("those of the first guess", "likely")]
     levels: Annotated[
         dict[str, dict[str, Probability]],
-        Field(description="the probabilities added up to the levels above, such as continent, likeliest first"),
+        about("the probabilities added up to the levels above, such as continent, likeliest first"),
     ]
     set: CountrySet | None
-    abstained: Annotated[bool, Field(description="less sure than an answer should be")]
+    abstained: Annotated[bool, about("less sure than an answer should be")]
     pin: BestPin | None
     neighbours: Annotated[
-        list[Neighbour] | None,
-        Field(description="nearest first; null when none were asked for or the bundle may show none"),
+        list[Neighbour] | None, about("nearest first; null when none were asked for or the bundle may show none")
     ]
-    milliseconds: Annotated[float, Field(ge=0, examples=[23.4])]
+    milliseconds: Annotated[float, about("", 23.4, ge=0)]
 
 
 class UnreadPhoto(BaseModel):
     """A photo that could not be read, and why."""
 
     name: str
-    error: Annotated[str, Field(examples=["truncated JPEG: the end of the image is missing"])]
+    error: Annotated[str, about("", "truncated JPEG: the end of the image is missing")]
 
 
 class PhotoAnswers(BaseModel):
@@ -178,35 +176,35 @@ class HeatView(BaseModel):
 
     box: Annotated[
         list[float],
-        Field(
-            description="left, top, right and bottom as fractions of the upright photo; of a view of a sphere what it "
+        about(
+            "left, top, right and bottom as fractions of the upright photo; of a view of a sphere what it "
             "covers about: where it reaches across the sphere's seam, right is above 1",
+            [0.28, 0.0, 0.72, 1.0],
             min_length=4,
             max_length=4,
-            examples=[[0.28, 0.0, 0.72, 1.0]],
         ),
     ]
-    heading: Annotated[float | None, Field(description="of a view of a sphere: degrees right of the photo's middle")]
-    fov: Annotated[float | None, Field(description="of a view of a sphere: degrees across")]
-    png: Annotated[str, Field(description="base64 of a PNG with transparency, to be laid over the box")]
+    heading: Annotated[float | None, about("of a view of a sphere: degrees right of the photo's middle")]
+    fov: Annotated[float | None, about("of a view of a sphere: degrees across")]
+    png: Annotated[str, about("base64 of a PNG with transparency, to be laid over the box")]
 
 
 class MappedView(HeatView):
     """The same with numbers."""
 
-    map: Annotated[list[list[float]], Field(description="the heat over the box in numbers, rows from the top")]
+    map: Annotated[list[list[float]], about("the heat over the box in numbers, rows from the top")]
 
 
 class ExplainedPhoto(BaseModel):
     """Where in a photo the evidence for an answer lies."""
 
     name: str
-    method: Annotated[str, Field(examples=["gradcam"])]
-    country: Annotated[str, Field(examples=["NO"])]
-    against: Annotated[str | None, Field(description="what the country is compared with", examples=["SE"])]
-    views: Annotated[list[MappedView], Field(description="every part of the photo that the model saw")]
-    evidence: Annotated[bool, Field(description="whether any was found; without it the maps are empty")]
-    verified: Annotated[bool | None, Field(description="whether the map held a test; null: it took none")]
+    method: Annotated[str, about("", "gradcam")]
+    country: Annotated[str, about("", "NO")]
+    against: Annotated[str | None, about("what the country is compared with", "SE")]
+    views: Annotated[list[MappedView], about("every part of the photo that the model saw")]
+    evidence: Annotated[bool, about("whether any was found; without it the maps are empty")]
+    verified: Annotated[bool | None, about("whether the map held a test; null: it took none")]
 
 
 def answer_json(

@@ -33,11 +33,6 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Error, "description": texts[status]} for status in statuses}
 
 
-def number(least: int, **more: Any) -> dict[str, Any]:
-    """A whole number of a form, for the schema."""
-    return {"type": "integer", "minimum": least, **more}
-
-
 def form(required: str, **properties: Any) -> dict[str, Any]:
     """The body of a multipart form, for the schema."""
     schema = {"type": "object", "required": [required], "properties": properties}
@@ -78,10 +73,9 @@ def router(service: Service) -> APIRouter:
         openapi_extra=form(
             "files",
             files={"type": "array", "items": PHOTO, "minItems": 1, "maxItems": settings.files},
-            top=number(1, default=TOP, description="guesses to name"),
-            neighbours=number(
-                0, maximum=NEIGHBOURS, default=0, description="training photos to show that the model answers alike"
-            ),
+            top={"type": "integer", "minimum": 1, "default": TOP, "description": "guesses to name"},
+            neighbours={"type": "integer", "minimum": 0, "maximum": NEIGHBOURS, "default": 0}
+            | {"description": "training photos to show that the model answers alike"},
         ),
         summary="The likeliest countries of one or more photos",
     )
@@ -113,13 +107,13 @@ def router(service: Service) -> APIRouter:
     )
     async def explain(request: Request) -> dict[str, Any]:
         """A heat map over every view of the photo that the answer is combined of."""
-        (upload,), fields = await read_form(request, field="file", files=1)
+        ((name, data),), fields = await read_form(request, field="file", files=1)
         asked = {name: fields.get(name) or None for name in ("country", "against", "method")}
         try:
-            heat = await service.explain(upload.data, **asked)
+            heat = await service.explain(data, **asked)
         except UserError as error:
             raise Refusal(422, str(error), reason="photo" if isinstance(error, ImageError) else "form") from None
-        found = {"name": upload.name, "country": heat.country, "against": heat.against, "verified": None}
+        found = {"name": name, "country": heat.country, "against": heat.against, "verified": None}
         return found | heat.json(numbers=True)
 
     @routes.get(
@@ -136,15 +130,15 @@ def router(service: Service) -> APIRouter:
 
 async def _judge(service: Service, upload: Upload, top: int, nearest: int) -> dict[str, Any]:
     """The answer for one photo, or its error."""
-    started = perf_counter()
+    (name, data), started = upload, perf_counter()
     try:
-        answer = await service.answer(upload.data)
+        answer = await service.answer(data)
     except ImageError as error:
         service.metrics.photos.labels("unreadable").inc()
-        return {"name": upload.name, "error": str(error)}
+        return {"name": name, "error": str(error)}
     service.metrics.photos.labels("judged").inc()
     passed = 1000 * (perf_counter() - started)
-    return answer_json(service, upload.name, answer, top=top, nearest=nearest, milliseconds=passed)
+    return answer_json(service, name, answer, top=top, nearest=nearest, milliseconds=passed)
 
 
 def _whole_number(fields: dict[str, str], name: str, default: int, *, least: int = 1, most: int = 999_999) -> int:

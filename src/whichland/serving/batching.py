@@ -47,17 +47,13 @@ class Batcher:
         self._thread.join()
 
     def _work(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            batch, last = [first], False
-            while len(batch) < self._batch and not self._waiting.empty():
-                following = self._waiting.get()
-                if following is None:
-                    last = True
-                    break
-                batch.append(following)
-            self._answer([one for one in batch if one[1].set_running_or_notify_cancel()])
-            if last:
-                return
+        more = True
+        while more:
+            batch = [self._waiting.get()]
+            while batch[-1] is not None and len(batch) < self._batch and not self._waiting.empty():
+                batch.append(self._waiting.get())
+            more = batch[-1] is not None
+            self._answer([one for one in batch if one is not None and one[1].set_running_or_notify_cancel()])
 
     def _answer(self, batch: list[Waiting]) -> None:
         if not batch:

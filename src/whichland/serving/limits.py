@@ -215,12 +215,7 @@ class Arrival:
             return
 
 
-@dataclass(frozen=True)
-class Upload:
-    """One file of a form."""
-
-    name: str
-    data: bytes
+Upload = tuple[str, bytes]  # name and content of a file in a form
 
 
 async def read_form(request: Request, *, field: str, files: int) -> tuple[list[Upload], dict[str, str]]:
@@ -245,7 +240,7 @@ async def read_form(request: Request, *, field: str, files: int) -> tuple[list[U
     for value in form.getlist(field):
         if not isinstance(value, str):
             name = "".join(letter for letter in value.filename or "" if letter.isprintable())[:MAX_NAME]
-            uploads.append(Upload(name or "photo", await value.read()))
+            uploads.append((name or "photo", await value.read()))
     await form.close()
     if not uploads:
         raise Refusal(422, f"no photo came in the field {field}", reason="form")

@@ -60,6 +60,7 @@ class Metrics:
 LOG = logging.getLogger("whichland.access")
 DEFECTS = logging.getLogger("whichland.defects")
 GONE = 499  # the client went away before it had its answer; nginx's number for it
+METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE")
 MOUNTS = ("/static", "/report", "/atlas")
 
 
@@ -99,13 +100,8 @@ class Watch:
             LOG.info("%s %s %d %.0f ms", method, path, status, 1000 * seconds)
 
 
-METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE")
-
-
 def route(scope: Scope) -> str:
     """The pattern that the request's path fell under, such as /api/play/{seed}; "other" where there is none."""
+    mount = next((mount for mount in MOUNTS if f"{scope['path']}/".startswith(f"{mount}/")), "other")
     found = getattr(scope.get("route"), "path", None)
-    if isinstance(found, str):
-        return found
-    path = scope["path"]
-    return next((mount for mount in MOUNTS if path == mount or path.startswith(mount + "/")), "other")
+    return found if isinstance(found, str) else mount

@@ -31,7 +31,7 @@ from uvicorn.config import STARTUP_FAILURE
 from whichland.allocator import keep_freed_memory
 from whichland.errors import UserError
 from whichland.serving.app import create_app
-from whichland.serving.service import Service, open_service
+from whichland.serving.service import open_service
 from whichland.serving.settings import ServeConfig
 from whichland.serving.timeouts import TimedProtocol
 
@@ -47,14 +47,17 @@ def serve(bundle: str | Path, settings: ServeConfig | None = None) -> None:
     """
     settings = settings or ServeConfig()
     raise_file_limit(CONNECTIONS)
-    listener = listen(settings.host, settings.port)
-    with listener:
+    with listen(settings.host, settings.port) as listener:
         if settings.workers == 1:
             service = open_service(bundle, settings)
-            _announce(listener, service)
+            _announce(listener, f"{service.model.name} ({service.model.engine})")
             _run_one(create_app(service), settings, listener)
-        else:
-            _run_several(bundle, settings, listener)
+            return
+        if settings.threads is None:
+            settings = replace(settings, threads=max(1, (os.cpu_count() or 1) // settings.workers))
+        logging.config.dictConfig(LOGGING)
+        _announce(listener, f"{settings.workers} workers")
+        run_workers(settings.workers, partial(work, Path(bundle), settings, listener))
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -87,29 +90,11 @@ def _run_one(app: FastAPI, settings: ServeConfig, listener: socket.socket) -> No
     keep_freed_memory()
     # uvicorn raises the signal that stopped it once more when all is done; an orderly end is no failure
     signal.signal(signal.SIGTERM, lambda *_: None)
-    uvicorn.Server(_config(app, settings)).run(sockets=[listener])
+    uvicorn.Server(uvicorn_config(app, settings)).run(sockets=[listener])
 
 
-def _run_several(bundle: str | Path, settings: ServeConfig, listener: socket.socket) -> None:
-    if settings.threads is None:
-        settings = replace(settings, threads=max(1, (os.cpu_count() or 1) // settings.workers))
-    logging.config.dictConfig(LOGGING)
-    _announce(listener, workers=settings.workers)
-    run_workers(settings.workers, partial(work, Path(bundle), settings, listener))
-
-
-def work(bundle: Path, settings: ServeConfig, listener: socket.socket) -> None:
-    """What one of several workers does; one that cannot open the bundle ends with uvicorn's code for that."""
-    try:
-        app = create_app(open_service(bundle, settings))
-    except UserError as error:
-        print(f"whichland: {error}", file=sys.stderr)
-        sys.exit(STARTUP_FAILURE)
-    signal.signal(signal.SIGINT, lambda *_: None)  # as for SIGTERM, see _run_one
-    _run_one(app, settings, listener)
-
-
-def _config(app: FastAPI, settings: ServeConfig) -> uvicorn.Config:
+def uvicorn_config(app: FastAPI, settings: ServeConfig) -> uvicorn.Config:
+    """How uvicorn runs the application."""
     return uvicorn.Config(
         app,
         http=TimedProtocol,
@@ -126,6 +111,17 @@ def _config(app: FastAPI, settings: ServeConfig) -> uvicorn.Config:
     )
 
 
+def work(bundle: Path, settings: ServeConfig, listener: socket.socket) -> None:
+    """What one of several workers does; one that cannot open the bundle ends with uvicorn's code for that."""
+    try:
+        app = create_app(open_service(bundle, settings))
+    except UserError as error:
+        print(f"whichland: {error}", file=sys.stderr)
+        sys.exit(STARTUP_FAILURE)
+    signal.signal(signal.SIGINT, lambda *_: None)  # as for SIGTERM, see _run_one
+    _run_one(app, settings, listener)
+
+
 LOGGING: dict[str, Any] = {  # lines on stderr; of uvicorn's own only warnings
     "version": 1,
     "disable_existing_loggers": False,
@@ -138,10 +134,9 @@ LOGGING: dict[str, Any] = {  # lines on stderr; of uvicorn's own only warnings
 }
 
 
-def _announce(listener: socket.socket, service: Service | None = None, *, workers: int = 1) -> None:
+def _announce(listener: socket.socket, what: str) -> None:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    what = f"{service.model.name} ({service.model.engine})" if service else f"{workers} workers"
     print(f"whichland: {what} on http://{shown}:{port}; Ctrl-C stops", file=sys.stderr, flush=True)
 
 

@@ -10,10 +10,9 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,7 +33,6 @@ from whichland.serving.limits import Load
 from whichland.serving.metrics import Metrics
 from whichland.serving.settings import ServeConfig
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -132,9 +130,9 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
     )
 
 
-async def in_thread(threads: Executor, work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+async def in_thread(threads: Executor, work: Callable[..., T], *arguments: Any) -> T:
     """What `work` gives, computed in one of the threads."""
-    return await asyncio.get_running_loop().run_in_executor(threads, partial(work, *arguments, **options))
+    return await asyncio.get_running_loop().run_in_executor(threads, work, *arguments)
 
 
 def _there(path: str | None, what: str) -> Path | None:

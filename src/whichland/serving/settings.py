@@ -12,6 +12,8 @@ from whichland.model.views import HowMany
 
 PREFIX = "WHICHLAND_"
 MB = 1_000_000
+COUNT = (AT_LEAST_1, TOML_ONLY)
+TIME = (ABOVE_0, TOML_ONLY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,7 @@ class AnswerSettings(Config):
 
     engine: Annotated[EngineChoice, ENGINE_HELP] = "auto"
     threads: Annotated[int | None, "cores that one batch is computed on; all when not given", TOML_ONLY] = None
-    decoders: Annotated[int, "threads that decode photos", AT_LEAST_1, TOML_ONLY] = 2
+    decoders: Annotated[int, "threads that decode photos", *COUNT] = 2
     batch: Annotated[int, "photos the model takes at once, when as many wait", AT_LEAST_1] = 16
     views: Annotated[HowMany, "wide photos and spheres are seen in several views, or in one like any other"] = "auto"
     explain: Annotated[
@@ -60,24 +62,16 @@ class LimitSettings(Config):
 
     group = "limits"
 
-    files: Annotated[int, "photos in one request", AT_LEAST_1, TOML_ONLY] = 16
-    bytes: Annotated[int, "of one request's body", AT_LEAST_1, TOML_ONLY] = 50 * MB
-    pixels: Annotated[int, "of one photo, read from its header before any is decoded", AT_LEAST_1, TOML_ONLY] = 50 * MB
-    seconds: Annotated[float, "for one request to arrive", ABOVE_0, TOML_ONLY] = 60.0
-    pause: Annotated[float, "seconds without a byte after which a client is given up", ABOVE_0, TOML_ONLY] = 10.0
-    queue: Annotated[
-        int, "photos being decoded or waiting for the model; beyond it the answer is 503", AT_LEAST_1, TOML_ONLY
-    ] = 128
-    uploads: Annotated[
-        int, "requests arriving at the same time; beyond it the answer is 503", AT_LEAST_1, TOML_ONLY
-    ] = 256
-    memory: Annotated[int, "bytes of all requests together; beyond it the answer is 503", AT_LEAST_1, TOML_ONLY] = (
-        500 * MB
-    )
-    explanations: Annotated[
-        int, "explanations running or waiting; beyond it the answer is 503", AT_LEAST_1, TOML_ONLY
-    ] = 8
-    stop_seconds: Annotated[float, "for what is under way to finish once it is stopped", ABOVE_0, TOML_ONLY] = 30.0
+    files: Annotated[int, "photos in one request", *COUNT] = 16
+    bytes: Annotated[int, "of one request's body", *COUNT] = 50 * MB
+    pixels: Annotated[int, "of one photo, read from its header before any is decoded", *COUNT] = 50 * MB
+    seconds: Annotated[float, "for one request to arrive", *TIME] = 60.0
+    pause: Annotated[float, "seconds without a byte after which a client is given up", *TIME] = 10.0
+    queue: Annotated[int, "photos being decoded or waiting for the model; beyond it the answer is 503", *COUNT] = 128
+    uploads: Annotated[int, "requests arriving at the same time; beyond it the answer is 503", *COUNT] = 256
+    memory: Annotated[int, "bytes of all requests together; beyond it the answer is 503", *COUNT] = 500 * MB
+    explanations: Annotated[int, "explanations running or waiting; beyond it the answer is 503", *COUNT] = 8
+    stop_seconds: Annotated[float, "for what is under way to finish once it is stopped", *TIME] = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
