@@ -132,11 +132,9 @@ def country_codes(names: Iterable[str], *, where: str, skip_unknown: bool) -> di
         name.isascii() and name.isalpha() and len(name) in (2, 3) and find_country(name) is not None for name in wanted
     )
     among_codes = coded > 0 and 2 * coded >= len(wanted)
-    found = {
-        name: code
-        for name in wanted
-        if (code := find_country(name, among_codes=among_codes)) and (among_codes or len(name) != 2 or not name.isascii() or name.isupper())
-    }
+    codes = {name: find_country(name, among_codes=among_codes) for name in wanted}
+    words = {name for name in wanted if len(name) == 2 and name.isascii() and not name.isupper() and not among_codes}
+    found = {name: code for name, code in codes.items() if code and name not in words}
     unknown = [name for name in wanted if name not in found]
     if unknown and not skip_unknown:
         guesses = "; ".join(_guess(name) for name in unknown[:20])
