@@ -201,11 +201,10 @@ class OurParty:
         self.lines.clear()
         first = self.fit.position.epoch
         self.fit.config = replace(self.fit.config, epochs=first + self.epochs)
-        started, before = time.perf_counter(), self.fit.position.seconds
-        self.fit.clock = started
+        self.fit.clock = time.perf_counter()
         self.fit.run()
         if not first:  # the first turn makes the cache, before its first step
-            self.once = self.lines[0]["seconds"] - before
+            self.once = self.lines[0]["seconds"]
         each = [
             [line["seconds"] for line in self.lines if line["kind"] == "step" and line["epoch"] == epoch]
             for epoch in range(first, first + self.epochs)

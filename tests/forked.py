@@ -1,8 +1,9 @@
 """Processes of the tests that need torch: forked from one that has imported it, as importing takes most of their time.
 
 `run([...])` is `subprocess.run([sys.executable, *words], capture_output=True, text=True)` for `-m MODULE` and for a
-script, and `torchrun(2, [...])` the same for each of two processes that find one another as under torchrun. Each is a
-process of its own, with its own arguments, environment, folder, streams and exit code.
+script, `Started([...])` such a process that is waited for later, and `torchrun(2, [...])` the same for each of two
+processes that find one another as under torchrun. Each is a process of its own, with its own arguments, environment,
+folder, streams and exit code.
 
 What is tested by the imports themselves, by torchrun itself or by the environment that a library reads while it is
 imported needs a fresh Python: `subprocess`.
@@ -22,7 +23,6 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -38,12 +38,42 @@ IMPORTED = (
 )
 
 
+class Started:
+    """A process that is under way."""
+
+    def __init__(self, words: Words, *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+        self.words = [str(word) for word in words]
+        environment = dict(os.environ if env is None else env)
+        order = json.dumps({"words": self.words, "env": environment, "cwd": str(cwd or Path.cwd())}).encode()
+        self._said = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - `wait` closes them
+        self._status, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(_parent(), [order], [*(stream.fileno() for stream in self._said), theirs.fileno()])
+        self.pid = int(_line(self._status, 60))
+
+    def send_signal(self, number: int) -> None:
+        """As `kill` does."""
+        os.kill(self.pid, number)
+
+    def wait(self, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        """How it ended, and what it said. Raises TimeoutExpired, and then kills it."""
+        command = [sys.executable, *self.words]
+        with self._status, self._said[0] as out, self._said[1] as err:
+            try:
+                code = int(_line(self._status, timeout))
+            except TimeoutError:
+                self.send_signal(signal.SIGKILL)
+                raise subprocess.TimeoutExpired(command, timeout) from None
+            for stream in (out, err):
+                stream.seek(0)
+            return subprocess.CompletedProcess(command, code, out.read().decode(), err.read().decode())
+
+
 def run(
     words: Words, *, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 600
 ) -> subprocess.CompletedProcess[str]:
     """Run `python WORDS…` to its end. Raises TimeoutExpired, and then kills it."""
-    (done,) = _run_all(words, [dict(os.environ if env is None else env)], cwd, timeout)
-    return done
+    return Started(words, cwd=cwd, env=env).wait(timeout)
 
 
 def torchrun(
@@ -56,40 +86,11 @@ def torchrun(
     shared |= {"LOCAL_WORLD_SIZE": str(processes), "OMP_NUM_THREADS": "1"}
     each = [{"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"} for rank in range(processes)]
     base = dict(os.environ if env is None else env)
-    done = _run_all(words, [base | shared | own for own in each], None, timeout)
+    started = [Started(words, env=base | shared | own) for own in each]
+    done = [process.wait(timeout) for process in started]
     worst = max((one.returncode for one in done), key=abs)
     said = "".join(one.stdout for one in done), "".join(one.stderr for one in done)
     return subprocess.CompletedProcess(done[0].args, worst, *said)
-
-
-def _run_all(
-    words: Words, environments: list[dict[str, str]], cwd: Path | None, timeout: float
-) -> list[subprocess.CompletedProcess[str]]:
-    arguments = [str(word) for word in words]
-    with ExitStack() as stack:
-        running = []
-        for environment in environments:
-            out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
-            status, theirs = socket.socketpair()
-            stack.enter_context(status)
-            order = json.dumps({"words": arguments, "env": environment, "cwd": str(cwd or Path.cwd())}).encode()
-            with theirs:
-                socket.send_fds(_parent(), [order], [out.fileno(), err.fileno(), theirs.fileno()])
-            running.append((status, out, err))
-        done = []
-        pids = [int(_line(status, timeout) or 0) for status, _, _ in running]
-        try:
-            for status, out, err in running:
-                code = int(_line(status, timeout))
-                out.seek(0)
-                err.seek(0)
-                said = (out.read().decode(), err.read().decode())
-                done.append(subprocess.CompletedProcess([sys.executable, *arguments], code, *said))
-        except TimeoutError:
-            for pid in pids:
-                os.kill(pid, signal.SIGKILL)
-            raise subprocess.TimeoutExpired([sys.executable, *arguments], timeout) from None
-    return done
 
 
 def _line(status: socket.socket, timeout: float) -> str:

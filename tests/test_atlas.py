@@ -1,10 +1,7 @@
 """The atlas on photos whose truth is known: the planted square comes back, the decoy does not."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+import forked
 from tiny_bundle import make_bundle, make_photos
 from whichland.errors import UserError
 from whichland.explanation.atlas import Atlas, atlas
@@ -201,10 +199,8 @@ def test_the_command_with_a_real_model(tmp_path: Path) -> None:
         }
     )
     table = write(Manifest(frame), tmp_path / "m.parquet")
-    command = [sys.executable, "-m", "whichland", "atlas", str(bundle), str(table), "--out", str(tmp_path / "g")]
-    done = subprocess.run(
-        [*command, "--split", "test", "--json"], capture_output=True, text=True, env=os.environ, check=False
-    )
+    command = ["-m", "whichland", "atlas", bundle, table, "--out", tmp_path / "g"]
+    done = forked.run([*command, "--split", "test", "--json"])
     assert done.returncode == 0, done.stderr
     assert {row["country"] for row in json.loads(done.stdout)["countries"]} == set(labels)
     assert (tmp_path / "g" / "index.html").is_file()

@@ -2,14 +2,13 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+import forked
 from tiny_bundle import make_bundle, make_photos
 from whichland.errors import UserError
 from whichland.evaluation.audit import audit
@@ -40,8 +39,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_command_writes_page_and_numbers(world: Path) -> None:
-    command = [sys.executable, "-m", "whichland", "audit", world / "bundle", world / "m.parquet", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = forked.run(["-m", "whichland", "audit", world / "bundle", world / "m.parquet", "--json"])
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert (said["photos"], said["groups"], said["countries"]) == (40, 20, ["FR", "JP", "NA"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import forked
 from curated import photo, save
 from whichland import manifest
 from whichland.cli.main import main
@@ -21,8 +22,7 @@ KAGGLE = Path(__file__).parents[2] / "shared/data/compressed_dataset"
 
 
 def run(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "whichland", "data", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = forked.run(["-m", "whichland", "data", *words])
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done

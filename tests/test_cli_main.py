@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import forked
 from whichland import __version__
 from whichland.cli.main import COMMANDS, DATA_COMMANDS, main, require_extra
 from whichland.errors import UserError
@@ -27,8 +28,7 @@ print("loaded", *[name for name in {heavy!r} if name in sys.modules], file=sys.s
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "whichland", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    return forked.run(["-m", "whichland", *arguments], env=environment)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["data", "--help"], ["--version"], []], ids=" ".join)

@@ -14,6 +14,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from forked import torchrun
 from tinted import tinted
 from whichland.config import to_toml
 from whichland.training.config import TrainConfig
@@ -39,17 +40,10 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tinted(tmp_path_factory.mktemp("photos"), 48)
 
 
-def part(name: str, manifest: Path, folder: Path) -> None:
-    command = [*TORCHRUN, str(HERE / "two_processes.py"), str(manifest), str(folder), name]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
 def command(manifest: Path, out: Path, settings: TrainConfig = QUICK) -> list[str]:
     recipe = out.with_suffix(".toml")
     recipe.write_text(to_toml(settings))
-    given = ["train", str(manifest), "--recipe", str(recipe), "--out", str(out)]
-    return [*TORCHRUN, "-m", "whichland", *given]
+    return ["-m", "whichland", "train", str(manifest), "--recipe", str(recipe), "--out", str(out)]
 
 
 def losses(run: Path) -> list[float]:
@@ -61,13 +55,7 @@ def losses(run: Path) -> list[float]:
 def test_each_photo_is_opened_by_one_process(manifest: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "w.safetensors")
-    done = subprocess.run(
-        [*TORCHRUN, str(HERE / "two_processes.py"), str(manifest), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    done = torchrun(2, [HERE / "two_processes.py", manifest, tmp_path])
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (json.loads((tmp_path / f"opened-{rank}.json").read_text()) for rank in (0, 1))
     counts = {"head": 42, "epoch": STEPS * 8, "validation": 6}
@@ -82,7 +70,7 @@ def test_each_photo_is_opened_by_one_process(manifest: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_process_ends_the_job_and_resuming_finishes_it(manifest: Path, tmp_path: Path, rank: int) -> None:
     out = tmp_path / "run"
-    job = subprocess.Popen(command(manifest, out), stderr=subprocess.PIPE, text=True)
+    job = subprocess.Popen([*TORCHRUN, *command(manifest, out)], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 400
     while not (out / "log.jsonl").exists() or len(losses(out)) < STEPS + 2:
         assert time.monotonic() < deadline, "training did not start"
@@ -100,8 +88,7 @@ def test_a_killed_process_ends_the_job_and_resuming_finishes_it(manifest: Path, 
     assert "]: Traceback" not in said  # of a process of ours; torchrun's own report follows
     position = torch.load(out / "checkpoint" / "last.pt", weights_only=True)["position"]
     assert position["step"] > 0 or position["epoch"] > 1  # within an epoch
-    again = [*command(manifest, out), "--resume"]
-    done = subprocess.run(again, capture_output=True, text=True, timeout=400, check=False)
+    done = torchrun(2, [*command(manifest, out), "--resume"])
     assert done.returncode == 0, done.stderr[-3000:]
     assert "resumed at epoch" in done.stderr
     assert done.stdout.split() == [str(out / "bundle")]  # said once
@@ -114,7 +101,8 @@ def test_what_the_user_can_mend_in_one_process_is_one_line(tmp_path: Path) -> No
     (tmp_path / "photos").mkdir()
     manifest = tinted(tmp_path / "photos", 48)
     (tmp_path / "photos" / "003.jpg").write_bytes(b"\xff\xd8\xff broken")
-    done = subprocess.run(command(manifest, tmp_path / "run"), capture_output=True, text=True, timeout=400, check=False)
+    job = [*TORCHRUN, *command(manifest, tmp_path / "run")]
+    done = subprocess.run(job, capture_output=True, text=True, timeout=400, check=False)
     lines = [line for line in done.stderr.splitlines() if line.startswith("whichland:") or "--resume" in line]
     assert len(lines) == 1, done.stderr
     assert "003.jpg" in lines[0]

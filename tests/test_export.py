@@ -1,8 +1,6 @@
 """Export: the same logits as torch in every family, int8 only where it agrees, and nothing else overwritten."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import polars as pl
 import pytest
 import torch
 
+import forked
 from curated import measured
 from saved_bundle import save_bundle
 from tiny_bundle import LABELS, make_photos
@@ -142,7 +141,7 @@ def test_int8_that_ruins_a_vit_is_refused_with_the_figures_and_the_rest_stays(tm
     outliers(folder)
     write(photos(tmp_path / "photos"), tmp_path / "photos.parquet")
     command = ["export", str(folder), "--int8", "--photos", str(tmp_path / "photos.parquet")]
-    done = subprocess.run([sys.executable, "-m", "whichland", *command], capture_output=True, text=True, check=False)
+    done = forked.run(["-m", "whichland", *command])
     assert done.returncode == 2, done.stderr
     assert "no int8: same first guess on" in done.stderr
     assert "of 60 photos" in done.stderr

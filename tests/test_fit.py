@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from signal import SIGINT, raise_signal
@@ -16,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 
+from forked import torchrun
 from tinted import tinted
 from whichland.config import to_toml
 from whichland.model import bundle
@@ -197,8 +196,7 @@ def test_two_processes_mix_and_change_phase_as_one(manifest: Path, tmp_path: Pat
     recipe.write_text(to_toml(settings))
     train(manifest, settings, tmp_path / "one")
     two = ["-m", "whichland", "train", str(manifest), "--recipe", str(recipe), "--out", str(tmp_path / "two")]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *two]
-    done = subprocess.run(torchrun, capture_output=True, text=True, timeout=300, check=False)
+    done = torchrun(2, two)
     assert done.returncode == 0, done.stderr[-2000:]
     np.testing.assert_allclose(log(tmp_path / "two", "loss"), log(tmp_path / "one", "loss"), rtol=1e-3)
 

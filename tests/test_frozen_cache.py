@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from forked import torchrun
 from whichland.manifest import Manifest, write
 from whichland.training.config import TrainConfig
 from whichland.training.frozen_cache import Form, times_before
@@ -152,14 +151,8 @@ def test_a_resumed_run_trains_from_the_same_activations(manifest: Path, tmp_path
 def test_two_processes_train_from_activations_as_one(manifest: Path, tmp_path: Path) -> None:
     flags = [item for name, value in QUICK.items() for item in (f"--{name.replace('_', '-')}", str(value))]
     command = ["-m", "whichland", "train", str(manifest), *flags, "--freeze", "front"]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     train(manifest, config(freeze="front"), tmp_path / "one")
-    done = subprocess.run(
-        [sys.executable, *torchrun, *command, "--out", str(tmp_path / "two")],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = torchrun(2, [*command, "--out", str(tmp_path / "two")])
     assert done.returncode == 0, done.stderr[-2000:]
     assert "cache of" in done.stderr
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=2e-3)

@@ -15,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+import forked
 from curated import measured
 from serving import create
 from shown import SECRET, TRAIN, Shown, training_photos
@@ -265,7 +266,7 @@ def test_the_command_says_what_it_wrote(shown: Shown, tmp_path: Path) -> None:
     folder = copied(shown, tmp_path)
     write(shown.manifest, tmp_path / "photos.parquet")
     command = ["export", str(folder), "--photos", str(tmp_path / "photos.parquet"), "--gallery", "open"]
-    done = subprocess.run([sys.executable, "-m", "whichland", *command], capture_output=True, text=True, check=False)
+    done = forked.run(["-m", "whichland", *command])
     assert done.returncode == 0, done.stderr
     assert "21 training photos: " in done.stdout
     assert "CC-BY-SA-4.0 (7)" in done.stdout

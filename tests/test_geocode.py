@@ -1,12 +1,11 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+import forked
 from whichland.curate import geocode as module
 from whichland.curate.geocode import GeocodeConfig, geocode
 from whichland.errors import UserError
@@ -130,12 +129,13 @@ def test_bad_settings() -> None:
 def test_command(tmp_path: Path) -> None:
     file, out = tmp_path / "a.parquet", tmp_path / "b.parquet"
     write(made((PARIS, "JP"), (SAN_JUAN, None)), file)
-    command = [sys.executable, "-m", "whichland", "data", "geocode", str(file), "-o", str(out), "--json"]
-    done = subprocess.run([*command, "--territories", "sovereign"], capture_output=True, text=True, check=True)
+    command = ["-m", "whichland", "data", "geocode", file, "-o", out, "--json"]
+    done = forked.run([*command, "--territories", "sovereign"])
+    assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rows"] == 2
     assert "conflicts 1" in done.stderr
     assert read(out).frame["country"].to_list() == ["FR", "US"]
-    failed = subprocess.run([*command, "--territories", "nowhere.csv"], capture_output=True, text=True, check=False)
+    failed = forked.run([*command, "--territories", "nowhere.csv"])
     assert failed.returncode == 2
     assert "nowhere.csv" in failed.stderr
     assert "Traceback" not in failed.stderr

@@ -1,11 +1,11 @@
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+import forked
 from curated import measured
 from whichland import manifest
 from whichland.curate.check import check
@@ -115,8 +115,7 @@ def test_one_source_alone_warns_of_nothing() -> None:
 
 
 def command(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    whole = [sys.executable, "-m", "whichland", "data", *map(str, words)]
-    done = subprocess.run(whole, capture_output=True, text=True, timeout=60)
+    done = forked.run(["-m", "whichland", "data", *words])
     assert done.returncode == code, done.stderr
     return done
 

@@ -1,13 +1,12 @@
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 from PIL import Image, ImageEnhance
 
+import forked
 from curated import measured, photo
 from whichland import manifest
 from whichland.curate.geometry import HarmoniseConfig
@@ -92,8 +91,8 @@ def test_unreadable_files_are_counted(pair: Manifest) -> None:
 
 def test_command(pair: Manifest, tmp_path: Path) -> None:
     path = manifest.write(pair, tmp_path / "m.parquet")
-    command = [sys.executable, "-m", "whichland", "data", "probe", path, "--photos", "40", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = forked.run(["-m", "whichland", "data", "probe", path, "--photos", "40", "--json"])
+    assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["sources"] == {"good": 40, "poor": 40}
     assert said["readings"][0]["facts"] == "header"

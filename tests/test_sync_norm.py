@@ -1,7 +1,5 @@
 """Batch norm over processes against torch's own over all photos: outputs, running statistics, gradients."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import torch.distributed as dist
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
+from forked import torchrun
 from whichland.training.sync_norm import synchronise
 
 HERE = Path(__file__).parent
@@ -90,8 +89,7 @@ def test_one_value_a_channel_is_refused_as_torch_refuses_it() -> None:
 
 
 def test_two_processes_normalise_as_one_with_all_photos() -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run([*torchrun, __file__], capture_output=True, text=True, timeout=300, check=False)
+    done = torchrun(2, [__file__])
     assert done.returncode == 0, done.stderr[-3000:]
 
 

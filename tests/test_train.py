@@ -3,8 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import forked
 from curated import measured
 from tinted import COLOURS, tinted
 from whichland.cli.main import root
@@ -48,7 +47,7 @@ def log(run: Path, kind: str = "step") -> list[dict[str, float]]:
 
 def command(manifest: Path, out: Path, *more: str) -> list[str]:
     flags = ["--arch", "test_resnet", "--weights", "none", "--size", "64", "--test-size", "64", "--precision", "fp32"]
-    return [sys.executable, "-m", "whichland", "train", str(manifest), *flags, "--out", str(out), *more]
+    return ["-m", "whichland", "train", str(manifest), *flags, "--out", str(out), *more]
 
 
 def test_the_tints_are_learnt_and_the_bundle_knows_namibia(manifest: Path, tmp_path: Path) -> None:
@@ -89,16 +88,18 @@ def test_a_resumed_run_ends_exactly_as_an_uninterrupted_one(manifest: Path, tmp_
     whole = train(manifest, config(epochs=3, head=(16,)), tmp_path / "whole")
     out = tmp_path / "stopped"
     flags = ["--epochs", "3", "--head", "16", "--batch-size", "8"]
-    process = subprocess.Popen(command(manifest, out, *flags), stderr=subprocess.PIPE, text=True)
+    process = forked.Started(command(manifest, out, *flags))
     deadline = time.monotonic() + 200
     while not (out / "log.jsonl").exists() or len(log(out)) < 5:
         assert time.monotonic() < deadline, "training did not start"
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    assert process.wait(200) == 130, process.stderr.read()  # type: ignore[union-attr]
+    stopped = process.wait(200)
+    assert stopped.returncode == 130, stopped.stderr
     assert not (out / "bundle").exists()
     assert len(log(out)) < len(log(tmp_path / "whole"))
-    subprocess.run(command(manifest, out, "--resume"), check=True, capture_output=True, timeout=300)
+    resumed = forked.run(command(manifest, out, "--resume"))
+    assert resumed.returncode == 0, resumed.stderr
     assert [line["loss"] for line in log(out)] == [line["loss"] for line in log(tmp_path / "whole")]
     assert [line["train_loss"] for line in log(out, "epoch")] == [
         line["train_loss"] for line in log(tmp_path / "whole", "epoch")
@@ -109,9 +110,7 @@ def test_a_resumed_run_ends_exactly_as_an_uninterrupted_one(manifest: Path, tmp_
 
 def test_two_processes_are_one_with_the_doubled_batch(manifest: Path, tmp_path: Path) -> None:
     train(manifest, config(), tmp_path / "one")
-    two = command(manifest, tmp_path / "two", "--epochs", "2", "--batch-size", "8")[1:]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *two]
-    done = subprocess.run(torchrun, capture_output=True, text=True, timeout=300)
+    done = forked.torchrun(2, command(manifest, tmp_path / "two", "--epochs", "2", "--batch-size", "8"))
     assert done.returncode == 0, done.stderr[-2000:]
     one_losses = np.array([line["loss"] for line in log(tmp_path / "one")])
     two_losses = np.array([line["loss"] for line in log(tmp_path / "two")])

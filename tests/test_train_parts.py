@@ -102,7 +102,7 @@ def test_a_flat_rate_stays_and_anneals_at_the_end() -> None:
 
 def test_the_body_learns_slower_and_vectors_do_not_decay() -> None:
     model = create("test_resnet", 3, weights="none").model
-    groups = parameter_groups(model, lr=1.0, body_lr=0.1, weight_decay=0.05)
+    groups = parameter_groups(model, TrainConfig(lr=1.0, body_lr=0.1, weight_decay=0.05))
     assert {(g["peak"], g["weight_decay"]) for g in groups} == {(1.0, 0.05), (1.0, 0.0), (0.1, 0.05), (0.1, 0.0)}
     assert sum(p.numel() for g in groups for p in g["params"]) == sum(p.numel() for p in model.parameters())
     assert all(p.ndim == 1 for g in groups if not g["weight_decay"] for p in g["params"])
@@ -110,7 +110,7 @@ def test_the_body_learns_slower_and_vectors_do_not_decay() -> None:
 
 def test_embeddings_of_positions_and_classes_do_not_decay() -> None:
     model = create("test_vit", 3, weights="none", size=160).model
-    groups = parameter_groups(model, lr=1.0, body_lr=0.1, weight_decay=0.05)
+    groups = parameter_groups(model, TrainConfig(lr=1.0, body_lr=0.1, weight_decay=0.05))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     still = {names[id(p)] for g in groups if not g["weight_decay"] for p in g["params"] if p.ndim > 1}
     assert {"pos_embed", "cls_token"} & set(names.values()) <= still <= model.no_weight_decay()
@@ -120,7 +120,7 @@ def test_embeddings_of_positions_and_classes_do_not_decay() -> None:
 @pytest.mark.parametrize("arch", ["test_resnet", "test_vit", "test_convnext"])
 def test_rates_fall_by_a_factor_a_layer_towards_the_input(arch: str) -> None:
     model = create(arch, 3, weights="none").model
-    groups = parameter_groups(model, lr=1.0, body_lr=0.5, weight_decay=0.05, layer_decay=0.1)
+    groups = parameter_groups(model, TrainConfig(lr=1.0, body_lr=0.5, weight_decay=0.05, layer_decay=0.1))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     rates = {names[id(p)]: group["peak"] for group in groups for p in group["params"]}
     assert set(rates) == set(names.values())
@@ -138,7 +138,7 @@ def test_an_architecture_without_layers_is_told() -> None:
     model = create("test_resnet", 3, weights="none").model
     model.group_matcher = None
     with pytest.raises(UserError, match="train it without layer_decay"):
-        parameter_groups(model, 1.0, 0.5, 0.05, layer_decay=0.5)
+        parameter_groups(model, TrainConfig(layer_decay=0.5))
 
 
 def test_the_average_follows_the_weights() -> None:

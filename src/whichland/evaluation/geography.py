@@ -172,7 +172,7 @@ def dealt(outcomes: Outcomes, alike_K: Ints | None = None) -> Floats:
     for dealing in range(-SETTLING, dealings):
         for hands in (2, 3):
             from_HC = random.permutation(len(truth_W))[: len(truth_W) // hands * hands].reshape(hands, -1)
-            passed_HC = np.roll(guess_W[from_HC], 1, axis=0)
+            passed_HC = guess_W[from_HC[[-1, *range(hands - 1)]]]
             allowed_HC = passed_HC != truth_W[from_HC]
             if alike_K is not None:
                 allowed_HC &= alike_K[passed_HC] == alike_K[guess_W[from_HC]]

@@ -46,7 +46,7 @@ class Fit:
     say: Callable[[str], None]
     head_fitted: bool = False  # before the first step, so that there is something to validate by then
     position: Position = field(default_factory=Position)
-    clock: float = field(default_factory=time.perf_counter)  # since when seconds are not counted yet
+    clock: float = field(default_factory=time.perf_counter)  # when the run began, or would have without a stop
     watchers: list[Watcher] = field(default_factory=list)  # of the main process
 
     def __post_init__(self) -> None:
@@ -58,14 +58,8 @@ class Fit:
         self.plan = phases(config.freeze, config.epochs)
         self.phase: Phase | None = None
         # What does not learn yet has no gradient, so AdamW passes it over and makes its state when it begins.
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(
-                *(self.model, config.lr, config.body_lr, config.weight_decay),
-                layer_decay=config.layer_decay,
-                names=learning(self.model, self.plan),
-            ),
-            fused=True,
-        )
+        groups = parameter_groups(self.model, config, learning(self.model, self.plan))
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
         self.average = Average(self.model, config.ema)
         self.patience = Patience(config.patience)
         self.pace = Pace(config.checkpoint_minutes)
@@ -110,6 +104,7 @@ class Fit:
                 self.average.state[name].copy_(part)
             self.patience.best = state["best"]
             self.position = Position(**state["position"])
+            self.clock -= self.position.seconds
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             raise self.checkpoint.refused(error) from None
         self.log.cut(self.position.log_lines)
@@ -120,7 +115,8 @@ class Fit:
         if begins := phase != self.phase:
             if len(self.plan) > 1:
                 self.say(f"epoch {phase.first + 1}: freeze {phase.policy}")
-            self.accelerator.free_memory()  # an earlier phase's wrapper would go on averaging gradients
+            if self.wrapped is not self.model:
+                self.accelerator.free_memory()  # an earlier phase's wrapper would go on averaging gradients
             freeze(self.model, phase.policy)
             self.objective.frozen = frozen_part(
                 *(self.model, phase, self.config, self.loader, self.judge),
@@ -169,9 +165,8 @@ class Fit:
         epoch, step = divmod(number, self.loader.steps)
         self.position.epoch, self.position.step = epoch, step + 1
         self.position.loss_sum += loss
-        self._tick()
-        rate, seconds = self._head_rate(), self.position.seconds
-        self.log.write(kind="step", epoch=epoch, step=step, loss=loss, lr=rate, seconds=seconds)
+        rate = self._head_rate()
+        self.log.write(kind="step", epoch=epoch, step=step, loss=loss, lr=rate, seconds=self._seconds())
         check_loss(loss, f"epoch {epoch + 1}, step {step + 1}", rate=rate)
         if stop or due:
             self._save()
@@ -207,17 +202,15 @@ class Fit:
                 scores = self.judge.scores(self.model, frozen.validation_logits(self.model.eval()) if frozen else None)
                 check_loss(scores["val_loss"], f"validation after epoch {epoch}", rate=self._head_rate())
                 self.patience.judge(scores, self.model, self.position)
-        self._tick()
         if shown := losses | scores:
-            self.log.write(kind="epoch", epoch=epoch, seconds=self.position.seconds, **shown)
+            self.log.write(kind="epoch", epoch=epoch, seconds=self._seconds(), **shown)
             text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
             self.say(f"epoch {epoch}/{self.config.epochs:g}  {text}")
         return scores
 
     def _save(self) -> None:
         """Write a checkpoint."""
-        self._tick()
-        self.position.log_lines = self.log.lines
+        self.position.log_lines, self.position.seconds = self.log.lines, self._seconds()
         begun = time.monotonic()
         self.checkpoint.save(
             model=self.model.state_dict(),
@@ -228,10 +221,8 @@ class Fit:
         )
         self.pace.wrote(time.monotonic() - begun)
 
-    def _tick(self) -> None:
-        now = time.perf_counter()
-        self.position.seconds += now - self.clock
-        self.clock = now
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.clock
 
     def _head_rate(self) -> float:
         return max(float(group["lr"]) for group in self.optimizer.param_groups)

@@ -60,27 +60,8 @@ class Share:
 ALONE = Share()
 
 
-class Packs(Sequence[Array]):
+class Packs(list[Array]):
     """Arrays by number, views of memory-mapped files; what is written to them stays in this process's memory."""
-
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self._chunks: list[tuple[Array, list[int], list[list[int]]]] = []
-        self._length = 0
-        for name in names:
-            index = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-            shapes = index["shapes"]
-            ends = np.cumsum([int(np.prod(shape)) for shape in shapes]).tolist()
-            data = np.memmap(folder / f"{name}.bin", dtype=np.dtype(index["dtype"]), mode="c")
-            self._chunks.append((np.asarray(data), [0, *ends], shapes))
-            self._length += len(shapes)
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, number: Any) -> Any:
-        data, starts, shapes = self._chunks[number // CHUNK]
-        at = number % CHUNK
-        return data[starts[at] : starts[at + 1]].reshape(shapes[at])
 
     def take(self, numbers: Iterable[int]) -> Array:
         """Stack the arrays of these numbers, which have one shape."""
@@ -114,7 +95,13 @@ def build(
             if share.stopped():
                 raise KeyboardInterrupt
     share.wait()
-    return Packs(folder, names)
+    packs = Packs()
+    for name in names:
+        index = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        data = np.asarray(np.memmap(folder / f"{name}.bin", dtype=np.dtype(index["dtype"]), mode="c"))
+        parts = np.split(data, np.cumsum([int(np.prod(shape)) for shape in index["shapes"]])[:-1])
+        packs += [part.reshape(shape) for part, shape in zip(parts, index["shapes"], strict=True)]
+    return packs
 
 
 def photo_digests(uris: Sequence[str], share: Share = ALONE) -> list[str]:

@@ -46,11 +46,6 @@ class Prepared:
     fit: Fit
     shares: list[float]  # of the labels in training, weighted
 
-    @property
-    def photos(self) -> Photos:
-        """Those of training."""
-        return self.fit.loader.photos
-
 
 def prepare(
     manifest: Manifest | str | Path, config: TrainConfig, out: Path | None, *, resume: bool = False

@@ -59,7 +59,7 @@ def train(manifest: Manifest | str | Path, config: TrainConfig, out: str | Path,
                     space=ready.labels,
                     info=_info(ready, config),
                     metrics={"validation": scores},
-                    card=card(ready.labels, config, scores, len(ready.photos)),
+                    card=card(ready.labels, config, scores, len(ready.fit.loader.photos)),
                 )
                 _calibrate(out / "bundle", ready)
         accelerator.wait_for_everyone()
@@ -70,7 +70,7 @@ def train(manifest: Manifest | str | Path, config: TrainConfig, out: str | Path,
 
 def _rehearse(ready: Prepared, config: TrainConfig) -> None:
     """Make every text that is written after the last step once before the first, so that none fails hours later."""
-    card(ready.labels, config, {}, len(ready.photos))
+    card(ready.labels, config, {}, len(ready.fit.loader.photos))
     labels_text(ready.labels)
     json_text(_info(ready, config).written)
 
@@ -103,7 +103,7 @@ def _info(ready: Prepared, config: TrainConfig) -> Info:
         temperature=1.0,
         head=ready.made.head,
         train=settings,
-        photos=len(ready.photos),
+        photos=len(ready.fit.loader.photos),
         prior=ready.shares,
         manifest_sha256=ready.digest,
         split_certificate=certificate_of(ready.table),

@@ -56,13 +56,7 @@ def set_rates(groups: list[dict[str, Any]], number: int, steps: int, phase: Phas
 
 
 def parameter_groups(
-    model: nn.Module,
-    lr: float,
-    body_lr: float,
-    weight_decay: float,
-    *,
-    layer_decay: float = 1.0,
-    names: Collection[str] | None = None,
+    model: nn.Module, config: TrainConfig, names: Collection[str] | None = None
 ) -> list[dict[str, Any]]:
     """Learning parameters as AdamW groups: the head at `lr`, the body at `lr·body_lr`; no decay on vectors.
 
@@ -75,7 +69,7 @@ def parameter_groups(
     heads = [model.get_submodule(name) for name in classifier_names(model)]
     head = {id(parameter) for each in heads for parameter in each.parameters()}
     layers: dict[str, int] = {}
-    if layer_decay != 1:
+    if config.layer_decay != 1:
         matcher = getattr(model, "group_matcher", None)
         if matcher is None:
             raise UserError("this architecture does not tell timm its layers; train it without layer_decay")
@@ -91,9 +85,9 @@ def parameter_groups(
     return [
         {
             "params": parameters,
-            "peak": lr if in_head else lr * body_lr * layer_decay**below,
+            "peak": config.lr if in_head else config.lr * config.body_lr * config.layer_decay**below,
             "lr": 0.0,
-            "weight_decay": weight_decay if decays else 0.0,
+            "weight_decay": config.weight_decay if decays else 0.0,
         }
         for (in_head, decays, below), parameters in groups.items()
     ]
