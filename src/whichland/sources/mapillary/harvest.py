@@ -170,7 +170,8 @@ class _Run:
             open_lists = [at for at in range(len(origin.values)) if not self._journal.frontier(at).finished]
             self._sequences.extend(SequenceJob(area=at, sequence=origin.values[at]) for at in open_lists)
         self._search = Search(areas, self._journal, self._config)
-        self._photos = deque(self._journal.wanted())
+        self._photos = self._search.chosen  # what was found before comes first
+        self._photos.extend(self._journal.wanted())
 
     def go(self) -> str | None:
         """Work until all is done; say what is missing when the budget ends it earlier."""
@@ -214,9 +215,7 @@ class _Run:
         if waiting < 4 * self._config.workers or (waiting < MOST_WAITING and self._under_way % 4 == 0):
             if self._sequences:
                 return self._sequences.popleft()
-            job = self._search.next_job()
-            self._take_chosen()
-            if job is not None:
+            if (job := self._search.next_job()) is not None:
                 return job
         if not self._photos:
             return None
@@ -232,7 +231,6 @@ class _Run:
         self._failures = self._failures + 1 if gave_up or refused else 0
         if isinstance(job, BoxJob):
             self._search.answer(job, result)
-            self._take_chosen()
         elif isinstance(job, PhotoJob):
             self._journal.settle(job.wanted.id, result)
             progress.advance(result.state == "stored")
@@ -250,10 +248,6 @@ class _Run:
             raise UserError(
                 f"{self._failures} things in a row failed, the last with: {last}; go on later with the same command"
             )
-
-    def _take_chosen(self) -> None:
-        self._photos.extend(self._search.chosen)
-        self._search.chosen.clear()
 
     def result(self, origin: str, unfinished: str | None) -> Harvested:
         """Make the manifest, which depends on what was found alone, and the summary, which tells of this run too."""

@@ -126,9 +126,8 @@ def _box_shape(values: Sequence[str]) -> Any:
             f"bbox={','.join(values)}: expected west,south,east,north in degrees, longitudes of -180 to 180 first "
             "and third, south below north"
         )
-    if west > east:  # over the date line
-        return shapely.union_all([shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)])
-    return shapely.box(west, south, east, north)
+    over_the_date_line = shapely.box(west, south, east + 360 * (west > east), north)
+    return shapely.union_all(list(_within_180(over_the_date_line)))
 
 
 def _read_polygon(file: Path) -> Any:

@@ -6,7 +6,6 @@ photographer's device, home or face regions.
 """
 
 import hashlib
-import re
 import struct
 import sys
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from typing import Any, TypedDict
 import polars as pl
 
 from whichland.images.decode import ImageError, decode
-from whichland.images.orientation import ORIENTATION, jpeg_orientation
+from whichland.images.orientation import APP1, EXIF, ORIENTATION, SCAN, jpeg_orientation, jpeg_segments
 from whichland.sources.columns import NOWHERE, complete
 from whichland.sources.mapillary.config import HarvestConfig, milliseconds
 
@@ -25,10 +24,6 @@ FIELDS = (
     *("id", "geometry", "computed_geometry", "captured_at", "compass_angle", "sequence", "creator"),
     *("camera_type", "is_pano", "width", "height"),
 )
-
-# The end of a scan: 0xFF before anything but the stuffed 0 and the restart markers. Fill bytes before it are not
-# part of the pattern: over a long run of them, a pattern with a repeat would start again at each.
-_SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 class Record(TypedDict):
@@ -178,39 +173,21 @@ def without_metadata(data: bytes) -> bytes:
     """
     if data[:2] != b"\xff\xd8":
         raise ImageError(f"not a JPEG, it starts with {data[:8]!r}")
-    kept, at = [data[:2]], 2
-    orientation, scanned = jpeg_orientation(data), False
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        segment = data[at:end]
-        if marker == 0xD9 or end > len(data):
-            break
-        if marker == 0xE1 and segment[4:10] == b"Exif\0\0" and not scanned:
+    kept, orientation = [data[:2]], jpeg_orientation(data)
+    for marker, start, end in jpeg_segments(data):
+        segment = data[start - 4 : end]
+        if marker == SCAN:  # in its codes and up to the next FF is followed by 0 or a restart: this is the image's end
+            stop = data.find(b"\xff\xd9", end)
+            if stop < 0:
+                break
+            return b"".join((*kept, segment, data[end:stop].rstrip(b"\xff"), b"\xff\xd9"))
+        says_more = marker == 0xFE or (0xE0 <= marker <= 0xEF and marker not in (0xE0, 0xEE))
+        if marker == APP1 and segment[4:10] == EXIF:
             if orientation != 1:  # TIFF 6.0: header, one directory of one entry, no next
                 entry = struct.pack("<HHIHH", ORIENTATION, 3, 1, orientation, 0)
-                body = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + struct.pack("<I", 0)
+                body = EXIF + b"II*\0" + struct.pack("<IH", 8, 1) + entry + struct.pack("<I", 0)
                 kept.append(b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body)
                 orientation = 1  # once
-        elif scanned or _describes_pixels(segment):  # between scans all is kept, for the decoder to judge
+        elif not says_more or segment[4:16] == b"ICC_PROFILE\0":
             kept.append(segment)
-        at = end
-        if marker == 0xDA:
-            scanned, found = True, _SCAN_END.search(data, at)
-            if found is None:
-                break
-            kept.append(data[at : found.start()].rstrip(b"\xff"))
-            at = found.start()
-    if scanned and data[at : at + 2] == b"\xff\xd9":
-        return b"".join((*kept, b"\xff\xd9"))
     raise ImageError("truncated JPEG: the end marker is missing")
-
-
-def _describes_pixels(segment: bytes) -> bool:
-    marker = segment[1]
-    if marker == 0xE2:
-        return segment[4:16] == b"ICC_PROFILE\0"
-    return marker in (0xE0, 0xEE) if 0xE0 <= marker <= 0xEF else marker != 0xFE

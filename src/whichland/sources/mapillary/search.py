@@ -5,7 +5,7 @@ the choice depends on the settings and on what Mapillary holds, not on which ans
 harvest was killed.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -78,7 +78,7 @@ class Search:
         self._ahead = 2 * config.workers
         self.at = -1
         self._visit = 0  # counts the changes of area: answers to what was asked before one are asked for again
-        self.chosen: list[Wanted] = []  # for the caller to take away
+        self.chosen: deque[Wanted] = deque()  # for the caller to take away
         self._next_area()
 
     @property
@@ -198,7 +198,7 @@ class Search:
         over = area.quota is not None and self._images >= area.quota
         self._frontier = Frontier(cell + 1, idle, over)
         self._journal.choose(self.at, cell, chosen, self._frontier, out)
-        self.chosen += [Wanted(record["id"], record) for record in chosen]
+        self.chosen.extend(Wanted(record["id"], record) for record in chosen)
         if over or (area.quota is not None and idle and idle % MOST_IDLE == 0):
             self._next_area()
 

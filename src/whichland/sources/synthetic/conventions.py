@@ -12,26 +12,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 from PIL import ImageColor
 from pydantic import BeforeValidator, TypeAdapter
 
-CLUES: Mapping[str, int] = {
-    "none": 0,  # sky, asphalt, pavements, guard rails, far hills: the same everywhere
-    "centre_line": 1,
-    "edge_line": 2,
-    "sign": 3,  # face and post of a traffic sign
-    "bollard": 4,
-    "plate": 5,
-    "pole": 6,  # utility pole and its wires
-    "roof": 7,
-    "soil": 8,
-    "vegetation": 9,  # trees and bushes
-    "traffic": 10,  # other vehicles: the side they keep to, not their make
-    "grass": 11,
-    "wall": 12,  # walls of houses
-    "shortcut": 13,  # a planted one
-}
-"""Mask value of each clue: that of the front-most object at a pixel. A planted shortcut hides whatever it covers."""
-
-NAMES: Mapping[int, str] = {value: name for name, value in CLUES.items()}
-
 _COUNTRIES, _SCENERY = (
     tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
     for name in ("countries.toml", "scenery.toml")
@@ -167,6 +147,7 @@ class Body(NamedTuple):
 class Scenery(NamedTuple):
     """What is the same in every country; `scenery.toml` says what the numbers of each row are."""
 
+    clues: dict[str, tuple[int, str]]
     weathers: dict[str, tuple[float, float, float, float, float]]
     hours: dict[str, tuple[Colour, Colour, Colour, Colour, float, float]]
     species: dict[str, Species]
@@ -182,3 +163,8 @@ WORLD: Mapping[str, Conventions] = TypeAdapter(dict[str, Conventions]).validate_
 """Conventions by ISO 3166-1 alpha-2 code; six keep left, six keep right."""
 
 SCENERY = TypeAdapter(Scenery).validate_python(_SCENERY)
+
+CLUES: Mapping[str, int] = {name: value for name, (value, _) in SCENERY.clues.items()}
+"""Mask value of each clue: that of the front-most object at a pixel. A planted shortcut hides whatever it covers."""
+
+NAMES: Mapping[int, str] = {value: name for name, value in CLUES.items()}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
 from whichland.sources.synthetic.backdrop import paint_ground, paint_ridge, paint_sky, skyline
@@ -121,22 +122,25 @@ def _develop(picture: U8, drive: Drive, rng: np.random.Generator) -> U8:
 # ---- shortcuts to plant: marks of the recording rig, or of its files, that give a country away without any clue
 
 
+def _mark(picture: U8, labels: U8, where: NDArray[np.bool_], paint: ArrayLike) -> None:
+    """Give the pixels a colour and the label of a shortcut, in place."""
+    picture[where] = np.broadcast_to(np.asarray(paint), picture.shape)[where].astype(np.uint8)
+    labels[where] = CLUES["shortcut"]
+
+
 def blur_bottom(picture: U8, labels: U8) -> None:
     """Blur the lowest seventh in place, as where a rig's car has been wiped out."""
     height, width = labels.shape
-    rows = max(height // 7, 4)
-    radius = max(width // 28, 3)
+    rows, radius = max(height // 7, 4), max(width // 28, 3)
     band = picture[height - rows :].astype(np.int32)
     for axis, reach in ((1, radius), (0, max(rows // 3, 1)), (1, radius)):
         pad = [(0, 0)] * 3
         pad[axis] = (reach + 1, reach)
-        total = np.cumsum(np.pad(band, pad, mode="edge"), axis=axis)
-        size = 2 * reach + 1
-        high = np.take(total, range(size, total.shape[axis]), axis=axis)
-        low = np.take(total, range(total.shape[axis] - size), axis=axis)
+        total, size = np.cumsum(np.pad(band, pad, mode="edge"), axis=axis), 2 * reach + 1
+        high, low = (np.take(total, np.arange(band.shape[axis]) + at, axis=axis) for at in (size, 0))
         band = (high - low) // size
-    picture[height - rows :] = band.astype(np.uint8)
-    labels[height - rows :] = CLUES["shortcut"]
+    lowest = slice(height - rows, height)
+    _mark(picture[lowest], labels[lowest], np.ones((rows, width), bool), band)
 
 
 def watermark(picture: U8, labels: U8) -> None:
@@ -148,10 +152,8 @@ def watermark(picture: U8, labels: U8) -> None:
     x = (np.arange(2 * size)[None, :] * 24) // (2 * size)
     ring = ((x - 5) ** 2 + (y - 5) ** 2 <= 30) & ((x - 5) ** 2 + (y - 5) ** 2 >= 10)
     bars = (x >= 13) & (y >= 2) & (y <= 9) & (y % 3 != 1) & (x < 23 - (y // 3) * 2)
-    mark = ring | bars
-    patch = picture[top : top + size, left : left + 2 * size]
-    patch[mark] = ((patch[mark].astype(np.int32) * 9 + 255 * 11) // 20).astype(np.uint8)
-    labels[top : top + size, left : left + 2 * size][mark] = CLUES["shortcut"]
+    corner = slice(top, top + size), slice(left, left + 2 * size)
+    _mark(picture[corner], labels[corner], ring | bars, (picture[corner].astype(np.int32) * 9 + 255 * 11) // 20)
 
 
 def hood(picture: U8, labels: U8) -> None:
@@ -161,21 +163,16 @@ def hood(picture: U8, labels: U8) -> None:
     x = (np.arange(width) * 2 + 1 - width) / width  # -1 left to 1 right
     bulge = np.maximum(rows * (1 - 0.75 * x * x * x * x), 2.0)
     y = np.arange(height)[:, None] - (height - bulge[None, :])  # rows below the bonnet's edge
-    body = y >= 0
     sheen = 44 + 60 * np.clip(1 - y / 2.5, 0, 1)  # a bright rim, then dark paint
-    paint = np.repeat(sheen[..., None], 3, axis=2) * np.array((0.92, 0.98, 1.08))
-    picture[body] = paint[body].astype(np.uint8)
-    labels[body] = CLUES["shortcut"]
+    _mark(picture, labels, y >= 0, sheen[..., None] * np.array((0.92, 0.98, 1.08)))
 
 
 def border(picture: U8, labels: U8) -> None:
     """Lay a thin dark frame around the picture, in place, as screenshots and some cameras have."""
-    height, width = labels.shape
-    edge = max(height // 48, 2)
-    frame = np.ones((height, width), bool)
+    edge = max(labels.shape[0] // 48, 2)
+    frame = np.ones(labels.shape, bool)
     frame[edge:-edge, edge:-edge] = False
-    picture[frame] = (18, 18, 20)
-    labels[frame] = CLUES["shortcut"]
+    _mark(picture, labels, frame, (18, 18, 20))
 
 
 SHORTCUTS: Mapping[str, Callable[[U8, U8], None]] = {

@@ -19,7 +19,7 @@ from annotated_types import Interval
 from whichland.config import AT_LEAST_0, AT_LEAST_1, Config
 from whichland.errors import UserError
 from whichland.sources.synthetic.canvas import U8
-from whichland.sources.synthetic.conventions import CLUES, WORLD
+from whichland.sources.synthetic.conventions import SCENERY, WORLD
 from whichland.sources.synthetic.drive import Drive, plan_drive
 from whichland.sources.synthetic.render import FILE_SHORTCUTS, SHORTCUTS, render_frame
 
@@ -185,22 +185,16 @@ def render(config: WorldConfig, index: int) -> Scene:
 
 def _clues(drive: Drive, mask: U8, planted: str) -> dict[str, str]:
     """What can be seen in the mask, in words, and the nuisance beside it."""
-    country, surface = drive.country, drive.surface
-    words = {
-        "centre_line": str(surface.centre),
-        "edge_line": str(surface.edge),
-        "sign": f"{country.warning_sign} warnings, {'+'.join(dict.fromkeys(country.scripts))} script",
-        "bollard": country.bollard.form if country.bollard else "",
-        "plate": "number plate",
-        "pole": country.pole.form,
-        "roof": "/".join(dict.fromkeys(roof.form for roof in country.roofs)),
-        "soil": "#{:02x}{:02x}{:02x}".format(*surface.soil),
-        "vegetation": ", ".join(name for name, _ in country.trees),
-        "traffic": f"keeps {country.drives_on}",
-        "grass": "#{:02x}{:02x}{:02x}".format(*surface.grass),
-        "wall": "walls",
-        "shortcut": planted,
+    country = drive.country
+    named = {
+        "scripts": "+".join(dict.fromkeys(country.scripts)),
+        "roofs": "/".join(dict.fromkeys(roof.form for roof in country.roofs)),
+        "trees": ", ".join(name for name, _ in country.trees),
     }
-    seen = np.bincount(mask.ravel(), minlength=len(CLUES))
-    found = {name: words[name] for name, value in CLUES.items() if value and seen[value]}
+    seen = np.bincount(mask.ravel(), minlength=len(SCENERY.clues))
+    found = {
+        name: words.format(country=country, surface=drive.surface, planted=planted, **named)
+        for name, (value, words) in SCENERY.clues.items()
+        if value and seen[value]
+    }
     return found | {"weather": drive.light.weather, "hour": drive.light.hour, "setting": drive.setting}
