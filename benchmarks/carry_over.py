@@ -34,7 +34,7 @@ from whichland.model import bundle as bundles
 from whichland.model.model import predict
 from whichland.statistics import group_numbers, interval, replicate
 from whichland.training.config import TrainConfig
-from whichland.training.prepare import prepare
+from whichland.training.run import prepare
 
 COUNTRIES = "US,FR,BR,IT,JP,ES,GB,PL,ID,RU,MX,TH,CA,AU,LT,IE,DE,NL,MY,CZ,BE,AT"
 

@@ -37,7 +37,7 @@ from whichland.manifest import Manifest, write
 from whichland.model.freezing import train_mode
 from whichland.training.config import TrainConfig
 from whichland.training.fit import Fit
-from whichland.training.prepare import prepare
+from whichland.training.run import prepare
 
 COUNTRIES = ("AU", "BR", "DE", "JP", "US")
 BATCH = 32

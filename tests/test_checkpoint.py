@@ -13,8 +13,7 @@ from tinted import tinted
 from whichland.errors import UserError
 from whichland.training.checkpoint import Pace
 from whichland.training.config import TrainConfig
-from whichland.training.prepare import prepare
-from whichland.training.run import train
+from whichland.training.run import prepare, train
 
 
 @pytest.fixture(scope="module")

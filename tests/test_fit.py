@@ -19,9 +19,8 @@ from tinted import tinted
 from whichland.config import to_toml
 from whichland.model import bundle
 from whichland.training.config import TrainConfig
-from whichland.training.prepare import prepare
 from whichland.training.process import Interrupted
-from whichland.training.run import train
+from whichland.training.run import prepare, train
 
 COLOURS = {"DE": (200, 60, 60), "FR": (60, 200, 60), "JP": (60, 60, 200)}
 STEPS = 4  # an epoch

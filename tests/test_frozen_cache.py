@@ -17,9 +17,8 @@ from forked import torchrun
 from whichland.manifest import Manifest, write
 from whichland.training.config import TrainConfig
 from whichland.training.frozen_cache import Form, times_before
-from whichland.training.prepare import prepare
 from whichland.training.process import Interrupted
-from whichland.training.run import train
+from whichland.training.run import prepare, train
 
 PLAIN = {"min_area": 1.0, "max_stretch": 1.0, "brightness": 0.0, "contrast": 0.0}  # every view is the same
 QUICK = {

@@ -16,8 +16,7 @@ from whichland.errors import UserError
 from whichland.training.config import TrainConfig
 from whichland.training.fit import Fit
 from whichland.training.lr_finder import find_lr, suggest, sweep_rates
-from whichland.training.prepare import prepare
-from whichland.training.run import train
+from whichland.training.run import prepare, train
 
 SMALL = ("arch=test_resnet", "weights=none", "size=64", "test_size=64", "batch_size=8", "precision=fp32")
 SET = [word for setting in SMALL for word in ("--set", setting)]

@@ -14,12 +14,11 @@ import pytest
 
 from tinted import tinted
 from whichland.charts import Line, lines_svg
-from whichland.training import run_page
+from whichland.training import run_log
 from whichland.training.config import TrainConfig
 from whichland.training.process import Interrupted
 from whichland.training.run import train
-from whichland.training.run_log import watching
-from whichland.training.run_page import RunPage
+from whichland.training.run_log import RunPage, watching
 
 STEPS = 10
 
@@ -99,7 +98,7 @@ def test_the_page_is_written_after_an_epoch_and_inside_one_when_half_a_minute_ha
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(run_page.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(run_log.time, "monotonic", lambda: now[0])
     drawn, written = page(tmp_path / "run"), []
     monkeypatch.setattr(drawn, "_render", lambda state: written.append(now[0]) or state)
     for line in lines(1, extra=9):
@@ -111,7 +110,7 @@ def test_the_page_is_written_after_an_epoch_and_inside_one_when_half_a_minute_ha
 
 def test_short_epochs_do_not_make_the_page_costly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(run_page.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(run_log.time, "monotonic", lambda: now[0])
     drawn, written = page(tmp_path / "run"), []
 
     def render(state: str) -> str:
@@ -252,8 +251,8 @@ def test_long_lines_are_thinned_and_keep_their_extremes() -> None:
     x = np.arange(100_000) / 1000
     y = np.sin(x)
     y[54_321] = 9.0
-    thin = run_page._thinned("sine", x, y, y)
-    assert len(thin.x) == run_page.POINTS
+    thin = run_log._thinned("sine", x, y, y)
+    assert len(thin.x) == run_log.POINTS
     assert thin.low is not None
     assert thin.high is not None
     assert thin.high.max() == 9.0
@@ -263,8 +262,8 @@ def test_long_lines_are_thinned_and_keep_their_extremes() -> None:
 
 def test_smoothing_keeps_a_straight_line_inside() -> None:
     straight = np.arange(200.0)
-    np.testing.assert_allclose(run_page._smoothed(straight)[10:-10], straight[10:-10])
-    assert run_page._smoothed(np.array([])).tolist() == []
+    np.testing.assert_allclose(run_log._smoothed(straight)[10:-10], straight[10:-10])
+    assert run_log._smoothed(np.array([])).tolist() == []
 
 
 def test_a_chart_places_values_on_its_scale_and_parts_names_that_would_overlap() -> None:

@@ -10,7 +10,7 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from forked import torchrun
-from whichland.training.sync_norm import synchronise
+from whichland.training.process import synchronise
 
 HERE = Path(__file__).parent
 FAR = [(0.0, 1.0), (-3.0, 0.5), (30.0, 0.1), (300.0, 0.1), (1000.0, 0.1)]  # means and deviations, up to 10⁴ of these

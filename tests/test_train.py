@@ -23,8 +23,7 @@ from whichland.errors import UserError
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle
 from whichland.training.config import TrainConfig
-from whichland.training.prepare import prepare
-from whichland.training.run import train
+from whichland.training.run import prepare, train
 
 QUICK = {"arch": "test_resnet", "weights": "none", "size": 64, "test_size": 64, "batch_size": 8, "precision": "fp32"}
 

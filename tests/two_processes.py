@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from whichland.training.config import TrainConfig
-from whichland.training.prepare import prepare
+from whichland.training.run import prepare
 
 
 def main(manifest: Path, folder: Path) -> None:

@@ -24,10 +24,9 @@ from whichland.training.config import Phase, TrainConfig, phases
 from whichland.training.data import Batch, Loader
 from whichland.training.frozen_cache import frozen_part
 from whichland.training.objective import Objective
-from whichland.training.process import Interrupted, stop_signal
+from whichland.training.process import Interrupted, stop_signal, synchronise
 from whichland.training.run_log import RunLog, Watcher, check_loss
 from whichland.training.schedule import learning, parameter_groups, phase_of, set_rates
-from whichland.training.sync_norm import synchronise
 from whichland.training.validation import Judge
 
 

@@ -21,7 +21,7 @@ from whichland.model.freezing import freeze, train_mode
 from whichland.progress import Progress
 from whichland.training.config import TrainConfig
 from whichland.training.fit import Fit
-from whichland.training.prepare import prepare
+from whichland.training.run import prepare
 from whichland.training.schedule import phase_of
 from whichland.whole_file import whole_file
 

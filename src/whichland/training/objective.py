@@ -26,7 +26,7 @@ from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.training.config import TrainConfig
 from whichland.training.data import Batch
 from whichland.training.frozen_cache import FrozenCache
-from whichland.training.sync_norm import TOO_FEW
+from whichland.training.process import TOO_FEW
 
 PLACES = 300  # of a country, that its distances to others are measured from
 

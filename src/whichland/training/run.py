@@ -3,26 +3,48 @@
 runs/NAME/{config.toml, log.jsonl, index.html, checkpoint/last.pt, bundle/}
 """
 
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
+import numpy as np
 import polars as pl
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from markupsafe import Markup
 
 import whichland
+from whichland.config import build, differences, read_toml, to_toml
 from whichland.curate.certificate import certificate_of
-from whichland.manifest import Manifest
+from whichland.errors import UserError
+from whichland.images.augment import Augment
+from whichland.images.preprocess import Preprocess
+from whichland.manifest import Manifest, read
 from whichland.model import bundle, calibration
+from whichland.model.backbone import Backbone, create
 from whichland.model.bundle import Info, json_text, keep_calibration
+from whichland.model.head import log_shares
+from whichland.model.head import shares as shares_of
+from whichland.model.input_size import check_size
 from whichland.model.labels import LabelSpace, labels_text
+from whichland.model.unfused_attention import write_out_attention
 from whichland.templates import templates_beside
-from whichland.training.config import TrainConfig
-from whichland.training.prepare import Prepared, prepare
-from whichland.training.process import deterministic, partners_watched
-from whichland.training.run_log import watching
+from whichland.training.checkpoint import Checkpoint
+from whichland.training.config import TrainConfig, height_width
+from whichland.training.data import Loader, Photos, balanced, choose_labels, select
+from whichland.training.fit import Fit
+from whichland.training.linear_probe import head_first
+from whichland.training.objective import Objective, target_table
+from whichland.training.packs import decode_once
+from whichland.training.process import deterministic, join, partners_watched
+from whichland.training.run_log import require_tensorboard, watching
+from whichland.training.validation import Judge
 
 
 @dataclass(frozen=True)
@@ -32,6 +54,19 @@ class Run:
     folder: Path
     bundle: Path
     scores: dict[str, float]  # on the validation split
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run before its first step."""
+
+    table: Manifest
+    digest: str
+    labels: LabelSpace
+    made: Backbone
+    pretrained_cfg: dict[str, Any]  # of the bundle
+    fit: Fit
+    shares: list[float]  # of the labels in training, weighted
 
 
 def train(manifest: Manifest | str | Path, config: TrainConfig, out: str | Path, *, resume: bool = False) -> Run:
@@ -110,4 +145,149 @@ def _info(ready: Prepared, config: TrainConfig) -> Info:
         history=[asdict(step) for step in ready.table.history],
         packages={name: version(name) for name in ("torch", "timm", "numpy", "pillow", "polars")},
         seed=config.seed,
+    )
+
+
+def prepare(
+    manifest: Manifest | str | Path, config: TrainConfig, out: Path | None, *, resume: bool = False
+) -> Prepared:
+    """Do all that comes before the first step; with `out` None nothing is written, and the fit is not to be run.
+
+    Raises UserError for what the user can mend.
+    """
+    if config.tensorboard:
+        require_tensorboard()
+    accelerator = join(config.precision)
+
+    def say(text: str) -> None:
+        if accelerator.is_main_process:
+            print(text, file=sys.stderr)
+
+    table = manifest if isinstance(manifest, Manifest) else read(manifest)
+    labels = choose_labels(table, config)
+    digest = table.digest(config.label)
+    soft = target_table(labels, config, table)
+    photos = balanced(select(table, "train", labels, photos=config.photos), config.balance)
+    validation = select(table, "val", labels)
+    if config.patience and not len(validation):
+        raise UserError("patience needs validation photos; the manifest has none of these labels")
+    checkpoint = Checkpoint((out or Path()) / "checkpoint" / "last.pt", digest, accelerator)
+    saved = _saved(out, config, checkpoint, resume=resume) if out is not None else None
+
+    begun = time.perf_counter()
+    torch.manual_seed(config.seed)
+    made = create(
+        config.arch,
+        len(labels),
+        weights="none" if saved else config.weights,
+        partial=config.partial,
+        head=config.head,
+        head_after=config.head_after,
+        dropout=config.dropout,
+        size=config.size,
+        model_args=config.model_args,
+    )
+    cfg = _test_time(made, config)
+    write_out_attention(made.model, accelerator.device)
+    if out is not None and accelerator.is_main_process:  # what cannot be made leaves no folder behind
+        _open_folder(out, config, fresh=not checkpoint.file.exists())
+    accelerator.wait_for_everyone()
+    say(f"{len(photos)} training and {len(validation)} validation photos of {len(labels)} labels of {labels.kind}")
+    if made.report:
+        say(f"{config.weights}: {made.report}")
+    preprocess = Preprocess.from_config(cfg)
+    weights = photos.weights if config.weighting != "none" else np.ones(len(photos))  # how much each photo counts
+    head_fitted = saved is None and head_first(made.model, photos, weights, preprocess, accelerator, config, soft)
+    if head_fitted:
+        say("head fitted on the pretrained features")
+    loader, judge = _loader(photos, config, accelerator), Judge(validation, preprocess, accelerator)
+    decodes_often = not config.views or config.freeze.endswith("none")  # a frozen part sees its photos once
+    if config.cache and decodes_often:
+        loader, judge.crops = decode_once(loader, validation, preprocess, accelerator, Path(config.cache), say)
+    shares = shares_of(photos.targets, weights, len(labels))
+    if config.prior == "even":
+        judge.log_shares = log_shares(shares)
+    fit = Fit(
+        config=config,
+        model=made.model,
+        accelerator=accelerator,
+        loader=loader,
+        objective=Objective(config, accelerator, preprocess, soft),
+        judge=judge,
+        folder=out or Path(),
+        checkpoint=checkpoint,
+        say=say,
+        head_fitted=head_fitted,
+        clock=begun,
+    )
+    if saved is not None:
+        fit.resume(saved)
+        say(f"resumed at epoch {fit.position.epoch + 1}, step {fit.position.step + 1}")
+    elif resume:
+        say(f"nothing is saved in {out} yet: training begins with the first step")
+    return Prepared(table, digest, labels, made, cfg, fit, shares)
+
+
+def _saved(out: Path, config: TrainConfig, checkpoint: Checkpoint, *, resume: bool) -> dict[str, Any] | None:
+    """What the checkpoint of a run to be resumed holds; None where there is none.
+
+    Raises UserError unless the run folder is free, or that of a run with the same settings that is to be resumed. The
+    main process may be the only one that sees the run's disk.
+    """
+    file = out / "config.toml"
+    if checkpoint.accelerator.is_main_process:
+        if (out / "bundle").exists():
+            raise UserError(f"{out} is a finished run; choose another --out")
+        if resume and not file.exists():
+            raise UserError(f"{out} holds no run to resume; train without --resume, or give --out the run's folder")
+        if file.exists() and not resume:
+            raise UserError(f"{out} holds an unfinished run: add --resume to resume it, or choose another --out")
+        if file.exists() and (changed := differences(build(TrainConfig, read_toml(file), str(file)), config)):
+            raise UserError(f"{out} was started with other settings; resume without: {', '.join(changed)}")
+    checkpoint.accelerator.wait_for_everyone()
+    (found,) = broadcast_object_list([resume and checkpoint.file.exists()])
+    return checkpoint.read() if found else None
+
+
+def _open_folder(out: Path, config: TrainConfig, *, fresh: bool) -> None:
+    """Make the run folder; from now on it can be resumed, with these settings only."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
+    if fresh:
+        (out / "log.jsonl").write_text("", encoding="utf-8")
+
+
+def _test_time(made: Backbone, config: TrainConfig) -> dict[str, Any]:
+    """The pretrained_cfg of the bundle: trained at `size`, judged somewhat larger where the model allows."""
+    sides = height_width(config.size)
+    fixed = "img_size" in made.model_args or made.pretrained_cfg.get("fixed_input_size")
+    larger = sides if fixed else tuple(max(32, round(side * 1.5 / 32) * 32) for side in sides)
+    test = height_width(config.test_size) if config.test_size else larger
+    if test != sides:
+        check_size(made.arch, (test[0], test[1]), made.model_args)
+    sizes = {"input_size": (3, *sides), "test_input_size": (3, *test)}
+    return made.pretrained_cfg | sizes | {"crop_pct": 1.0, "test_crop_pct": 1.0, "crop_mode": "center"}
+
+
+def _loader(photos: Photos, config: TrainConfig, accelerator: Accelerator) -> Loader:
+    batch = min(config.batch_size, len(photos))
+    if batch % accelerator.num_processes:
+        raise UserError(f"--batch-size {batch} does not divide over {accelerator.num_processes} processes")
+    return Loader(
+        photos=photos,
+        augment=Augment(
+            size=height_width(config.size),
+            min_area=config.min_area,
+            max_stretch=config.max_stretch,
+            brightness=config.brightness,
+            contrast=config.contrast,
+            saturation=config.saturation,
+            flip=config.flip,
+        ),
+        batch_size=batch,
+        seed=config.seed,
+        weighting=config.weighting,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        workers=config.workers,
     )

@@ -1,21 +1,45 @@
-"""log.jsonl: a line a step and an epoch, on disk at once, and passed on to whatever watches: page and event files."""
+"""What a run tells while it goes: log.jsonl, a line a step and an epoch, and what is made of it at once.
+
+That is the page of the run, index.html in its folder (curves, speed, time left, settings), and event files.
+"""
 
 import json
+import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from importlib.util import find_spec
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from markupsafe import Markup
+
+import whichland
+from whichland.charts import Line, Look, lines_svg
+from whichland.config import settings
 from whichland.errors import UserError
+from whichland.statistics import Floats
+from whichland.templates import templates_beside
+from whichland.training.config import TrainConfig
 from whichland.training.process import Interrupted
-from whichland.training.run_page import RunPage, State
+from whichland.whole_file import whole_file
 
 if TYPE_CHECKING:
     from whichland.training.fit import Fit
 
 Watcher = Callable[[dict[str, Any]], None]  # is given every line of the log as it is written
+State = Literal["running", "finished", "stopped", "failed"]
+
+EVERY_S = 30.0  # between two writings inside an epoch; the page asks for itself anew as often
+RECENT = 50  # steps over which the present speed is taken
+WAITED = 20  # times the usual step: no step's own time
+MOST = 0.01  # of the time may go into writing the page after epochs that take less than a second or two
+POINTS = 240  # of a line, at most
+DOTS = 40  # validations up to which each has a dot
+LINKS = ("bundle/README.md", "report/report.html", "log.jsonl", "config.toml")
 
 
 class RunLog:
@@ -113,3 +137,165 @@ def watching(fit: "Fit") -> Iterator[None]:
         page.write(state)
         if events is not None:
             events.close()
+
+
+class RunPage:
+    """Gathers the lines of the log as they come; writes the page after epochs and every half minute."""
+
+    def __init__(self, folder: Path, config: TrainConfig, *, steps: int, batch_size: int, photos: int) -> None:
+        self.folder, self.config = folder, config
+        self.steps, self.batch_size, self.photos = steps, batch_size, photos
+        self.total = max(1, round(steps * config.epochs))  # steps of the whole run
+        self.at, self.loss, self.rate, self.took = array("d"), array("d"), array("d"), array("d")
+        self.epochs: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}  # the line of the epoch with the best macro-F1
+        self.validation_s = 0.0
+        self.seconds: float | None = None
+        self.template = templates_beside(__file__).get_template("run_page.html.j2")
+        earlier = (folder / "log.jsonl").read_text(encoding="utf-8")  # of a run that is resumed
+        for line in earlier.splitlines():
+            self._take(json.loads(line))
+        self.earlier_s, self.seconds = self.seconds or 0.0, None
+        self.write("running")
+
+    def __call__(self, line: dict[str, Any]) -> None:
+        """Take a line of the log; write the page when it is time."""
+        self._take(line)
+        since = time.monotonic() - self.written
+        if since >= EVERY_S or (line["kind"] == "epoch" and since * MOST >= self.cost):
+            self.write("running")
+
+    def write(self, state: State) -> None:
+        """Write the page as things stand."""
+        begun = time.monotonic()
+        with whole_file(self.folder / "index.html") as partial:
+            partial.write_text(self._render(state), encoding="utf-8")
+        self.written = time.monotonic()
+        self.cost = self.written - begun
+
+    def _take(self, line: dict[str, Any]) -> None:
+        spent = nan if self.seconds is None else line.get("seconds", nan) - self.seconds
+        if line["kind"] == "step":
+            self.at.append(line["epoch"] + (line["step"] + 1) / self.steps)
+            self.loss.append(line["loss"])
+            self.rate.append(line["lr"])
+            self.took.append(spent)
+        elif line["kind"] == "epoch":
+            self.epochs.append(line)
+            if "val_loss" in line:
+                self.validation_s = spent
+            self.best = max(self.best, line, key=lambda each: each.get("val_macro_f1", -1.0))
+        self.seconds = line.get("seconds", self.seconds)
+
+    def _render(self, state: State) -> str:
+        config, default = self.config, TrainConfig()
+        help = {setting.name: setting.help for setting in settings(TrainConfig)}
+        given = {field.name: getattr(config, field.name) for field in fields(config)}
+        rows = [(value != getattr(default, name), (name, _said(value), help[name])) for name, value in given.items()]
+        return self.template.render(
+            state=state,
+            name=self.folder.resolve().name,
+            arch=config.arch,
+            photos=self.photos,
+            version=whichland.__version__,
+            every=round(EVERY_S),
+            written=time.time(),
+            written_text=time.strftime("%Y-%m-%d %H:%M:%S"),
+            facts=self._facts(state),
+            share=1.0 if state == "finished" else min(1.0, len(self.at) / self.total),
+            charts=[Markup(chart) for chart in self._charts() if chart],
+            rows=self.epochs,
+            best=self.best,
+            changed=[row for changed, row in rows if changed],
+            unchanged=[row for changed, row in rows if not changed],
+            links=[link for link in LINKS if (self.folder / link).exists()],
+        )
+
+    def _facts(self, state: State) -> dict[str, str]:
+        """What stands on top in large figures, by name."""
+        recent = np.array(self.took[-RECENT:])
+        recent = recent[np.isfinite(recent)]
+        # the first step of a phase of freezing waits until the frozen part has run over all photos
+        each = float(recent[recent <= WAITED * np.median(recent)].mean()) if len(recent) else nan
+        epochs = self.config.epochs
+        done = max((line["epoch"] for line in self.epochs), default=0)
+        facts = {"epoch": f"{min(done, epochs):g} of {epochs:g}"}
+        if "val_macro_f1" in self.best:
+            facts["best macro-F1"] = f"{self.best['val_macro_f1']:.1%} (epoch {self.best['epoch']})"
+            facts["its top-1"] = f"{self.best['val_top1']:.1%}"
+        if each > 0:
+            facts["photos a second"] = f"{self.batch_size / each:,.0f}"
+        if lost := int((~np.isfinite(self.loss)).sum()):
+            facts["steps whose loss was no number"] = f"{lost:,}"
+        facts["time spent"] = _clock(self.earlier_s if self.seconds is None else self.seconds)
+        if state == "running" and each > 0:
+            validations = (epochs - done) / self.config.validate_every
+            left = max(0, self.total - len(self.at)) * each + validations * np.nan_to_num(self.validation_s)
+            facts["time left"] = _clock(left)
+        return facts
+
+    def _charts(self) -> list[str]:
+        at, losses, end = np.array(self.at), np.array(self.loss), float(self.config.epochs)
+        marks = [(min(self.best["epoch"], end), "best")] if "val_macro_f1" in self.best else []
+
+        def scores(name: str, key: str, look: Look) -> Line:
+            judged = [line for line in self.epochs if isfinite(line.get(key, nan))]
+            points = [(min(line["epoch"], end), line[key]) for line in judged]  # the last may be cut short
+            x, y = np.array(points, dtype=np.float64).reshape(-1, 2).T
+            return Line(name=name, x=x, y=y, look=look, dots=len(x) <= DOTS)
+
+        real, seen = np.isfinite(losses), np.isfinite(self.took)
+        training = _thinned("training", at[real], _smoothed(losses[real]), losses[real])
+        validation = scores("validation", "val_loss", "second")
+        both = [scores("top-1", "val_top1", "first"), scores("macro-F1", "val_macro_f1", "second")]
+        rate = _thinned("rate", at, np.array(self.rate))
+        speeds = self.batch_size / np.maximum(np.array(self.took)[seen], 1e-9)
+        speed = _thinned("photos/s", at[seen], _smoothed(speeds), speeds)
+        return [
+            lines_svg("Loss", [training, validation], end=end, y_range=_from_zero(training, validation)),
+            lines_svg("Validation scores", both, end=end, percent=True, y_range=(0, 1), marks=marks),
+            lines_svg("Learning rate of the head", [rate], end=end, y_range=_from_zero(rate)),
+            lines_svg("Photos a second", [speed], end=end, y_range=_from_zero(speed)),
+        ]
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+
+def _thinned(name: str, x: Floats, y: Floats, raw: Floats | None = None) -> Line:
+    """A line of POINTS at most: means of y, with a band from the least to the greatest raw value of each stretch."""
+    if not len(x):
+        return Line(name=name, x=x, y=y)
+    starts = np.unique(np.linspace(0, len(x), min(len(x), POINTS), endpoint=False).astype(int))
+    counts = np.diff(np.append(starts, len(x)))
+    mean_x, mean_y = np.add.reduceat(x, starts) / counts, np.add.reduceat(y, starts) / counts
+    low, high = (None if raw is None else edge.reduceat(raw, starts) for edge in (np.minimum, np.maximum))
+    return Line(name=name, x=mean_x, y=mean_y, low=low, high=high)
+
+
+def _smoothed(values: Floats) -> Floats:
+    """Mean over a twentieth of the values around each."""
+    reach = len(values) // 40
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    at = np.arange(len(values))
+    first, last = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(values))
+    return np.asarray((sums[last] - sums[first]) / (last - first), dtype=np.float64)
+
+
+def _from_zero(*lines: Line) -> tuple[float, float] | None:
+    """From zero to somewhat above the highest mean: single steps that leap may leave the chart."""
+    top = max((float(line.y.max()) for line in lines if len(line.y)), default=0.0)
+    return (0.0, top * 1.05) if top > 0 else None
+
+
+def _said(value: Any) -> str:
+    """A setting for reading."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_said(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_said, value)) or "none"
+    return "unset" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
