@@ -1,5 +1,6 @@
 """A stand-in for the Hugging Face hub on loopback: it serves well, or misbehaves as a real host does."""
 
+import base64
 import hashlib
 import json
 import re
@@ -13,34 +14,39 @@ from urllib.parse import unquote
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 HANG_S = 300.0
+TOKEN = "hf_thisMustNeverBeShown"
+LARGE = (".safetensors", ".onnx", ".parquet")
 
 
-_DATASET = re.compile(
-    r"/(api/)?datasets/(?P<name>[^/]+/[^/]+)(?:/(?P<what>[a-z-]+)/(?P<revision>[^/]+)/?(?P<path>.*))?"
+_REPOSITORY = re.compile(
+    r"/(api/models/|(api/)?datasets/)?(?P<name>[^/]+/[^/]+)(?:/(?P<what>[a-z-]+)/(?P<revision>[^/]+)/?(?P<path>.*))?"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """The files of a data set's repository, and when each was last written (ISO 8601)."""
+    """The files of a repository of data or of a model, and when each was last written (ISO 8601)."""
 
     files: Mapping[str, bytes]
     dates: Mapping[str, str] = field(default_factory=dict)
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves `file` for every path that ends in .safetensors, and data sets, in the mood set through /mood/NAME.
+    """Serves `file` for every path that ends in .safetensors, and repositories, in the mood set through /mood/NAME.
+
+    What is committed to the repository of a model with the token `TOKEN` is there from then on.
 
     In the mood "pickle" only paths that end in .bin are there; in the mood "drops" the connection breaks off in
-    the middle of a file, and in the mood "drops once" only the first time for each; in the mood "gated" a data set
-    shows its names but not its files.
+    the middle of a file, and in the mood "drops once" only the first time for each; in the mood "gated" a repository
+    shows its names but not its files; in the mood "damages" one byte of each file is another.
     """
 
     daemon_threads = True
 
     def __init__(self, file: bytes = b"", datasets: Mapping[str, DataSet] | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Answer)
-        self.file, self.datasets, self.mood = file, datasets or {}, "good"
+        self.file, self.repositories, self.mood = file, dict(datasets or {}), "good"
+        self.stored: dict[str, bytes] = {}  # large files by their SHA-256
         self.asked: list[str] = []
         self.dropped: set[str] = set()
 
@@ -64,8 +70,54 @@ class _Answer(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self._answer(body=True)
+        given = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        kind = re.search(r"/preupload/|/objects/batch|/commit/|/repos/create|/validate-yaml", self.path)
+        if kind is None or self.server.mood in ("401", "429", "503", "hangs"):
+            return self._answer(body=True)
+        self.server.asked.append(f"{self.server.mood} POST {self.path}")
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return self._send(403, b"{}")
+        self._take(kind[0].strip("/"), given)
+
+    def do_PUT(self) -> None:
+        given = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        assert hashlib.sha256(given).hexdigest() == self.path.rpartition("/")[2]
+        self.server.stored[hashlib.sha256(given).hexdigest()] = given
+        self._send(200, b"")
+
+    def _take(self, step: str, given: bytes) -> None:
+        """One step of an upload: https://huggingface.co/docs/hub/api, as the hub's own client goes through them."""
+        if step == "repos/create":
+            asked = json.loads(given)
+            name = f"{asked.get('organization') or 'me'}/{asked['name']}"
+            return self._send_json({"url": f"{self.server.address}/{name}"}, body=True)
+        if step == "validate-yaml":
+            return self._send_json({"errors": [], "warnings": []}, body=True)
+        if step == "preupload":
+            files = json.loads(given)["files"]
+            modes = {file["path"]: "lfs" if file["path"].endswith(LARGE) else "regular" for file in files}
+            answer = [{"path": path, "uploadMode": mode, "shouldIgnore": False} for path, mode in modes.items()]
+            return self._send_json({"files": answer}, body=True)
+        if step == "objects/batch":
+            upload = {"upload": {"href": f"{self.server.address}/put/"}}
+            objects = [
+                one | {"actions": {"upload": {"href": upload["upload"]["href"] + one["oid"]}}}
+                for one in json.loads(given)["objects"]
+            ]
+            return self._send_json({"transfer": "basic", "objects": objects}, body=True)
+        name = re.fullmatch(r"/api/models/(.+)/commit/.*", self.path)
+        assert name is not None
+        lines = [json.loads(line) for line in given.splitlines()]
+        files = {
+            line["value"]["path"]: base64.b64decode(line["value"]["content"])
+            if line["key"] == "file"
+            else self.server.stored[line["value"]["oid"]]
+            for line in lines
+            if line["key"] != "header"
+        }
+        self.server.repositories[name[1]] = DataSet(files=files)
+        done = {"commitUrl": f"{self.server.address}/{name[1]}/commit/{COMMIT}", "commitOid": COMMIT}
+        self._send_json(done, body=True)
 
     def log_message(self, *_: object) -> None:
         """Stay silent."""
@@ -78,22 +130,24 @@ class _Answer(BaseHTTPRequestHandler):
             time.sleep(HANG_S)
         if mood in ("401", "429", "503"):
             return self._send(int(mood), b"<html>not now</html>" if body else b"")
-        dataset = _DATASET.fullmatch(unquote(self.path.partition("?")[0]))
-        if dataset:
-            return self._answer_dataset(dataset, body=body)
+        repository = _REPOSITORY.fullmatch(unquote(self.path.partition("?")[0]))
+        if repository and (
+            repository["name"] in self.server.repositories or self.path.startswith(("/api", "/datasets"))
+        ):
+            return self._answer_repository(repository, body=body)
         if mood == "404" or not self.path.endswith(".bin" if mood == "pickle" else ".safetensors"):
             return self._send(404, b"", **{"X-Error-Code": "EntryNotFound"})
         content = {"garbage": b"<!doctype html>" * 100}.get(mood, self.server.file)
         self._send(200, content, body=body, cut=len(content) // 2 if mood == "drops" else None)
 
-    def _answer_dataset(self, asked: re.Match[str], *, body: bool) -> None:
-        found = self.server.datasets.get(asked["name"])
+    def _answer_repository(self, asked: re.Match[str], *, body: bool) -> None:
+        found = self.server.repositories.get(asked["name"])
         if found is None:
             return self._send(404, b"", **{"X-Error-Code": "RepoNotFound"})
         if asked["revision"] not in (None, "main", COMMIT):
             return self._send(404, b"", **{"X-Error-Code": "RevisionNotFound"})
         if asked["what"] in (None, "revision"):
-            siblings = [{"rfilename": path, "size": len(data)} for path, data in found.files.items()]
+            siblings = [_sibling(path, data) for path, data in found.files.items()]
             return self._send_json({"id": asked["name"], "sha": COMMIT, "siblings": siblings}, body=body)
         if asked["what"] in ("tree", "paths-info"):
             return self._send_json([_entry(found, path) for path in found.files], body=body)
@@ -106,6 +160,7 @@ class _Answer(BaseHTTPRequestHandler):
 
     def _send_file(self, path: str, content: bytes, *, body: bool) -> None:
         mood, dropped = self.server.mood, self.server.dropped
+        content = bytes([content[0] ^ 1]) + content[1:] if mood == "damages" else content
         drops = mood == "drops" or (mood == "drops once" and path not in dropped)
         etag = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
         start = int((re.match(r"bytes=(\d+)-", self.headers.get("Range", "")) or [0, 0])[1])
@@ -127,6 +182,11 @@ class _Answer(BaseHTTPRequestHandler):
             self.wfile.write(content[:cut] if body else b"")
         if cut is not None:
             self.close_connection = True
+
+
+def _sibling(path: str, data: bytes) -> dict[str, object]:
+    large = {"lfs": {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}}
+    return {"rfilename": path, "size": len(data)} | (large if path.endswith(LARGE) else {})
 
 
 def _entry(found: DataSet, path: str) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""whichland calibrate | export: what is fitted to a trained model and written into its bundle."""
+"""whichland calibrate | export | zero-shot | push: bundles made, added to and given away."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from whichland.cli.flags import flags
-from whichland.cli.output import Json, between, give
+from whichland.cli.main import require_extra
+from whichland.cli.output import Json, between, bundle_folder, give
+from whichland.errors import UserError
 from whichland.evaluation.calibration import CalibrateConfig
 from whichland.model.export import ExportConfig
 
@@ -15,7 +17,18 @@ if TYPE_CHECKING:
     from whichland.evaluation.calibration import Calibrated
     from whichland.model.export import Exported
 
-Written = Annotated[Path, Argument(help="Folder of a trained model; what is found is written into it.")]
+
+def _own_folder(name: str) -> Path:
+    """The folder of a bundle that may be written into."""
+    if name.startswith("hub:"):
+        raise UserError(f"{name} lies in the hub's cache, which is not written to; copy the bundle and name the copy")
+    return bundle_folder(name)
+
+
+Written = Annotated[
+    Path,
+    Argument(parser=_own_folder, metavar="BUNDLE", help="Folder of a trained model; what is found is written into it."),
+]
 SAID = {"ece": "calibration error", "brier": "Brier score", "nll": "log-likelihood, negative"}
 
 
@@ -116,3 +129,44 @@ def _exported(done: "Exported") -> list[str]:
     if found := done.record.get("openvino"):
         lines.append(f"OpenVINO computes in {found['precision']}; bf16: {figures_of(found['bf16'])}")
     return lines
+
+
+def zero_shot(
+    model: Annotated[str, Option("--model", help="A model of image and text: a folder, or hub:OWNER/NAME[@REVISION].")],
+    out: Annotated[Path, Option("--out", "-o", help="Folder for the bundle.")],
+    countries: Annotated[
+        str, Option("--countries", help="What it may answer: codes or names, separated by commas.")
+    ] = "all",
+    prompts: Annotated[
+        Path | None, Option("--prompts", help="Prompts of your own, one a line, each with {country}.")
+    ] = None,
+) -> None:
+    """Make a bundle that answers without training, from a CLIP or SigLIP model.
+
+    The names of the countries, in ten prompts, become the head of the image tower: OpenCLIP's models (such as
+    hub:timm/ViT-B-16-SigLIP) and those in the layout of transformers' CLIPModel (such as hub:geolocal/StreetCLIP).
+    Every other command takes the bundle as one that was trained. Its probabilities are the model's own until
+    `whichland calibrate` has seen photos whose country is known.
+    """
+    require_extra("clip", "open_clip")
+    from whichland.model.zero_shot import PROMPTS, ZeroShotConfig, make, read_prompts
+
+    chosen = tuple(part.strip() for part in countries.split(",") if part.strip())
+    config = ZeroShotConfig(countries=chosen, prompts=read_prompts(prompts) if prompts else PROMPTS)
+    print(make(model, out, config))
+
+
+def push(
+    bundle: Annotated[Path, Argument(help="Folder of a trained model.")],
+    repository: Annotated[str, Argument(metavar="OWNER/NAME", help="Where on the hub; made if it is not there.")],
+    private: Annotated[bool, Option("--private", help="Make a new repository for your eyes alone.")] = False,
+) -> None:
+    """Put a bundle on the Hugging Face hub, with its card; others then name it as hub:OWNER/NAME.
+
+    HF_TOKEN says who writes, and is never shown. Photos in a gallery go along only where their licences let anybody
+    show them.
+    """
+    require_extra("hub", "huggingface_hub")
+    from whichland.model.hub_bundles import publish
+
+    print(publish(bundle, repository, private=private))

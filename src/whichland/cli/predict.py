@@ -13,7 +13,7 @@ from typer import Argument, Exit, Option
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.inputs import Photos, find_photos
 from whichland.cli.flags import flags
-from whichland.cli.output import Bundle, say
+from whichland.cli.output import BUNDLE, Bundle, bundle_folder, say
 from whichland.errors import UserError
 from whichland.serving.settings import PREFIX, ServeConfig
 
@@ -184,7 +184,9 @@ def _table(row: "Row", rows: "Rows") -> None:
 
 @flags(ServeConfig, variables=PREFIX)
 def serve(
-    bundle: Annotated[Path, Argument(help="Folder of a trained model.", envvar=f"{PREFIX}BUNDLE", show_envvar=True)],
+    bundle: Annotated[
+        Path, Argument(parser=bundle_folder, metavar="BUNDLE", help=BUNDLE, envvar=f"{PREFIX}BUNDLE", show_envvar=True)
+    ],
     config: ServeConfig,
 ) -> None:
     """Serve a bundle over HTTP: a page for people, an API for programs, and the game.

@@ -64,7 +64,7 @@ def audit(
 
 def choose_folder(bundle: Path, out: Path | None, identity: Identity) -> Path:
     """The folder to write to. Raises UserError when it holds the audit of something else."""
-    folder = out or bundle.resolve().parent / "audit"
+    folder = out or bundles.home(bundle) / "audit"
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; --out names a folder")
     there = folder / NUMBERS

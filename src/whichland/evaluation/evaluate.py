@@ -49,11 +49,12 @@ def evaluate(
     if per == "panorama":
         table.require("panorama", hint="`whichland data merge --images views` cuts panoramas into views")
     identity = Identity.of(loaded, table, split)
-    folder = choose_folder(loaded.folder.parent, split, Path(out) if out else None, identity, per)
+    place = bundles.home(loaded.folder)
+    folder = choose_folder(place, split, Path(out) if out else None, identity, per)
     if per == "panorama":
-        borrow(folder, loaded.folder.parent, identity)
+        borrow(folder, place, identity)
     predictions, asked = collect(loaded, table, identity, folder)
-    log, model = loaded.folder.parent / LOG, file_sha256(loaded.folder / WEIGHTS)
+    log, model = place / LOG, file_sha256(loaded.folder / WEIGHTS)
     if asked:
         note(log, identity, model)
     if per == "panorama":

@@ -102,6 +102,8 @@ class Predictions:
 
 def doubt_about(info: Info, manifest: Manifest, manifest_sha256: str) -> str | None:
     """Why a manifest's photos may not be new to a model, in one line; else None."""
+    if info.zero_shot:
+        return "what the model's image tower was trained on is not known: these photos may be among it"
     differs = difference(info.split_certificate, manifest)
     if differs is None and info.manifest_sha256 != manifest_sha256:
         return "this is not the manifest the model was trained from: photos may have been trained on"

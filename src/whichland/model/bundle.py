@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from whichland.errors import UserError
 from whichland.images.preprocess import Preprocess
 from whichland.model.calibration import Calibration
+from whichland.model.choices import Cosine
 from whichland.model.labels import FILE as LABELS
 from whichland.model.labels import OLD_FILE as OLD_LABELS
 from whichland.model.labels import LabelSpace, labels_text, read_labels
@@ -47,6 +48,8 @@ class Info(BaseModel):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # logits are divided by it
     calibration: Calibration | None = None  # None: not calibrated
     head: tuple[int, ...] = ()  # widths of the head's hidden layers
+    cosine: Cosine | None = None  # the head compares with a direction a label; None: it is linear
+    zero_shot: dict[str, Any] | None = None  # where such a head comes from, see model/zero_shot.py
     train: dict[str, Any] = Field(default_factory=dict)  # the settings of training
     photos: int | None = None  # of training
     prior: list[float] | None = None  # the labels' shares of the training photos, in the order of the logits
@@ -191,13 +194,20 @@ def save(
     return folder
 
 
+def home(folder: Path) -> Path:
+    """Where what is made of a bundle goes: the folder it lies in; for one in the hub's cache, one of its name here."""
+    cache = folder.parent.parent.name
+    of_hub = folder.parent.name == "snapshots" and cache.startswith("models--")
+    return Path(cache.removeprefix("models--")) if of_hub else folder.resolve().parent
+
+
 def load(folder: str | Path) -> Bundle:
     """Load a bundle for prediction. Raises UserError when the folder is no bundle or a file of it is damaged."""
     import timm
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from whichland.model.head import replace_head
+    from whichland.model.head import put_cosine_head, replace_head
 
     folder = Path(folder)
     read = read_settings(folder)
@@ -205,7 +215,9 @@ def load(folder: str | Path) -> Bundle:
         model = timm.create_model(
             read.config["architecture"], num_classes=len(read.space), **read.config.get("model_args", {})
         )
-        if read.info.head:
+        if read.info.cosine:
+            put_cosine_head(model, read.info.cosine, len(read.space))
+        elif read.info.head:
             replace_head(model, read.info.head, len(read.space))
     except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise _no_model(folder, error) from None

@@ -171,10 +171,7 @@ def photos_to_show(manifest: Manifest, labels: LabelSpace, shown: Shown, most: i
     rows = rows_of(manifest, "train", labels)
     rows = rows.with_columns(pl.lit(None, pl.String).alias(name) for name in CREDIT if name not in rows.columns)
     if shown == "open":
-        stated = rows["license"].drop_nulls().unique().to_list()
-        free = pl.col("license").is_in([name for name in stated if FREE.fullmatch(name)])
-        if_named = pl.col("license").is_in([name for name in stated if IF_NAMED.fullmatch(name)])
-        allowed = rows.filter(free | (if_named & pl.any_horizontal(pl.col("attribution", "creator").is_not_null())))
+        allowed = rows.filter(free_to_show(rows, "attribution", "creator"))
         if allowed.is_empty():
             raise UserError(
                 f"none of the {rows.height:,} training photos may be shown by everybody: they have "
@@ -189,6 +186,15 @@ def photos_to_show(manifest: Manifest, labels: LabelSpace, shown: Shown, most: i
         turn = pl.int_range(pl.len()).over(own)
         mixed = mixed.with_columns(turn.alias("turn")).sort("turn", maintain_order=True)
     return mixed.drop("turn").head(most)
+
+
+def free_to_show(rows: pl.DataFrame, *names: str) -> pl.Series:
+    """Whether anybody may show each photo, by column `license` and, where that asks for a name, columns `names`."""
+    stated = rows["license"].drop_nulls().unique().to_list()
+    free = pl.col("license").is_in([name for name in stated if FREE.fullmatch(name)])
+    if_named = pl.col("license").is_in([name for name in stated if IF_NAMED.fullmatch(name)])
+    allowed = free | (if_named & pl.any_horizontal(pl.col(*names).is_not_null()))
+    return rows.select(allowed.fill_null(False)).to_series()
 
 
 def _counted(licenses: pl.Series) -> str:

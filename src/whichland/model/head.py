@@ -12,10 +12,11 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
 from whichland.errors import UserError
-from whichland.model.choices import HeadAfter
+from whichland.model.choices import Cosine, HeadAfter, Projection
 
 
 def make_head(features: int, widths: Sequence[int], labels: int, dropout: float = 0.0) -> nn.Module:
@@ -31,6 +32,61 @@ def make_head(features: int, widths: Sequence[int], labels: int, dropout: float 
     nn.init.zeros_(last.bias)
     nn.init.trunc_normal_(last.weight, std=0.01)
     return nn.Sequential(*layers, last) if layers else last
+
+
+class CosineHead(nn.Module):
+    """Scaled cosines between the projected features and a direction for each label, as CLIP and SigLIP have them."""
+
+    def __init__(self, form: Cosine, labels: int) -> None:
+        super().__init__()
+        wide = form.embedded
+        self.projection: nn.Module = nn.Identity()
+        if form.projection == "linear":
+            self.projection = nn.Linear(form.features, wide)
+        elif form.projection == "mlp":
+            self.projection = Mlp(form.features, 2 * wide, wide)
+        self.weight = nn.Parameter(torch.zeros(labels, wide))  # K×D
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(labels))
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        embedded_BD = nn.functional.normalize(self.projection(x_BF), dim=-1)
+        return nn.functional.linear(embedded_BD, self.weight) * self.log_scale.exp() + self.bias
+
+
+def put_cosine_head(model: nn.Module, form: Cosine, labels: int) -> None:
+    """Put a head of cosines on a timm model, in place."""
+    model.reset_classifier(labels)  # type: ignore[operator]
+    parent, _, name = classifier_name(model).rpartition(".")
+    setattr(model.get_submodule(parent), name, CosineHead(form, labels))
+
+
+@torch.no_grad()
+def fill_cosine_head(
+    model: nn.Module, projection: nn.Module, directions_KD: Tensor, scale: Tensor, bias: float
+) -> None:
+    """Copy a projection, directions, scale and bias into a model's head; a bias that the projection lacks is 0."""
+    head = cast(CosineHead, get_head(model))
+    own = head.projection.state_dict()
+    head.projection.load_state_dict(
+        {name: torch.zeros_like(part) for name, part in own.items()} | projection.state_dict()
+    )
+    head.weight.copy_(directions_KD)
+    head.log_scale.copy_(scale.log())
+    head.bias.fill_(bias)
+
+
+def kind_of(projection: nn.Module) -> Projection:
+    """Which of the projections that a head of cosines may have a module is."""
+    if isinstance(projection, nn.Identity):
+        return "none"
+    return "linear" if isinstance(projection, nn.Linear) else "mlp"
+
+
+def width_into(projection: nn.Module) -> int:
+    """How many features go into a projection; 0 for none."""
+    first = next((part for part in projection.modules() if isinstance(part, nn.Linear)), None)
+    return first.in_features if first else 0
 
 
 def classifier_name(model: nn.Module) -> str:

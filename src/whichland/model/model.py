@@ -23,7 +23,7 @@ from whichland.images.containers import ImageError, is_address
 from whichland.images.photo import OpenPhoto, PhotoLike, is_photo, open_photo
 from whichland.images.preprocess import Pixels
 from whichland.model.answer import Answer, Probabilities
-from whichland.model.bundle import Bundle, Settings, read_settings
+from whichland.model.bundle import Bundle, Settings, home, read_settings
 from whichland.model.engines import (
     Engine,
     EngineChoice,
@@ -34,6 +34,7 @@ from whichland.model.engines import (
     load_torch,
     torch_network,
 )
+from whichland.model.hub_bundles import found
 from whichland.model.views import HowMany, PhotoViews, combined, cut_views, made_ahead
 from whichland.progress import Progress
 
@@ -56,8 +57,8 @@ class Model(Settings):
     @property
     def name(self) -> str:
         """What to call the model: the folder of its run, or its own."""
-        folder = self.folder.resolve()
-        return folder.parent.name if folder.name == "bundle" else folder.name
+        in_run = self.folder.resolve().name == "bundle" or self.folder.parent.name == "snapshots"
+        return home(self.folder).name if in_run else self.folder.resolve().name
 
     @cached_property
     def bundle(self) -> Bundle:
@@ -175,7 +176,7 @@ def load(folder: str | Path, *, engine: EngineChoice = "auto", threads: int | No
     exported, else torch. `threads` bounds the processor's cores that one batch is computed on; all when None.
     Raises UserError when the folder is no bundle, a file of it is damaged, or the engine cannot be had.
     """
-    folder = Path(folder)  # the place where names of other origins, such as a hub's, become folders
+    folder = found(folder)
     chosen = choose_engine(folder, engine)
     if chosen == "torch":
         return model_of(load_torch(folder), threads)

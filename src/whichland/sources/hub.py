@@ -49,6 +49,12 @@ def check_reachable(repository: str, filename: str) -> None:
         raise UserError(f"no answer ({first_line(error)})") from None
 
 
+def quiet_where_no_terminal() -> None:
+    """Let the hub's client draw its bars on terminals alone."""
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+
+
 def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
     """List the images of a data set, after fetching the shards that the cache lacks.
 
@@ -59,8 +65,7 @@ def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = Fals
     if asked is None:
         raise UserError(f"hub:{place}: expected hub:OWNER/NAME, hub:OWNER/NAME@REVISION or hub:OWNER/NAME:SPLIT")
     name, revision, split = asked["name"], asked["revision"] or "main", asked["split"]
-    if not sys.stderr.isatty():
-        disable_progress_bars()
+    quiet_where_no_terminal()
     listed = _list(name, revision)
     if listed is None:
         folder, shards = _cached(name, revision)
