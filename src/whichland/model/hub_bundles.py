@@ -74,17 +74,19 @@ def fetched(name: str, patterns: Sequence[str], main: Sequence[str]) -> Path:
     `name` is `hub:OWNER/NAME[@REVISION]`. Fetched are the files that match a pattern and the first of `main` that is
     there, which comes last: where the cache has it, the hub is not asked again. Raises UserError in one line.
     """
-    from whichland.sources.hub import PATIENCE_S, client, errors, quiet_where_no_terminal
+    from whichland.sources.hub import quiet_where_no_terminal
+
+    quiet_where_no_terminal()  # its module says so where the hub's client is not installed
+    from huggingface_hub import errors, try_to_load_from_cache
 
     asked = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:@([^\s:]+))?", name)
     if asked is None:
         raise UserError(f"{name}: expected hub:OWNER/NAME or hub:OWNER/NAME@REVISION")
     repository, revision = asked[1], asked[2] or "main"
     for file in main:
-        found = client.try_to_load_from_cache(repository, file, revision=revision)
+        found = try_to_load_from_cache(repository, file, revision=revision)
         if isinstance(found, str):
             return Path(found).parent
-    quiet_where_no_terminal()
     try:
         return _fetch(name, repository, revision, patterns, main)
     except UserError:
@@ -106,9 +108,11 @@ def fetched(name: str, patterns: Sequence[str], main: Sequence[str]) -> Path:
 
 def _fetch(name: str, repository: str, revision: str, patterns: Sequence[str], main: Sequence[str]) -> Path:
     """Fetch from the hub; the branch is noted in the cache once all is there."""
-    from whichland.sources.hub import PATIENCE_S, client, errors, quiet_where_no_terminal
+    from huggingface_hub import HfApi, hf_hub_download
 
-    info = client.HfApi().model_info(repository, revision=revision, files_metadata=True, timeout=PATIENCE_S)
+    from whichland.sources.hub import PATIENCE_S
+
+    info = HfApi().model_info(repository, revision=revision, files_metadata=True, timeout=PATIENCE_S)
     files = {file.rfilename: file for file in info.siblings or ()}
     last = next((file for file in main if file in files), None)
     if last is None:
@@ -116,13 +120,13 @@ def _fetch(name: str, repository: str, revision: str, patterns: Sequence[str], m
         raise UserError(f"{name}: holds no {wanted}: a model of another kind, or pickled, which is never read")
     others = [file for file in files if file not in main and any(fnmatch(file, pattern) for pattern in patterns)]
     for file in (*others, last):
-        path = Path(client.hf_hub_download(repository, file, revision=info.sha))
+        path = Path(hf_hub_download(repository, file, revision=info.sha))
         stored = files[file].lfs
         if stored and file_sha256(path) != stored.sha256:
             path.resolve().unlink()
             path.unlink(missing_ok=True)
             raise UserError(f"{name}: {file} arrived damaged; try again, or fetch it elsewhere and give its folder")
-    return Path(client.hf_hub_download(repository, last, revision=revision)).parent
+    return Path(hf_hub_download(repository, last, revision=revision)).parent
 
 
 def push(folder: Path, files: Sequence[str], repository: str, card: str, *, private: bool) -> str:
@@ -130,18 +134,20 @@ def push(folder: Path, files: Sequence[str], repository: str, card: str, *, priv
 
     HF_TOKEN, or what `hf auth login` left, says who writes. Raises UserError in one line, in which no token stands.
     """
-    from whichland.sources.hub import PATIENCE_S, client, errors, quiet_where_no_terminal
+    from huggingface_hub import CommitOperationAdd, HfApi, errors
+
+    from whichland.sources.hub import quiet_where_no_terminal
 
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise UserError(f"{repository}: expected OWNER/NAME")
     quiet_where_no_terminal()
-    operations = [client.CommitOperationAdd(name, folder / name) for name in files]
+    operations = [CommitOperationAdd(name, folder / name) for name in files]
     try:
-        api = client.HfApi()
+        api = HfApi()
         api.create_repo(repository, private=private, exist_ok=True)
         said = "Upload a bundle of whichland"
         done = api.create_commit(
-            repository, [*operations, client.CommitOperationAdd("README.md", card.encode())], commit_message=said
+            repository, [*operations, CommitOperationAdd("README.md", card.encode())], commit_message=said
         )
         return str(done.repo_url)
     except errors.LocalTokenNotFoundError:

@@ -15,10 +15,10 @@ import torch
 from whichland import __version__, geo
 from whichland.errors import UserError
 from whichland.geo.countries import COUNTRIES, find_country
-from whichland.model.hub_bundles import fetched
 from whichland.model import bundle as bundles
 from whichland.model.bundle import Info
 from whichland.model.clip import image_tower, read_clip
+from whichland.model.hub_bundles import fetched
 from whichland.model.label_sources import countries, located
 from whichland.progress import Progress
 
