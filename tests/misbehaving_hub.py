@@ -186,7 +186,8 @@ class _Answer(BaseHTTPRequestHandler):
 
 def _sibling(path: str, data: bytes) -> dict[str, object]:
     large = {"lfs": {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}}
-    return {"rfilename": path, "size": len(data)} | (large if path.endswith(LARGE) else {})
+    blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    return {"rfilename": path, "size": len(data), "blobId": blob} | (large if path.endswith(LARGE) else {})
 
 
 def _entry(found: DataSet, path: str) -> dict[str, object]:

@@ -111,7 +111,7 @@ def test_a_bundle_is_published_with_its_card(ran: Ran) -> None:
 
 
 def test_it_is_fetched_once_and_answers_as_the_folder_does(ran: Ran) -> None:
-    assert ran["resumed"]["code"] == 0
+    assert ran["resumed"]["code"] == 0, ran["resumed"]["error"]
     assert ran["resumed"]["out"] == ran["offline"]["out"] == ran["silent, cached"]["out"] == ran["local"]["out"] != ""
 
 

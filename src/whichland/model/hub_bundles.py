@@ -1,9 +1,11 @@
 """Models on the Hugging Face hub: fetched by name, and bundles published with their card."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from whichland.errors import UserError, first_line
 from whichland.model.bundle import INFO, WEIGHTS, read_settings
@@ -121,12 +123,19 @@ def _fetch(name: str, repository: str, revision: str, patterns: Sequence[str], m
     others = [file for file in files if file not in main and any(fnmatch(file, pattern) for pattern in patterns)]
     for file in (*others, last):
         path = Path(hf_hub_download(repository, file, revision=info.sha))
-        stored = files[file].lfs
-        if stored and file_sha256(path) != stored.sha256:
+        if not _as_stated(path, files[file].lfs, files[file].blob_id):
             path.resolve().unlink()
             path.unlink(missing_ok=True)
             raise UserError(f"{name}: {file} arrived damaged; try again, or fetch it elsewhere and give its folder")
     return Path(hf_hub_download(repository, last, revision=revision)).parent
+
+
+def _as_stated(path: Path, large: Any, blob: str | None) -> bool:
+    """Whether a file has the hash that the hub states: SHA-256 of large ones, else git's of the content."""
+    if large is not None:
+        return file_sha256(path) == large.sha256
+    content = path.read_bytes()
+    return blob in (None, hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest())
 
 
 def push(folder: Path, files: Sequence[str], repository: str, card: str, *, private: bool) -> str:
