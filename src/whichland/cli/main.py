@@ -41,6 +41,8 @@ COMMANDS = {
     "study": Entry("training", "Train and judge a grid of runs; figures with intervals.", "torch"),
     "cross-source": Entry("training", "Train on one source, test on another, for all pairs.", "torch"),
     "export": Entry("bundle", "Write a bundle as ONNX, so that no torch is needed.", "onnxscript"),
+    "embed": Entry("embeddings", "Photos as vectors, in a Parquet file to search.", "torch"),
+    "search": Entry("embeddings", "The photos that lie nearest to another one.", "torch"),
     "zero-shot": Entry("bundle", "A bundle from a CLIP or SigLIP model, without training.", "torch"),
     "push": Entry("bundle", "Put a bundle on the Hugging Face hub."),
     "predict": Entry("predict", "The likeliest countries of photos and folders."),

@@ -133,7 +133,7 @@ def _fetch(name: str, repository: str, revision: str, patterns: Sequence[str], m
 def _as_stated(path: Path, large: Any, blob: str | None) -> bool:
     """Whether a file has the hash that the hub states: SHA-256 of large ones, else git's of the content."""
     if large is not None:
-        return file_sha256(path) == large.sha256
+        return bool(file_sha256(path) == large.sha256)
     content = path.read_bytes()
     return blob in (None, hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest())
 

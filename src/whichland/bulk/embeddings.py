@@ -1,0 +1,261 @@
+"""Photos as vectors, kept in a Parquet file, and the photos in it that lie nearest to another one.
+
+    path, country, lat, lon, … (what a manifest knows of the photo), error, embedding (F numbers of length 1)
+
+An embedding is what a model's head sees: of several views the mean, scaled to length 1. The file's metadata says by
+which model, so that `search` embeds its photo alike.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, closing
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from whichland.allocator import keep_freed_memory
+from whichland.bulk.inputs import find_photos
+from whichland.bulk.rows import shown
+from whichland.config import AT_LEAST_1, Config
+from whichland.curate.workers import map_on_ray
+from whichland.errors import UserError
+from whichland.images.containers import ImageError
+from whichland.images.photo import PhotoLike, open_photo
+from whichland.images.preprocess import Preprocess
+from whichland.model import backbone
+from whichland.model.bundle import bundle_hash, load
+from whichland.model.engines import best_device
+from whichland.model.head import classifier_name, features_before_head
+from whichland.model.hub_bundles import found
+from whichland.model.views import HowMany, PhotoViews, cut_views, made_ahead
+from whichland.progress import Progress
+from whichland.whole_file import check_writable, whole_file
+
+Embeddings = NDArray[np.float32]  # N×F, rows of length 1; NaN for photos that cannot be read
+CARRIED = ("image_id", "country", "lat", "lon", "split", "group", "license", "attribution", "creator")
+KEY = "whichland.embeddings"  # in the file's metadata
+SHARD = 1024  # photos that are done and kept together
+BLOCK = 65_536  # rows that a search holds in memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig(Config):
+    """By which model, and how photos are looked at."""
+
+    bundle: Annotated[str, "folder of a trained model, or hub:OWNER/NAME; or give an arch"] = ""
+    arch: Annotated[str, "timm's name of a pretrained model, in place of a bundle"] = ""
+    weights: Annotated[str, "of an arch: `hub`, `none` (at random), or a .safetensors file"] = "hub"
+    views: Annotated[HowMany, "see a wide photo or a sphere in several views, or only its middle"] = "auto"
+    batch_size: Annotated[int, "photos the model takes at once", AT_LEAST_1] = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.bundle) == bool(self.arch):
+            raise UserError("give either a bundle or an --arch")
+
+
+class Eye(NamedTuple):
+    """A model without its head."""
+
+    model: torch.nn.Module
+    preprocess: Preprocess
+    name: str  # tells apart whatever gives other embeddings
+    width: int  # F, of its embeddings
+
+
+@lru_cache(maxsize=1)
+def open_eye(config: EmbedConfig) -> Eye:
+    """Open the model of a configuration. Raises UserError when it cannot be had."""
+    if config.bundle:
+        folder = found(config.bundle)
+        bundle = load(folder)
+        model, preprocess, name = bundle.model, bundle.preprocess, bundle_hash(folder)
+    else:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)  # weights at random must be the same each time
+            made = backbone.create(config.arch, 2, weights=config.weights)
+        model, preprocess = made.model.eval(), Preprocess.from_config(made.pretrained_cfg)
+        head = classifier_name(model)
+        digest = hashlib.sha256()
+        for part, tensor in model.state_dict().items():
+            if not part.startswith(head):
+                digest.update(part.encode() + tensor.numpy().tobytes())
+        name = f"{made.arch} {digest.hexdigest()}"
+    with torch.inference_mode():
+        width = features_before_head(model, torch.zeros(1, 3, *preprocess.size)).shape[1]
+    return Eye(model.to(best_device()), preprocess, name, width)
+
+
+def embed(
+    eye: Eye, photos: Sequence[PhotoLike], *, views: HowMany = "auto", batch_size: int = 32
+) -> Iterator[tuple[Embeddings, list[str | None]]]:
+    """Yield embeddings and reasons why photos cannot be read (None where they can), in batches in order."""
+
+    def look(photo: PhotoLike) -> PhotoViews | ImageError:
+        try:
+            return cut_views(open_photo(photo), eye.preprocess, views=views)
+        except ImageError as error:
+            return error
+
+    with closing(made_ahead(photos, look, batch_size)) as batches, torch.inference_mode():
+        for _, seen in batches:
+            vectors_NF = np.full((len(seen), eye.width), np.nan, np.float32)
+            crops = [crop for one in seen if isinstance(one, PhotoViews) for crop in one.crops]
+            parts = [_vectors(eye, crops[at : at + batch_size]) for at in range(0, len(crops), batch_size)]
+            left = iter(np.concatenate(parts) if parts else ())
+            for row, one in enumerate(seen):
+                if isinstance(one, PhotoViews):
+                    vectors_NF[row] = np.mean(list(islice(left, len(one.crops))), axis=0)
+            yield _unit(vectors_NF), [str(one) if isinstance(one, ImageError) else None for one in seen]
+
+
+def _vectors(eye: Eye, crops: Sequence[NDArray[np.uint8]]) -> Embeddings:
+    device = next(eye.model.parameters()).device
+    x_BCHW = torch.from_numpy(eye.preprocess.normalise(np.stack(crops))).to(device)
+    return _unit(features_before_head(eye.model, x_BCHW).float().cpu().numpy())
+
+
+def _unit(vectors_NF: NDArray[Any]) -> Embeddings:
+    length_N1 = np.linalg.norm(vectors_NF, axis=1, keepdims=True)
+    scaled: Embeddings = (vectors_NF / np.maximum(length_N1, 1e-12)).astype(np.float32)
+    return scaled
+
+
+class Shard(NamedTuple):
+    """What is embedded at a time, by one process."""
+
+    config: EmbedConfig
+    photos: list[str]
+    file: Path
+    folder: str  # that relative paths are seen from
+
+
+def embed_shard(shard: Shard) -> None:
+    """Embed a shard into its file; the unit of work of a Ray task."""
+    keep_freed_memory()
+    eye, config = open_eye(shard.config), shard.config
+    with chdir(shard.folder):
+        batches = list(embed(eye, shard.photos, views=config.views, batch_size=config.batch_size))
+    errors = [error for _, some in batches for error in some]
+    vectors = [
+        None if error else vector.tolist() for found, some in batches for vector, error in zip(found, some, strict=True)
+    ]
+    columns = {
+        "path": pl.Series(list(map(shown, shard.photos)), dtype=pl.String),
+        "error": pl.Series(errors, dtype=pl.String),
+        "embedding": pl.Series(vectors, dtype=pl.Array(pl.Float32, eye.width)),
+    }
+    with whole_file(shard.file) as partial:
+        pl.DataFrame(columns).write_parquet(partial)
+
+
+def embed_to(things: Sequence[str], out: Path, config: EmbedConfig, *, ray: str | None = None) -> tuple[int, int]:
+    """Embed all photos that `things` name into a Parquet file; how many there are, and how many cannot be read.
+
+    Shards that are done lie in OUT.part until all are: the same call goes on from there. Of a manifest, what is
+    known of its photos comes along. Raises UserError for an `out` that cannot be written, and a half-done file of
+    another model or of other photos.
+    """
+    if out.suffix.lower() != ".parquet":
+        raise UserError(f"-o {out}: embeddings are written as .parquet")
+    check_writable(out)
+    photos, eye, folder = find_photos(things), open_eye(config), out.with_name(out.name + ".part")
+    names = hashlib.sha256("\n".join(map(shown, photos)).encode()).hexdigest()
+    settings = {"model": eye.name, "photos": names, "views": config.views}
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = folder / "settings.json"
+    if not begun.is_file():
+        with whole_file(begun) as partial:
+            partial.write_text(json.dumps(settings), encoding="utf-8")
+    elif json.loads(begun.read_text(encoding="utf-8")) != settings:
+        raise UserError(f"{folder} was begun with another model or other photos; remove it to begin anew")
+    shards = [
+        Shard(config, photos[at : at + SHARD], folder.resolve() / f"{at // SHARD:06d}.parquet", str(Path.cwd()))
+        for at in range(0, len(photos), SHARD)
+    ]
+    waiting = [shard for shard in shards if not shard.file.is_file()]
+    with Progress("embedding", len(photos)) as bar:
+        bar.advance(len(photos) - sum(len(shard.photos) for shard in waiting))
+        done = map_on_ray(embed_shard, waiting, address=ray, retries=2, gpu=True) if ray else map(embed_shard, waiting)
+        for shard, _ in zip(waiting, done, strict=True):
+            bar.advance(len(shard.photos))
+    if missing := [shard.file for shard in waiting if not shard.file.is_file()]:
+        raise UserError(f"{len(missing)} of {len(shards)} shards are missing: their workers died; run it again")
+    said = {"model": eye.name, **{name: getattr(config, name) for name in ("bundle", "arch", "weights", "views")}}
+    table = pl.scan_parquet([shard.file for shard in shards])
+    table = _with_what_is_known(table, things).select(pl.exclude("embedding"), "embedding")
+    with whole_file(out) as partial:
+        table.sink_parquet(partial, metadata={KEY: json.dumps(said)})
+    unreadable = int(table.select(pl.col("error").count()).collect().item())
+    shutil.rmtree(folder)
+    return len(photos), unreadable
+
+
+def _with_what_is_known(table: pl.LazyFrame, things: Sequence[str]) -> pl.LazyFrame:
+    """With the columns of manifests among the things: country, place, licence and who took the photo."""
+    tables = [pl.scan_parquet(thing) for thing in things if thing.lower().endswith(".parquet")]
+    held = [one for one in tables if one.collect_schema().get("uri") == pl.String]
+    if not held:
+        return table
+    known = pl.concat(
+        [one.select("uri", *(c for c in CARRIED if c in one.collect_schema())) for one in held], how="diagonal"
+    )
+    return table.join(known.unique("uri"), left_on="path", right_on="uri", how="left", maintain_order="left")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbour:
+    """A photo of an index, and how far it is: 1 − cosine, 0 for the same and 2 at most."""
+
+    distance: float
+    row: dict[str, Any]  # its columns, without the embedding
+
+
+def search(index: Path, photo: PhotoLike, count: int = 5) -> list[Neighbour]:
+    """The photos of an index that lie nearest to another one, the nearest first; exact, a block of rows at a time.
+
+    Raises UserError for a file that `embed_to` has not made, or whose model is not to be had any more, and
+    ImageError for a photo that cannot be read.
+    """
+    config = _made_by(index)
+    ((query_1F, (reason,)),) = embed(open_eye(config), [photo], views=config.views)
+    if reason:
+        raise ImageError(reason)
+    return nearest(index, query_1F[0], count)
+
+
+def nearest(index: Path, query_F: NDArray[np.float32], count: int) -> list[Neighbour]:
+    """The rows of an index whose embeddings have the largest cosine with a vector of length 1."""
+    table = pl.scan_parquet(index)
+    best: list[tuple[float, int]] = []
+    rows = int(table.select(pl.len()).collect().item())
+    for start in range(0, rows, BLOCK):
+        block = table.slice(start, BLOCK).select("embedding").with_row_index().drop_nulls().collect()
+        cosine_N = block["embedding"].to_numpy() @ query_F
+        top = np.argsort(-cosine_N, kind="stable")[:count]
+        numbers = block["index"].to_numpy()[top].astype(int) + start
+        best = sorted([*best, *zip((-cosine_N[top]).tolist(), numbers.tolist(), strict=True)])[:count]
+    told = table.select(pl.exclude("embedding")).with_row_index().filter(pl.col("index").is_in([n for _, n in best]))
+    found = {row.pop("index"): row for row in told.collect().iter_rows(named=True)}
+    return [Neighbour(distance=max(0.0, 1 + minus), row=found[number]) for minus, number in best]
+
+
+def _made_by(index: Path) -> EmbedConfig:
+    """By which model an index was made. Raises UserError where it is none, or the model is another one by now."""
+    try:
+        said = json.loads(pl.read_parquet_metadata(index)[KEY])
+        config = EmbedConfig(**{name: said[name] for name in ("bundle", "arch", "weights", "views")})
+    except (OSError, pl.exceptions.PolarsError, KeyError, ValueError):
+        raise UserError(f"{index}: no embeddings; make them with `whichland embed PHOTOS -o {index}`") from None
+    if open_eye(config).name != said["model"]:
+        raise UserError(f"{index}: {config.bundle or config.arch} is another model by now; embed the photos again")
+    return config

@@ -1,0 +1,55 @@
+"""whichland embed PHOTO… -o INDEX.parquet --bundle BUNDLE, and whichland search INDEX PHOTO"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from whichland.bulk.embeddings import EmbedConfig, embed_to
+from whichland.bulk.embeddings import search as nearest_to
+from whichland.cli.flags import flags
+from whichland.cli.output import Json, give, say
+from whichland.errors import UserError
+from whichland.images.containers import ImageError
+
+
+@flags(EmbedConfig)
+def embed(
+    photos: Annotated[list[str], Argument(help="Photos, folders, archives, shards, lists, or a manifest.")],
+    config: EmbedConfig,
+    out: Annotated[Path, Option("-o", "--out", help="The Parquet file to write.")],
+    ray: Annotated[str | None, Option(metavar="ADDRESS", help="Spread the work over a Ray cluster.")] = None,
+) -> None:
+    """Write what a model's head sees of photos, a vector each: to search, to cluster, or to train on.
+
+    Of a manifest, country, place, licence and credit come along. The same command again goes on with a run that
+    was stopped. A photo that cannot be read has an error in place of a vector.
+    """
+    count, unreadable = embed_to(photos, out, config, ray=ray)
+    say(f"{out}: {count - unreadable:,} photos embedded, {unreadable:,} unreadable")
+
+
+def search(
+    index: Annotated[Path, Argument(help="A file that `whichland embed` made.")],
+    photo: Annotated[str, Argument(help="A photo: a path, an address, a row of a shard or a member of an archive.")],
+    count: Annotated[int, Option("-k", "--count", min=1, help="How many photos to name.")] = 5,
+    json: Json = False,
+) -> None:
+    """Name the photos of an index that lie nearest to another one, with country, distance and credit.
+
+    The distance is 1 minus the cosine: 0 for the same picture. The search is exact.
+    """
+    try:
+        found = nearest_to(index, photo, count)
+    except ImageError as error:
+        raise UserError(f"{photo}: {error}") from None
+
+    def lines() -> list[str]:
+        told = []
+        for one in found:
+            credit = " · ".join(filter(None, (one.row.get(name) for name in ("attribution", "creator", "license"))))
+            told.append(f"{one.distance:.4f}  {one.row.get('country') or '–':<3} {one.row['path']}  {credit}".rstrip())
+        return told
+
+    give([asdict(one) for one in found], lines, json=json)
