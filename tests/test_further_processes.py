@@ -17,6 +17,8 @@ from curated import photo, save
 from origins import jpeg, put
 from whichland.bulk.inputs import find_photos
 from whichland.images.decode import ImageError, read_bytes
+from whichland.manifest import write
+from whichland.sources.ingest import ingest
 
 COMMAND = [sys.executable, "-m", "whichland"]
 
@@ -147,7 +149,7 @@ def test_no_worker_outlives_a_command(tmp_path: Path, words: str, sign: int) -> 
         first.with_name(f"{number:04}.jpg").hardlink_to(first)
     quiet = {"cwd": tmp_path, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     if "m.parquet" in words:
-        subprocess.run([*COMMAND, "data", "ingest", "p", "-o", "m.parquet"], check=True, **quiet)
+        write(ingest(str(tmp_path / "p")), tmp_path / "m.parquet")
     started = subprocess.Popen([*COMMAND, *words.split()], **quiet)
     try:
         deadline = time.monotonic() + 30
