@@ -15,9 +15,11 @@ help: ## list the targets
 demo: .venv/ready ## the whole way on the synthetic world: photos, model, report, predictions
 	@$(BIN)/whichland demo
 
-# A worker a core, each with one thread: faster than one with all of them. A file's tests stay together.
+# A worker more than there are cores, as tests of processes wait for them; each has one thread. A file's tests stay
+# together.
+WORKERS = $$($(BIN)/python -c "import os; print(min(8, (os.cpu_count() or 1) + 1))")
 test: .venv/ready ## run the tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready ## ruff, the import contracts, and that what is imported is declared
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/python scripts/dependencies.py

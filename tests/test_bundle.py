@@ -26,13 +26,13 @@ import json, sys
 sys.modules["whichland"] = None
 import numpy as np, torch
 import timm
-folder, batch, out = sys.argv[1:]
-model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-with torch.no_grad():
-    np.save(out, model(torch.from_numpy(np.load(batch))).numpy())
-data = timm.data.resolve_model_data_config(model)
-print(json.dumps({"labels": model.pretrained_cfg.get("label_names"), "mean": data["mean"],
-                  "size": data["input_size"], "crop": data["crop_pct"]}))
+for folder in sys.argv[1:]:
+    model = timm.create_model(f"local-dir:{folder}/bundle", pretrained=True).eval()
+    with torch.no_grad():
+        np.save(f"{folder}/logits.npy", model(torch.from_numpy(np.load(f"{folder}/batch.npy"))).numpy())
+    data = timm.data.resolve_model_data_config(model)
+    print(json.dumps({"labels": model.pretrained_cfg.get("label_names"), "mean": data["mean"],
+                      "size": data["input_size"], "crop": data["crop_pct"]}))
 """
 
 
@@ -62,22 +62,23 @@ def batch(size: int = 64) -> torch.Tensor:
     return torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(5))
 
 
-@pytest.mark.parametrize("arch", ["test_resnet", "test_vit"])
-def test_plain_timm_gives_identical_logits(tmp_path: Path, arch: str) -> None:
-    model = save(tmp_path / "bundle", arch)
-    np.save(tmp_path / "batch.npy", batch().numpy())
-    arguments = [str(tmp_path / name) for name in ("bundle", "batch.npy", "logits.npy")]
-    done = subprocess.run([sys.executable, "-c", THROUGH_TIMM, *arguments], capture_output=True, text=True, check=False)
+def test_plain_timm_gives_identical_logits(tmp_path: Path) -> None:
+    folders = {tmp_path / arch: save(tmp_path / arch / "bundle", arch) for arch in ("test_resnet", "test_vit")}
+    for folder in folders:
+        np.save(folder / "batch.npy", batch().numpy())
+    command = [sys.executable, "-c", THROUGH_TIMM, *map(str, folders)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    with torch.no_grad():
-        wanted = model(batch()).numpy()
-    assert np.unique(wanted.round(4)).size == wanted.size, "logits must differ for this to show anything"
-    np.testing.assert_array_equal(np.load(tmp_path / "logits.npy"), wanted)
-    told = json.loads(done.stdout)
-    assert told["labels"] == list(LABELS)
-    assert told["mean"] == [0.4, 0.5, 0.6]
-    assert told["size"] == [3, 64, 64]
-    assert told["crop"] == 0.9
+    for (folder, model), line in zip(folders.items(), done.stdout.splitlines(), strict=True):
+        with torch.no_grad():
+            wanted = model(batch()).numpy()
+        assert np.unique(wanted.round(4)).size == wanted.size, "logits must differ for this to show anything"
+        np.testing.assert_array_equal(np.load(folder / "logits.npy"), wanted)
+        told = json.loads(line)
+        assert told["labels"] == list(LABELS)
+        assert told["mean"] == [0.4, 0.5, 0.6]
+        assert told["size"] == [3, 64, 64]
+        assert told["crop"] == 0.9
 
 
 @pytest.mark.parametrize("head", [(), (8,), (8, 4)], ids=["plain", "one hidden", "two hidden"])

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from signal import SIGKILL
@@ -14,14 +12,14 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from forked import torchrun
+from forked import Started, run, torchrun
 from tinted import tinted
 from whichland.config import to_toml
 from whichland.training.config import TrainConfig
 from whichland.training.run import train
 
 HERE = Path(__file__).parent
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 STEPS = 5  # an epoch
 QUICK = TrainConfig(
     arch="test_resnet",
@@ -70,22 +68,22 @@ def test_each_photo_is_opened_by_one_process(manifest: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_process_ends_the_job_and_resuming_finishes_it(manifest: Path, tmp_path: Path, rank: int) -> None:
     out = tmp_path / "run"
-    job = subprocess.Popen([*TORCHRUN, *command(manifest, out)], stderr=subprocess.PIPE, text=True)
+    job = Started([*TORCHRUN, *command(manifest, out)])
     deadline = time.monotonic() + 400
     while not (out / "log.jsonl").exists() or len(losses(out)) < STEPS + 2:
         assert time.monotonic() < deadline, "training did not start"
-        assert job.poll() is None, job.communicate()[1]
+        assert Path(f"/proc/{job.pid}").exists(), job.wait().stderr
         time.sleep(0.01)
     workers = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
     os.kill(int(workers[rank]), SIGKILL)
     killed = time.monotonic()
-    said = job.communicate(timeout=200)[1]
+    ended = job.wait(200)
     assert time.monotonic() - killed < 60
-    assert job.returncode != 0
-    (line,) = [line for line in said.splitlines() if "--resume" in line]
+    assert ended.returncode != 0
+    (line,) = [line for line in ended.stderr.splitlines() if "--resume" in line]
     assert "has ended before its time" in line or "stopped" in line
     assert f"checkpoint in {out}" in line
-    assert "]: Traceback" not in said  # of a process of ours; torchrun's own report follows
+    assert "]: Traceback" not in ended.stderr  # of a process of ours; torchrun's own report follows
     position = torch.load(out / "checkpoint" / "last.pt", weights_only=True)["position"]
     assert position["step"] > 0 or position["epoch"] > 1  # within an epoch
     done = torchrun(2, [*command(manifest, out), "--resume"])
@@ -101,8 +99,7 @@ def test_what_the_user_can_mend_in_one_process_is_one_line(tmp_path: Path) -> No
     (tmp_path / "photos").mkdir()
     manifest = tinted(tmp_path / "photos", 48)
     (tmp_path / "photos" / "003.jpg").write_bytes(b"\xff\xd8\xff broken")
-    job = [*TORCHRUN, *command(manifest, tmp_path / "run")]
-    done = subprocess.run(job, capture_output=True, text=True, timeout=400, check=False)
+    done = run([*TORCHRUN, *command(manifest, tmp_path / "run")])
     lines = [line for line in done.stderr.splitlines() if line.startswith("whichland:") or "--resume" in line]
     assert len(lines) == 1, done.stderr
     assert "003.jpg" in lines[0]
