@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter
 from curated import photo, save
 from whichland.curate import measure as measuring
 from whichland.curate.measure import grey_thumbnail, measure, measure_image, perceptual_hash, sharpness
-from whichland.curate.workers import map_alone, map_in_processes
+from whichland.curate.workers import map_batches, map_in_processes
 from whichland.manifest import Manifest
 
 
@@ -158,7 +158,7 @@ def test_a_script_without_a_guard_is_told_so_and_no_photo_is_blamed(tmp_path: Pa
 def test_a_killed_process_costs_its_own_batch_only() -> None:
     found = list(map_in_processes(deadly, range(12), workers=2))
     assert found == [None if batch == 5 else batch * 10 for batch in range(12)]
-    assert list(map_alone(deadly, [4, 5, 6])) == [40, None, 60]
+    assert list(map_batches(deadly, [4, 5, 6], alone=True)) == [40, None, 60]
 
 
 def test_workers_end_with_their_parent_however_it_ends(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from whichland.config import AT_LEAST_1, SHARE, Config
 from whichland.errors import UserError
-from whichland.manifest import Manifest
+from whichland.manifest import Manifest, with_empty
 
 Counts = NDArray[np.int64]  # a number for each country
 
@@ -66,7 +66,9 @@ def balance(manifest: Manifest, config: BalanceConfig | None = None) -> Manifest
     used = quotas(counts["count"].to_numpy().astype(np.int64), config)
     if train.height and not used.any():
         raise UserError(f"min_photos {config.min_photos}: no country has so many training photos")
-    _say_left_out(counts["country"].filter(pl.Series(used == 0)).to_list(), config)
+    if out := counts["country"].filter(pl.Series(used == 0)).to_list():
+        listed = ", ".join(out[:12]) + (f" and {len(out) - 12} more" if len(out) > 12 else "")
+        print(f"warning: {listed}: fewer than {config.min_photos} training photos, left out", file=sys.stderr)
     weighed = (
         ranked(train, config)
         .join(counts.select("country", _used=pl.Series(used)), on="country", nulls_equal=True)
@@ -77,10 +79,8 @@ def balance(manifest: Manifest, config: BalanceConfig | None = None) -> Manifest
         )
         .with_columns(weight=pl.col("weight") / pl.col("weight").filter(pl.col("weight") > 0).mean())
     )
-    written = frame.select("_row").join(
-        weighed.select("_row", "rank", "weight"), on="_row", how="left", maintain_order="left"
-    )
-    result = frame.drop("_row").with_columns(written["rank"], written["weight"])
+    written = weighed.select("_row", "rank", "weight")
+    result = frame.join(written, on="_row", how="left", maintain_order="left").drop("_row")
     return manifest.with_step("balance", result, **asdict(config))
 
 
@@ -130,14 +130,15 @@ def ranked(train: pl.DataFrame, config: BalanceConfig) -> pl.DataFrame:
     behind the first images of all groups. Which are poor is decided within a third of the country, from south
     to north, where coordinates are known, so that each third loses the same share.
     """
-    chance = pl.struct(keys(train, config.seed), "image_id").rank("ordinal")
+    train = with_empty(train, "lat", *QUALITY)
+    south = (pl.col("lat").rank("ordinal") - 1).over("country")
     rows = train.select(
         "_row",
         "country",
         pl.col("group").cast(pl.Categorical).to_physical(),
-        _quality=quality(train),
-        _third=_third(train),
-        _chance=chance,
+        _quality=quality(),
+        _third=(south * THIRDS).floordiv(pl.col("lat").count().over("country")),
+        _chance=pl.struct(keys(train, config.seed), "image_id").rank("ordinal"),
     )
     place = ("country", "_third")
     poor = pl.struct("_quality", "_chance").rank("ordinal").over(place) <= config.poorest * pl.len().over(place)
@@ -150,27 +151,15 @@ def ranked(train: pl.DataFrame, config: BalanceConfig) -> pl.DataFrame:
     )
 
 
-def quality(train: pl.DataFrame) -> pl.Series:
+def quality() -> pl.Expr:
     """How good an image is among those of its country, 0 to 1: the least of its places by each of `QUALITY`.
 
     A place is the share of the country's images that are no better, so equal ones all have the highest. An image
-    that is good in all is better than one that is excellent in one and the worst in another.
+    that is good in all is better than one that is excellent in one and the worst in another. What is not measured
+    speaks against none.
     """
-    places = [
-        pl.col(name).rank("max").over("country") / pl.col(name).count().over("country")
-        for name in QUALITY
-        if name in train.columns
-    ]
-    return train.select(_quality=pl.min_horizontal(pl.lit(1.0), *places).fill_null(1.0))["_quality"]
-
-
-def _third(train: pl.DataFrame) -> pl.Series:
-    """0, 1 or 2 from the south to the north of the country's images; null where there is no latitude."""
-    if "lat" not in train.columns:
-        return pl.Series("_third", [None], dtype=pl.Int64).new_from_index(0, train.height)
-    place = (pl.col("lat").rank("ordinal") - 1).over("country")
-    third = (place * THIRDS).floordiv(pl.col("lat").count().over("country"))
-    return train.select(_third=third.cast(pl.Int64))["_third"]
+    places = (pl.col(name).rank("max").over("country") / pl.col(name).count().over("country") for name in QUALITY)
+    return pl.min_horizontal(pl.lit(1.0), *places).fill_null(1.0)
 
 
 def keys(frame: pl.DataFrame, seed: int) -> pl.Series:
@@ -179,18 +168,12 @@ def keys(frame: pl.DataFrame, seed: int) -> pl.Series:
     The head of `sha256` (of image_id where there is none), mixed with the seed by the finaliser of SplitMix64
     (Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, 2014).
     """
-    digest = frame["sha256"] if "sha256" in frame.columns else pl.Series([None], dtype=pl.String)
+    digest = with_empty(frame, "sha256")["sha256"]
     if digest.null_count():
         names = [hashlib.sha256(name.encode()).hexdigest() for name in frame["image_id"]]
-        digest = pl.select(pl.coalesce(digest, pl.Series(names, dtype=pl.String))).to_series()
+        digest = digest.zip_with(digest.is_not_null(), pl.Series(names, dtype=pl.String))
     head = digest.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64)
     mixed = head.to_numpy() + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     return pl.Series("_key", mixed ^ (mixed >> np.uint64(31)))
-
-
-def _say_left_out(codes: list[str], config: BalanceConfig) -> None:
-    if codes:
-        listed = ", ".join(codes[:12]) + (f" and {len(codes) - 12} more" if len(codes) > 12 else "")
-        print(f"warning: {listed}: fewer than {config.min_photos} training photos, left out", file=sys.stderr)

@@ -60,7 +60,7 @@ def assignment_hash(kept: pl.DataFrame) -> str:
 
 def distances(kept: pl.DataFrame) -> dict[str, float | None]:
     """Shortest distance in kilometres between photos of each two splits."""
-    lat, lon = (kept[name].fill_null(float("nan")).to_numpy() for name in ("lat", "lon"))
+    lat, lon = kept["lat"].to_numpy(), kept["lon"].to_numpy()  # null is NaN
     inside = {part: (kept["split"] == part).to_numpy() for part in SPLITS}
     found = {f"{a}-{b}": nearest_km(lat, lon, inside[a], inside[b]) for a, b in combinations(SPLITS, 2)}
     return {pair: None if km is None else float(np.round(km, 6)) for pair, km in found.items()}

@@ -102,20 +102,20 @@ def _duplicates(manifest: Manifest, clean: Params) -> Iterator[str]:
 def _balance(manifest: Manifest, _: Params) -> Iterator[str]:
     if not {"rank", "weight", "split"} <= set(manifest.frame.columns):  # cleaning and splitting anew take them away
         return
-    frame = manifest.frame
-    train = (pl.col("split") == "train").fill_null(False) & pl.col("drop_reason").is_null()
+    in_train = (pl.col("split") == "train").fill_null(False) & pl.col("drop_reason").is_null()
+    train, others = manifest.frame.filter(in_train), manifest.frame.filter(~in_train)
     for column in ("rank", "weight"):
-        if stray := frame.filter(~train & pl.col(column).is_not_null()).height:
+        if stray := others[column].count():
             yield f"{stray} rows outside train have a {column}"
-        if missing := frame.filter(train & pl.col(column).is_null()).height:
+        if missing := train[column].null_count():
             yield f"{missing} train rows have no {column}"
-    ranks = frame.filter(train).drop_nulls("country").group_by("country").agg(pl.col("rank").sort())
+    ranks = train.drop_nulls("country").group_by("country").agg(pl.col("rank").sort())
     gaps = sorted(code for code, rank in ranks.iter_rows() if rank != list(range(len(rank))))
     if gaps:
         yield f"ranks do not count from 0 without gaps in {', '.join(gaps[:10])}"
-    weights = frame.filter(train)["weight"].drop_nulls()
-    if (weights < 0).any():
-        yield f"{(weights < 0).sum()} weights are negative"
+    weights = train["weight"].drop_nulls()
+    if negative := (weights < 0).sum():
+        yield f"{negative} weights are negative"
     mean = weights.filter(weights > 0).mean()
     if isinstance(mean, float) and abs(mean - 1) > 1e-6:
         yield f"the weights above 0 have a mean of {mean:.6f}, not 1"
@@ -271,11 +271,10 @@ def _nearest(left: NDArray[np.float64], right: NDArray[np.float64], claimed: flo
         both = np.concatenate([left, right])
         here = np.arange(len(both)) < len(left)
         return nearest_km(both[:, 0], both[:, 1], here, ~here)
-    least = np.inf
-    for part in np.split(np.arange(len(left)), np.flatnonzero(np.diff(np.cumsum(counts) // AT_ONCE)) + 1):
+    least, before = np.inf, np.cumsum(counts) - counts
+    for part in np.split(np.arange(len(left)), np.flatnonzero(np.diff(before // AT_ONCE)) + 1):
         mine = np.repeat(part, counts[part])
-        behind = np.repeat(np.cumsum(counts[part]) - counts[part], counts[part])
-        theirs = low[mine] + np.arange(mine.size) - behind
+        theirs = np.arange(before[part[0]], before[part[0]] + mine.size) + (low - before)[mine]
         km = haversine_km(left[mine, 0], left[mine, 1], right[theirs, 0], right[theirs, 1])
         least = min(least, float(km.min(initial=np.inf)))
     return least if np.isfinite(least) else _nearest(left, right, None)  # the distance stated is too short

@@ -84,22 +84,11 @@ class Sheet:
     """The examples of one reason: what it took, or what it just kept."""
 
     reason: str
-    kind: str  # dropped or kept
+    name: str  # of its file, and its anchor on the page
+    title: str  # what it shows, and of how many
     rule: str  # the reason in words
     rows: int  # of the table, of which the examples are a few
     examples: list[Example]
-
-    @property
-    def name(self) -> str:
-        """The name of its file, and its anchor on the page."""
-        return f"{self.kind}-{self.reason}"
-
-    @property
-    def title(self) -> str:
-        """What the sheet shows, and of how many."""
-        if self.kind == "kept":
-            return f"just kept: {self.reason}, the nearest of {self.rows:,}"
-        return f"{self.reason}: {self.rows:,} dropped"
 
 
 def contact_sheets(manifest: Manifest, folder: str | Path, *, per_sheet: int = PER_SHEET) -> Path:
@@ -178,45 +167,31 @@ def _kept(frame: pl.DataFrame, rule: Threshold, count: int) -> tuple[pl.DataFram
 
 def _nearest(frame: pl.DataFrame, which: pl.Expr, rule: Threshold, count: int, *, from_above: bool) -> pl.DataFrame:
     """The rows nearest to a threshold, with `_value` in words; `from_above`: theirs lie above it."""
-    narrow = frame.select("image_id", _number=rule.value.cast(pl.Float64), _which=which, _row=pl.int_range(pl.len()))
-    narrow = narrow.filter("_which")
-    # All that tie with the last are sorted, so that the choice does not depend on the order of the rows.
-    edge = (narrow["_number"].bottom_k(count) if from_above else narrow["_number"].top_k(count)).drop_nulls()
-    if edge.len():
-        last = edge.max() if from_above else edge.min()
-        narrow = narrow.filter(pl.col("_number") <= last if from_above else pl.col("_number") >= last)
-    chosen = narrow.sort("_number", "image_id", descending=[not from_above, False]).head(count)
-    words = pl.Series("_value", [f"{value:.4g} {rule.unit}" for value in chosen["_number"]], dtype=pl.String)
-    return frame[chosen["_row"]].with_columns(words)
+    order = (1 if from_above else -1) * pl.col("_number"), pl.col("image_id")
+    near = frame.select("image_id", _number=rule.value.cast(pl.Float64), _which=which).with_row_index()
+    near = near.filter("_which").bottom_k(count, by=order).sort(order)
+    words = pl.Series("_value", [f"{value:.4g} {rule.unit}" for value in near["_number"]], dtype=pl.String)
+    return frame[near["index"]].with_columns(words)
 
 
 def _placeholders(frame: pl.DataFrame, rows: pl.DataFrame, config: CleanConfig) -> pl.DataFrame:
     """One row for each picture, the one in the fewest countries first."""
-    every = frame.filter(pl.Series(is_placeholder(frame, config))).group_by("phash")
-    spread = every.agg(
-        _rows=pl.len(), _countries=pl.col("country").n_unique(), _sequences=pl.col("sequence").n_unique()
+    spread = (
+        frame.filter(pl.Series(is_placeholder(frame, config)))
+        .group_by("phash")
+        .agg(pl.len(), _countries=pl.col("country").n_unique(), _sequences=pl.col("sequence").n_unique())
+        .with_columns(_value=pl.format("{} times, {} countries", "len", "_countries"))
     )
-    text = pl.format("{} times, {} countries", "_rows", "_countries")
-    return (
-        rows.sort("image_id")
-        .unique("phash", keep="first", maintain_order=True)
-        .join(spread, on="phash")
-        .sort("_countries", "_sequences", "image_id")
-        .with_columns(_value=text)
-    )
+    one = rows.sort("image_id").unique("phash", keep="first", maintain_order=True)
+    return one.join(spread, on="phash").sort("_countries", "_sequences", "image_id")
 
 
 def _same_bytes(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     """Copies side by side, each with the countries that its bytes are labelled with."""
+    labels = pl.col("country").drop_nulls().unique().sort().str.join(", ")
     copies = frame.filter(pl.col("sha256").is_in(rows["sha256"].unique().implode()))
-    named = copies.group_by("sha256").agg(
-        _copies=pl.len(), _named=pl.col("country").drop_nulls().unique().sort().str.join(", ")
-    )
-    return (
-        rows.join(named, on="sha256", how="left")
-        .with_columns(_value=pl.format("{} copies: {}", "_copies", "_named"))
-        .sort("sha256", "image_id")
-    )
+    named = copies.group_by("sha256").agg(_value=pl.format("{} copies: {}", pl.len(), labels))
+    return rows.join(named, on="sha256", how="left").sort("sha256", "image_id")
 
 
 def _beside_their_better(frame: pl.DataFrame, rows: pl.DataFrame, count: int) -> pl.DataFrame:
@@ -251,12 +226,14 @@ def _sheet(rows: pl.DataFrame, reason: str, kind: str, count: int, config: Clean
                 image_id=row["image_id"], uri=row["uri"], country=named, value=row["_value"] or "", credit=credit(row)
             )
         )
-    words = RULES.get(reason, "")
+    words, title = RULES.get(reason, ""), f"{reason}: {count:,} dropped"
     if reason in THRESHOLDS:
         rule = THRESHOLDS[reason]
         side = {"dropped": ("below", "above"), "kept": ("at least", "at most")}[kind][rule.above]
         words = f"{side} {getattr(config, rule.setting):g} {rule.unit} (--{rule.setting.replace('_', '-')})"
-    return Sheet(reason=reason, kind=kind, rule=words, rows=count, examples=examples)
+    if kind == "kept":
+        title = f"just kept: {reason}, the nearest of {count:,}"
+    return Sheet(reason=reason, name=f"{kind}-{reason}", title=title, rule=words, rows=count, examples=examples)
 
 
 def sheet(made: Sheet) -> Image.Image:

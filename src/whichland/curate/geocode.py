@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
@@ -57,7 +57,16 @@ def geocode(manifest: Manifest, config: GeocodeConfig | None = None) -> Manifest
             progress.advance(rows.height)
     found = pl.concat(parts)
     frame = manifest.frame.with_columns(found.drop("near", "here"))
-    return manifest.with_step("geocode", frame, **asdict(config), found=_counts(manifest.frame, found))
+    placed = known["lat"].is_not_null() & known["lon"].is_not_null()
+    counts = {
+        "with_coordinates": int(placed.sum()),
+        "in_no_country": int((placed & found["here"].is_null()).sum()),
+        "conflicts": int(found["country_conflict"].sum()),
+        "near_their_border": int(found["near"].sum()),
+        "look_swapped": found["swapped_country"].count(),
+        "without_country": found["country"].null_count(),
+    }
+    return manifest.with_step("geocode", frame, **asdict(config), found=counts)
 
 
 def _looked_up(rows: pl.DataFrame, land: Borders, fold: Mapping[str, str], config: GeocodeConfig) -> pl.DataFrame:
@@ -74,49 +83,23 @@ def _looked_up(rows: pl.DataFrame, land: Borders, fold: Mapping[str, str], confi
             "other": _names(land, pair_N2[:, 1]),
         }
     )
-    label, here_ = pl.col("label"), pl.col("here")
-    at_their_border = ((here_ == pl.col("one")) & (label == pl.col("other"))) | (
-        (here_ == pl.col("other")) & (label == pl.col("one"))
-    )
-    near = (pl.col("border_km") <= config.tolerance_km) & at_their_border
-    table = table.with_columns(near.fill_null(value=False).alias("near"))
-    state = here_.replace_strict(sovereigns(), default=None, return_dtype=pl.String)
-    conflict = (label != here_) & ~pl.col("near") & (label != state)
-    table = table.with_columns(conflict.alias("country_conflict"))
-    table = table.with_columns(_swapped(table, lat_N, lon_N, land, config).alias("swapped_country"))
-    believed = pl.when(pl.col("near") | pl.col("swapped_country").is_not_null()).then(label)
-    country = pl.coalesce(label, here_) if config.trust == "label" else pl.coalesce(believed, here_, label)
-    return table.select(country.alias("country"), "border_km", "country_conflict", "swapped_country", "near", "here")
-
-
-def _swapped(
-    table: pl.DataFrame, lat_N: NDArray[Any], lon_N: NDArray[Any], land: Borders, config: GeocodeConfig
-) -> pl.Series:
-    """The label, where it is not found at (lat, lon) but is at (lon, lat)."""
+    label, at, one, other = (pl.col(name) for name in ("label", "here", "one", "other"))
+    at_their_border = ((at == one) & (label == other)) | ((at == other) & (label == one))
+    near = ((pl.col("border_km") <= config.tolerance_km) & at_their_border).fill_null(value=False)
+    state = at.replace_strict(sovereigns(), default=None, return_dtype=pl.String)
+    table = table.with_columns(near=near, country_conflict=(label != at) & ~near & (label != state))
+    # the label, where it is not found at (lat, lon) but is at (lon, lat)
     odd = table["label"].is_not_null() & (table["country_conflict"] | table["here"].is_null()).fill_null(value=False)
-    rows = np.flatnonzero(odd.to_numpy() & on_globe(lon_N, lat_N))
-    there = _names(land, land.country_index(lon_N[rows], lat_N[rows], coast_km=config.coast_km))
-    label = table["label"].gather(rows)
-    swapped = np.full(table.height, -1, dtype=np.int64)
-    same = (there == label).fill_null(value=False).to_numpy()
-    swapped[rows[same]] = rows[same]
-    return table["label"].gather(pl.Series(swapped).replace(-1, None))
+    odd_N = odd.to_numpy() & on_globe(lon_N, lat_N)
+    there = _names(land, land.country_index(lon_N[odd_N], lat_N[odd_N], coast_km=config.coast_km))
+    looked_up = pl.Series([None] * rows.height, dtype=pl.String).scatter(np.flatnonzero(odd_N), there)
+    table = table.with_columns(swapped_country=pl.when(looked_up == label).then(label))
+    believed = pl.when(pl.col("near") | pl.col("swapped_country").is_not_null()).then(label)
+    country = pl.coalesce(label, at) if config.trust == "label" else pl.coalesce(believed, at, label)
+    return table.select(country.alias("country"), "border_km", "country_conflict", "swapped_country", "near", "here")
 
 
 def _names(land: Borders, index_N: NDArray[np.int16]) -> pl.Series:
     """Countries by their index as text; null for none."""
     index = pl.Series(index_N).cast(pl.Int64)
     return pl.Series(land.codes[:-1], dtype=pl.String).gather(index.replace(-1, None))
-
-
-def _counts(before: pl.DataFrame, found: pl.DataFrame) -> dict[str, int]:
-    """What the history counts and the command prints."""
-    placed = before["lat"].is_not_null() & before["lon"].is_not_null()
-    return {
-        "with_coordinates": int(placed.sum()),
-        "in_no_country": int((placed & found["here"].is_null()).sum()),
-        "conflicts": int(found["country_conflict"].sum()),
-        "near_their_border": int(found["near"].sum()),
-        "look_swapped": found["swapped_country"].drop_nulls().len(),
-        "without_country": found["country"].null_count(),
-    }

@@ -7,6 +7,7 @@ import hashlib
 import math
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, NamedTuple
@@ -88,14 +89,12 @@ def _ratio(text: str) -> float:
     return width / height
 
 
-def _two(text: str, sign: str, what: str, example: str) -> tuple[float, float]:
-    try:
-        first, second = (float(part) for part in text.split(sign))
-    except ValueError:
-        first = second = -1.0
-    if not (0.01 < first < 65_500 and 0.01 < second < 65_500):  # JPEG ends at 65,500
-        raise UserError(f"{what}: give two numbers, such as {example}")
-    return first, second
+def _two(text: str, sign: str, what: str, example: str) -> list[float]:
+    with suppress(ValueError):
+        numbers = [float(part) for part in text.split(sign)]
+        if len(numbers) == 2 and all(0.01 < number < 65_500 for number in numbers):  # JPEG ends at 65,500
+            return numbers
+    raise UserError(f"{what}: give two numbers, such as {example}")
 
 
 def _projection(source: str, text: str) -> tuple[str, int | None]:

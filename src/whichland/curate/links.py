@@ -76,8 +76,7 @@ def place_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
     """Link images taken at most `radius_m` apart."""
     if not config.radius_m:
         return NO_PAIRS
-    lat, lon = (frame[name].fill_null(float("nan")).to_numpy() for name in ("lat", "lon"))
-    return pairs_within(lat, lon, config.radius_m)
+    return pairs_within(frame["lat"].to_numpy(), frame["lon"].to_numpy(), config.radius_m)
 
 
 def same_bytes_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:

@@ -251,10 +251,8 @@ def write_shards(jobs: Sequence[Job], workers: int | None, progress: bool) -> No
 
 def _is_done(shard: Path) -> bool:
     """Whether a shard is there and needs no second try: a file that could not be opened then may be back."""
-    if not shard.is_file():
-        return False
     not_opened = pl.col("failure").is_not_null() & pl.col("sha256").is_null()
-    return not pl.scan_parquet(shard, glob=False).select(not_opened.any()).collect().item()
+    return shard.is_file() and not pl.scan_parquet(shard, glob=False).select(not_opened.any()).collect().item()
 
 
 def write_shard(job: Job) -> bool:

@@ -98,45 +98,28 @@ def _alike(hashes: Hashes, tones: Floats, max_distance: int, max_tone: float) ->
     width = max_tone / STRIPES * (1 + 1e-9)  # a little wider: rounding must not put two tones a stripe too far
     stripe = np.floor(tones[:, 0] / width).astype(np.int64)
     order = np.lexsort((tones[:, -1], stripe))
-    hashes, tones, stripe = hashes[order], tones[order], stripe[order]
-    windows = _windows(stripe, tones[:, -1], max_tone)
-    work = sum(int((end - start) @ (high - low)) for start, end, low, high in windows)
-    with Progress("seeking near-duplicates", total=work, show=work > MANY_COMPARISONS) as shown:
-        for window in windows:
-            for start, end, a, b in np.column_stack(window).tolist():
-                close = np.bitwise_count(hashes[start:end, None] ^ hashes[None, a:b]) <= max_distance
-                if close.any():
-                    left, right = np.nonzero(close)
-                    left, right = left + start, right + a
-                    alike = np.all(np.abs(tones[left] - tones[right]) <= max_tone, axis=1) & (left < right)
-                    yield order[np.column_stack([left[alike], right[alike]])]
-                shown.advance((end - start) * (b - a))
-
-
-def _windows(stripe: Rows, last: Floats, max_tone: float) -> list[tuple[Rows, Rows, Rows, Rows]]:
-    """Blocks of rows and the runs they are to be compared with: arrays of start, end, low, high, all positions.
-
-    One tuple for each distance in stripes. Rows come sorted by stripe, then by `last`.
-    """
-    begins = np.flatnonzero(np.diff(stripe, prepend=-1)) if stripe.size else np.empty(0, dtype=np.int64)
-    ends = np.append(begins[1:], stripe.size)[: begins.size]
-    blocks = -(-(ends - begins) // BLOCK)
-    inside = np.arange(blocks.sum()) - np.repeat(np.cumsum(blocks) - blocks, blocks)
-    start = np.repeat(begins, blocks) + inside * BLOCK
-    end = np.minimum(start + BLOCK, np.repeat(ends, blocks))
-    # one number that sorts like (stripe, last): a stripe is further from the next than any tone reaches
-    reach = 4 * (1 + max_tone + float(np.abs(last).max(initial=0)))
-    key = stripe * reach + last
+    hashes, tones = hashes[order], tones[order]
+    # one number that sorts like (stripe, last tone): a stripe is further from the next than any tone reaches
+    reach = 4 * (1 + max_tone + float(np.abs(tones).max(initial=0)))
+    key = stripe[order] * reach + tones[:, -1]
     wide = max_tone + 4 * float(np.spacing(np.abs(key).max(initial=0)))  # the sum has lost the last digits
-    found = []
-    for apart in range(STRIPES + 1):
-        middle = (stripe[start] + apart) * reach
-        low = np.searchsorted(key, middle + last[start] - wide)
-        high = np.searchsorted(key, middle + last[end - 1] + wide, side="right")
-        low = np.maximum(low, start)
-        some = high > low
-        found.append((start[some], end[some], low[some], high[some]))
-    return found
+    starts = np.arange(0, hashes.size, BLOCK)
+    ends = np.minimum(starts + BLOCK, hashes.size)
+    windows = []
+    for stripes in reach * np.arange(STRIPES + 1):
+        low = np.maximum(np.searchsorted(key, key[starts] + stripes - wide), starts)
+        high = np.searchsorted(key, key[ends - 1] + stripes + wide, side="right")
+        windows.append(np.column_stack([starts, ends, low, high])[high > low])
+    work = sum(int((each[:, 1] - each[:, 0]) @ (each[:, 3] - each[:, 2])) for each in windows)
+    with Progress("seeking near-duplicates", total=work, show=work > MANY_COMPARISONS) as shown:
+        for start, end, low, high in np.concatenate(windows).tolist():
+            close = np.bitwise_count(hashes[start:end, None] ^ hashes[None, low:high]) <= max_distance
+            if close.any():
+                left, right = np.nonzero(close)
+                left, right = left + start, right + low
+                alike = np.all(np.abs(tones[left] - tones[right]) <= max_tone, axis=1) & (left < right)
+                yield order[np.column_stack([left[alike], right[alike]])]
+            shown.advance((end - start) * (high - low))
 
 
 def pairs_within(lat: Floats, lon: Floats, radius_m: float) -> Pairs:

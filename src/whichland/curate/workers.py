@@ -47,7 +47,7 @@ def map_batches(
     if ray is not None:
         return map_on_ray(function, batches, address=ray, retries=0 if alone else 2)
     if alone:
-        return map_alone(function, batches)
+        return map_in_processes(function, batches, workers=1, ahead=1)
     remaining = iter(batches)
     first = list(islice(remaining, 2))
     workers = 1 if len(first) < 2 else workers or cores()
@@ -56,19 +56,19 @@ def map_batches(
 
 
 def map_in_processes(
-    function: Callable[[Batch], Result], batches: Iterable[Batch], *, workers: int
+    function: Callable[[Batch], Result], batches: Iterable[Batch], *, workers: int, ahead: int = AHEAD
 ) -> Iterator[Result | None]:
     """Yield `function(batch)` for each batch in order; None for a batch that kills its process.
 
     When a process dies (the kernel's out-of-memory killer, a crash in a C library) everything under way is lost
-    with it. Those few batches are done again one at a time, so that only the deadly one is given up.
+    with it, `ahead` batches a process. Those few are done again one at a time, so that only the deadly one is given up.
     """
-    remaining, under_way, proven = iter(batches), deque[Batch](), False
+    remaining, under_way, proven = iter(batches), deque[Batch](), ahead == 1
     while True:
         pool, running = _pool(workers), deque[Future[Result]]()
         try:
             while True:
-                for batch in islice(remaining, AHEAD * workers - len(running)):
+                for batch in islice(remaining, ahead * workers - len(running)):
                     under_way.append(batch)
                     running.append(pool.submit(function, batch))
                 if not running:
@@ -78,34 +78,20 @@ def map_in_processes(
                 proven = True
                 yield result
         except BrokenProcessPool:
-            if (
-                not proven and next(map_alone(abs, [0])) is None
-            ):  # not even an empty process lives: no batch is to blame
+            # where not even an empty process lives no batch is to blame
+            if not proven and next(map_in_processes(abs, [0], workers=1, ahead=1)) is None:
                 raise UserError(
                     'no process can be started: put the calls of a script under `if __name__ == "__main__":`,'
                     " or work with workers=1"
                 ) from None
-            yield from map_alone(function, under_way)
-            under_way.clear()
             proven = True
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def map_alone(function: Callable[[Batch], Result], batches: Iterable[Batch]) -> Iterator[Result | None]:
-    """Yield `function(batch)` with one batch under way at a time; None for one that kills its process."""
-    pool = _pool(1)
-    try:
-        for batch in batches:
-            try:
-                result = pool.submit(function, batch).result()
-            except BrokenProcessPool:
-                pool = _pool(1)
+            if len(under_way) == 1:
                 yield None
             else:
-                yield result
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+                yield from map_in_processes(function, under_way, workers=1, ahead=1)
+            under_way.clear()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
