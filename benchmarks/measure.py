@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 
 from whichland.curate.measure import BATCH, SHORT_SIDE, measure_batch, measure_image
-from whichland.curate.workers import cores, map_batches
 from whichland.images.decode import decode, read_bytes
+from whichland.workers import cores, map_batches
 
 SIZES = ((448, 448), (1024, 768), (1536, 662))
 PER_SIZE = 40

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from curated import measured
 from whichland.curate.balance import BalanceConfig, balance, keys, quotas
+from whichland.curate.charts import in_use
+from whichland.curate.check import check
 from whichland.curate.clean import clean
 from whichland.curate.split import SplitConfig, split
 from whichland.errors import UserError
@@ -174,6 +176,30 @@ def splitmix64(state: int) -> int:
     state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
     state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
     return state ^ (state >> 31)
+
+
+def test_any_text_column_may_be_balanced() -> None:
+    """Soils of two countries, one of them without; each soil is capped and ranked by itself."""
+    table = ready(120, ALL_TRAIN, countries=["FR", "JP"])
+    soils = pl.Series("soil", [None if row % 10 == 0 else "red" if row % 3 else "grey" for row in range(120)])
+    table = Manifest(table.frame.with_columns(soils), table.history)
+    made = balance(table, BalanceConfig(label="soil", cap=20))
+    used = made.frame.filter(pl.col("weight") > 0)
+    assert dict(used["soil"].value_counts().iter_rows()) == {"red": 20, "grey": 20}
+    assert used["weight"].mean() == pytest.approx(1)
+    assert set(made.frame.filter(pl.col("soil").is_null())["weight"]) == {0.0}
+    for (_,), rows in made.frame.drop_nulls("soil").group_by("soil"):
+        assert sorted(rows["rank"]) == list(range(rows.height))
+    assert [line for line in check(made) if not line.startswith("files: ")] == []
+    assert in_use(made, "train", label="soil") == {"red": 20, "grey": 20}
+    same = balance(table, BalanceConfig(cap=20)).frame
+    assert same.drop("soil").equals(balance(ready(120, ALL_TRAIN, countries=["FR", "JP"]), BalanceConfig(cap=20)).frame)
+    with pytest.raises(UserError, match="no column stone: give a column of text"):
+        balance(table, BalanceConfig(label="stone"))
+    with pytest.raises(UserError, match="label width: the column holds Int64, not text"):
+        balance(table, BalanceConfig(label="width"))
+    with pytest.raises(UserError, match="no soil has so many"):
+        balance(table, BalanceConfig(label="soil", min_photos=100))
 
 
 def test_refuses_what_makes_no_sense() -> None:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from curated import measured, photo, save
+from whichland.curate import check as checking
 from whichland.curate.balance import BalanceConfig, balance
 from whichland.curate.check import check
 from whichland.curate.clean import clean
@@ -170,6 +171,22 @@ def test_torn_sequences_groups_and_near_duplicates_are_found(sound: Manifest) ->
     found = broken(sound, 11, split=other, sequence="drive")
     assert any("1 groups stand in several splits" in line for line in found), found
     assert any("1 sequences stand in several splits" in line for line in found), found
+
+
+def test_near_duplicates_of_other_tones_are_found_by_plain_comparison_and_by_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A split of an older version, which looked at the tones of all pairs, is judged by its own rules."""
+    table = split(clean(measured(20, countries=["FR"])), SplitConfig(val=0.3, test=0.3))
+    one, other = kept_in(table, "train"), kept_in(table, "test")
+    close = table.frame["phash"][one] ^ 0b1111
+    for rows in (40_000, 0):
+        monkeypatch.setattr(checking, "PLAIN_SEARCH", rows)
+        assert any(line.startswith("near-duplicates: 1 pairs") for line in broken(table, other, phash=close))
+        assert not any(line.startswith("near-duplicates") for line in broken(table, other, phash=close ^ 0b10000))
+    params = {name: value for name, value in table.history[-1].params.items() if name != "near_duplicate_any_tone"}
+    old = Manifest(table.frame, (*table.history[:-1], replace(table.history[-1], params=params)))
+    assert not any(line.startswith("near-duplicates") for line in broken(old, other, phash=close))
 
 
 @pytest.mark.parametrize("column", ["split", "group", "drop_reason", "phash", "country", "lat"])

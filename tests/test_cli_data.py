@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -16,6 +17,7 @@ from whichland.cli.main import main
 from whichland.cli.output import print_table
 from whichland.curate import measure as measuring
 from whichland.curate.prepare import is_unfinished
+from whichland.manifest import Manifest
 from whichland.progress import Progress, track
 
 KAGGLE = Path(__file__).parents[2] / "shared/data/compressed_dataset"
@@ -121,6 +123,38 @@ def test_prepare_goes_on_where_it_was_stopped(
     assert finished.value.code == 0
     lines = [(line.step, line.params.get("measured")) for line in manifest.read(table).history]
     assert lines[:4] == [("ingest", None), ("measure", done), ("measure", 44 - done), ("clean", None)]
+
+
+def test_features_tie_photos_and_any_column_is_balanced(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*words: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["whichland", "data", *map(str, words)])
+        with pytest.raises(SystemExit):
+            main()
+        return capsys.readouterr().err
+
+    table, vectors, chart = tmp_path / "world.parquet", tmp_path / "features.npy", tmp_path / "tones.svg"
+    run("prepare", photos, "-o", table, "-j", 1)
+    made = manifest.read(table)
+    rows = made.frame["drop_reason"].is_null().arg_true()
+    features = np.eye(len(made), dtype=np.float32)
+    features[rows[1]] = features[rows[0]]
+    np.save(vectors, features)
+    asked = ("--near-duplicate-cosine", 0.99)
+    assert "41 groups: train" in run("split", table, "-o", table, *asked, "--features", vectors)
+    split = manifest.read(table)
+    assert split.history[-1].params["certificate"]["rules"]["near_duplicate_cosine"] == 0.99
+    assert "--features are for --near-duplicate-cosine" in run("split", table, "-o", table, "--features", vectors)
+    assert "give the photos' features" in run("prepare", photos, "-o", tmp_path / "new.parquet", *asked)
+    light = pl.when(pl.col("brightness") > 0.5).then(pl.lit("light")).otherwise(pl.lit("dark"))
+    manifest.write(Manifest(split.frame.with_columns(tone=light), split.history), table)
+    said = run("balance", table, "-o", table, "--label", "tone", "--cap", 3, "--chart", chart)
+    assert "of train not used" in said
+    used = manifest.read(table).frame.filter(pl.col("weight") > 0)
+    assert dict(used["tone"].value_counts().iter_rows()) == {"light": 3, "dark": 3}
+    assert "values of tone" in chart.read_text()
+    assert "no column soil" in run("balance", table, "-o", table, "--label", "soil")
 
 
 def test_tables_are_aligned_when_piped(capsys: pytest.CaptureFixture[str]) -> None:

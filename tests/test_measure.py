@@ -17,8 +17,8 @@ from PIL import Image, ImageFilter
 from curated import photo, save
 from whichland.curate import measure as measuring
 from whichland.curate.measure import grey_thumbnail, measure, measure_image, perceptual_hash, sharpness
-from whichland.curate.workers import map_batches, map_in_processes
 from whichland.manifest import Manifest
+from whichland.workers import map_batches, map_in_processes
 
 
 def manifest(paths: list[Path]) -> Manifest:
@@ -148,7 +148,7 @@ def deadly(batch: int) -> int:
 def test_a_script_without_a_guard_is_told_so_and_no_photo_is_blamed(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from whichland.curate.workers import map_batches\nprint(list(map_batches(len, ['a', 'bc'], workers=2)))\n"
+        "from whichland.workers import map_batches\nprint(list(map_batches(len, ['a', 'bc'], workers=2)))\n"
     )
     ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
     assert ran.stdout == ""
@@ -165,7 +165,7 @@ def test_workers_end_with_their_parent_however_it_ends(tmp_path: Path) -> None:
     script = tmp_path / "work.py"
     script.write_text(
         "import os, sys, time\n"
-        "from whichland.curate.workers import map_batches\n"
+        "from whichland.workers import map_batches\n"
         "def slow(number):\n"
         f"    open(r'{tmp_path}/' + str(os.getpid()) + '.pid', 'w').close()\n"
         "    time.sleep(120)\n"

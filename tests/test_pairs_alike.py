@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whichland.curate import pairs
-from whichland.curate.pairs import near_duplicate_pairs
+from whichland.curate.pairs import near_duplicate_pairs, similar_batches
 
 
 def crowd(seed: int, centres: int, count: int, flips: int) -> np.ndarray:
@@ -58,3 +58,34 @@ def test_a_hundred_thousand_blank_images_are_linked_to_the_first() -> None:
 def test_a_dense_crowd_of_different_hashes() -> None:
     hashes = np.unique(crowd(0, 3, 4000, 6))
     assert len(near_duplicate_pairs(hashes, 12)) > 1_000_000
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(-1, 8), st.sampled_from([0.01, 0.3]))
+def test_a_few_bits_at_any_tone_are_found_to_the_last_pair(seed: int, any_tone: int, tone: float) -> None:
+    hashes = np.unique(crowd(seed, 4, 120, 5))
+    tones = np.random.default_rng(seed).uniform(0, 1, (hashes.size, 2)).round(2)
+    found = near_duplicate_pairs(hashes, 8, tones, tone, any_tone)
+    expected = every_pair(hashes, 8, tones, tone) | every_pair(hashes, any_tone, tones, 1)
+    assert set(map(tuple, found.tolist())) == expected
+    assert len(found) == len(expected)
+
+
+def test_equal_hashes_of_other_tones_are_tied_where_any_tone_will_do() -> None:
+    hashes, tones = np.array([7, 7, 0, 6, 7], dtype=np.uint64), np.array([[0.1], [0.9], [0.5], [0.3], [0.1]])
+    assert near_duplicate_pairs(hashes, 12, tones, 0.01).tolist() == [[0, 4]]
+    assert near_duplicate_pairs(hashes, 12, tones, 0.01, 0).tolist() == [[0, 1], [0, 4]]
+    assert near_duplicate_pairs(hashes, 12, tones, 0.01, 1).tolist() == [[0, 1], [0, 3], [0, 4]]
+
+
+@pytest.mark.parametrize("block", [1, 7, 512])
+def test_alike_features_are_those_of_all_pairs(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs, "FEATURES_AT_ONCE", block)
+    features = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    features[7], features[30], features[31] = np.nan, 0, 3 * features[4]
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-9)
+    expected = {(a, b) for a, b in np.argwhere(unit @ unit.T >= 0.9).tolist() if a < b}
+    found = np.concatenate(list(similar_batches(features, 0.9)))
+    assert sorted(map(tuple, found.tolist())) == sorted(expected)
+    assert (4, 31) in expected
+    assert not np.isin(found, [7, 30]).any()

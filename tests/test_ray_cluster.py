@@ -10,9 +10,9 @@ from curated import photo, save
 from local_ray import cluster as cluster
 from test_measure import manifest
 from whichland.curate.measure import measure
-from whichland.curate.workers import map_batches
 from whichland.errors import UserError
 from whichland.manifest import write
+from whichland.workers import map_batches
 
 
 def deadly_at_first(batch: tuple[int, str]) -> int:

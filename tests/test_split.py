@@ -3,22 +3,27 @@
 import json
 from collections import Counter
 from math import ceil
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import ImageEnhance
 
-from curated import measured
+from curated import measured, photo, save
 from whichland.curate.balance import balance
 from whichland.curate.certificate import certificate_of, difference
 from whichland.curate.check import check
 from whichland.curate.clean import clean
+from whichland.curate.links import read_features
+from whichland.curate.measure import measure
 from whichland.curate.pairs import connected_components, spanning_pairs
 from whichland.curate.split import SLACK, SplitConfig, split, split_at, stratify
 from whichland.errors import UserError
 from whichland.manifest import Manifest
+from whichland.sources.columns import complete
 
 sequences = st.lists(st.sampled_from([None, "a", "b", "c", "d", "e"]), min_size=1, max_size=40)
 
@@ -187,7 +192,10 @@ def test_a_model_is_told_apart_from_the_manifest_it_was_not_trained_from() -> No
 def test_the_distance_shrinks_as_strangers_become_many() -> None:
     config = SplitConfig()
     assert [config.distance_for(rows) for rows in (10, 150_001, 2_000_000)] == [12, 10, 8]
+    assert [config.any_tone_for(rows) for rows in (10, 150_001, 2_000_000)] == [4, 4, 2]
     assert SplitConfig(near_duplicate_distance=5).distance_for(10**7) == 5
+    assert SplitConfig(near_duplicate_distance=3).any_tone_for(10) == 3
+    assert SplitConfig(near_duplicate_any_tone=-1).any_tone_for(10) == -1
 
 
 def test_shares_are_near_the_wanted_ones() -> None:
@@ -219,13 +227,73 @@ def test_a_dropped_duplicate_still_ties_its_sequence_to_the_other_copy() -> None
 
 
 def test_near_duplicates_need_like_hash_and_like_tone() -> None:
-    two = {"phash": [0, 0b111], "contrast": [0.2]}
+    two = {"phash": [0, 0b11111], "contrast": [0.2]}
     alike = clean(measured(2, brightness=[0.5, 0.505], **two))
     unlike = clean(measured(2, brightness=[0.5, 0.6], **two))
     assert split(alike).frame["group"].n_unique() == 1
     assert split(unlike).frame["group"].n_unique() == 2
-    for config in (SplitConfig(near_duplicate_distance=2), SplitConfig(near_duplicate_distance=-1)):
+    for config in (SplitConfig(near_duplicate_distance=4), SplitConfig(near_duplicate_distance=-1)):
         assert split(alike, config).frame["group"].n_unique() == 2
+
+
+@pytest.mark.parametrize(("bits", "any_tone", "groups"), [(4, 4, 1), (4, 3, 2), (4, -1, 2), (5, 4, 2), (0, 0, 1)])
+def test_a_few_bits_are_one_scene_whatever_the_tones(bits: int, any_tone: int, groups: int) -> None:
+    table = clean(measured(2, phash=[0, 2**bits - 1], brightness=[0.3, 0.7], contrast=[0.1, 0.3]))
+    made = split(table, SplitConfig(near_duplicate_any_tone=any_tone))
+    assert made.frame["group"].n_unique() == groups
+    assert certificate_of(made)["rules"]["near_duplicate_any_tone"] == any_tone
+    assert [line for line in check(made) if not line.startswith("files: ")] == []
+
+
+def test_copies_made_lighter_or_harder_are_tied_to_their_photo(tmp_path: Path) -> None:
+    kinds = {
+        "plain": lambda picture: picture,
+        "lighter": lambda picture: ImageEnhance.Brightness(picture).enhance(1.05),
+        "harder": lambda picture: ImageEnhance.Contrast(picture).enhance(1.1),
+    }
+    rows = []
+    for seed in range(12):
+        for kind, made in kinds.items():
+            uri = save(made(photo(seed)), tmp_path / f"{seed}-{kind}.jpg")
+            rows.append({"image_id": f"made/{uri.stem}", "uri": str(uri), "source": "made", "label_country": "FR"})
+    frame = complete(pl.DataFrame(rows))
+    table = clean(measure(Manifest(frame.head(0)).with_step("ingest", frame), workers=1, progress=False))
+    found = split(table).frame.group_by(pl.col("image_id").str.split("-").list.first()).agg(pl.col("group").n_unique())
+    assert set(found["group"]) == {1}
+    assert split(table).frame["group"].n_unique() == 12
+    assert split(table, SplitConfig(near_duplicate_any_tone=-1)).frame["group"].n_unique() > 20
+
+
+def test_features_tie_where_they_are_asked_for(tmp_path: Path) -> None:
+    table = clean(measured(5))
+    features = np.array([[1, 0], [0.1, 1], [0.99, 0.05], [np.nan, np.nan], [0, 1]], dtype=np.float32)
+    config = SplitConfig(near_duplicate_cosine=0.99)
+    names = split(table, config, features).frame["group"].to_list()
+    assert names == [f"made/0-0000{row}" for row in (0, 1, 0, 3, 1)]
+    assert split(table, SplitConfig(), features).frame["group"].n_unique() == 5
+    with pytest.raises(UserError, match="give the photos' features"):
+        split(table, config)
+    assert certificate_of(split(table, config, features))["rules"]["near_duplicate_cosine"] == 0.99
+
+
+def test_features_are_read_from_three_kinds_of_file(tmp_path: Path) -> None:
+    frame = measured(4).frame
+    vectors = np.arange(8, dtype=np.float32).reshape(4, 2)
+    np.save(tmp_path / "a.npy", vectors)
+    np.savez(tmp_path / "a.npz", keys=np.array(frame["sha256"].to_list())[[3, 0, 1]], vectors=vectors[[3, 0, 1]])
+    turned = frame.select("image_id", features=pl.Series(vectors.tolist())).reverse().head(3)
+    turned.write_parquet(tmp_path / "a.parquet")
+    assert np.array_equal(read_features(tmp_path / "a.npy", frame), vectors)
+    for name, missing in (("a.npz", 2), ("a.parquet", 0)):
+        found = read_features(tmp_path / name, frame)
+        assert np.isnan(found[missing]).all()
+        assert np.array_equal(np.delete(found, missing, 0), np.delete(vectors, missing, 0))
+    np.save(tmp_path / "short.npy", vectors[:3])
+    turned.drop("features").write_parquet(tmp_path / "none.parquet")
+    (tmp_path / "text.npz").write_text("no archive")
+    for name in ("short.npy", "none.parquet", "text.npz", "gone.parquet"):
+        with pytest.raises(UserError, match=rf"{name}: no features of these photos \("):
+            read_features(tmp_path / name, frame)
 
 
 def test_when_groups_merge_train_wins() -> None:

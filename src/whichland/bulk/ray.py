@@ -13,9 +13,9 @@ from whichland.allocator import keep_freed_memory
 from whichland.bulk.answers import answers
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.rows import Row, Rows, rows_for, shown
-from whichland.curate.workers import map_on_ray
 from whichland.images.containers import is_address
 from whichland.model.model import Model, load
+from whichland.workers import map_on_ray
 
 BATCHES = 16  # of photos, in a shard
 WORKER_DIED = "the process reading it died (out of memory?)"

@@ -113,7 +113,7 @@ def balance(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Rank, thin out and weigh the training images of each country; validation and test stay as they are."""
+    """Rank, thin out and weigh the training images of each country or other label; val and test stay as they are."""
     from whichland.curate.balance import balance as run
 
     balanced = run(read(manifest), config)
@@ -121,9 +121,9 @@ def balance(
     if chart:
         from whichland.curate import charts
 
-        before = charts.in_use(Manifest(balanced.frame.drop("weight")), "train")
-        drawn = charts.before_and_after(before, charts.in_use(balanced, "train"), chart, what="Training photos")
-        say(f"chart: {drawn}")
+        whole = Manifest(balanced.frame.drop("weight"))
+        counts = [charts.in_use(table, "train", label=config.label) for table in (whole, balanced)]
+        say(f"chart: {charts.before_and_after(*counts, chart, what='Training photos', label=config.label)}")
 
 
 @flags(SplitConfig)
@@ -131,6 +131,14 @@ def split(
     config: SplitConfig,
     manifest: In,
     out: Out,
+    features: Annotated[
+        Path | None,
+        Option(
+            dir_okay=False,
+            help="For --near-duplicate-cosine: features by sha256 or image_id (.parquet, .npz) or in the table's order "
+            "(.npy). [default: those of --arch, --weights and --size, kept beside OUT]",
+        ),
+    ] = None,
     report_leak: Annotated[
         bool,
         Option(
@@ -139,24 +147,35 @@ def split(
             "--arch, --weights and --size; they are kept beside OUT. Needs the extra train.",
         ),
     ] = False,
-    arch: Annotated[str, Option(help="For the leak: a pretrained model of timm's.")] = "mobilenetv2_100.ra_in1k",
-    weights: Annotated[str, Option(help="For the leak: `hub`, or a .safetensors file.")] = "hub",
-    size: Annotated[int, Option(help="For the leak: pixels a photo is shown at.")] = 224,
+    arch: Annotated[str, Option(help="For features: a pretrained model of timm's.")] = "mobilenetv2_100.ra_in1k",
+    weights: Annotated[str, Option(help="For features: `hub`, or a .safetensors file.")] = "hub",
+    size: Annotated[int, Option(help="For features: pixels a photo is shown at.")] = 224,
     leak_photos: Annotated[int, Option(min=100, help="For the leak: most photos looked at, drawn by groups.")] = 5000,
     json: Json = False,
 ) -> None:
     """Tie related images into groups, put each whole group into train, val or test, and certify it."""
+    from whichland.curate.links import read_features
     from whichland.curate.split import split as run
 
-    backbone = None
-    if report_leak:
+    table, vectors = read(manifest), None
+    asked = config.near_duplicate_cosine is not None
+    if features and not asked:
+        raise UserError("--features are for --near-duplicate-cosine: say how alike they must be, such as 0.95")
+    if report_leak or (asked and not features):
         require_extra("train", "torch")
         from whichland.model.features import BackboneConfig
+        from whichland.model.features import features as seen
 
         backbone = BackboneConfig(arch=arch, weights=weights, size=size)  # before the work
-    result = run(read(manifest), config)
+        if asked and not features:
+            table.require("sha256", hint="run `whichland data measure` first")
+            uris, keys = table.frame["uri"].to_list(), table.frame["sha256"].fill_null("").to_list()
+            vectors = seen(uris, keys, backbone, out.with_suffix(".features"))
+    if features:
+        vectors = read_features(features, table.frame)
+    result = run(table, config, vectors)
     finish(result, out, json and not report_leak)
-    if backbone:
+    if report_leak:
         from whichland.evaluation.leak import leak
 
         found = leak(result, backbone, photos=leak_photos, cache=out.with_suffix(".features"))

@@ -1,4 +1,7 @@
-"""Order the training images of each country, thin them out, and weigh the countries against each other."""
+"""Order the training images of each label, thin them out, and weigh the labels against each other.
+
+A label is a country, or a value of any other text column; below, "country" stands for both.
+"""
 
 import hashlib
 import sys
@@ -26,6 +29,7 @@ class BalanceConfig(Config):
 
     group = "balance"
 
+    label: Annotated[str, "column whose values are balanced: country, or any other column of text"] = "country"
     cap: Annotated[
         int | None, "most training images of a country; the rest stay in the file with weight 0", AT_LEAST_1
     ] = None
@@ -59,19 +63,23 @@ def balance(manifest: Manifest, config: BalanceConfig | None = None) -> Manifest
     to a mean of 1.
     """
     config = config or BalanceConfig()
+    label = config.label
     manifest.require("split", "group", hint="run `whichland data split` first")
+    manifest.require(label, hint="give a column of text that the table has as --label")
+    if manifest.frame[label].dtype != pl.String:
+        raise UserError(f"label {label}: the column holds {manifest.frame[label].dtype}, not text; cast it first")
     frame = manifest.frame.drop("rank", "weight", strict=False).with_row_index("_row")
     train = frame.filter((pl.col("split") == "train") & pl.col("drop_reason").is_null())
-    counts = train["country"].value_counts().sort("country")
+    counts = train.group_by(label).agg(count=pl.col(label).count()).sort(label)  # 0 of those without a label
     used = quotas(counts["count"].to_numpy().astype(np.int64), config)
     if train.height and not used.any():
-        raise UserError(f"min_photos {config.min_photos}: no country has so many training photos")
-    if out := counts["country"].filter(pl.Series(used == 0)).to_list():
+        raise UserError(f"min_photos {config.min_photos}: no {label} has so many training photos")
+    if out := counts[label].filter(pl.Series(used == 0)).drop_nulls().to_list():
         listed = ", ".join(out[:12]) + (f" and {len(out) - 12} more" if len(out) > 12 else "")
         print(f"warning: {listed}: fewer than {config.min_photos} training photos, left out", file=sys.stderr)
     weighed = (
         ranked(train, config)
-        .join(counts.select("country", _used=pl.Series(used)), on="country", nulls_equal=True)
+        .join(counts.select(label, _used=pl.Series(used)), on=label, nulls_equal=True)
         .with_columns(
             weight=pl.when(pl.col("rank") < pl.col("_used"))
             .then(pl.col("_used").cast(pl.Float64).pow(-config.power))
@@ -131,34 +139,35 @@ def ranked(train: pl.DataFrame, config: BalanceConfig) -> pl.DataFrame:
     to north, where coordinates are known, so that each third loses the same share.
     """
     train = with_empty(train, "lat", *QUALITY)
-    south = (pl.col("lat").rank("ordinal") - 1).over("country")
+    label = config.label
+    south = (pl.col("lat").rank("ordinal") - 1).over(label)
     rows = train.select(
         "_row",
-        "country",
+        label,
         pl.col("group").cast(pl.Categorical).to_physical(),
-        _quality=quality(),
-        _third=(south * THIRDS).floordiv(pl.col("lat").count().over("country")),
+        _quality=quality(label),
+        _third=(south * THIRDS).floordiv(pl.col("lat").count().over(label)),
         _chance=pl.struct(keys(train, config.seed), "image_id").rank("ordinal"),
     )
-    place = ("country", "_third")
+    place = (label, "_third")
     poor = pl.struct("_quality", "_chance").rank("ordinal").over(place) <= config.poorest * pl.len().over(place)
     return (
         rows.with_columns(_poor=poor)
         .sort("_poor", -pl.col("_quality"), "_chance")
-        .with_columns(_round=pl.int_range(pl.len()).over("country", "group") + pl.col("_poor"))
+        .with_columns(_round=pl.int_range(pl.len()).over(label, "group") + pl.col("_poor"))
         .sort("_round", "_chance")
-        .select("_row", "country", rank=pl.int_range(pl.len(), dtype=pl.Int64).over("country"))
+        .select("_row", label, rank=pl.int_range(pl.len(), dtype=pl.Int64).over(label))
     )
 
 
-def quality() -> pl.Expr:
+def quality(label: str) -> pl.Expr:
     """How good an image is among those of its country, 0 to 1: the least of its places by each of `QUALITY`.
 
     A place is the share of the country's images that are no better, so equal ones all have the highest. An image
     that is good in all is better than one that is excellent in one and the worst in another. What is not measured
     speaks against none.
     """
-    places = (pl.col(name).rank("max").over("country") / pl.col(name).count().over("country") for name in QUALITY)
+    places = (pl.col(name).rank("max").over(label) / pl.col(name).count().over(label) for name in QUALITY)
     return pl.min_horizontal(pl.lit(1.0), *places).fill_null(1.0)
 
 

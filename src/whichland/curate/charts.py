@@ -39,34 +39,38 @@ def chart(found: Stats, path: str | Path) -> Path:
     return _draw(table["name"].to_list(), table.select(parts).to_numpy(), parts, path, title)
 
 
-def in_use(manifest: Manifest, split: str | None = None) -> dict[str, int]:
-    """Photos of each country that are kept and, once balanced, not thinned out; of one split or of all."""
-    rows = manifest.kept.drop_nulls("country")
+def in_use(manifest: Manifest, split: str | None = None, *, label: str = "country") -> dict[str, int]:
+    """Photos of each label that are kept and, once balanced, not thinned out; of one split or of all."""
+    rows = manifest.kept.drop_nulls(label)
     if "weight" in rows.columns:
         rows = rows.filter((pl.col("weight") > 0) | pl.col("weight").is_null())
     if split is not None:
         rows = rows.filter(pl.col("split") == split)
-    return dict(rows["country"].value_counts().iter_rows())
+    return dict(rows[label].value_counts().iter_rows())
 
 
-def before_and_after(before: dict[str, int], after: dict[str, int], path: str | Path, *, what: str) -> Path:
-    """Draw two counts of each country: a light bar for before, a dark one on it for after, the largest on top.
+def before_and_after(
+    before: dict[str, int], after: dict[str, int], path: str | Path, *, what: str, label: str = "country"
+) -> Path:
+    """Draw two counts of each label: a light bar for before, a dark one on it for after, the largest on top.
 
-    `what` names the photos in the title. Where the largest has a hundred times as many as the smallest, the scale is
-    logarithmic. Raises as `chart` does.
+    `what` names the photos in the title, and `label` what they are counted by. Where the largest has a hundred times
+    as many as the smallest, the scale is logarithmic. Raises as `chart` does.
     """
     codes = sorted({*before, *after}, key=lambda code: (-before.get(code, 0), -after.get(code, 0), code))
     counts = np.array([(before.get(code, 0), after.get(code, 0)) for code in codes]).reshape(-1, 2)
     (was, now), (were, are) = counts.sum(axis=0).tolist(), (counts > 0).sum(axis=0).tolist()
-    title = f"{what}: {was:,} of {were} countries before, {now:,} of {are} after"
-    return _draw([country_name(code) for code in codes], counts, ["before", "after"], path, title)
+    plural = "countries" if label == "country" else f"values of {label}"
+    title = f"{what}: {was:,} of {were} {plural} before, {now:,} of {are} after"
+    names = [country_name(code) for code in codes] if label == "country" else codes
+    return _draw(names, counts, ["before", "after"], path, title)
 
 
 def _draw(names: list[str], counts: NDArray[np.integer], series: list[str], path: str | Path, title: str) -> Path:
     """Draw counts, countries × series; many countries stand in columns beside each other with one scale."""
     path = Path(path)
     if not names:
-        raise UserError("no photo has a country: there is nothing to draw")
+        raise UserError("no photo has a label: there is nothing to draw")
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

@@ -99,7 +99,7 @@ def _duplicates(manifest: Manifest, clean: Params) -> Iterator[str]:
         yield f"{repeated.height} kept rows hold the bytes of another kept row, such as {' and '.join(example)}"
 
 
-def _balance(manifest: Manifest, _: Params) -> Iterator[str]:
+def _balance(manifest: Manifest, balance: Params) -> Iterator[str]:
     if not {"rank", "weight", "split"} <= set(manifest.frame.columns):  # cleaning and splitting anew take them away
         return
     in_train = (pl.col("split") == "train").fill_null(False) & pl.col("drop_reason").is_null()
@@ -109,7 +109,8 @@ def _balance(manifest: Manifest, _: Params) -> Iterator[str]:
             yield f"{stray} rows outside train have a {column}"
         if missing := train[column].null_count():
             yield f"{missing} train rows have no {column}"
-    ranks = train.drop_nulls("country").group_by("country").agg(pl.col("rank").sort())
+    label = balance.get("label", "country")
+    ranks = train.drop_nulls(label).group_by(label).agg(pl.col("rank").sort())
     gaps = sorted(code for code, rank in ranks.iter_rows() if rank != list(range(len(rank))))
     if gaps:
         yield f"ranks do not count from 0 without gaps in {', '.join(gaps[:10])}"
@@ -157,29 +158,28 @@ def _groups(manifest: Manifest, _: Params) -> Iterator[str]:
 
 def _near_duplicates(manifest: Manifest, split: Params) -> Iterator[str]:
     """No near-duplicates stand in different splits."""
-    if split["near_duplicate_distance"] < 0:
+    distance, tone = split["near_duplicate_distance"], split["near_duplicate_tone"]
+    if distance < 0:
         return
+    any_tone = split.get("near_duplicate_any_tone", -1)
     kept = manifest.kept.drop_nulls("split")
-    pairs = _similar(kept, split["near_duplicate_distance"], split["near_duplicate_tone"])
+    phash, tones = kept["phash"].to_numpy(), kept.select("brightness", "contrast").to_numpy()
+    if kept.height > PLAIN_SEARCH:
+        pairs = near_duplicate_pairs(phash, distance, tones, tone, any_tone)
+    else:  # every pair, which owes nothing to the search of `split`
+        found = [np.empty((0, 2), dtype=np.int64)]
+        for row in range(kept.height - 1):
+            bits = np.bitwise_count(phash[row + 1 :] ^ phash[row])
+            near = np.flatnonzero(bits <= distance)
+            like = np.all(np.abs(tones[row + 1 + near] - tones[row]) <= tone, axis=1)
+            others = row + 1 + near[like | (bits[near] <= any_tone)]
+            found.append(np.column_stack([np.full(others.size, row), others]))
+        pairs = np.concatenate(found)
     part, names = kept["split"].to_numpy(), kept["image_id"]
     torn = pairs[part[pairs[:, 0]] != part[pairs[:, 1]]]
     if len(torn):
         left, right = (names[int(row)] for row in torn[0])
         yield f"{len(torn)} pairs of near-duplicates stand in different splits, such as {left} and {right}"
-
-
-def _similar(kept: pl.DataFrame, distance: int, tone: float) -> NDArray[np.int64]:
-    """All near-duplicate pairs; by plain comparison, which owes nothing to the search of `split`, where it can."""
-    phash, tones = kept["phash"].to_numpy(), kept.select("brightness", "contrast").to_numpy()
-    if kept.height > PLAIN_SEARCH:
-        return near_duplicate_pairs(phash, distance, tones, tone)
-    found = [np.empty((0, 2), dtype=np.int64)]
-    for row in range(kept.height - 1):
-        near = np.bitwise_count(phash[row + 1 :] ^ phash[row]) <= distance
-        others = row + 1 + np.flatnonzero(near)
-        others = others[np.all(np.abs(tones[others] - tones[row]) <= tone, axis=1)]
-        found.append(np.column_stack([np.full(others.size, row), others]))
-    return np.concatenate(found)
 
 
 def _positions(manifest: Manifest, split: Params) -> Iterator[str]:

@@ -1,20 +1,30 @@
 """What ties two photos together, so that they must not stand in different splits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
+from zipfile import BadZipFile
 
 import numpy as np
 import polars as pl
 from annotated_types import Interval
+from numpy.typing import NDArray
 
 from whichland.config import Config
-from whichland.curate.pairs import NO_PAIRS, Pairs, near_duplicate_batches, pairs_within, spanning_pairs
+from whichland.curate.pairs import (
+    NO_PAIRS,
+    Pairs,
+    near_duplicate_batches,
+    pairs_within,
+    similar_batches,
+    spanning_pairs,
+)
 from whichland.errors import UserError
 from whichland.manifest import sequence_key
 
-STRANGERS = ((150_000, 12), (1_000_000, 10))  # (rows, bits): see docs/decisions/splits.md
-MANY = 8  # bits, for more rows than those
+# up to so many rows: bits with like tones, bits at any tone; see docs/decisions/splits.md
+BITS = ((150_000, 12, 4), (1_000_000, 10, 4), (float("inf"), 8, 2))
 HELD = 20_000_000  # pairs kept in memory before they are thinned to what they tie
 
 
@@ -36,6 +46,17 @@ class LinkConfig(Config):
     near_duplicate_tone: Annotated[
         float, "…and are, when brightness and contrast differ by at most this much", Interval(gt=0, le=1)
     ] = 0.01
+    near_duplicate_any_tone: Annotated[
+        int | None,
+        "…or whatever these are, when the hashes are at most this many bits apart; -1: never. "
+        "[default: 4; over 1,000,000 rows 2]",
+        Interval(ge=-1, le=8),
+    ] = None
+    near_duplicate_cosine: Annotated[
+        float | None,
+        "photos are one scene whose features have a cosine of at least this; unset: features tie nothing",
+        Interval(gt=0, le=1),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,9 +65,14 @@ class LinkConfig(Config):
 
     def distance_for(self, rows: int) -> int:
         """Bits within which hashes are alike; by default so few that strangers hardly ever are among `rows`."""
-        if self.near_duplicate_distance is not None:
-            return self.near_duplicate_distance
-        return next((bits for most, bits in STRANGERS if rows <= most), MANY)
+        given = self.near_duplicate_distance
+        return next(bits for most, bits, _ in BITS if rows <= most) if given is None else given
+
+    def any_tone_for(self, rows: int) -> int:
+        """Bits within which hashes are alike at any tone, likewise; never more than `distance_for`."""
+        given = self.near_duplicate_any_tone
+        bits = next(bits for most, _, bits in BITS if rows <= most) if given is None else given
+        return min(bits, self.distance_for(rows))
 
 
 def links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
@@ -90,14 +116,53 @@ def near_duplicate_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
     if distance < 0:
         return NO_PAIRS
     tones = frame.select("brightness", "contrast").to_numpy()
+    tone, any_tone = config.near_duplicate_tone, config.any_tone_for(frame.height)
+    found = near_duplicate_batches(frame["phash"].to_numpy(), distance, tones, tone, any_tone)
+    return _thinned(found, frame.height)
+
+
+def feature_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
+    """Link images whose `features` are alike, where these are asked for."""
+    if config.near_duplicate_cosine is None:
+        return NO_PAIRS
+    return _thinned(similar_batches(frame["features"].to_numpy(), config.near_duplicate_cosine), frame.height)
+
+
+def _thinned(batches: Iterable[Pairs], count: int) -> Pairs:
+    """All pairs, or, of very many, fewer that tie the same: ten thousand frames of a static camera make 50 million."""
     found, held = [NO_PAIRS], 0
-    for pairs in near_duplicate_batches(frame["phash"].to_numpy(), distance, tones, config.near_duplicate_tone):
+    for pairs in batches:
         found.append(pairs)
         held += len(pairs)
-        if held > HELD:  # a static camera's ten thousand frames make fifty million pairs
-            found = [spanning_pairs(frame.height, np.concatenate(found))]
+        if held > HELD:
+            found = [spanning_pairs(count, np.concatenate(found))]
             held = len(found[0])
     return np.concatenate(found)
+
+
+def read_features(path: Path, frame: pl.DataFrame) -> NDArray[np.float32]:
+    """Read the features of a manifest's rows, N×F, with NaN for those that have none.
+
+    An .npy file holds them in the order of the rows. A Parquet file has a column `features` of lists and `image_id` or
+    `sha256`; an .npz file `keys` (sha256) and `vectors`, as `data split` and `data score` keep them. Raises UserError.
+    """
+    try:
+        if path.suffix == ".npy":
+            vectors = np.load(path, allow_pickle=False).astype(np.float32)
+            table = pl.DataFrame({"image_id": frame["image_id"], "features": vectors})
+        elif path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as held:
+                table = pl.DataFrame({"sha256": held["keys"], "features": held["vectors"].astype(np.float32)})
+        else:
+            table = pl.read_parquet(path, glob=False)
+        key = "image_id" if "image_id" in table.columns else "sha256"
+        lists = table["features"].cast(pl.List(pl.Float32)).list
+        table = table.select(key, features=lists.to_array(lists.len().max() or 1)).unique(key)
+        joined = frame.select(key).join(table, on=key, how="left", maintain_order="left")
+        found: NDArray[np.float32] = joined["features"].to_numpy()
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, pl.exceptions.PolarsError) as error:
+        raise UserError(f"{path}: no features of these photos ({str(error).splitlines()[0]})") from None
+    return found
 
 
 LINK_RULES: tuple[Callable[[pl.DataFrame, LinkConfig], Pairs], ...] = (
@@ -106,5 +171,6 @@ LINK_RULES: tuple[Callable[[pl.DataFrame, LinkConfig], Pairs], ...] = (
     place_links,
     same_bytes_links,
     near_duplicate_links,
+    feature_links,
 )
 """Each gives pairs of rows that must not be torn apart. A new kind of tie is a new function here."""

@@ -26,10 +26,10 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from whichland.curate.workers import WORKER_DIED, map_batches
 from whichland.images.decode import ImageError, decode_luma, image_size, read_bytes
 from whichland.manifest import COLUMNS, Manifest, with_empty
 from whichland.progress import Progress
+from whichland.workers import WORKER_DIED, map_batches
 
 SHORT_SIDE = 160
 BATCH = 32
@@ -64,7 +64,7 @@ def measure(
     workers: int | None = None,
     ray: str | None = None,
     progress: bool = True,
-    checkpoint: Callable[[Manifest], None] | None = None,
+    checkpoint: Callable[[Manifest], object] | None = None,
 ) -> Manifest:
     """Fill the measure columns of every row that has no `sha256` yet, in parallel processes.
 

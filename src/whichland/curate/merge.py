@@ -21,12 +21,12 @@ import polars as pl
 
 from whichland.config import Config
 from whichland.curate.geometry import HarmoniseConfig, Outcome, Source, Target, common_target, views_of, with_projection
-from whichland.curate.workers import WORKER_DIED, map_batches
 from whichland.errors import UserError
 from whichland.geo.countries import country_name
 from whichland.manifest import MEASURED, Manifest, with_empty
 from whichland.progress import Progress
 from whichland.whole_file import check_writable, whole_file
+from whichland.workers import WORKER_DIED, map_batches
 
 TABLE = ("country", "name", "only_in")  # columns of `source_by_country` beside those of the sources
 

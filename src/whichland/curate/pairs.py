@@ -5,6 +5,8 @@ two points are within an arc of r metres when the chord between them is at most 
 """
 
 from collections.abc import Iterator
+from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ NO_PAIRS: Pairs = np.empty((0, 2), dtype=np.int64)
 
 BLOCK = 16  # rows whose hashes are compared at once with all that their tones allow
 STRIPES = 4  # stripes of the first tone within the widest difference: finer wastes fewer comparisons
+FEATURES_AT_ONCE = 512  # rows compared with all others at once
 MANY_COMPARISONS = 10**10  # about ten seconds; from there on progress is shown
 
 EARTH_RADIUS_M = 1000 * EARTH_RADIUS_KM
@@ -54,23 +57,23 @@ def spanning_pairs(count: int, pairs: Pairs) -> Pairs:
     return np.column_stack([label[rows], rows])
 
 
-def near_duplicate_pairs(phash: Hashes, max_distance: int, tones: Floats | None = None, max_tone: float = 1.0) -> Pairs:
-    """Return the pairs of rows whose hashes differ in at most `max_distance` bits, sorted, shape (P, 2).
-
-    The smaller row comes first. See `near_duplicate_batches`, of which this is the whole.
-    """
-    found = [NO_PAIRS, *near_duplicate_batches(phash, max_distance, tones, max_tone)]
-    pairs = np.sort(np.concatenate(found), axis=1)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+def near_duplicate_pairs(
+    phash: Hashes, max_distance: int, tones: Floats | None = None, max_tone: float = 1.0, any_tone: int = -1
+) -> Pairs:
+    """Return the pairs that `near_duplicate_batches` finds, each once, sorted, the smaller row first, shape (P, 2)."""
+    found = [NO_PAIRS, *near_duplicate_batches(phash, max_distance, tones, max_tone, any_tone)]
+    pairs: Pairs = np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+    return pairs
 
 
 def near_duplicate_batches(
-    phash: Hashes, max_distance: int, tones: Floats | None = None, max_tone: float = 1.0
+    phash: Hashes, max_distance: int, tones: Floats | None = None, max_tone: float = 1.0, any_tone: int = -1
 ) -> Iterator[Pairs]:
-    """Yield the pairs of rows whose hashes differ in at most `max_distance` bits, each pair once, in no order.
+    """Yield the pairs of rows whose hashes differ in at most `max_distance` bits, in no order, some more than once.
 
     With `tones` (say, brightness and contrast) each of a pair's tones must also differ by at most `max_tone`:
-    that separates two scenes that are merely laid out alike (sky above, road below).
+    that separates two scenes that are merely laid out alike (sky above, road below). Hashes at most `any_tone` bits
+    apart are paired whatever their tones: a photo that was made lighter keeps its layout.
 
     Exact, with one abridgement: rows of equal hash and tones are interchangeable. They are linked to the first
     of them, and only that one is paired with others, so a thousand blank images make a thousand pairs, not
@@ -79,18 +82,60 @@ def near_duplicate_batches(
     Method: rows are sorted into stripes of the first tone and by the second within a stripe, and every hash is
     compared with all those that the tones allow. At the distances asked for here that is faster than banding:
     13 bands of 5 bits leave two fifths of all pairs to compare, each fetched from elsewhere, and the tones of
-    real photos leave one in a hundred, side by side in memory.
+    real photos leave one in a hundred, side by side in memory. The few bits of `any_tone` are sought in bands.
     """
-    count = phash.size
-    tones = np.zeros((count, 1)) if tones is None else np.ascontiguousarray(tones, dtype=np.float64)
-    order = np.lexsort((*tones.T, phash))  # stable: of equal rows the first comes first
-    equal = (phash[order][1:] == phash[order][:-1]) & np.all(tones[order][1:] == tones[order][:-1], axis=1)
-    starts = np.flatnonzero(np.concatenate([[True], ~equal])) if count else np.empty(0, dtype=np.int64)
-    first = np.repeat(order[starts], np.diff(np.append(starts, count)))
-    yield np.column_stack([first, order])[first != order]
-    distinct = order[starts]
+    tones = np.zeros((phash.size, 1)) if tones is None else np.ascontiguousarray(tones, dtype=np.float64)
+    tied, distinct = _equal(*tones.T, phash)
+    yield tied
     for pairs in _alike(phash[distinct], tones[distinct], max_distance, max_tone):
         yield distinct[pairs]
+    if any_tone >= 0:
+        tied, distinct = _equal(phash)
+        yield tied
+        for pairs in _in_bands(phash[distinct], any_tone):
+            yield distinct[pairs]
+
+
+def _equal(*columns: NDArray[Any]) -> tuple[Pairs, Rows]:
+    """Link rows of equal values to the first of them; return these pairs, and the first ones."""
+    order = np.lexsort(columns)  # stable: of equal rows the first comes first
+    new = np.any([np.diff(column[order], prepend=column[order[:1]]) != 0 for column in columns], axis=0)
+    new[:1] = True
+    first = order[new][np.cumsum(new) - 1]
+    return np.column_stack([first, order])[first != order], order[new]
+
+
+def _in_bands(hashes: Hashes, bits: int) -> Iterator[Pairs]:
+    """Yield the pairs of different hashes at most `bits` apart: of bits + 2 bands they have two in common.
+
+    Exact (Norouzi, Punjani and Fleet, Fast Search in Hamming Space with Multi-Index Hashing, 2012).
+    """
+    edges = [64 * number // (bits + 2) for number in range(bits + 3)]
+    bands = [np.uint64((1 << end) - (1 << begin)) for begin, end in pairwise(edges)]
+    for one, other in combinations(bands, 2):
+        order = np.argsort(hashes & (one | other), kind="stable")
+        ordered = hashes[order]
+        key, at, step = ordered & (one | other), np.arange(hashes.size), 0
+        while at.size:  # each with the next, then with the one after that, as far as the bands agree
+            step += 1
+            at = at[: np.searchsorted(at, key.size - step)]
+            at = at[key[at] == key[at + step]]
+            near = at[np.bitwise_count(ordered[at] ^ ordered[at + step]) <= bits]
+            if near.size:
+                yield order[np.column_stack([near, near + step])]
+
+
+def similar_batches(features: NDArray[np.float32], cosine: float) -> Iterator[Pairs]:
+    """Yield the pairs of rows whose features, N×F, have at least this cosine. Rows of NaN are in none; quadratic."""
+    with np.errstate(invalid="ignore"):
+        unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    rows = np.flatnonzero(np.isfinite(unit).all(axis=1))
+    unit = unit[rows]
+    with Progress("comparing features", total=rows.size, show=rows.size**2 * features.shape[1] > 10**13) as shown:
+        for start in range(0, rows.size, FEATURES_AT_ONCE):
+            left, right = np.nonzero(unit[start : start + FEATURES_AT_ONCE] @ unit[start:].T >= cosine)
+            yield rows[start + np.column_stack([left, right])[left < right]]
+            shown.advance(min(FEATURES_AT_ONCE, rows.size - start))
 
 
 def _alike(hashes: Hashes, tones: Floats, max_distance: int, max_tone: float) -> Iterator[Pairs]:

@@ -18,8 +18,9 @@ from whichland.curate.geocode import GeocodeConfig, geocode
 from whichland.curate.measure import measure
 from whichland.curate.merge import JUDGED, begun_anew
 from whichland.curate.split import SplitConfig, split
+from whichland.errors import UserError
 from whichland.images.containers import container_of
-from whichland.manifest import MEASURED, Manifest, read, write
+from whichland.manifest import MEASURED, Manifest, read, with_empty, write
 from whichland.sources.ingest import ingest
 
 
@@ -37,6 +38,8 @@ def prepare(
 
     What is measured is kept in `out`, so that an interrupted run continues; the finished table is not written.
     """
+    if config.near_duplicate_cosine is not None:
+        raise UserError("near_duplicate_cosine: give the photos' features to `whichland data split`, after preparing")
     places = config.part(GeocodeConfig)
     asked = {"origin": origin, "skip_unknown": False, "exif": True, **how}
     asked["keys"] = str(asked["keys"]) if asked.get("keys") else None
@@ -58,12 +61,8 @@ def prepare(
 
 def measure_into(out: Path, manifest: Manifest, *, workers: int | None = None, ray: str | None = None) -> Manifest:
     """Measure, keeping what is done in `out` so that an interrupted run continues."""
-
-    def checkpoint(so_far: Manifest) -> None:
-        write(so_far, out)
-
     try:
-        return measure(manifest, workers=workers, ray=ray, checkpoint=checkpoint)
+        return measure(manifest, workers=workers, ray=ray, checkpoint=lambda so_far: write(so_far, out))
     except KeyboardInterrupt:
         print(f"what is measured is in {out}: `whichland data measure {out} -o {out}` resumes", file=sys.stderr)
         raise
@@ -85,16 +84,15 @@ def continued(found: Manifest, there: Manifest, written: float) -> Manifest:
     """
     known = ["image_id", "uri"]
     taken = [name for name in there.frame.columns if name not in (*found.frame.columns, *JUDGED)]
-    had = there.frame.select(*known, *taken).with_columns(_known=True)
+    had = with_empty(there.frame.select(*known, *taken).with_columns(_known=True), "bytes")
     frame = found.frame.join(had, on=known, how="left", maintain_order="left")
     again = frame["_known"].fill_null(value=False)
     if not again.any():
         return found
-    sizes = frame["bytes"] if "bytes" in taken else [None] * frame.height
-    differs = [_changed(uri, size, written) for uri, size in zip(frame["uri"], sizes, strict=True)]
-    changed = again & pl.Series(differs, dtype=pl.Boolean)
+    differs = [_changed(uri, size, written) for uri, size in frame.select("uri", "bytes").iter_rows()]
+    kept = ~again | ~pl.Series(differs, dtype=pl.Boolean)
     measured = [name for name in MEASURED if name in taken]
-    frame = frame.drop("_known").with_columns(pl.when(~changed).then(name).alias(name) for name in measured)
+    frame = frame.drop("_known").with_columns(pl.when(kept).then(name).alias(name) for name in measured)
     same, new, gone = again.sum(), len(found) - again.sum(), len(there) - again.sum()
     print(f"continued: {same:,} photos are in the table, {new:,} are new, {gone:,} are gone", file=sys.stderr)
     first, *later = there.history

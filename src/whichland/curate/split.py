@@ -47,7 +47,9 @@ class SplitConfig(LinkConfig):
             raise UserError(f"val {self.val}, test {self.test}: give shares that are together below 1")
 
 
-def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
+def split(
+    manifest: Manifest, config: SplitConfig | None = None, features: NDArray[np.float32] | None = None
+) -> Manifest:
     """Write `group` and `split` of the kept rows; dropped rows have neither.
 
     A group is a connected component over `links.LINK_RULES`. Its name is the smallest sequence key in it, else
@@ -61,13 +63,15 @@ def split(manifest: Manifest, config: SplitConfig | None = None) -> Manifest:
     stderr of countries without test or val photos and of groups that are a large part of a country.
     """
     config = config or SplitConfig()
+    if config.near_duplicate_cosine is not None and features is None:
+        raise UserError("near_duplicate_cosine: give the photos' features, with `whichland data split --features`")
     manifest.require("drop_reason", "phash", "country", hint="run `whichland data clean` first")
     manifest.require("sequence", "lat", "lon", hint="a table of your own needs it, empty where it is not known")
     frame = manifest.frame.drop("weight", "rank", strict=False)
     # A repeated photo is left out itself, but its sequence still ties images together.
     linked = (
         with_empty(frame, "panorama", "group", "split")
-        .select(READ)  # the rest would be copied for nothing
+        .select(READ, **({} if features is None else {"features": features}))  # the rest would be copied for nothing
         .with_row_index("_row")
         .filter(pl.col("drop_reason").is_null() | pl.col("drop_reason").is_in(REPEATED))
     )
@@ -127,11 +131,12 @@ def _names(kept: pl.DataFrame, linked: pl.DataFrame) -> pl.Series:
 
 def _parameters(kept: pl.DataFrame, groups: pl.DataFrame, config: SplitConfig, rows: int) -> dict[str, Any]:
     """What the history says of the step: the settings as they were used, and the certificate."""
-    used = asdict(config) | {"near_duplicate_distance": config.distance_for(rows)}
+    bits = {"near_duplicate_distance": config.distance_for(rows), "near_duplicate_any_tone": config.any_tone_for(rows)}
+    used = asdict(config) | bits
     stand = groups.select("group", "position", "split").iter_rows()
     moved = {group: part for group, position, part in stand if split_at(position, config.val, config.test) != part}
     rules = dict.fromkeys(("sequence", "panorama", "same_bytes"), True)
-    rules |= {name: used[name] for name in ("radius_m", "near_duplicate_distance", "near_duplicate_tone")}
+    rules |= {name: used[name] for name in used if name.startswith(("radius", "near_duplicate"))}
     shares = {"val": config.val, "test": config.test}
     return used | {"certificate": certify(kept, seed=config.seed, shares=shares, rules=rules, moved=moved)}
 

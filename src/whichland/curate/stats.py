@@ -4,7 +4,6 @@ Cleaning that looks harmless can empty one end of the world: a threshold on dark
 north first. So every drop reason is compared, place by place, with its rate in all other places.
 """
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -143,17 +142,10 @@ def excesses(manifest: Manifest, kind: str) -> list[Excess]:
     warning also needs a rate `TIMES` as high as elsewhere, `POINTS` above it, and `LEAST` photos.
     """
     counts = _counts(manifest.frame, kind)
-    found = list(_excesses(counts, kind)) if counts.height else []
-    explained = {line.place for line in found if line.reason != ANY}
-    telling = [line for line in found if line.reason != ANY or line.place not in explained]
-    return sorted(telling, key=lambda line: (line.p, line.place, line.reason))
-
-
-def _excesses(counts: pl.DataFrame, kind: str) -> Iterator[Excess]:
-    everywhere = int(counts["photos"].sum())
+    found: list[Excess] = []
+    everywhere = int(counts["photos"].sum()) if counts.width else 0
     factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, everywhere + 1)))])
-    reasons = _reasons(counts)
-    for reason in reasons:
+    for reason in _reasons(counts):
         total = int(counts[reason].sum())
         for place, here, of in counts.select(kind, reason, "photos").iter_rows():
             if here < LEAST or of == everywhere:
@@ -161,12 +153,17 @@ def _excesses(counts: pl.DataFrame, kind: str) -> Iterator[Excess]:
             rate, elsewhere = here / of, (total - here) / (everywhere - of)
             if rate < TIMES * elsewhere or rate < elsewhere + POINTS:
                 continue
-            p = min(1.0, len(reasons) * counts.height * _tail(factorials, here, of, total, everywhere))
+            p = min(1.0, len(_reasons(counts)) * counts.height * _tail(factorials, here, of, total, everywhere))
             if p < CHANCE:
-                yield Excess(
-                    kind=kind, place=country_name(place) if kind == "country" else place, reason=reason,
-                    dropped=here, photos=of, rate=rate, elsewhere=elsewhere, p=p,
+                name = country_name(place) if kind == "country" else place
+                line = Excess(
+                    kind=kind, place=name, reason=reason, dropped=here, photos=of,
+                    rate=rate, elsewhere=elsewhere, p=p,
                 )  # fmt: skip
+                found.append(line)
+    explained = {line.place for line in found if line.reason != ANY}
+    telling = [line for line in found if line.reason != ANY or line.place not in explained]
+    return sorted(telling, key=lambda line: (line.p, line.place, line.reason))
 
 
 def _tail(factorials: NDArray[np.float64], here: int, of: int, total: int, everywhere: int) -> float:

@@ -26,7 +26,6 @@ import torch
 
 from whichland.allocator import keep_freed_memory
 from whichland.config import build
-from whichland.curate.workers import cores, map_on_ray
 from whichland.errors import UserError
 from whichland.evaluation.evaluate import evaluate
 from whichland.manifest import read
@@ -36,6 +35,7 @@ from whichland.training.config import TrainConfig
 from whichland.training.process import Interrupted
 from whichland.training.run import train
 from whichland.whole_file import whole_file
+from whichland.workers import cores, map_on_ray
 
 Say = Callable[[str], None]
 TASK, RESULT, FAILED, OUTPUT = "cell.json", "result.json", "failed.txt", "output.txt"
