@@ -20,7 +20,7 @@ def assigned(manifest: Manifest) -> dict[str, tuple[str, str]]:
 def test_two_components_never_share_a_name() -> None:
     """A drive leaves a group that bears its name, and comes back with other photos."""
     table = clean(
-        measured(3, sequences=["a", "b", "a"], phash=[0, 1, 2**63], brightness=[0.5, 0.5, 0.9], contrast=[0.2])
+        measured(3, sequences=["a", "b", "a"], phash=[0, 1, 2**40 - 1], brightness=[0.5, 0.5, 0.9], contrast=[0.2])
     )
     both = split(Manifest(table.frame.head(2), table.history))
     assert both.frame["group"].to_list() == ["sequence/made/a"] * 2
