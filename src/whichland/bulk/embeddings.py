@@ -26,7 +26,6 @@ from whichland.allocator import keep_freed_memory
 from whichland.bulk.inputs import find_photos
 from whichland.bulk.rows import shown
 from whichland.config import AT_LEAST_1, Config
-from whichland.curate.workers import map_on_ray
 from whichland.errors import UserError
 from whichland.images.containers import ImageError
 from whichland.images.photo import PhotoLike, open_photo
@@ -39,6 +38,7 @@ from whichland.model.hub_bundles import found
 from whichland.model.views import HowMany, PhotoViews, cut_views, made_ahead
 from whichland.progress import Progress
 from whichland.whole_file import check_writable, whole_file
+from whichland.workers import map_on_ray
 
 Embeddings = NDArray[np.float32]  # N×F, rows of length 1; NaN for photos that cannot be read
 CARRIED = ("image_id", "country", "lat", "lon", "split", "group", "license", "attribution", "creator")
