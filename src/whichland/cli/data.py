@@ -122,8 +122,9 @@ def balance(
         from whichland.curate import charts
 
         whole = Manifest(balanced.frame.drop("weight"))
-        counts = [charts.in_use(table, "train", label=config.label) for table in (whole, balanced)]
-        say(f"chart: {charts.before_and_after(*counts, chart, what='Training photos', label=config.label)}")
+        before, after = (charts.in_use(table, "train", label=config.label) for table in (whole, balanced))
+        drawn = charts.before_and_after(before, after, chart, what="Training photos", label=config.label)
+        say(f"chart: {drawn}")
 
 
 @flags(SplitConfig)

@@ -157,7 +157,7 @@ def read_features(path: Path, frame: pl.DataFrame) -> NDArray[np.float32]:
             table = pl.read_parquet(path, glob=False)
         key = "image_id" if "image_id" in table.columns else "sha256"
         lists = table["features"].cast(pl.List(pl.Float32)).list
-        table = table.select(key, features=lists.to_array(lists.len().max() or 1)).unique(key)
+        table = table.select(key, features=lists.to_array(max(lists.len().to_list(), default=1))).unique(key)
         joined = frame.select(key).join(table, on=key, how="left", maintain_order="left")
         found: NDArray[np.float32] = joined["features"].to_numpy()
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, pl.exceptions.PolarsError) as error:
