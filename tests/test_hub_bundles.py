@@ -57,6 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_bundle(folder / name, create("test_efficientnet", 3, weights="none"))
     photos = {"license": ["CC-BY-4.0", "CC0-1.0", "all rights reserved"], "credit": ["A", None, "B"]}
     pl.DataFrame(photos).write_parquet(folder / "shown" / "gallery.parquet")
+    (folder / "empty").mkdir()
     Image.new("RGB", (300, 200), (90, 120, 60)).save(folder / "a.png")
     return folder
 
@@ -69,7 +70,7 @@ def ran(folder: Path) -> Ran:
         {"name": "held back", "command": ["push", str(folder / "shown"), "them/streets"]},
         {"name": "stranger", "command": ["push", bundle, "them/streets"], "token": "hf_ofSomebodyElse"},
         {"name": "refused", "command": ["push", bundle, "them/streets"], "mood": "503"},
-        {"name": "no bundle", "command": ["push", str(folder), "them/streets"]},
+        {"name": "no bundle", "command": ["push", str(folder / "empty"), "them/streets"]},
         {"name": "unknown", "command": predict},
         {"name": "pushed", "command": ["push", bundle, "them/streets"]},
         {"name": "damaged", "command": predict, "mood": "damages"},

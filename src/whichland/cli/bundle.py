@@ -8,8 +8,7 @@ from typer import Argument, Option
 
 from whichland.cli.flags import flags
 from whichland.cli.main import require_extra
-from whichland.cli.output import Json, between, bundle_folder, give
-from whichland.errors import UserError
+from whichland.cli.output import Json, between, give
 from whichland.evaluation.calibration import CalibrateConfig
 from whichland.model.export import ExportConfig
 
@@ -18,17 +17,7 @@ if TYPE_CHECKING:
     from whichland.model.export import Exported
 
 
-def _own_folder(name: str) -> Path:
-    """The folder of a bundle that may be written into."""
-    if name.startswith("hub:"):
-        raise UserError(f"{name} lies in the hub's cache, which is not written to; copy the bundle and name the copy")
-    return bundle_folder(name)
-
-
-Written = Annotated[
-    Path,
-    Argument(parser=_own_folder, metavar="BUNDLE", help="Folder of a trained model; what is found is written into it."),
-]
+Written = Annotated[Path, Argument(help="Folder of a trained model; what is found is written into it.")]
 SAID = {"ece": "calibration error", "brier": "Brier score", "nll": "log-likelihood, negative"}
 
 
@@ -46,7 +35,9 @@ def calibrate(
     of answers is right. No answer changes but its probabilities. Test photos are never used.
     """
     from whichland.evaluation.calibration import calibrate as fit_and_keep
+    from whichland.model.hub_bundles import check_own
 
+    check_own(bundle)
     found = fit_and_keep(bundle, manifest, config)
     scores = {name: asdict(getattr(found, name)) for name in ("temperature", "plain", "fitted", "change")}
     values = {"bundle": str(found.bundle), **scores, **found.calibration.facts, "doubt": found.doubt}
@@ -101,7 +92,9 @@ def export(
     """
     from whichland import manifest as manifests
     from whichland.model.export import export as write
+    from whichland.model.hub_bundles import check_own
 
+    check_own(bundle)
     done = write(bundle, manifests.read(photos) if photos else None, config)
     give({"bundle": str(done.bundle), "written": done.written, **done.record}, lambda: _exported(done), json=json)
 

@@ -97,6 +97,10 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         if isinstance(out := ctx.params.get("out"), Path):
             check_writable(out)  # before the work, not after it
+        if isinstance(bundle := ctx.params.get("bundle"), Path):
+            from whichland.model.hub_bundles import found
+
+            ctx.params["bundle"] = found(bundle)
         return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -12,21 +12,13 @@ if TYPE_CHECKING:
     from whichland.manifest import Manifest
     from whichland.statistics import Score
 
-
-def bundle_folder(name: str) -> Path:
-    """The folder of a bundle, fetched where it is one of the hub's."""
-    from whichland.model.hub_bundles import found
-
-    return found(name)
-
-
 In = Annotated[Path, Argument(metavar="MANIFEST", help="The manifest to read.")]
 Out = Annotated[
     Path, Option("-o", "--out", dir_okay=False, help="The manifest to write; it may be the one that is read.")
 ]
 Workers = Annotated[int | None, Option("-j", "--workers", min=1, help="Processes. [default: one a core]")]
 BUNDLE = "Folder of a trained model or of its run, or hub:OWNER/NAME."
-Bundle = Annotated[Path, Argument(parser=bundle_folder, metavar="BUNDLE", help=BUNDLE)]
+Bundle = Annotated[Path, Argument(help=BUNDLE)]
 SplitManifest = Annotated[
     Path, Argument(metavar="MANIFEST", help="The table of photos, with splits, from `whichland data prepare`.")
 ]

@@ -13,7 +13,7 @@ from typer import Argument, Exit, Option
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.inputs import Photos, find_photos
 from whichland.cli.flags import flags
-from whichland.cli.output import BUNDLE, Bundle, bundle_folder, say
+from whichland.cli.output import BUNDLE, Bundle, say
 from whichland.errors import UserError
 from whichland.serving.settings import PREFIX, ServeConfig
 
@@ -184,10 +184,7 @@ def _table(row: "Row", rows: "Rows") -> None:
 
 @flags(ServeConfig, variables=PREFIX)
 def serve(
-    bundle: Annotated[
-        Path, Argument(parser=bundle_folder, metavar="BUNDLE", help=BUNDLE, envvar=f"{PREFIX}BUNDLE", show_envvar=True)
-    ],
-    config: ServeConfig,
+    bundle: Annotated[Path, Argument(help=BUNDLE, envvar=f"{PREFIX}BUNDLE", show_envvar=True)], config: ServeConfig
 ) -> None:
     """Serve a bundle over HTTP: a page for people, an API for programs, and the game.
 

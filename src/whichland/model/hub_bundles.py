@@ -41,6 +41,12 @@ def found(name: str | Path) -> Path:
     return inside if (inside / INFO).is_file() and not (Path(name) / INFO).is_file() else Path(name)
 
 
+def check_own(folder: Path) -> None:
+    """Raise UserError for a bundle in the hub's cache: what is written there would be another bundle's, too."""
+    if folder.parent.name == "snapshots":
+        raise UserError(f"{folder} lies in the hub's cache, which is not written to; copy it and name the copy")
+
+
 def publish(folder: Path, repository: str, *, private: bool = False) -> str:
     """Put a bundle into OWNER/NAME on the hub and return its address.
 
