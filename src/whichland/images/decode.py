@@ -37,6 +37,10 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 MAX_JPEG_PIXELS = 80_000_000
 MAX_PIXELS = 40_000_000  # of whatever Pillow decodes
 
+# A JPEG is scaled by its decoder, which has no filter, only as long as so many times the pixels that are needed are
+# left for the filter of the resampling: docs/decisions/jpeg-scale.md has what other factors do to answers and speed.
+FINER = 2
+
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
 # Warnings of libjpeg after which every pixel is there all the same.
@@ -58,20 +62,26 @@ def decode(data: bytes, *, short_side: int | None = None) -> Pixels:
     """Decode an encoded image to RGB pixels, upright.
 
     Returns H×W×3 uint8, C-contiguous, EXIF orientation applied, transparency flattened on white, 16-bit
-    samples cut to 8. With `short_side` a JPEG is decoded at 1/2, 1/4 or 1/8 as long as its shorter side stays
-    at least that long (other scales cost as much as the whole image); the result is not resized further.
-    Raises ImageError.
+    samples cut to 8. With `short_side`, the pixels that the shorter side is to be resampled to, a JPEG is decoded at
+    1/2, 1/4 or 1/8 as long as `FINER` times as many are left; the result is not resized further. (Other scales cost
+    as much as the whole image.) Raises ImageError.
     """
+    return _decode(data, None if short_side is None else FINER * short_side)
+
+
+def _decode(data: bytes, least: int | None) -> Pixels:
+    """The same, scaled as long as the shorter side stays at least `least`."""
     _check(data)
     if data[:3] == b"\xff\xd8\xff":
-        return _decode_jpeg(data, short_side)
-    return _decode_with_pillow(data, short_side)
+        return _decode_jpeg(data, least)
+    return _decode_with_pillow(data, least)
 
 
 def decode_luma(data: bytes, *, short_side: int | None = None) -> Pixels:
-    """Decode to 8-bit Rec. 601 luma, H×W, upright; as `decode` otherwise.
+    """Decode to 8-bit Rec. 601 luma, H×W, upright; as `decode` otherwise, but scaled down to `short_side` itself.
 
-    A JPEG holds its luma as a plane of its own, so this takes about half the time of the colours.
+    A JPEG holds its luma as a plane of its own, so this takes about half the time of the colours. What is stored of
+    a photo (its perceptual hash, its sharpness) hangs on this scale.
     """
     _check(data)
     if data[:3] == b"\xff\xd8\xff":
@@ -83,7 +93,7 @@ def decode_luma(data: bytes, *, short_side: int | None = None) -> Pixels:
                 pass  # `decode` knows what to do with it
             else:
                 return upright(luma, jpeg_orientation(data))[:, :, 0]
-    return np.asarray(Image.fromarray(decode(data, short_side=short_side)).convert("L"))
+    return np.asarray(Image.fromarray(_decode(data, short_side)).convert("L"))
 
 
 def image_size(data: bytes) -> tuple[int, int]:
@@ -124,36 +134,36 @@ def _jpeg_header(data: bytes) -> tuple[int, int, str]:
     return height, width, colour
 
 
-def _decode_jpeg(data: bytes, short_side: int | None) -> Pixels:
+def _decode_jpeg(data: bytes, least: int | None) -> Pixels:
     height, width, colour = _jpeg_header(data)
     if colour in ("CMYK", "YCCK"):  # libjpeg-turbo turns these to RGB without undoing Adobe's inversion
-        return _decode_with_pillow(data, short_side)
+        return _decode_with_pillow(data, least)
     try:
-        pixels: Pixels = simplejpeg.decode_jpeg(data, **_least(height, width, short_side))
+        pixels: Pixels = simplejpeg.decode_jpeg(data, **_least(height, width, least))
     except MemoryError:
         raise ImageError(f"not enough memory for {width}×{height} pixels") from None
     except (ValueError, KeyError) as error:
-        return _decode_jpeg_after(_one_line(error), data, short_side)
+        return _decode_jpeg_after(_one_line(error), data, least)
     return upright(pixels, jpeg_orientation(data))
 
 
-def _jpeg_scale(shorter: int, short_side: int | None) -> int:
-    """Choose the largest of 8, 4, 2, 1 to divide by so that the shorter side stays at least `short_side`."""
-    if short_side is None:
+def _jpeg_scale(shorter: int, least: int | None) -> int:
+    """Choose the largest of 8, 4, 2, 1 to divide by so that the shorter side stays at least `least`."""
+    if least is None:
         return 1
-    return next((scale for scale in (8, 4, 2) if -(-shorter // scale) >= short_side), 1)
+    return next((scale for scale in (8, 4, 2) if -(-shorter // scale) >= least), 1)
 
 
-def _least(height: int, width: int, short_side: int | None) -> dict[str, Any]:
+def _least(height: int, width: int, least: int | None) -> dict[str, Any]:
     """The same for simplejpeg: what the scaled picture is to have at least."""
-    scale = _jpeg_scale(min(height, width), short_side)
+    scale = _jpeg_scale(min(height, width), least)
     return {"min_height": -(-height // scale), "min_width": -(-width // scale)} if scale > 1 else {}
 
 
-def _decode_jpeg_after(complaint: str, data: bytes, short_side: int | None) -> Pixels:
+def _decode_jpeg_after(complaint: str, data: bytes, least: int | None) -> Pixels:
     """Decide on a JPEG that libjpeg complained about: open it if every pixel is there, else raise."""
     if _HARMLESS.search(complaint):
-        return _decode_with_pillow(data, short_side)
+        return _decode_with_pillow(data, least)
     if "Premature end of JPEG file" in complaint:
         try:  # when only the end marker is missing, all pixels are there
             return upright(simplejpeg.decode_jpeg(data + b"\xff\xd9"), jpeg_orientation(data))
@@ -189,11 +199,11 @@ def _open(data: bytes) -> Image.Image:
     return image
 
 
-def _decode_with_pillow(data: bytes, short_side: int | None) -> Pixels:
+def _decode_with_pillow(data: bytes, least: int | None) -> Pixels:
     image = _open(data)
     try:
-        if short_side is not None:
-            scale = _jpeg_scale(min(image.size), short_side)
+        if least is not None:
+            scale = _jpeg_scale(min(image.size), least)
             image.draft("RGB", (image.width // scale, image.height // scale))  # a no-op for all but JPEG
         image.load()
     except _PILLOW_ERRORS as error:
