@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
 
-from whichland.cli.main import root
+from whichland.cli.commands import root
 from whichland.config import Setting, settings
 from whichland.manifest import SCHEMA
 

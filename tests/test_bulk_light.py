@@ -19,7 +19,7 @@ HEAVY = ("torch", "torchvision", "timm", "accelerate", "sklearn", "matplotlib", 
 SCRIPT = f"""
 import sys
 sys.modules.update(dict.fromkeys({HEAVY!r}))
-from whichland.cli.main import root
+from whichland.cli.commands import root
 bundle, photos, folder = sys.argv[1:]
 for name, flags in (
     ("a.parquet", ["--sets", "90", "--check-exif", "--pin"]),

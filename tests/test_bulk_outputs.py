@@ -135,7 +135,7 @@ def test_the_page_is_one_file_with_every_pin_on_its_map(bundle: Path, photos: li
     text = (tmp_path / "a.html").read_text("utf-8")
     page = _Page(text)
     assert "script" not in [tag for tag, _ in page.elements]
-    assert re.findall(r"https?://|//[a-z]", text) == []
+    assert re.findall(r"https?://|//[a-z]", re.sub(r'base64,[^"]*"', "", text)) == []
     assert ODD in page.text
     assert "could not be read" in page.text
     (view,) = [attributes["viewbox"] for tag, attributes in page.elements if tag == "svg"]

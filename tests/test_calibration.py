@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tiny_bundle import LABELS, make_bundle, make_photos
-from whichland.cli.main import root
+from whichland.cli.commands import root
 from whichland.errors import UserError
 from whichland.evaluation.calibration import CalibrateConfig, calibrate, temperature_interval
 from whichland.manifest import Manifest, write

@@ -9,7 +9,7 @@ import pytest
 from test_report import make_manifest
 from tiny_bundle import make_bundle
 from whichland import manifest as manifests
-from whichland.cli.main import root
+from whichland.cli.commands import root
 
 
 def run(*arguments: object) -> None:

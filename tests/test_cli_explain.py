@@ -11,8 +11,9 @@ from PIL import Image
 
 import forked
 from tiny_bundle import LABELS, make_bundle, make_photos, pixels
+from whichland.cli.commands import load
 from whichland.cli.explain import find_target, name_pictures
-from whichland.cli.main import COMMANDS, load
+from whichland.cli.main import COMMANDS
 from whichland.errors import UserError
 from whichland.explanation.explain import SHORT_SIDE, explain
 from whichland.explanation.figure import figure, percent

@@ -9,7 +9,8 @@ import pytest
 
 import forked
 from whichland import __version__
-from whichland.cli.main import COMMANDS, DATA_COMMANDS, main, require_extra
+from whichland.cli.commands import require_extra
+from whichland.cli.main import COMMANDS, DATA_COMMANDS, main
 from whichland.errors import UserError
 
 HEAVY = ("torch", "timm", "torchvision", "polars", "fastapi", "matplotlib", "sklearn", "PIL", "numpy")
@@ -33,7 +34,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["data", "--help"], ["--version"], []], ids=" ".join)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
-    code = AFTER.format(arguments=arguments, heavy=HEAVY)
+    code = AFTER.format(arguments=arguments, heavy=(*HEAVY, "typer") if arguments else HEAVY)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1] == "loaded"
 
@@ -111,7 +112,7 @@ def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def interrupted() -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("whichland.cli.main.root", interrupted)
+    monkeypatch.setattr("whichland.cli.commands.root", interrupted)
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 130

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 
 from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.bulk.inputs import find_photos
-from whichland.cli.main import root
+from whichland.cli.commands import root
 from whichland.errors import UserError
 from whichland.geo.countries import country_name
 from whichland.model import bundle as bundles

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tiny_bundle import make_bundle, make_photos
-from whichland.cli.main import root
+from whichland.cli.commands import root
 from whichland.errors import UserError
 from whichland.evaluation.compare import Comparison, Guesses, compare, compare_answers
 from whichland.evaluation.evaluate import LOG

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from whichland.cli.main import root
+from whichland.cli.commands import root
 from whichland.errors import UserError
 from whichland.evaluation.cross_source import cross_source
 from whichland.evaluation.cross_source_matrix import OTHERS, CrossSource, Transfer

@@ -125,10 +125,11 @@ def test_a_jpeg_has_the_pixels_that_pillow_gives(progressive: bool, subsampling:
 
 @given(width=st.integers(1, 300), height=st.integers(1, 300), short_side=st.integers(1, 300))
 @settings(max_examples=40, deadline=None)
-def test_short_side_is_never_undercut(width: int, height: int, short_side: int) -> None:
-    pixels = decode(encode(np.full((height, width, 3), 128, np.uint8)), short_side=short_side)
-    scales = [s for s in (1, 2, 4, 8) if s == 1 or -(-min(width, height) // s) >= short_side]
-    assert pixels.shape == (-(-height // scales[-1]), -(-width // scales[-1]), 3)
+def test_twice_the_short_side_is_never_undercut(width: int, height: int, short_side: int) -> None:
+    data = encode(np.full((height, width, 3), 128, np.uint8))
+    for found, left in ((decode(data, short_side=short_side), 2), (decode_luma(data, short_side=short_side), 1)):
+        scales = [s for s in (1, 2, 4, 8) if s == 1 or -(-min(width, height) // s) >= left * short_side]
+        assert found.shape[:2] == (-(-height // scales[-1]), -(-width // scales[-1]))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])

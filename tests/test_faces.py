@@ -17,7 +17,8 @@ from PIL import Image
 import whichland as wl
 from serving import calibrated_bundle, create
 from tiny_bundle import LABELS, pixels
-from whichland.cli.main import COMMANDS, load
+from whichland.cli.commands import load
+from whichland.cli.main import COMMANDS
 from whichland.evaluation.predictions import FILE
 from whichland.explanation.explain import explain
 from whichland.images.containers import ImageError
@@ -160,6 +161,29 @@ def test_the_report_stores_these_answers(
     wl.evaluate(bundle, Manifest(pl.DataFrame(rows)), out=tmp_path / "report")
     stored = pl.read_parquet(tmp_path / "report" / FILE).sort("image_id")["probabilities"].to_numpy()
     np.testing.assert_array_equal(stored, np.stack([answer.probabilities for answer in together]))
+
+
+def test_the_same_pixels_as_jpeg_and_as_png_have_one_answer(
+    bundle: Path, model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fine texture, in which a picture that is made smaller without a filter is another one."""
+    tolerances = {130: 0.0, 200: 0.0, 560: 0.01, 1200: 0.01}  # short side: the decoder scales the last two alone
+    paths = []
+    for side in tolerances:
+        texture = np.random.default_rng(side).integers(-60, 60, (side, side + 40, 3))
+        mixed = np.clip(np.asarray(picture(side, side + 40, side)) + texture, 0, 255).astype(np.uint8)
+        jpeg, png = tmp_path / f"{side}.jpg", tmp_path / f"{side}.png"
+        Image.fromarray(mixed).save(jpeg, quality=100, subsampling=0)
+        Image.open(jpeg).save(png)
+        paths += [jpeg, png]
+    answers = model.predict(paths)
+    for jpeg, png, tolerance in zip(answers[::2], answers[1::2], tolerances.values(), strict=True):
+        assert jpeg.country == png.country
+        np.testing.assert_allclose(jpeg.probabilities, png.probabilities, atol=tolerance + 1e-6, rtol=0)
+    command = load("predict", COMMANDS["predict"])
+    command.main([str(bundle), *map(str, paths), "--json"], standalone_mode=False)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["country"] for line in lines] == [answer.country for answer in answers]
 
 
 @pytest.mark.parametrize("method", ["gradcam", "occlusion"])

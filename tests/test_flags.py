@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 import pytest
 import typer
 
+from whichland.cli.commands import Command
 from whichland.cli.flags import flags
-from whichland.cli.main import Command
 from whichland.config import TOML_ONLY, Config
 from whichland.errors import UserError
 

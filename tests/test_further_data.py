@@ -22,7 +22,7 @@ from PIL import Image
 from curated import photo, save
 from misbehaving_mapillary import BOX, TOKEN, World, serve
 from origins import jpeg, put
-from whichland.cli.main import root
+from whichland.cli.commands import root
 from whichland.errors import UserError
 from whichland.manifest import read, write
 from whichland.sources.exif import read_exif

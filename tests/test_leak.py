@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from curated import measured, photo, save
-from whichland.cli.main import root
+from whichland.cli.commands import root
 from whichland.curate.clean import clean
 from whichland.curate.split import SplitConfig, split
 from whichland.errors import UserError

@@ -162,7 +162,7 @@ def _plain(fit: Fit) -> dict[str, object]:
 def test_the_command_prints_a_rate_that_train_takes(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from whichland.cli.main import root
+    from whichland.cli.commands import root
 
     monkeypatch.chdir(tmp_path)
     flags = [*SET, "--out", "a/lr.png", "--steps", "40"]

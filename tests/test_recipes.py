@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from whichland.cli.main import root
+from whichland.cli.commands import root
 from whichland.config import build, read_settings, read_toml
 from whichland.errors import UserError
 from whichland.manifest import Manifest, write

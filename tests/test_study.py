@@ -16,7 +16,7 @@ import pytest
 from local_ray import cluster as cluster
 from tinted import tinted
 from whichland.charts import logarithmic, straight
-from whichland.cli.main import root
+from whichland.cli.commands import root
 from whichland.manifest import Manifest, read, write
 from whichland.statistics import Score
 from whichland.studies import study as studies

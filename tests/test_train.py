@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import forked
 from curated import measured
 from tinted import COLOURS, tinted
-from whichland.cli.main import root
+from whichland.cli.commands import root
 from whichland.curate.certificate import certificate_of
 from whichland.curate.clean import clean
 from whichland.curate.split import SplitConfig, split

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import whichland as wl
-from whichland.cli.main import root
+from whichland.cli.commands import root
 from whichland.errors import UserError
 from whichland.model import bundle as bundles
 from whichland.model import zero_shot

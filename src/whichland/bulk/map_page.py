@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from whichland.bulk.outputs import LISTED
-from whichland.bulk.rows import Rows, guesses
+from whichland.bulk.rows import LISTED, Rows, guesses
 from whichland.geo.land import Points, border_lines, outlines
 from whichland.templates import templates_beside
 
@@ -97,6 +96,7 @@ def map_page(frame: "pl.DataFrame", rows: Rows, *, title: str) -> str:
             pins=pins,
             labels=[{**row, "name": rows.space.name(row["code"])} for row in labels.iter_rows(named=True)],
             noun=rows.label,
+            nouns=rows.space.nouns,
             listed=[_listed(row, rows) for row in frame.head(LISTED).iter_rows(named=True)],
             set_percent=rows.config.sets,
             exif=rows.config.check_exif,

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 ENDINGS = (".parquet", ".csv", ".jsonl", ".geojson", ".html")
 PINNED = (".geojson", ".html")  # forms that need a point for every photo
-LISTED = 1000  # photos that a page shows one by one
 
 
 def check_ending(out: Path) -> None:

@@ -20,6 +20,7 @@ from whichland.model.answer import DECIMALS, Answer
 from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.model.model import Model
 
+LISTED = 1000  # photos that a page shows one by one, of each a small picture
 Row = dict[str, Any]
 
 

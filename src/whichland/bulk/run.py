@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from whichland.bulk.answers import answers
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.inputs import Photos, find_photos
-from whichland.bulk.outputs import LISTED, PINNED, check_ending, schema_of, write
-from whichland.bulk.rows import ExifCount, Row, Rows, rows_for, shown
+from whichland.bulk.outputs import PINNED, check_ending, schema_of, write
+from whichland.bulk.rows import LISTED, ExifCount, Row, Rows, rows_for, shown
 from whichland.errors import UserError
 from whichland.model.bundle import bundle_hash
 from whichland.model.model import Model, load

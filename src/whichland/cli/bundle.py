@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from whichland.cli.commands import require_extra
 from whichland.cli.flags import flags
-from whichland.cli.main import require_extra
 from whichland.cli.output import Json, between, give
 from whichland.evaluation.calibration import CalibrateConfig
 from whichland.model.export import ExportConfig
@@ -58,7 +58,9 @@ def _calibrated(found: "Calibrated") -> list[str]:
         line = f"{title:<26}{before.value:>8.3f}{between(before, '.3f'):>18}"
         lines.append(f"{line}{after.value:>9.3f}{between(after, '.3f'):>18}{change.value:>+9.3f}")
     for level, threshold in kept.sets.items():
-        lines.append(f"sets at {level * 100:.4g} %: the countries with probabilities of {threshold:.4f} or more")
+        lines.append(
+            f"sets at {level * 100:.4g} %: the {found.space.nouns} with probabilities of {threshold:.4f} or more"
+        )
     for share, abstention in kept.abstain.items():
         if abstention.threshold is None:
             lines.append(f"no threshold keeps {share * 100:.4g} % of the answers right on these photos")

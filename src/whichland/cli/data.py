@@ -9,8 +9,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from whichland.cli.commands import require_extra
 from whichland.cli.flags import flags
-from whichland.cli.main import require_extra
 from whichland.cli.output import In, Json, Out, Workers, finish, give, say
 from whichland.curate.balance import BalanceConfig
 from whichland.curate.clean import CleanConfig

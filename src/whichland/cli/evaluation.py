@@ -50,15 +50,16 @@ def evaluate(
 def _report(report: "Report") -> list[str]:
     """The scores with their intervals and floors, what the probabilities are worth, and where the report lies."""
     found, judged = report.predictions, report.probabilities
-    lines = [f"{'':<20}{'score':>8}{'95% interval':>20}{'largest country':>18}{'chance':>9}"]
+    space = found.space
+    lines = [f"{'':<20}{'score':>8}{'95% interval':>20}{f'largest {space.kind}':>18} {'chance':>8}"]
     titles = {"top1": "top-1", "top5": "top-5", "macro_f1": "macro-F1"}
     for name, score in report.scores.items():
         largest, chance = report.floors["majority"][name], report.floors["chance"][name]
         title = titles.get(name, name.replace("_", " "))
         lines.append(f"{title:<20}{score.value:>8.1%}{between(score):>20}{largest:>18.1%}{chance:>9.1%}")
     left = {
-        "of countries the model does not know": sum(found.unknown.values()),
-        "without a country": found.unplaced,
+        f"of {space.nouns} the model does not know": sum(found.unknown.values()),
+        f"without a {space.kind}": found.unplaced,
         "unreadable": len(found.unreadable),
     }
     groups = int(found.groups.max()) + 1
@@ -69,7 +70,7 @@ def _report(report: "Report") -> list[str]:
         lines.append("not calibrated: `whichland calibrate BUNDLE MANIFEST` fits probabilities, sets and thresholds")
     else:
         lines += [
-            f"sets at {row.level * 100:.4g} %: truth inside in {row.coverage}, {row.size.value:.1f} countries each"
+            f"sets at {row.level * 100:.4g} %: truth inside in {row.coverage}, {row.size.value:.1f} {space.nouns} each"
             for row in judged.sets
         ]
         lines += [
@@ -116,7 +117,7 @@ def _show_comparison(found: "Comparison") -> None:
 
     print_table(
         f"{found.photos:,} photos in {found.groups:,} groups, split {found.split}",
-        ("model", "macro-F1", "95% interval", "tied", "top-1", "95% interval", "tied", "countries"),
+        ("model", "macro-F1", "95% interval", "tied", "top-1", "95% interval", "tied", "labels"),
         [
             (m.name, f1.value, ends(f1), m.ties_macro_f1, top1.value, ends(top1), m.ties_top1, m.labels)
             for m, f1, top1 in ((m, m.macro_f1, m.top1) for m in found.models)
@@ -171,7 +172,7 @@ def audit(
 
 def _show_audit(found: "Audit") -> None:
     """The checks as a table, and what was found in a line."""
-    title = f"{found.photos:,} photos of {len(found.countries)} countries, split {found.identity.split}"
+    title = f"{found.photos:,} photos of {len(found.countries)} {found.space.nouns}, split {found.identity.split}"
     columns = ("check", "measure", "value", "low", "high", "null", "verdict", "what")
     rows = []
     for check in found.checks:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Exit, Option
 
 from whichland.bulk.inputs import find_photos
-from whichland.cli.main import require_extra
+from whichland.cli.commands import require_extra
 from whichland.cli.output import Bundle, say
 from whichland.errors import UserError
 from whichland.explanation.methods import METHODS_HELP, find_method, usual_method

@@ -1,25 +1,20 @@
 """The command line: one table from command to function, imported only when the command runs.
 
-`whichland --help` must stay under 0.3 s, so nothing heavy is imported here or at the top of a command file.
+`whichland --help` and `--version` need nothing but this file: neither typer nor anything heavy is imported at its top.
 """
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
-from importlib.util import find_spec
-from inspect import getdoc
-from pathlib import Path
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
-import typer
-from typer.core import TyperCommand, TyperGroup
-
+from whichland import __version__
 from whichland.allocator import keep_freed_memory
 from whichland.errors import UserError
-from whichland.whole_file import check_writable
 
-WIDTH = 100  # of --help, at most
+ABOUT = "Tell the country of a street-level photo; train, judge and explain the model that does."
+ABOUT_DATA = "From raw photos to a clean, leak-free table."
 
 
 class Entry(NamedTuple):
@@ -69,107 +64,48 @@ DATA_COMMANDS = {
 }
 
 
-class Group(TyperGroup):
-    """A group whose commands are imported when called; the list in --help needs only the table."""
-
-    def __init__(self, **attrs: Any) -> None:
-        super().__init__(**attrs)
-        self.table = DATA_COMMANDS if self.name == "data" else COMMANDS
-        for name, entry in self.table.items():
-            self.add_command(TyperCommand(name, help=entry.help, rich_markup_mode=None))
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        if args and args[0] in self.table:
-            return args[0], load(args[0], self.table[args[0]]), args[1:]
-        return super().resolve_command(ctx, args)
-
-
-class Command(TyperCommand):
-    """A command whose --help lists options under the headings of their groups."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        for flag in (arg.partition("=")[0] for arg in args):
-            if setting := getattr(self.callback, "without_flag", {}).get(flag):
-                hint = f"give --set {setting}=VALUE, or write it in a file of settings"
-                raise UserError(f"{flag} is no flag here: {hint}")
-        return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: Any) -> Any:
-        if isinstance(out := ctx.params.get("out"), Path):
-            check_writable(out)  # before the work, not after it
-        if isinstance(bundle := ctx.params.get("bundle"), Path):
-            from whichland.model.hub_bundles import found
-
-            ctx.params["bundle"] = found(bundle)
-        return super().invoke(ctx)
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-        for parameter in self.get_params(ctx):
-            kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
-            if record := parameter.get_help_record(ctx):
-                sections.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
-        for title, records in sections.items():
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
+def listing(data: bool = False) -> str:
+    """What --help says of all commands, or of those of `data`."""
+    flags = {"--help": "Show this message and exit."}
+    table = {name: entry.help for name, entry in (DATA_COMMANDS if data else COMMANDS).items()}
+    if not data:
+        flags, table = {"--version": "Print the version.", **flags}, {"data": ABOUT_DATA, **table}
+    lines = [
+        f"Usage: whichland {'data ' if data else ''}[OPTIONS] COMMAND [ARGS]...",
+        "",
+        f"  {ABOUT_DATA if data else ABOUT}",
+    ]
+    for title, rows in (("Options", flags), ("Commands", table)):
+        width = max(map(len, rows))
+        lines += ["", f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in rows.items())]
+    return "\n".join(lines)
 
 
-def load(name: str, entry: Entry) -> Any:
-    """Import a command's function and turn it into a command. Raises UserError when its extra is missing."""
-    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    if entry.needs:
-        require_extra("train", entry.needs)
-    function = getattr(import_module(f"whichland.cli.{entry.module}"), name.replace("-", "_"))
-    settings = {"max_content_width": WIDTH}
-    command.command(name, cls=Command, help=getdoc(function) or entry.help, context_settings=settings)(function)
-    return typer.main.get_command(command)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from whichland import __version__
-
-        print(__version__)
-        raise typer.Exit
-
-
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Tell the country of a street-level photo; train, judge and explain the model that does."""
-
-
-def root() -> Any:
-    """Build the whole command tree."""
-    options: dict[str, Any] = {"add_completion": False, "no_args_is_help": True, "rich_markup_mode": None}
-    app = typer.Typer(cls=Group, pretty_exceptions_enable=False, **options)
-    app.callback()(_root)
-    data = typer.Typer(cls=Group, help="From raw photos to a clean, leak-free table.", **options)
-    data.callback()(lambda: None)
-    app.add_typer(data, name="data")
-    return typer.main.get_command(app)
-
-
-def require_extra(extra: str, module: str) -> None:
-    """Raise UserError naming the extra to install when a module of it is missing."""
-    if find_spec(module) is None:
-        raise UserError(f"this needs the extra {extra!r} ({module} is missing): pip install 'whichland[{extra}]'")
+QUICK: dict[tuple[str, ...], Callable[[], str]] = {
+    ("--help",): listing,
+    ("data", "--help"): lambda: listing(data=True),
+    ("--version",): lambda: __version__,
+}
 
 
 def main() -> None:
     """Run the command line; what the user can mend ends in one line on stderr and exit code 2."""
-    keep_freed_memory()
     _open_closed_streams()
     try:
         try:
+            if quick := QUICK.get(tuple(sys.argv[1:])):
+                print(quick())
+                return
+            keep_freed_memory()
+            from whichland.cli.commands import root
+
             root()(prog_name="whichland")
         finally:
             sys.stdout.flush()
     except UserError as error:
         _end(str(error), 2)
+    except BrokenPipeError:  # who reads has seen enough
+        _end(None, 1)
     except OSError as error:  # of the system, such as a full disk or stdout; what can be said better is a UserError
         _end(": ".join(filter(None, (error.filename and str(error.filename), error.strerror or str(error)))), 2)
     except KeyboardInterrupt:
@@ -183,10 +119,11 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
 
 
-def _end(message: str, code: int) -> NoReturn:
+def _end(message: str | None, code: int) -> NoReturn:
     """Say why the command ends, where stderr still takes it, and end."""
-    with suppress(OSError):
-        print(f"whichland: {message}", file=sys.stderr, flush=True)
+    if message is not None:
+        with suppress(OSError):
+            print(f"whichland: {message}", file=sys.stderr, flush=True)
     try:
         sys.stdout.flush()
     except OSError:  # it would be tried once more at exit

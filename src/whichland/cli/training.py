@@ -107,24 +107,25 @@ def cross_source(
     except Interrupted:
         say("stopped; the same command resumes")
         raise Exit(130) from None
-    give(numbers(result), lambda: _show_sources(result), json=json, indent=None)
+    give(numbers(result), lambda: _show_sources(result, config.label), json=json, indent=None)
 
 
-def _show_sources(result: "CrossSource") -> None:
+def _show_sources(result: "CrossSource", label: str) -> None:
     """Print a line a cell, and the headline."""
-    columns = ("trained_on", "tested_on", "macro_f1", "low", "high", "top1", "at_home", "countries", "photos")
+    shared = "countries" if label == "country" else "labels"
+    columns = ("trained_on", "tested_on", "macro_f1", "low", "high", "top1", "at_home", shared, "photos")
     rows = []
     for cell in sorted(result.cells, key=lambda cell: (result.sources.index(cell.tested_on), cell.trained_on)):
         scores = (s.value, s.low, s.high) if (s := cell.macro_f1) else (None, None, None)
         top1 = cell.top1.value if cell.top1 else None
         rows.append((cell.trained_on, cell.tested_on, *scores, top1, cell.at_home, len(cell.countries), cell.photos))
-    print_table("Every model on every source, on the countries they share", columns, rows)
+    print_table(f"Every model on every source, on the {shared} they share", columns, rows)
     for source, why in result.untrained.items():
         print(f"not trained on {source}: {why}")
     if worst := result.worst:
         print(f"worst source: {worst.tested_on}, macro-F1 {worst.macro_f1} of {worst.trained_on}, unseen")
     else:
-        print("no two sources share a country")
+        print(f"no two sources share a {label}")
     print(f"picture: {result.folder / 'cross_source.png'}")
 
 

@@ -25,6 +25,7 @@ from whichland.model.calibration import (
     log_softmax,
     slope,
 )
+from whichland.model.labels import LabelSpace
 from whichland.statistics import Floats, Ints, Score, replicate, scored
 
 SPLIT = "val"  # never the test: what is fitted there judges nothing any more
@@ -46,6 +47,7 @@ class Calibrated:
     """What `calibrate` did: the calibration, and how the probabilities score on the validation photos."""
 
     bundle: Path
+    space: LabelSpace
     calibration: Calibration
     temperature: Score
     plain: ProbabilityScores  # at temperature 1
@@ -75,6 +77,7 @@ def calibrate(bundle: str | Path, manifest: Manifest | str | Path, config: Calib
     keep_calibration(loaded.folder, calibration)
     return Calibrated(
         bundle=loaded.folder,
+        space=loaded.space,
         calibration=calibration,
         temperature=temperature_interval(logits_NK, found.truth, found.groups, calibration.temperature),
         plain=scores[0],

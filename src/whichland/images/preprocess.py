@@ -5,6 +5,7 @@ Only numpy and Pillow, so that training, exported models and the page share one 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import floor
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Pixels = NDArray[np.uint8]  # H×W×3, RGB
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -45,22 +47,26 @@ class Preprocess:
         """Short side, in pixels, below which a photo would have to be enlarged."""
         return round(max(self.size) / self.crop_pct)
 
-    def crop_box(self, height: int, width: int) -> tuple[float, float, float, float]:
-        """The part of an H×W photo that the model sees: left, top, right, bottom in the photo's pixels."""
-        if self.crop_mode == "squash":
-            return 0.0, 0.0, float(width), float(height)
-        rows, columns = self.size
-        scale = self.crop_pct * min(height / rows, width / columns)
-        box_height, box_width = rows * scale, columns * scale
-        left, top = (width - box_width) / 2, (height - box_height) / 2
-        return left, top, left + box_width, top + box_height
+    def crop_box(self, height: int, width: int) -> Box:
+        """The part of an H×W photo that the model sees: left, top, right, bottom in the photo's pixels.
 
-    def crop(self, image: Pixels) -> Pixels:
-        """Cut and resize a photo to `size`: H×W×3 uint8 in, uint8 out, antialiased."""
+        As timm's transform for evaluation: the photo is resized to whole pixels, and cut at whole pixels of that.
+        """
+        (rows, columns), (high, wide) = self.size, (floor(side / self.crop_pct) for side in self.size)
+        if self.crop_mode == "center" and high == wide:  # torchvision's Resize, timm's ResizeKeepRatio
+            high, wide = max(high, int(high * height / width)), max(wide, int(wide * width / height))
+        elif self.crop_mode == "center":
+            scale = min(height / high, width / wide)
+            high, wide = round(height / scale), round(width / scale)
+        top, left = round((high - rows) / 2), round((wide - columns) / 2)
+        down, across = height / high, width / wide
+        return left * across, top * down, (left + columns) * across, (top + rows) * down
+
+    def crop(self, image: Pixels, box: Box | None = None) -> Pixels:
+        """Resize `box` of a photo (by default what `crop_box` says) to `size`: H×W×3 uint8, antialiased."""
         rows, columns = self.size
-        box = self.crop_box(*image.shape[:2])
-        resized = Image.fromarray(image).resize((columns, rows), FILTERS[self.interpolation], box=box)
-        return np.asarray(resized)
+        box = box or self.crop_box(*image.shape[:2])
+        return np.asarray(Image.fromarray(image).resize((columns, rows), FILTERS[self.interpolation], box=box))
 
     def normalise(self, batch_BHWC: Pixels) -> NDArray[np.float32]:
         """Turn uint8 B×H×W×3 into float32 B×3×H×W with the model's mean and deviation."""

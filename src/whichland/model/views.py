@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from whichland.curate.geometry import all_round
 from whichland.images.containers import ImageError
-from whichland.images.panorama import SHAPE, native_width, sphere_rows, sphere_views, strip_pieces
+from whichland.images.panorama import SHAPE, Piece, native_width, sphere_rows, sphere_views, strip_pieces
 from whichland.images.photo import OpenPhoto, open_photo
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.calibration import NOTHING, log_softmax
@@ -74,31 +74,30 @@ def cut_views(
     if rows is not None:
         found = _views_of_sphere(photo, preprocess, rows)
     else:
-        found = _views_of_plane(photo.decode(preprocess.short_side), preprocess, several=views == "auto")
+        found = _views_of_plane(photo, preprocess, several=views == "auto")
     return PhotoViews(width=width, height=height, views=found[0], crops=found[1])
 
 
 Cut = tuple[tuple[View, ...], tuple[Pixels, ...]]
 
 
-def _views_of_plane(pixels: Pixels, preprocess: Preprocess, *, several: bool) -> Cut:
-    """The middle of a photo, or the pieces of a wide one."""
-    height, width = pixels.shape[:2]
+def _views_of_plane(photo: OpenPhoto, preprocess: Preprocess, *, several: bool) -> Cut:
+    """The middle of a photo, or the pieces of a wide one; where they lie does not hang on how it is decoded."""
+    width, height = photo.size
+    pixels = photo.decode(preprocess.short_side)
+    scale = 2 ** round(math.log2(max(width, height) / max(pixels.shape)))  # at which a JPEG was decoded
     shape = preprocess.size[1] / preprocess.size[0]
-    squashed = preprocess.crop_mode == "squash"  # such a photo is seen whole
-    if squashed or not several or width <= WIDE * shape * height:
-        return (View(box=_part(preprocess.crop_box(height, width), 0, 0, width, height)),), (preprocess.crop(pixels),)
-    pieces = strip_pieces(width, height, 1, shape)
-    some = np.linspace(0, len(pieces) - 1, min(len(pieces), MOST_VIEWS)).round().astype(int)
-    chosen = [pieces[at] for at in some]
-    boxes = [_part(preprocess.crop_box(p.height, p.width), p.left, p.top, width, height) for p in chosen]
-    crops = tuple(preprocess.crop(np.ascontiguousarray(piece.cut(pixels))) for piece in chosen)
-    return tuple(View(box=box) for box in boxes), crops
-
-
-def _part(box: Box, left: int, top: int, width: int, height: int) -> Box:
-    """A box in the pixels of a piece that begins at (left, top), as fractions of the photo."""
-    return (left + box[0]) / width, (top + box[1]) / height, (left + box[2]) / width, (top + box[3]) / height
+    pieces = [Piece(0, 0, width, height)]
+    if several and preprocess.crop_mode != "squash" and width > WIDE * shape * height:  # squashed, it is seen whole
+        pieces = strip_pieces(width, height, 1, shape)
+    views, crops = [], []
+    for at in np.linspace(0, len(pieces) - 1, min(len(pieces), MOST_VIEWS)).round().astype(int):
+        piece = pieces[at]
+        left, top, right, bottom = preprocess.crop_box(piece.height, piece.width)
+        box = piece.left + left, piece.top + top, piece.left + right, piece.top + bottom
+        views.append(View(box=(box[0] / width, box[1] / height, box[2] / width, box[3] / height)))
+        crops.append(preprocess.crop(pixels, (box[0] / scale, box[1] / scale, box[2] / scale, box[3] / scale)))
+    return tuple(views), tuple(crops)
 
 
 def combined(probs_NK: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

@@ -27,13 +27,15 @@ from numpy.typing import NDArray
 from whichland.errors import UserError
 from whichland.images.augment import resize
 from whichland.images.decode import image_size, load, read_bytes
+from whichland.images.photo import open_photo
 from whichland.images.preprocess import Pixels, Preprocess
+from whichland.model.views import cut_views
 from whichland.progress import Progress
 from whichland.training.data import Loader, Photos
 from whichland.whole_file import sweep, whole_file
 
 CHUNK = 256  # arrays; what an interruption may lose, and what a changed photo makes anew
-VERSION = 1  # of decoded photos: a cache of another version is not used
+VERSION = 2  # of decoded photos: a cache of another version is not used
 PROBED = 64  # photos whose size is read for an estimate of the disk space
 
 Array = NDArray[Any]
@@ -202,7 +204,7 @@ def validation_crops(
     geometry = (preprocess.size, preprocess.interpolation, preprocess.crop_pct, preprocess.crop_mode)
 
     def crop(uri: str) -> Pixels:
-        return preprocess.crop(load(uri, short_side=preprocess.short_side))
+        return cut_views(open_photo(uri), preprocess, views="one").crops[0]
 
     return _decoded(folder, uris, f"crop {geometry} v{VERSION}", crop, share)
 
