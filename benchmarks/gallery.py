@@ -49,8 +49,8 @@ def nearest(features_GF: Floats, asked_NF: Floats, gallery: Gallery) -> NDArray[
     found = []
     for near_G in asked_NF @ features_GF.T:
         order = np.argsort(-near_G, kind="stable")
-        _, first = np.unique(gallery.drives[order], return_index=True)
-        found.append([gallery.countries[at] for at in order[np.sort(first)[:NEAREST]]])
+        _, first = np.unique(gallery.photos["drive"].to_numpy()[order], return_index=True)
+        found.append([gallery.photos["country"][at] for at in order[np.sort(first)[:NEAREST]]])
     return np.array(found)
 
 
@@ -68,19 +68,19 @@ def main() -> None:
     guess_N = np.array(runner.labels)[probs_NK.argmax(axis=1)]
     groups = rows["group"].to_list()
     wrong_N = truth_N != guess_N
-    drives = len(np.unique(gallery.drives))
+    drives = len(np.unique(gallery.photos["drive"].to_numpy()))
     print(f"{rows.height} photos of split {given.split}, first guess right on {1 - wrong_N.mean():.1%};")
-    print(f"gallery: {len(gallery.countries)} photos of {drives} drives, {len(runner.labels)} countries")
-    every = replace(gallery, drives=np.arange(len(gallery.countries), dtype=np.uint32))
+    print(f"gallery: {gallery.photos.height} photos of {drives} drives, {len(runner.labels)} countries")
+    every = replace(gallery, photos=gallery.photos.with_columns(drive=pl.int_range(pl.len())))
     frames = [[row for _, row in every.nearest(probs_K, NEAREST)] for probs_K in probs_NK]
-    apart_N = np.array([len(np.unique(gallery.drives[rows])) for rows in frames])
+    apart_N = np.array([len(np.unique(gallery.photos["drive"].to_numpy()[rows])) for rows in frames])
     print(f"the {NEAREST} nearest frames of all are of {apart_N.mean():.1f} drives on average")
 
     logs_GK = pl.read_parquet(given.bundle / FILE)["probabilities"].to_numpy()
-    pictures_GF = np.stack([small(Image.open(io.BytesIO(data))) for data in gallery.thumbnails])
+    pictures_GF = np.stack([small(Image.open(io.BytesIO(data))) for data in gallery.photos["thumbnail"]])
     ways = {
         "log-probabilities, centred (as shown)": [
-            [gallery.countries[at] for _, at in gallery.nearest(probs_K, NEAREST)] for probs_K in probs_NK
+            [gallery.photos["country"][at] for _, at in gallery.nearest(probs_K, NEAREST)] for probs_K in probs_NK
         ],
         "probabilities": nearest(softmax(logs_GK), probs_NK, gallery),
         f"{SMALL}×{SMALL} pixels": nearest(pictures_GF, photos_small(rows, runner.preprocess), gallery),

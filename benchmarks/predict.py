@@ -28,7 +28,7 @@ from whichland.manifest import read
 from whichland.model.engines import FLOAT_FILE, INT8_FILE
 from whichland.model.model import Model
 from whichland.model.model import load as open_model
-from whichland.model.views import decoded_ahead
+from whichland.model.views import middles_ahead
 
 BATCH = 32
 WORKERS = 2
@@ -126,7 +126,7 @@ def with_runner(runner: Model) -> Way:
 def decoding_alone(runner: Model, paths: list[str]) -> float:
     """Seconds that reading, decoding and cropping takes with no network behind it."""
     begun = time.perf_counter()
-    for _ in decoded_ahead(paths, runner.preprocess, BATCH):
+    for _ in middles_ahead(paths, runner.preprocess, BATCH, "decoding"):
         pass
     return time.perf_counter() - begun
 

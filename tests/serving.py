@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.model.label_sources import countries, located
-from whichland.model.labels import write_labels
+from whichland.model.labels import labels_text
 from whichland.serving.app import create_app
 from whichland.serving.batching import Batcher
 from whichland.serving.server import listen, uvicorn_config
@@ -34,7 +34,7 @@ CALIBRATION: dict[str, Any] = {
 def calibrated_bundle(folder: Path) -> Path:
     """A bundle with a temperature, thresholds and places."""
     bundle = make_bundle(folder, temperature=0.5, calibration=CALIBRATION)
-    write_labels(located(countries(LABELS)), bundle)
+    (bundle / "labels.json").write_text(labels_text(located(countries(LABELS))), encoding="utf-8")
     return bundle
 
 

@@ -17,9 +17,8 @@ from tiny_bundle import LABELS, make_photos
 from whichland.errors import UserError
 from whichland.manifest import Manifest, write
 from whichland.model import backbone
-from whichland.model.agreement import agreement
 from whichland.model.bundle import bundle_hash, load
-from whichland.model.export import ExportConfig, export
+from whichland.model.export import ExportConfig, agreement, export
 from whichland.model.model import load as open_model
 from whichland.model.model import model_of
 

@@ -137,10 +137,10 @@ def test_the_nearest_of_a_training_photo_is_itself_and_then_come_other_drives(sh
     for probs_K, crop in zip(runner.probabilities(np.stack(seen)), seen, strict=True):
         (first, row), *rest = gallery.nearest(probs_K, 4)
         assert first == pytest.approx(1, abs=1e-4)
-        own = np.asarray(Image.open(io.BytesIO(gallery.thumbnails[row])), float)
+        own = np.asarray(Image.open(io.BytesIO(gallery.photos["thumbnail"][row])), float)
         assert np.abs(own - crop).mean() < 12, "the thumbnail is of the photo itself"
         rows = [row, *(at for _, at in rest)]
-        assert len({int(gallery.drives[at]) for at in rows}) == 4
+        assert len({gallery.photos["drive"][at] for at in rows}) == 4
         similarities = [first, *(near for near, _ in rest)]
         assert similarities == sorted(similarities, reverse=True)
     assert len(gallery.nearest(probs_K, 100)) == TRAIN // 3
@@ -154,15 +154,7 @@ def test_near_is_the_cosine_of_the_centred_log_odds_whatever_the_temperature() -
     found = []
     for part, own in zip(directions, probabilities, strict=True):
         unit = part / np.linalg.norm(part, axis=1, keepdims=True)
-        nothing = (None,) * 29
-        gallery = Gallery(
-            countries=("FR",) * 29,
-            licenses=nothing,
-            credits=nothing,
-            thumbnails=(b"",) * 29,
-            drives=np.arange(29, dtype=np.uint32),
-            directions=unit[1:],
-        )
+        gallery = Gallery(photos=pl.DataFrame({"drive": range(29)}), directions=unit[1:])
         found.append(gallery.nearest(own[0].astype(np.float32), 29))
     centred_NK = logits_NK - logits_NK.mean(axis=1, keepdims=True)
     wanted = np.corrcoef(centred_NK)[0, 1:]

@@ -11,7 +11,7 @@ from whichland.errors import UserError
 from whichland.geo.land import land_points, on_land
 from whichland.manifest import Manifest
 from whichland.model.label_sources import ENOUGH, countries, located
-from whichland.model.labels import LabelSpace, read_labels, write_labels
+from whichland.model.labels import LabelSpace, labels_text, read_labels
 
 LABELS = ("FR", "JP", "NA")
 
@@ -64,7 +64,8 @@ def test_without_coordinates_all_come_from_the_land() -> None:
 def test_they_come_back_from_the_bundle_in_the_order_of_its_labels(tmp_path: Path) -> None:
     assert read_labels(tmp_path, LABELS) == countries(LABELS)
     kept = places_of(LABELS, manifest())
-    path = write_labels(kept, tmp_path)
+    path = tmp_path / "labels.json"
+    path.write_text(labels_text(kept), encoding="utf-8")
     again = read_labels(tmp_path, LABELS)
     assert again == kept
     assert again.origins == kept.origins
@@ -83,7 +84,7 @@ def test_they_come_back_from_the_bundle_in_the_order_of_its_labels(tmp_path: Pat
 
 def test_the_places_of_an_old_bundle_are_read(tmp_path: Path) -> None:
     kept = places_of(LABELS, manifest())
-    written = json.loads(write_labels(kept, tmp_path).rename(tmp_path / "places.json").read_text())["points"]
+    written = json.loads(labels_text(kept))["points"]
     (tmp_path / "places.json").write_text(json.dumps(written))
     again = read_labels(tmp_path, LABELS[::-1])
     assert again == countries(LABELS[::-1])

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.errors import UserError
@@ -216,6 +217,36 @@ def test_a_damaged_or_hostile_network_is_one_line(
         open_model(folder, engine="onnx")
     assert "\n" not in str(raised.value)
     assert "whichland export" in str(raised.value)
+
+
+@pytest.fixture(scope="module")
+def other(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the same architecture, labels and size, exported from other weights."""
+    folder = tmp_path_factory.mktemp("other") / "bundle"
+    shutil.copytree(exported, folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["fc.bias"] += 1
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    assert export(folder).written == ("model.onnx",), "made anew without --force, as it was exported before"
+    return folder
+
+
+@pytest.mark.parametrize("swapped", [["model.onnx"], ["model.onnx", "whichland.json"], ["model.safetensors"]], ids=str)
+@pytest.mark.parametrize("engine", ["auto", "onnx", "openvino"])
+def test_a_network_of_other_weights_is_refused(
+    exported: Path, other: Path, tmp_path: Path, swapped: list[str], engine: str
+) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    mixed = tmp_path / "mixed"
+    shutil.copytree(exported, mixed)
+    for name in swapped:
+        shutil.copy(other / name, mixed / name)
+    with pytest.raises(UserError, match=r"model\.onnx: (damaged|exported from other weights).*export --force"):
+        open_model(mixed, engine=engine)
+    (mixed / "model.safetensors").unlink()
+    if swapped != ["model.onnx"]:
+        assert open_model(mixed, engine=engine).labels == LABELS, "a bundle that only answers does without its weights"
 
 
 def test_what_cannot_be_opened(plain: Path, tmp_path: Path) -> None:

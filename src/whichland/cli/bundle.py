@@ -103,7 +103,7 @@ def export(
 
 def _exported(done: "Exported") -> list[str]:
     """What was written and how well it agrees."""
-    from whichland.model.agreement import Agreement
+    from whichland.model.export import Agreement
 
     def figures_of(found: dict[str, Any]) -> str:
         return str(Agreement(**{key: found[key] for key in Agreement.__annotations__}))

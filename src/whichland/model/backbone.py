@@ -1,19 +1,25 @@
 """One string names a model: timm's, with weights from the hub, from a local safetensors file, or none."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, cast
 
+import safetensors.torch
 import timm
+import torch
 from torch import nn
 
 from whichland.errors import UserError, first_line
-from whichland.model.bundle import WEIGHTS
+from whichland.images.preprocess import Preprocess
+from whichland.model.bundle import WEIGHTS, Info, config_of, json_text, model_of_config, tensors_of
 from whichland.model.choices import HeadAfter
 from whichland.model.head import replace_head
 from whichland.model.input_size import Size, as_size, fit_size
 from whichland.model.weights import LoadReport, beside_weights, load_weights, weights_file
+
+PARITY = 1e-3  # of the largest logit: what fp32 sums in another order may differ by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +94,31 @@ def pretrained(
     # the classes of the weights, which may lie beside them, are not those of a model that is made from them
     arguments.pop("num_classes", None)
     return Backbone(model=model, arch=arch, model_args=arguments, pretrained_cfg=cfg, report=report)
+
+
+def rehearse(made: Backbone, pretrained_cfg: Mapping[str, Any], labels: Sequence[str]) -> None:
+    """Raise UserError unless a bundle of this model could be written, and would load and give the same logits.
+
+    To be asked before training: some architectures change with use, or cannot be made again from their arguments.
+    Nothing is written, and neither the model nor the state of the random numbers changes.
+    """
+    model, training = made.model, made.model.training
+    try:
+        size = Preprocess.from_config(pretrained_cfg).size
+        x_BCHW = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+        config = json.loads(json_text(config_of(model, made.arch, made.model_args, pretrained_cfg, labels)))
+        with torch.random.fork_rng(devices=()), torch.no_grad():
+            again = model_of_config(config, Info(head=made.head), len(labels)).eval()
+            again.load_state_dict(safetensors.torch.load(safetensors.torch.save(tensors_of(model))))
+            wanted_BK, found_BK = model.eval()(x_BCHW), again(x_BCHW)
+        off = float((found_BK - wanted_BK).abs().max())
+        if found_BK.shape != (2, len(labels)) or off > PARITY * float(wanted_BK.abs().max()):
+            raise ValueError(f"it gives logits of shape {tuple(found_BK.shape)} that differ by {off:.2g}")
+    except Exception as error:  # each family fails in its own way
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"{made.arch} could not be kept as a bundle ({reason}); choose another --arch") from None
+    finally:
+        model.train(training)
 
 
 def check_known(arch: str) -> None:

@@ -15,7 +15,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
 
-from whichland.errors import UserError
+from whichland.errors import UserError, first_line
 from whichland.images.preprocess import Preprocess
 from whichland.model.calibration import Calibration
 from whichland.model.choices import Cosine
@@ -34,7 +35,7 @@ from whichland.model.pins import PinTable, pin_table
 from whichland.whole_file import file_sha256, usual_permissions, whole_file
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 WEIGHTS, INFO = "model.safetensors", "whichland.json"
 
@@ -150,6 +151,27 @@ class Bundle(Settings):
     model: "nn.Module" = field(repr=False)
 
 
+def config_of(
+    model: "nn.Module",
+    arch: str,
+    model_args: Mapping[str, Any],
+    pretrained_cfg: Mapping[str, Any],
+    labels: Sequence[str],
+) -> dict[str, Any]:
+    """What config.json says of a model."""
+    keep = ("input_size", "test_input_size", "fixed_input_size", "interpolation", "crop_pct", "test_crop_pct",
+            "crop_mode", "mean", "std", "pool_size", "first_conv", "classifier", "license")  # fmt: skip
+    return {
+        "architecture": arch.split(".")[0],
+        "num_classes": len(labels),
+        "num_features": int(model.num_features),  # type: ignore[arg-type]
+        "label_names": list(labels),
+        "model_args": dict(model_args),
+        "pretrained_cfg": {k: pretrained_cfg[k] for k in keep if pretrained_cfg.get(k) is not None}
+        | {"num_classes": len(labels)},
+    }
+
+
 def save(
     folder: Path,
     *,
@@ -167,24 +189,13 @@ def save(
 
     if folder.exists():
         raise UserError(f"{folder} already exists; choose another --out")
-    keep = ("input_size", "test_input_size", "fixed_input_size", "interpolation", "crop_pct", "test_crop_pct",
-            "crop_mode", "mean", "std", "pool_size", "first_conv", "classifier", "license")  # fmt: skip
-    config = {
-        "architecture": arch.split(".")[0],
-        "num_classes": len(space),
-        "num_features": int(model.num_features),  # type: ignore[arg-type]
-        "label_names": list(space.codes),
-        "model_args": dict(model_args),
-        "pretrained_cfg": {k: pretrained_cfg[k] for k in keep if pretrained_cfg.get(k) is not None}
-        | {"num_classes": len(space)},
-    }
+    config = config_of(model, arch, model_args, pretrained_cfg, space.codes)
     written = {"config.json": config, INFO: info.written, "metrics.json": metrics}
     texts = {name: json_text(values) for name, values in written.items()}
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     partial.mkdir(parents=True)
     try:
-        tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-        save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
+        save_file(tensors_of(model), partial / WEIGHTS, metadata={"format": "pt"})
         usual_permissions(partial / WEIGHTS)
         for name, text in (texts | {LABELS: labels_text(space), "README.md": card}).items():
             (partial / name).write_text(text, encoding="utf-8")
@@ -203,29 +214,44 @@ def home(folder: Path) -> Path:
 
 def load(folder: str | Path) -> Bundle:
     """Load a bundle for prediction. Raises UserError when the folder is no bundle or a file of it is damaged."""
-    import timm
     from safetensors import SafetensorError
     from safetensors.torch import load_file
-
-    from whichland.model.head import put_cosine_head, replace_head
 
     folder = Path(folder)
     read = read_settings(folder)
     try:
-        model = timm.create_model(
-            read.config["architecture"], num_classes=len(read.space), **read.config.get("model_args", {})
-        )
-        if read.info.cosine:
-            put_cosine_head(model, read.info.cosine, len(read.space))
-        elif read.info.head:
-            replace_head(model, read.info.head, len(read.space))
+        model = model_of_config(read.config, read.info, len(read.space))
     except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise _no_model(folder, error) from None
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"{folder / WEIGHTS}: {str(error).splitlines()[0]}; train or copy it anew") from None
+        raise UserError(f"{folder / WEIGHTS}: {first_line(error)}; train or copy it anew") from None
     return Bundle(**vars(read), model=model.eval())
+
+
+def model_of_config(config: Mapping[str, Any], info: Info, labels: int) -> "nn.Module":
+    """Make the model of a bundle, without its weights."""
+    import timm
+
+    from whichland.model.head import put_cosine_head, replace_head
+
+    model = timm.create_model(config["architecture"], num_classes=labels, **config.get("model_args", {}))
+    if info.cosine:
+        put_cosine_head(model, info.cosine, labels)
+    elif info.head:
+        replace_head(model, info.head, labels)
+    return model
+
+
+def tensors_of(model: "nn.Module") -> dict[str, "Tensor"]:
+    """What model.safetensors holds: tensors that share their memory are written once for each name."""
+    state = model.state_dict()
+    shared = Counter(tensor.untyped_storage().data_ptr() for tensor in state.values())
+    return {
+        name: tensor.contiguous() if shared[tensor.untyped_storage().data_ptr()] == 1 else tensor.contiguous().clone()
+        for name, tensor in state.items()
+    }
 
 
 def read_settings(folder: Path) -> Settings:

@@ -13,6 +13,7 @@ Barber & Willett 2023 (arXiv 2306.06342). Thresholds of abstention by fixed-sequ
 Candès, Jordan & Lei 2021 (arXiv 2110.01052).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
@@ -59,9 +60,7 @@ class Calibration:
     def facts(self) -> dict[str, Any]:
         """As whichland.json holds it, under "calibration"; the temperature is an entry of its own."""
         kept = {key: value for key, value in asdict(self).items() if key != "temperature" and value is not None}
-        for name in ("sets", "abstain"):
-            kept[name] = {f"{share:g}": value for share, value in kept[name].items()}
-        return kept
+        return kept | {name: {f"{share:g}": of for share, of in kept[name].items()} for name in ("sets", "abstain")}
 
     def set_of(self, probs_NK: NDArray[np.floating[Any]], level: float) -> NDArray[np.bool_]:
         """Which countries stand in each photo's set: N×K. The first guess always does, so no set is empty."""
@@ -88,8 +87,7 @@ def fit(
     `logits_NK` are the model's before any temperature (or logarithms of its probabilities at temperature 1),
     `truth_N` the index of each photo's country, `groups_N` each photo's group (None: one of its own).
     """
-    weights_N = group_weights(groups_N)
-    temperature = fit_temperature(logits_NK, truth_N)
+    weights_N, temperature = group_weights(groups_N), fit_temperature(logits_NK, truth_N)
     probs_NK = np.exp(log_softmax(logits_NK, temperature))
     return Calibration(
         temperature=temperature,
@@ -102,9 +100,7 @@ def fit(
 
 def group_weights(groups_N: Sequence[str | None] | Ints) -> Floats:
     """One over the size of each photo's group."""
-    sizes: dict[Any, int] = {}
-    for group in groups_N:
-        sizes[group] = sizes.get(group, 0) + 1
+    sizes = Counter(groups_N)
     return np.array([1.0 if group is None else 1 / sizes[group] for group in groups_N])
 
 
@@ -126,10 +122,8 @@ def fit_temperature(logits_NK: NDArray[np.floating[Any]], truth_N: Ints) -> floa
     for _ in range(30):  # to 4e-9
         middle = (low + high) / 2
         temperature = float(np.exp(middle))
-        if slope(logits_NK, truth_N, temperature)[0].sum() / temperature > middle:
-            low = middle
-        else:
-            high = middle
+        falls = slope(logits_NK, truth_N, temperature)[0].sum() / temperature > middle
+        low, high = (middle, high) if falls else (low, middle)
     return float(np.exp((low + high) / 2))
 
 
@@ -161,9 +155,8 @@ def abstention(probs_NK: Floats, truth_N: Ints, weights_N: Floats, accuracy: flo
 
     Answering is tested at shares of the photos, the surest first: is a share of wrong answers above 1 - `accuracy`
     refuted at `RISK`, by the exact binomial bound over groups? The first share is one at which this could be shown
-    were few wrong, and the last before one fails is taken. As the order is fixed beforehand and ends at the first
-    failure, the chance of any wrong step is `RISK` for all of them together; the largest of all passing shares,
-    instead, would be a choice of luck.
+    were few wrong; the last before one fails is taken. As the order is fixed beforehand, the chance of any wrong step
+    is `RISK` for all together; the largest of all passing shares would be a choice of luck.
     """
     from scipy.special import betaincinv
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from whichland.errors import UserError, first_line
 from whichland.images.preprocess import Pixels
-from whichland.model.bundle import Settings, read_settings
+from whichland.model.bundle import WEIGHTS, Settings, read_settings
 from whichland.whole_file import file_sha256
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def exported_network(read: Settings, engine: Engine, threads: int | None) -> Run
 
 
 def check_exported(path: Path, read: Settings) -> None:
-    """Raise UserError unless the file is the one that the bundle's whichland.json says was exported."""
+    """Raise UserError unless whichland.json says that this very file was exported, from the weights beside it."""
     if not path.is_file():
         how = " --int8 --photos MANIFEST" if path.name == INT8_FILE else ""
         raise UserError(f"{path.parent} holds no {path.name}; make it with `whichland export{how}`")
@@ -152,6 +152,9 @@ def check_exported(path: Path, read: Settings) -> None:
         raise UserError(f"{path}: whichland.json does not say that it was exported; {AGAIN}")
     if file_sha256(path) != recorded:
         raise UserError(f"{path}: damaged, or not the file that was exported (its SHA-256 differs); {AGAIN}")
+    weights = path.with_name(WEIGHTS)  # a bundle that only answers may do without them
+    if weights.is_file() and file_sha256(weights) != read.info.record.get("metadata", {}).get("weights_sha256"):
+        raise UserError(f"{path}: exported from other weights than those of {WEIGHTS} beside it; {AGAIN}")
 
 
 def description(read: Settings) -> dict[str, str]:

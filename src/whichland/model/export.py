@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 
 from whichland.config import AT_LEAST_1, BETWEEN_0_AND_1, Config
 from whichland.errors import UserError
-from whichland.images.decode import ImageError
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.manifest import Manifest
-from whichland.model.agreement import Agreement, agreement
 from whichland.model.bundle import WEIGHTS, Info, Settings, load, read_settings, update_info
 from whichland.model.engines import (
     FLOAT_FILE,
     INT8_FILE,
+    Logits,
     Run,
     check_exported,
     description,
@@ -38,10 +37,9 @@ from whichland.model.engines import (
 )
 from whichland.model.gallery import FILE as GALLERY_FILE
 from whichland.model.gallery import Shown, fits, photos_to_show, rows_of, write_gallery
-from whichland.model.model import Model
+from whichland.model.model import Model, softmax
 from whichland.model.model import load as open_model
-from whichland.model.views import decoded_ahead
-from whichland.progress import Progress
+from whichland.model.views import middles_ahead
 from whichland.whole_file import file_sha256, whole_file
 
 PARITY = 1e-3  # of the largest logit: what fp32 sums in another order may differ by
@@ -50,6 +48,29 @@ TRIED_OF = 4  # one validation photo of so many chooses how much of int8 stays i
 STRICTER = 0.9  # of the bound, while choosing: what is chosen fares a little worse on others
 BATCH = 16
 MOST_BYTES = 256_000_000  # of crops that are held at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """What a network kept of another's answers to the same photos."""
+
+    photos: int
+    same: float  # share of photos with the same first guess
+    low: float  # its 95 % interval (Wilson 1927)
+    high: float
+    moved: float  # share of the probabilities that went to other countries (total variation), mean over the photos
+    most_moved: float  # the same, of the photo where it is largest
+    right: float | None = None  # share of photos with the right first guess, where the countries are known
+    right_before: float | None = None
+
+    def __str__(self) -> str:
+        text = (
+            f"same first guess on {self.same:.1%} [{self.low:.1%}, {self.high:.1%}] of {self.photos} photos, "
+            f"{self.moved:.1%} of the probabilities moved ({self.most_moved:.1%} at most)"
+        )
+        if self.right is None or self.right_before is None:
+            return text
+        return f"{text}, {self.right:.1%} right (before: {self.right_before:.1%})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +219,7 @@ def _try_int8(
         model.folder / FLOAT_FILE,
         _crops_of(fitted_on, model.preprocess),
         _crops_of(photos[:tried], model.preprocess),
-        model.temperature,
+        lambda before_MK, after_MK: agreement(before_MK, after_MK, model.temperature),
         lambda found: config.good(found, STRICTER),
         facts,
     )
@@ -224,28 +245,39 @@ def _crops_of(photos: pl.DataFrame, preprocess: Preprocess) -> Pixels:
     """The readable photos' crops, N×H×W×3, as many as `MOST_BYTES` allow. Raises UserError when there are none."""
     height, width = preprocess.size
     some = photos["uri"].head(max(1, MOST_BYTES // (height * width * 3))).to_list()
-    batches = decoded_ahead(some, preprocess, BATCH)
-    found = [crop for _, crops in batches for crop in crops if not isinstance(crop, ImageError)]
+    found = [crops for _, crops in middles_ahead(some, preprocess, BATCH, "reading photos for int8")]
     if not found:
         raise UserError(f"none of {photos.height} photos can be read to make int8; choose others with --photos")
-    return np.stack(found)
+    return np.concatenate(found)
 
 
 def _agreement(model: Model, photos: pl.DataFrame, run: Run) -> Agreement:
     """How far another way of running the network agrees with the model's on the readable photos."""
-    before: list[NDArray[np.float32]] = []
-    after: list[NDArray[np.float32]] = []
-    truth: list[int] = []
-    own = iter(photos[model.space.kind].to_list())
-    with Progress("judging the exported networks", photos.height) as progress:
-        for names, crops in decoded_ahead(photos["uri"].to_list(), model.preprocess, BATCH):
-            pairs = [(crop, model.space.index[next(own)]) for crop in crops]
-            if readable := [(crop, label) for crop, label in pairs if not isinstance(crop, ImageError)]:
-                batch = np.stack([crop for crop, _ in readable])
-                truth += [label for _, label in readable]
-                before.append(model.run(batch))
-                after.append(run(batch))
-            progress.advance(len(names))
-    if not truth:
+    uris, own_N = photos["uri"].to_list(), np.array([model.space.index[code] for code in photos[model.space.kind]])
+    batches = middles_ahead(uris, model.preprocess, BATCH, "judging the exported networks")
+    found = [(model.run(crops), run(crops), own_N[rows]) for rows, crops in batches]
+    if not found:
         raise UserError(f"none of the {photos.height} validation photos can be read")
-    return agreement(np.concatenate(before), np.concatenate(after), model.temperature, np.array(truth, np.int64))
+    before_NK, after_NK, truth_N = map(np.concatenate, zip(*found, strict=True))
+    return agreement(before_NK, after_NK, model.temperature, truth_N)
+
+
+def agreement(
+    before_NK: Logits, after_NK: Logits, temperature: float, truth_N: NDArray[np.int64] | None = None
+) -> Agreement:
+    """Hold one network's logits against another's, at the bundle's temperature."""
+    from scipy.stats import binomtest
+
+    first_N, other_N = before_NK.argmax(axis=1), after_NK.argmax(axis=1)
+    moved_N = np.abs(softmax(before_NK, temperature) - softmax(after_NK, temperature)).sum(axis=1) / 2
+    interval = binomtest(int((first_N == other_N).sum()), len(first_N)).proportion_ci(method="wilson")
+    return Agreement(
+        photos=len(first_N),
+        same=float((first_N == other_N).mean()),
+        low=float(interval.low),
+        high=float(interval.high),
+        moved=float(moved_N.mean()),
+        most_moved=float(moved_N.max()),
+        right=None if truth_N is None else float((other_N == truth_N).mean()),
+        right_before=None if truth_N is None else float((first_N == truth_N).mean()),
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import timm
 import torch
@@ -22,8 +22,7 @@ from whichland.model.input_size import Size, meta_model, own_size
 Tier = Literal["tiny", "small", "base"]
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A model of a family."""
 
     family: str

@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 
 from whichland.config import Config
 from whichland.errors import UserError
-from whichland.images.decode import ImageError
 from whichland.images.preprocess import Preprocess
 from whichland.model import backbone
 from whichland.model.engines import best_device
 from whichland.model.head import features_before_head
-from whichland.model.views import decoded_ahead
+from whichland.model.views import middles_ahead
 from whichland.model.weights import weights_file
-from whichland.progress import Progress
 from whichland.whole_file import file_sha256, whole_file
 
 BATCH = 32
@@ -64,22 +62,15 @@ def _see(photos: list[tuple[str, str]], config: BackboneConfig, known: dict[str,
     model = made.model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     crop = {"test_input_size": (3, config.size, config.size), "test_crop_pct": 1.0, "crop_mode": "center"}
     preprocess = Preprocess.from_config(made.pretrained_cfg | crop)
-    left = iter(photos)
-    unread: list[str] = []
-    width = len(next(iter(known.values()), ()))
-    with torch.inference_mode(), Progress("looking at photos", total=len(photos)) as shown:
-        for names, crops in decoded_ahead([uri for uri, _ in photos], preprocess, BATCH):
-            seen = {key: crop for crop, (_, key) in zip(crops, left, strict=False)}
-            unread += [key for key, crop in seen.items() if isinstance(crop, ImageError)]
-            if readable := {key: crop for key, crop in seen.items() if not isinstance(crop, ImageError)}:
-                x_BCHW = torch.from_numpy(preprocess.normalise(np.stack(list(readable.values())))).to(device)
-                vectors = features_before_head(model, x_BCHW).float().cpu().numpy().astype(np.float16)
-                known.update(zip(readable, vectors, strict=True))
-                width = vectors.shape[1]
-            shown.advance(len(names))
-    if not width:
+    with torch.inference_mode():
+        for rows, pixels in middles_ahead([uri for uri, _ in photos], preprocess, BATCH, "looking at photos"):
+            x_BCHW = torch.from_numpy(preprocess.normalise(pixels)).to(device)
+            vectors = features_before_head(model, x_BCHW).float().cpu().numpy().astype(np.float16)
+            known.update(zip([photos[row][1] for row in rows], vectors, strict=True))
+    if not known:
         raise UserError(f"none of {len(photos)} photos can be read, such as {photos[0][0]}")
-    known.update(dict.fromkeys(unread, np.full(width, np.nan, np.float16)))
+    unread = np.full_like(next(iter(known.values())), np.nan)
+    known.update({key: unread for _, key in photos if key not in known})
 
 
 def _name(config: BackboneConfig) -> str:

@@ -35,31 +35,27 @@ def last_stage(model: nn.Module, count: int = 1) -> str:
 
 def _following(model: nn.Module, feature: str) -> str | None:
     """Name of the first module with parameters that is defined after a feature's; None where there is none."""
-    modules = [(name, module) for name, module in model.named_modules() if name]
+    modules = dict(model.named_modules())
     # a model that wraps its encoder names its features without the wrapper
-    whole = [name for name, _ in modules if name == feature or name.endswith(f".{feature}")]
-    name = feature if feature in whole else whole[0] if len(whole) == 1 else None
+    whole = [name for name in modules if name == feature or name.endswith(f".{feature}")]
+    name = feature if feature in modules else whole[0] if len(whole) == 1 else None
     if not name:
         return None
-    last = max(at for at, (other, _) in enumerate(modules) if f"{other}.".startswith(f"{name}."))
-    rest = [other for other, module in modules[last + 1 :] if list(module.parameters())]
-    head = classifier_name(model).partition(".")[0]
-    return rest[0] if rest and rest[0].partition(".")[0] != head else None
+    last = max(at for at, other in enumerate(modules) if f"{other}.".startswith(f"{name}."))
+    begins = next((other for other in list(modules)[last + 1 :] if list(modules[other].parameters())), None)
+    return begins if begins and begins.partition(".")[0] != classifier_name(model).partition(".")[0] else None
 
 
 def _end_of_longest_chain(model: nn.Module) -> str:
     """Name of the last member that has parameters, in the chain of modules that has most of them."""
-
-    def size(module: nn.Module) -> int:
-        return len(list(module.parameters()))
-
     head = classifier_name(model).partition(".")[0]
-    children = [(name, child) for name, child in model.named_children() if name != head and size(child)]
+    sizes = {name: len(list(module.parameters())) for name, module in model.named_modules()}
+    children = [(name, child) for name, child in model.named_children() if name != head and sizes[name]]
     chains = [item for item in children if isinstance(item[1], (nn.Sequential, nn.ModuleList))]
     if not chains:
         return children[-1][0]
-    name, chain = max(chains, key=lambda item: size(item[1]))
-    return f"{name}." + [member for member, module in chain.named_children() if size(module)][-1]
+    name, chain = max(chains, key=lambda item: sizes[item[0]])
+    return [f"{name}.{member}" for member, _ in chain.named_children() if sizes[f"{name}.{member}"]][-1]
 
 
 def freeze(model: nn.Module, policy: Freeze) -> None:

@@ -13,7 +13,6 @@ path, id or coordinates, and encoding pixels leaves no EXIF.
 """
 
 import json
-import re
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -24,14 +23,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from whichland.errors import UserError
+from whichland.errors import UserError, first_line
 from whichland.images.containers import ImageError
 from whichland.images.decode import encode_jpeg, shrink
 from whichland.images.photo import open_photo
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import CREDIT, Manifest, credit
 from whichland.model.answer import Probabilities
-from whichland.model.bundle import WEIGHTS, read_info, read_settings
+from whichland.model.bundle import WEIGHTS, read_settings
 from whichland.model.calibration import NOTHING
 from whichland.model.engines import description
 from whichland.model.labels import LabelSpace
@@ -50,19 +49,15 @@ QUALITY = 75
 BATCH = 16
 
 # Of the licences' SPDX names those that let anybody show a photo cut and shrunk, for money too.
-FREE = re.compile(r"CC0-1\.0|CC-PDDC|CC-PDM-1\.0|PDDL-1\.0", re.IGNORECASE)
-IF_NAMED = re.compile(r"CC-BY(-SA)?-\d\.\d(-(AT|AU|DE|IGO|JP|NL|UK|US))?", re.IGNORECASE)  # and say who took it
+FREE = r"CC0-1\.0|CC-PDDC|CC-PDM-1\.0|PDDL-1\.0"
+IF_NAMED = r"CC-BY(-SA)?-\d\.\d(-(AT|AU|DE|IGO|JP|NL|UK|US))?"  # and say who took it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
     """N training photos and what the model answered to them."""
 
-    countries: tuple[str, ...]
-    licenses: tuple[str | None, ...]  # SPDX names
-    credits: tuple[str | None, ...]  # the line to print where the photo is shown
-    thumbnails: tuple[bytes, ...]  # JPEG
-    drives: NDArray[np.uint32]  # N; photos of one drive share a number
+    photos: pl.DataFrame  # N rows of country, license (SPDX name), credit (to be printed beside), thumbnail, drive
     directions: NDArray[np.float32]  # N×K, centred logarithms of the probabilities, of length one
 
     def nearest(self, probs_K: Probabilities, most: int) -> list[tuple[float, int]]:
@@ -72,7 +67,7 @@ class Gallery:
         """
         near_N = np.clip(self.directions @ _directions(centred(probs_K[None]))[0], -1, 1)
         order = np.argsort(-near_N, kind="stable")
-        _, first = np.unique(self.drives[order], return_index=True)
+        _, first = np.unique(self.photos["drive"].to_numpy()[order], return_index=True)
         return [(float(near_N[at]), int(at)) for at in order[np.sort(first)[:most]]]
 
 
@@ -85,8 +80,7 @@ def centred(probs_NK: Probabilities) -> NDArray[np.float32]:
 
 def _directions(centred_NK: NDArray[np.float32]) -> NDArray[np.float32]:
     """The same at length one; even probabilities have no direction and stay 0."""
-    length_N = np.linalg.norm(centred_NK, axis=1, keepdims=True)
-    found: NDArray[np.float32] = centred_NK / np.maximum(length_N, np.finfo(np.float32).tiny)
+    found: NDArray[np.float32] = centred_NK / np.maximum(np.linalg.norm(centred_NK, axis=1, keepdims=True), NOTHING)
     return found
 
 
@@ -101,28 +95,20 @@ def read_gallery(folder: Path) -> Gallery | None:
     again = "remove it, or make it anew with `whichland export --gallery`"
     if path.stat().st_size > MOST_BYTES:
         raise UserError(f"{path}: {path.stat().st_size / 1e6:,.0f} MB, over {MOST_BYTES / 1e6:.0f}; {again}")
-    if file_sha256(path) != read_info(folder).record["files"].get(FILE, {}).get("sha256"):
+    read = read_settings(folder)
+    if file_sha256(path) != read.info.record["files"].get(FILE, {}).get("sha256"):
         raise UserError(f"{path}: damaged, or not the file that was exported (its SHA-256 differs); {again}")
     if not fits(folder):
         print(f"warning: {path}: made with another model, so it is not shown; {again}", file=sys.stderr)
         return None
-    labels = read_settings(folder).space
     try:
         frame = pl.read_parquet(path, glob=False)
         frame = frame.rename({"odds": "probabilities"}, strict=False)  # what galleries of 0.1 called them
-        if frame.schema != _schema(len(labels)) or frame.is_empty():
+        if frame.schema != _schema(len(read.space)) or frame.is_empty():
             raise UserError(f"{path}: holds {frame.schema}, not the photos of a gallery; {again}")
-        probs_NK = frame["probabilities"].to_numpy()
+        return Gallery(photos=frame.drop("probabilities"), directions=_directions(frame["probabilities"].to_numpy()))
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}); {again}") from None
-    return Gallery(
-        countries=tuple(frame["country"]),
-        licenses=tuple(frame["license"]),
-        credits=tuple(frame["credit"]),
-        thumbnails=tuple(frame["thumbnail"]),
-        drives=frame["drive"].to_numpy(),
-        directions=_directions(probs_NK),
-    )
+        raise UserError(f"{path}: cannot be read ({first_line(error)}); {again}") from None
 
 
 def fits(folder: Path) -> bool:
@@ -146,10 +132,8 @@ def _made_from(folder: Path) -> str:
 
 
 def _schema(countries: int) -> dict[str, pl.DataType]:
-    text = pl.String()
-    probabilities = pl.Array(pl.Float32(), countries)
-    shown = {"country": text, "license": text, "credit": text}
-    return shown | {"probabilities": probabilities, "thumbnail": pl.Binary(), "drive": pl.UInt32()}
+    text = {name: pl.String() for name in ("country", "license", "credit")}
+    return text | {"probabilities": pl.Array(pl.Float32(), countries), "thumbnail": pl.Binary(), "drive": pl.UInt32()}
 
 
 def rows_of(manifest: Manifest, split: str, labels: LabelSpace) -> pl.DataFrame:
@@ -190,9 +174,7 @@ def photos_to_show(manifest: Manifest, labels: LabelSpace, shown: Shown, most: i
 
 def free_to_show(rows: pl.DataFrame, *names: str) -> pl.Series:
     """Whether anybody may show each photo, by column `license` and, where that asks for a name, columns `names`."""
-    stated = rows["license"].drop_nulls().unique().to_list()
-    free = pl.col("license").is_in([name for name in stated if FREE.fullmatch(name)])
-    if_named = pl.col("license").is_in([name for name in stated if IF_NAMED.fullmatch(name)])
+    free, if_named = (pl.col("license").str.contains(f"(?i)^({of})$") for of in (FREE, IF_NAMED))
     allowed = free | (if_named & pl.any_horizontal(pl.col(*names).is_not_null()))
     return rows.select(allowed.fill_null(False)).to_series()
 
@@ -224,18 +206,13 @@ def write_gallery(model: Model, photos: pl.DataFrame) -> dict[str, Any]:
     frame = pl.DataFrame(kept, schema=_schema(len(model.labels)))
     with whole_file(path) as written:
         frame.write_parquet(written, metadata={MADE_FROM_KEY: _made_from(model.folder)})
-        size = written.stat().st_size
-        if size > MOST_BYTES:
+        if (size := written.stat().st_size) > MOST_BYTES:
             raise UserError(
                 f"{path} was not written: {len(kept):,} photos make {size / 1e6:,.0f} MB, over "
                 f"{MOST_BYTES / 1e6:.0f}; give fewer with --gallery-photos"
             )
-    return {
-        "sha256": file_sha256(path),
-        "photos": frame.height,
-        "unreadable": photos.height - frame.height,
-        "licenses": _counted(frame["license"]),
-    }
+    counts = {"photos": frame.height, "unreadable": photos.height - frame.height}
+    return {"sha256": file_sha256(path), **counts, "licenses": _counted(frame["license"])}
 
 
 def _seen(preprocess: Preprocess, uri: str) -> tuple[PhotoViews, bytes] | ImageError:

@@ -7,6 +7,7 @@ there, gives the probabilities under the latter, as long as each country's photo
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -25,10 +26,9 @@ def make_head(features: int, widths: Sequence[int], labels: int, dropout: float 
     A plain Linear keeps the bundle loadable through timm alone.
     """
     layers: list[nn.Module] = []
-    for width in widths:
-        layers += [nn.Linear(features, width), nn.ReLU(inplace=True), nn.Dropout(dropout)]
-        features = width
-    last = nn.Linear(features, labels)
+    for before, width in pairwise([features, *widths]):
+        layers += [nn.Linear(before, width), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+    last = nn.Linear([features, *widths][-1], labels)
     nn.init.zeros_(last.bias)
     nn.init.trunc_normal_(last.weight, std=0.01)
     return nn.Sequential(*layers, last) if layers else last
@@ -119,14 +119,11 @@ def replace_head(
     convolution: they keep one, and raise UserError when hidden layers are asked for. So do models of several
     classifiers, which all get `labels` classes.
     """
-    classifier = get_head(model)
-    if len(classifier_names(model)) > 1:
-        if widths or after == "logits":
-            raise UserError(
-                "this architecture has several classifiers side by side; train it without --head and model.head_after"
-            )
-        model.reset_classifier(labels)  # type: ignore[operator]
-        return ()
+    classifier, several = get_head(model), len(classifier_names(model)) > 1
+    if several and (widths or after == "logits"):
+        raise UserError(
+            "this architecture has several classifiers side by side; train it without --head and model.head_after"
+        )
     if after == "logits":
         if not isinstance(classifier, nn.Linear):
             raise UserError(
@@ -134,17 +131,15 @@ def replace_head(
             )
         widths = (classifier.out_features, *widths)
     model.reset_classifier(labels)  # type: ignore[operator]
-    parent_name, _, name = classifier_name(model).rpartition(".")
-    parent = model.get_submodule(parent_name)
-    fresh = getattr(parent, name)
-    if not isinstance(fresh, nn.Linear):
+    fresh = get_head(model)
+    if several or not isinstance(fresh, nn.Linear):
         if widths:
             raise UserError("this architecture's classifier is no linear layer; train it without --head")
         return ()
     head = make_head(fresh.in_features, widths, labels, dropout)
     if after == "logits":
         cast(nn.Sequential, head)[0] = classifier
-    setattr(parent, name, head)
+    model.set_submodule(classifier_name(model), head)
     return tuple(widths)
 
 

@@ -31,7 +31,6 @@ from numpy.typing import NDArray
 
 from whichland.errors import UserError
 from whichland.geo.land import Points
-from whichland.whole_file import whole_file
 
 FILE = "labels.json"
 OLD_FILE = "places.json"  # the points alone, in bundles before labels.json
@@ -208,13 +207,6 @@ def labels_text(labels: LabelSpace) -> str:
         rows = zip(labels.codes, labels.points, labels.origins, strict=True)
         written["points"] = {code: {"from": origin, "points": p.round(3).tolist()} for code, p, origin in rows}
     return json.dumps(written, ensure_ascii=False, separators=(",", ":")) + "\n"
-
-
-def write_labels(labels: LabelSpace, folder: Path) -> Path:
-    """Write a label space into a bundle's folder, whole or not at all."""
-    with whole_file(folder / FILE) as partial:
-        partial.write_text(labels_text(labels), encoding="utf-8")
-    return folder / FILE
 
 
 def read_labels(folder: Path, codes: Sequence[str]) -> LabelSpace:

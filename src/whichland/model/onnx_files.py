@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import onnx
@@ -26,8 +26,10 @@ from torch import Tensor, nn
 
 from whichland.errors import UserError, first_line
 from whichland.images.preprocess import Pixels, Preprocess
-from whichland.model.agreement import Agreement, agreement
 from whichland.model.engines import INPUT, OUTPUT, Logits, onnx_session, run_of
+
+if TYPE_CHECKING:
+    from whichland.model.export import Agreement
 
 LARGEST = 2**31 - 1  # bytes of one protocol buffer; larger models need files beside it
 WEIGHTED = ("Conv", "Gemm", "MatMul")
@@ -85,15 +87,15 @@ class Quantised(NamedTuple):
     graph: onnx.ModelProto
     float_layers: int  # at the front
     layers: int
-    tried: Agreement
+    tried: "Agreement"
 
 
 def quantise(
     path: Path,
     fit_NHWC: Pixels,
     try_MHWC: Pixels,
-    temperature: float,
-    good: Callable[[Agreement], bool],
+    compare: Callable[[Logits, Logits], "Agreement"],
+    good: Callable[["Agreement"], bool],
     metadata: Mapping[str, str],
 ) -> Quantised:
     """Quantise the network at `path`, with as few layers in floating point as are `good`.
@@ -111,7 +113,7 @@ def quantise(
         front, last = _layers(onnx.load(plain))
         for kept in (step for step in STEPS if step < max(1, len(front) / 2)):
             _quantise(plain, made, fit_NHWC, [*front[kept], last], Path(folder) / "ranges.json")
-            tried = agreement(before_MK, logits_of(made, try_MHWC), temperature)
+            tried = compare(before_MK, logits_of(made, try_MHWC))
             if best is None or tried.moved < best.tried.moved:
                 best = Quantised(onnx.load(made), kept, len(front), tried)
             if good(tried):
@@ -155,7 +157,6 @@ def _quantise(path: Path, out: Path, crops_NHWC: Pixels, floats: list[str], rang
             batch = next(self.left, None)
             return None if batch is None else {INPUT: batch}
 
-    options: dict[str, Any] = {"CalibMovingAverage": True}  # of the batches' extremes: one odd photo widens no range
     ort.quantize_static(
         str(path),
         str(out),
@@ -167,7 +168,7 @@ def _quantise(path: Path, out: Path, crops_NHWC: Pixels, floats: list[str], rang
         activation_type=ort.QuantType.QUInt8,
         weight_type=ort.QuantType.QInt8,
         calibrate_method=ort.CalibrationMethod.MinMax,
-        extra_options=options,
+        extra_options={"CalibMovingAverage": True},  # of the batches' extremes: one odd photo widens no range
         calibration_cache_path=ranges,
     )
 

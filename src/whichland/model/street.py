@@ -13,7 +13,7 @@ outdoors. It tells indoors from outdoors and knows nothing of roads: a beach is 
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -74,32 +74,27 @@ def score(
     scoring that one goes on where this one stopped. Raises UserError when the weights do not hold a classifier of
     ImageNet's 1,000 classes.
     """
-    config = config or ScoreConfig()
-    frame = manifest.frame
-    street = np.full(len(frame), np.nan)
-    if "street" in frame.columns:
-        street = frame["street"].cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
-    readable = (
-        frame["unreadable"].is_null() if "unreadable" in frame.columns else pl.repeat(True, len(frame), eager=True)
-    )
-    waiting = np.flatnonzero(np.isnan(street) & readable.to_numpy())
-    done = 0
+    config, frame = config or ScoreConfig(), manifest.frame
+    none = pl.repeat(None, len(frame), dtype=pl.Float64, eager=True)
+    street = frame.get_column("street", default=none).cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
+    readable = frame.get_column("unreadable", default=none).is_null().to_numpy()
+    waiting, done, saved = np.flatnonzero(np.isnan(street) & readable), 0, time.monotonic()
 
     def so_far() -> Manifest:
-        column = pl.Series("street", street).fill_nan(None)
+        scored = frame.with_columns(pl.Series("street", street).fill_nan(None))
         known = {"arch": config.arch, "weights": Path(config.weights).name}
-        return manifest.with_step(
-            "score", frame.with_columns(column), **known, scored=done, waiting=len(waiting) - done
-        )
+        return manifest.with_step("score", scored, **known, scored=done, waiting=len(waiting) - done)
 
-    saved = time.monotonic()
+    if not len(waiting):
+        return so_far()
+    judge = classifier(config)
     uris = frame["uri"].gather(waiting).to_list()
     with Progress("scoring", len(uris), show=progress) as bar:
         try:
-            for scores in street_scores(uris, classifier(config), config.batch_size) if uris else ():
-                street[waiting[done : done + len(scores)]] = scores
-                done += len(scores)
-                bar.advance(len(scores))
+            for _, decoded in made_ahead(uris, lambda uri: pieces(uri, judge.preprocess), config.batch_size):
+                street[waiting[done : done + len(decoded)]] = _judged(decoded, judge)
+                done += len(decoded)
+                bar.advance(len(decoded))
                 if checkpoint and time.monotonic() - saved > CHECKPOINT_S:
                     checkpoint(so_far())
                     saved = time.monotonic()
@@ -133,12 +128,6 @@ def class_names() -> list[str]:
     return [info.index_to_description(index).split(",")[0] for index in range(CLASSES)]
 
 
-def street_scores(uris: Sequence[str], with_: Classifier, batch_size: int = 32) -> Iterator[NDArray[np.float64]]:
-    """Yield the scores of a batch of images after the other, NaN for one that cannot be read."""
-    for _, decoded in made_ahead(uris, lambda uri: pieces(uri, with_.preprocess), batch_size):
-        yield _judged(decoded, with_)
-
-
 def pieces(uri: str, preprocess: Preprocess) -> Pixels | None:
     """Cut an image into pieces that are about square: P×H×W×3, or None when it cannot be read.
 
@@ -155,20 +144,20 @@ def pieces(uri: str, preprocess: Preprocess) -> Pixels | None:
 
 
 @torch.inference_mode()
-def _judged(decoded: Sequence[Pixels | None], with_: Classifier) -> NDArray[np.float64]:
+def _judged(decoded: Sequence[Pixels | None], judge: Classifier) -> NDArray[np.float64]:
     """The score of each image, from all pieces of the batch at once."""
     counts = np.array([0 if crops is None else len(crops) for crops in decoded])
     if not counts.any():
         return np.full(len(decoded), np.nan)
     crops_BHWC = np.concatenate([crops for crops in decoded if crops is not None])
-    device = next(with_.model.parameters()).device
-    x_BCHW = torch.from_numpy(with_.preprocess.normalise(crops_BHWC)).to(device)
-    probs_BK = with_.model(x_BCHW).float().softmax(dim=1).cpu().numpy().astype(np.float64)
+    device = next(judge.model.parameters()).device
+    x_BCHW = torch.from_numpy(judge.preprocess.normalise(crops_BHWC)).to(device)
+    probs_BK = judge.model(x_BCHW).float().softmax(dim=1).cpu().numpy().astype(np.float64)
     owner = np.repeat(np.arange(len(decoded)), counts)
     with np.errstate(invalid="ignore"):  # 0 of 0 pieces is NaN, as it should be
         outdoors, indoors = (
             np.bincount(owner, probs_BK[:, classes].sum(axis=1), minlength=len(decoded)) / counts
-            for classes in (with_.outdoors, with_.indoors)
+            for classes in (judge.outdoors, judge.indoors)
         )
     scores: NDArray[np.float64] = (outdoors + DOUBT) / (outdoors + indoors + 2 * DOUBT)
     return scores

@@ -10,8 +10,9 @@ that does to how far probabilities can be trusted.
 
 import math
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal, TypeVar
@@ -25,12 +26,12 @@ from whichland.images.panorama import SHAPE, Piece, native_width, sphere_rows, s
 from whichland.images.photo import OpenPhoto, open_photo
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.calibration import NOTHING, log_softmax
+from whichland.progress import Progress
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 HowMany = Literal["auto", "one"]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
-Batch = tuple[list[str], list[Pixels | ImageError]]
 
 WIDE = 2.0  # times the shape of what the model sees
 MOST_VIEWS = 12  # of one photo, however wide it is
@@ -70,7 +71,9 @@ def cut_views(
     say so.
     """
     width, height = photo.size
-    rows = _sphere_rows(photo, panorama) if views == "auto" else None
+    rows = sphere_rows(photo.xmp, lambda: photo.size) if views == "auto" else None
+    if rows is None and views == "auto" and panorama and math.isclose(width, 2 * height, rel_tol=SHAPE):
+        rows = 0.0, 1.0
     if rows is not None:
         found = _views_of_sphere(photo, preprocess, rows)
     else:
@@ -115,26 +118,18 @@ def combined(probs_NK: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     return together
 
 
-def _sphere_rows(photo: OpenPhoto, panorama: bool) -> tuple[float, float] | None:
-    """Which part of a sphere's height the photo shows, as shares from the top; None when it is no sphere.
-
-    Cameras leave out the rows at the poles that they did not see. What does not go all the way round is no sphere.
-    """
-    rows = sphere_rows(photo.xmp, lambda: photo.size)
-    if rows is not None:
-        return rows
-    if panorama:
-        width, height = photo.size
-        return (0.0, 1.0) if math.isclose(width, 2 * height, rel_tol=SHAPE) else None
-    return None
-
-
 def _views_of_sphere(photo: OpenPhoto, preprocess: Preprocess, rows: tuple[float, float]) -> Cut:
+    """Views all round of a photo that shows these `rows` of a sphere, as shares of its height from the top.
+
+    Cameras leave out the rows at the poles that they did not see; their neighbours fill them.
+    """
     wanted = [side / preprocess.crop_pct for side in preprocess.size[::-1]]  # width, height of a view
     needed = wanted[0] * math.pi / math.tan(math.radians(FOV) / 2)  # the sphere's width for that, see native_width
     # computed at twice that size, see sphere_views; the rows that are there are what can be decoded smaller
     pixels = photo.decode(math.ceil(needed * (rows[1] - rows[0])))
-    pixels = _whole(pixels, rows)
+    full = pixels.shape[0] / (rows[1] - rows[0])
+    if rows != (0.0, 1.0):
+        pixels = np.pad(pixels, ((round(rows[0] * full), round((1 - rows[1]) * full)), (0, 0), (0, 0)), mode="edge")
     scale = min(1.0, native_width(pixels.shape[1], FOV) / wanted[0])
     size = max(1, round(wanted[0] * scale)), max(1, round(wanted[1] * scale))
     directions = all_round(FOV)
@@ -153,24 +148,27 @@ def _view_of_sphere(heading: float, fov: float, high: float, rows: tuple[float, 
     return View(box=box, heading=heading, fov=fov, rows=rows)
 
 
-def _whole(pixels: Pixels, rows: tuple[float, float]) -> Pixels:
-    """The sphere with the rows that were left out at the poles filled by their neighbours."""
-    top, bottom = rows
-    height = pixels.shape[0] / (bottom - top)
-    above, below = round(top * height), round((1 - bottom) * height)
-    return np.pad(pixels, ((above, below), (0, 0), (0, 0)), mode="edge") if above or below else pixels
+def middles_ahead(
+    uris: Sequence[str], preprocess: Preprocess, batch_size: int, what: str
+) -> Generator[tuple[list[int], Pixels], None, None]:
+    """Yield, in batches, the numbers of the photos that can be read and the crops of their middles, B×H×W×3.
 
+    They are decoded ahead, and a bar shows progress at `what`.
+    """
 
-def decoded_ahead(uris: Iterable[str], preprocess: Preprocess, batch_size: int) -> Generator[Batch, None, None]:
-    """Yield batches of (uris, crops of their middle) in input order; an unreadable photo's crop is its error."""
-
-    def crop(uri: str) -> Pixels | ImageError:
+    def crop(uri: str) -> Pixels | None:
         try:
             return cut_views(open_photo(uri), preprocess, views="one").crops[0]
-        except ImageError as error:
-            return error
+        except ImageError:
+            return None
 
-    return made_ahead(uris, crop, batch_size)
+    done = 0
+    with closing(made_ahead(uris, crop, batch_size)) as batches, Progress(what, len(uris)) as progress:
+        for some, crops in batches:
+            if readable := {done + at: crop for at, crop in enumerate(crops) if crop is not None}:
+                yield list(readable), np.stack(list(readable.values()))
+            done += len(some)
+            progress.advance(len(some))
 
 
 def made_ahead(

@@ -252,15 +252,14 @@ def neighbours(service: "Service", probs_K: Probabilities, most: int) -> list[di
     gallery = service.gallery
     if gallery is None or most == 0:
         return None
+    shown = ((near, gallery.photos.row(at, named=True)) for near, at in gallery.nearest(probs_K, most))
     return [
         {
-            "country": gallery.countries[row],
-            "similarity": round(similarity, DECIMALS),
-            "credit": gallery.credits[row],
-            "license": gallery.licenses[row],
-            "thumbnail": base64.b64encode(gallery.thumbnails[row]).decode(),
+            **{name: photo[name] for name in ("country", "credit", "license")},
+            "similarity": round(near, DECIMALS),
+            "thumbnail": base64.b64encode(photo["thumbnail"]).decode(),
         }
-        for similarity, row in gallery.nearest(probs_K, most)
+        for near, photo in shown
     ]
 
 
