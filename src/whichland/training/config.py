@@ -45,7 +45,7 @@ class ModelSettings(Config):
     group = "model"
 
     arch: Annotated[str, "any timm model name"] = "mobilenetv2_100"
-    weights: Annotated[str, "pretrained weights: hub, none, or a .safetensors file"] = "hub"
+    weights: Annotated[str, "pretrained weights: hub, none, or a .safetensors file or its folder"] = "hub"
     partial: Annotated[bool, "accept weights that leave some of the backbone at random", TOML_ONLY] = False
     model_args: Annotated[Arguments, "arguments for timm, such as pad_type=same", TOML_ONLY] = field(
         default_factory=dict

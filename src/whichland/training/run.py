@@ -27,7 +27,7 @@ from whichland.images.augment import Augment
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read
 from whichland.model import bundle, calibration
-from whichland.model.backbone import Backbone, create
+from whichland.model.backbone import Backbone, create, rehearse
 from whichland.model.bundle import Info, json_text, keep_calibration
 from whichland.model.head import log_shares
 from whichland.model.head import shares as shares_of
@@ -189,7 +189,9 @@ def prepare(
     )
     cfg = _test_time(made, config)
     write_out_attention(made.model, accelerator.device)
-    if out is not None and accelerator.is_main_process:  # what cannot be made leaves no folder behind
+    if out is not None and accelerator.is_main_process:  # what cannot be made or kept leaves no folder behind
+        if saved is None:
+            rehearse(made, cfg, labels.codes)
         _open_folder(out, config, fresh=not checkpoint.file.exists())
     accelerator.wait_for_everyone()
     say(f"{len(photos)} training and {len(validation)} validation photos of {len(labels)} labels of {labels.kind}")
