@@ -188,8 +188,10 @@ def test_a_new_temperature_leaves_it_and_other_weights_hide_and_remove_it(
     told = capsys.readouterr().err
     assert "made with another model, so it is not shown" in told
     assert told.count("\n") == 1
-    with TestClient(create(folder)) as client:
+    with TestClient(create(folder, engine="torch")) as client:
         assert client.get("/api/info").json()["neighbours"] is False
+    with pytest.raises(UserError, match="exported from other weights"):
+        create(folder)
     assert export(folder).written == ("model.onnx",)
     assert not (folder / FILE).exists()
     assert FILE not in json.loads((folder / "whichland.json").read_text(encoding="utf-8"))["export"]["files"]

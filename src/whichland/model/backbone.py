@@ -115,7 +115,7 @@ def rehearse(made: Backbone, pretrained_cfg: Mapping[str, Any], labels: Sequence
         if found_BK.shape != (2, len(labels)) or off > PARITY * float(wanted_BK.abs().max()):
             raise ValueError(f"it gives logits of shape {tuple(found_BK.shape)} that differ by {off:.2g}")
     except Exception as error:  # each family fails in its own way
-        reason = f"{type(error).__name__}: {first_line(error)}"
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(f"{made.arch} could not be kept as a bundle ({reason}); choose another --arch") from None
     finally:
         model.train(training)

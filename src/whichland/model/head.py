@@ -7,6 +7,7 @@ there, gives the probabilities under the latter, as long as each country's photo
 """
 
 from collections.abc import Sequence
+from inspect import signature
 from itertools import pairwise
 from typing import Any, cast
 
@@ -105,7 +106,10 @@ def classifier_names(model: nn.Module) -> tuple[str, ...]:
             f"{type(model).__name__} has no place for a classifier: it encodes images for other models; choose "
             "another --arch"
         )
-    return (name,) if isinstance(name, str) else tuple(name)
+    if isinstance(name, str):
+        return (name,)
+    modules = dict(model.named_modules())
+    return tuple(one for one in name if one in modules)  # some are made with fewer than they may have
 
 
 def replace_head(
@@ -130,7 +134,9 @@ def replace_head(
                 "this architecture has no linear classifier for a head to follow; use --set model.head_after=features"
             )
         widths = (classifier.out_features, *widths)
-    model.reset_classifier(labels)  # type: ignore[operator]
+    reset = cast(Any, model).reset_classifier
+    # a RepViT else forgets its second classifier, with which timm makes it again
+    reset(labels, **({"distillation": True} if several and "distillation" in signature(reset).parameters else {}))
     fresh = get_head(model)
     if several or not isinstance(fresh, nn.Linear):
         if widths:
