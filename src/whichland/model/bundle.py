@@ -43,10 +43,10 @@ WEIGHTS, INFO = "model.safetensors", "whichland.json"
 class Info(BaseModel):
     """The entries of whichland.json; those that this version does not know are kept as they are."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     version: str = ""  # of whichland, that trained it
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0  # logits are divided by it
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # logits are divided by it
     calibration: Calibration | None = None  # None: not calibrated
     head: tuple[int, ...] = ()  # widths of the head's hidden layers
     cosine: Cosine | None = None  # the head compares with a direction a label; None: it is linear

@@ -110,11 +110,13 @@ def _takes(arch: str, model_args: Mapping[str, Any], size: Size, own: nn.Module)
             return False
     if "img_size" not in model_args:
         return _runs(own, size)
+    weights = {name: torch.zeros(tensor.shape) for name, tensor in own.state_dict().items()}
     try:
         model = meta_model(arch, model_args)
-    except Exception:  # each family refuses a size in its own way
+        found = resampled(model, weights, own_size(own)) if _runs(model, size) else {}
+    except Exception:  # each family refuses a size in its own way, and its rule meets shapes that it cannot handle
         return False
-    return _runs(model, size) and _weights_fit(own, model)
+    return all(name in found and found[name].shape == parameter.shape for name, parameter in model.named_parameters())
 
 
 def _runs(model: nn.Module, size: Size) -> bool:
@@ -124,16 +126,6 @@ def _runs(model: nn.Module, size: Size) -> bool:
     except Exception:  # each family refuses a size in its own way
         return False
     return True
-
-
-def _weights_fit(own: nn.Module, model: nn.Module) -> bool:
-    """Tell whether weights of the model at its own size can be resampled to those of `model`."""
-    weights = {name: torch.zeros(tensor.shape) for name, tensor in own.state_dict().items()}
-    try:
-        found = resampled(model, weights, own_size(own))
-    except Exception:  # a family's rule that does not know of sizes meets shapes it cannot handle
-        return False
-    return all(name in found and found[name].shape == parameter.shape for name, parameter in model.named_parameters())
 
 
 def _sizes_that_do(arch: str, given: Mapping[str, Any], wanted: Size, own: nn.Module) -> str:

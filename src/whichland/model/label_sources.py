@@ -1,6 +1,7 @@
 """Where label spaces come from: ISO 3166-1, or a text column of a manifest; and where their labels are photographed."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import numpy as np
 import polars as pl
@@ -38,12 +39,13 @@ def column_labels(manifest: Manifest, column: str, codes: Sequence[str]) -> Labe
     if COUNTRY in manifest.frame.columns and column != CONTINENT:
         rows = manifest.kept.drop_nulls([column, COUNTRY]).group_by(column).agg(pl.col(COUNTRY).unique())
         parents = {str(code): found[0] for code, found in rows.iter_rows() if len(found) == 1}
-    own = tuple(Label(code=code, name=code, parent=parents.get(code)) for code in codes)
-    above = _above_labels(sorted({str(label.parent) for label in own if label.parent})) if parents else {}
-    return LabelSpace(kind=column, tree={column: own} | _without(above, column))
+    own = {code: Label(code, parents.get(code)) for code in codes}
+    above = _above_labels(sorted({label.parent for label in own.values() if label.parent})) if parents else {}
+    below = takewhile(lambda item: item[0] != column, above.items())  # of a level of the column's name there is one
+    return LabelSpace(kind=column, tree={column: own} | dict(below))
 
 
-def _above_labels(codes: Sequence[str]) -> dict[str, tuple[Label, ...]]:
+def _above_labels(codes: Sequence[str]) -> dict[str, dict[str, Label]]:
     """Countries, their regions and continents, by level."""
     unknown = [code for code in codes if code not in COUNTRIES]
     if unknown:
@@ -54,16 +56,10 @@ def _above_labels(codes: Sequence[str]) -> dict[str, tuple[Label, ...]]:
     of = [COUNTRIES[code] for code in codes]
     regions = {country.region: country.continent for country in sorted(of, key=lambda country: country.region)}
     return {
-        COUNTRY: tuple(Label(code=one.code, name=one.name, parent=one.region) for one in of),
-        REGION: tuple(Label(code=name, name=name, parent=continent) for name, continent in regions.items()),
-        CONTINENT: tuple(Label(code=name, name=name) for name in sorted(set(regions.values()))),
+        COUNTRY: {one.code: Label(one.name, one.region) for one in of},
+        REGION: {name: Label(name, continent) for name, continent in regions.items()},
+        CONTINENT: {name: Label(name) for name in sorted(set(regions.values()))},
     }
-
-
-def _without(above: dict[str, tuple[Label, ...]], column: str) -> dict[str, tuple[Label, ...]]:
-    """The levels above a column; from one that has the column's name on there are none."""
-    kept = list(above)
-    return {level: above[level] for level in kept[: kept.index(column)]} if column in kept else above
 
 
 def located(labels: LabelSpace, manifest: Manifest | None = None) -> LabelSpace:
@@ -76,11 +72,8 @@ def located(labels: LabelSpace, manifest: Manifest | None = None) -> LabelSpace:
     found: dict[str, Points] = {}
     if manifest is not None and {"lat", "lon", "split"} <= set(manifest.frame.columns):
         found = _photographed(labels.kind, manifest)
-    if labels.kind != COUNTRY:
-        photographed = [found[code] for code in labels.codes if code in found]
-        return (
-            labels.with_points(photographed, ["photos"] * len(labels)) if len(photographed) == len(labels) else labels
-        )
+    if labels.kind != COUNTRY and not found.keys() >= set(labels.codes):
+        return labels
     on_map = [code for code in labels.codes if code not in found]
     points = found | dict(zip(on_map, land_points(on_map), strict=True))
     return labels.with_points(

@@ -20,11 +20,11 @@ sides, never the table of countries.
 import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import dropwhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,27 +39,29 @@ COUNTRY = "country"
 Origin = Literal["photos", "land"]  # of a label's points: its training photos, or its land where those are few
 
 
-@dataclass(frozen=True, kw_only=True)
-class Label:
+class Label(NamedTuple):
     """One label of one level."""
 
-    code: str
     name: str
     parent: str | None = None  # code of the label of the next level that it lies in; None: in none, or in several
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LabelSpace:
     """The K labels of a model in the order of its logits, what they lie in, and where they are photographed."""
 
     kind: str  # what the labels are: "country", or the column of the manifest
-    tree: Mapping[str, tuple[Label, ...]]  # by level, that of the labels first, each one's parents next
-    points: tuple[Points, ...] | None = field(default=None, compare=False)  # of each label P×2 degrees; None: unknown
-    origins: tuple[Origin, ...] = field(default=(), compare=False)  # where the points come from
+    tree: Mapping[str, Mapping[str, Label]]  # by level and code: that of the labels first, each one's parents next
+    points: tuple[Points, ...] | None = None  # of each label P×2 degrees; None: unknown
+    origins: tuple[Origin, ...] = ()  # where the points come from
+
+    def __eq__(self, other: object) -> bool:
+        """The same labels in the same order, wherever they are photographed."""
+        return isinstance(other, LabelSpace) and (self.codes, self.tree) == (other.codes, other.tree)
 
     @cached_property
     def codes(self) -> tuple[str, ...]:
-        return tuple(label.code for label in self.tree[self.kind])
+        return tuple(self.tree[self.kind])
 
     @cached_property
     def index(self) -> Mapping[str, int]:
@@ -82,13 +84,8 @@ class LabelSpace:
         found: dict[str, tuple[str | None, ...]] = {}
         codes: tuple[str | None, ...] = self.codes
         for level, labels in self.tree.items():
-            found[level], parents = codes, {label.code: label.parent for label in labels}
-            codes = tuple(None if code is None else parents.get(code) for code in codes)
+            found[level], codes = codes, tuple(labels[code].parent if code in labels else None for code in codes)
         return found
-
-    @cached_property
-    def _names(self) -> Mapping[str, str]:
-        return {label.code: label.name for label in self.tree[self.kind]}
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -98,7 +95,7 @@ class LabelSpace:
 
     def name(self, code: str) -> str:
         """The name of a label. Raises KeyError for a code that is none."""
-        return self._names[code]
+        return self.tree[self.kind][code].name
 
     def described(self, code: str) -> str:
         """Name and code, "France (FR)"; the code alone where it is the name."""
@@ -120,8 +117,7 @@ class LabelSpace:
         if level == self.kind:
             return self
         above = dict(dropwhile(lambda item: item[0] != level, self.tree.items()))
-        own = sorted((one for one in above[level] if one.code in self._ancestors[level]), key=lambda one: one.code)
-        return LabelSpace(kind=level, tree=above | {level: tuple(own)})
+        return LabelSpace(kind=level, tree=above).only(sorted(set(map(str, self._ancestors[level]))))
 
     def numbers_at(self, level: str) -> NDArray[np.int64]:
         """The number of what each label lies in among the labels `at` a level: K."""
@@ -164,7 +160,7 @@ class LabelSpace:
 
             found, near = find_country(wanted), nearest_names(wanted)
         else:
-            by_name = {key.casefold(): code for code, name in self._names.items() for key in (code, name)}
+            by_name = {key.casefold(): code for code in self.codes for key in (code, self.name(code))}
             found, alike = by_name.get(wanted.casefold()), difflib.get_close_matches(wanted.casefold(), by_name, n=3)
             near = list(dict.fromkeys(self.name(by_name[key]) for key in alike))
         if found is None:
@@ -175,8 +171,8 @@ class LabelSpace:
 
     def only(self, codes: Iterable[str]) -> "LabelSpace":
         """Some of the labels, in the order of the codes; without points."""
-        own = {label.code: label for label in self.tree[self.kind]}
-        return LabelSpace(kind=self.kind, tree={**self.tree, self.kind: tuple(own[code] for code in codes)})
+        own = self.tree[self.kind]
+        return LabelSpace(kind=self.kind, tree={**self.tree, self.kind: {code: own[code] for code in codes}})
 
     @property
     def noun(self) -> str:
@@ -198,10 +194,7 @@ class LabelSpace:
 
 def labels_text(labels: LabelSpace) -> str:
     """What labels.json holds."""
-    levels = {
-        level: {label.code: {"name": label.name, "parent": label.parent} for label in own}
-        for level, own in labels.tree.items()
-    }
+    levels = {level: {code: one._asdict() for code, one in own.items()} for level, own in labels.tree.items()}
     written: dict[str, Any] = {"kind": labels.kind, "levels": levels}
     if labels.points is not None:
         rows = zip(labels.codes, labels.points, labels.origins, strict=True)
@@ -220,7 +213,7 @@ def read_labels(folder: Path, codes: Sequence[str]) -> LabelSpace:
         if path.is_file():
             written = json.loads(path.read_text(encoding="utf-8"))
             tree = {
-                str(level): tuple(Label(code=code, name=of["name"], parent=of["parent"]) for code, of in own.items())
+                level: {code: Label(of["name"], of["parent"]) for code, of in own.items()}
                 for level, own in written["levels"].items()
             }
             labels, points = LabelSpace(kind=written["kind"], tree=tree), written.get("points")
