@@ -19,7 +19,7 @@ OTHERS: dict[str, dict[str, Any]] = {  # a family that needs care: shared layers
     "coat_tiny": {"serial_depths": (1, 1, 1, 1), "embed_dims": (16, 16, 16, 16), "parallel_depth": 1},
     "repvit_m0_9": {"depth": (1, 1, 1, 1), "embed_dim": (8, 16, 16, 24)},
     "levit_128s": {"embed_dim": (16, 24, 32), "depth": (1, 1, 1), "key_dim": 8, "num_heads": (2, 2, 2)},
-    "fastvit_t8": {"layers": (1, 1, 1, 1), "embed_dims": (8, 16, 16, 24)},
+    "fastvit_t8": {},
     "mobileone_s0": {},
     "deit_tiny_distilled_patch16_224": {"embed_dim": 12, "num_heads": 1, "depth": 2},
     "swin_tiny_patch4_window7_224": {"embed_dim": 12, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 2)},

@@ -90,7 +90,7 @@ def _gmacs(model: nn.Module, size: Size) -> float | None:
     """Billions of multiply-adds of convolutions and matrix products for one image."""
     with suppress(NotImplementedError, RuntimeError), FlopCounterMode(display=False) as counter:
         model.requires_grad_(False)(torch.empty(1, 3, *size, device="meta"))
-        return counter.get_total_flops() / 2e9
+        return int(counter.get_total_flops()) / 2e9
     return None
 
 

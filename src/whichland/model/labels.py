@@ -84,7 +84,8 @@ class LabelSpace:
         found: dict[str, tuple[str | None, ...]] = {}
         codes: tuple[str | None, ...] = self.codes
         for level, labels in self.tree.items():
-            found[level], codes = codes, tuple(labels[code].parent if code in labels else None for code in codes)
+            known = {None: None} | {code: label.parent for code, label in labels.items()}
+            found[level], codes = codes, tuple(known.get(code) for code in codes)
         return found
 
     def __len__(self) -> int:
