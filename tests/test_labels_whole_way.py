@@ -1,5 +1,6 @@
 """Labels that are no countries go the whole way: trained, judged, answered, added up to countries, served."""
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 import whichland as wl
+from forked import run
 from whichland.errors import UserError
 from whichland.evaluation.evaluate import evaluate
 from whichland.evaluation.report import Report
@@ -144,3 +146,28 @@ def test_continents_of_real_photos_go_the_whole_way(tmp_path: Path) -> None:
     answer = wl.load(tmp_path / "run" / "bundle").predict(rows[0]["uri"])
     assert answer.label in ("Asia", "Europe")
     assert (answer.country, answer.pin) == (None, None)
+
+
+def test_a_further_column_of_a_csv_is_learned_from_the_command_line(tmp_path: Path) -> None:
+    rows = world(tmp_path).frame.with_columns(pl.col("uri").str.split("/").list.last().alias("file"))
+    rows = rows.with_columns(
+        pl.lit("mine").alias("weight"), pl.when(pl.col("group") == "g0").then(pl.lit("N/A")).alias("note")
+    )
+    rows.select("file", "country", "soil", "note", "weight").write_csv(tmp_path / "photos.csv")
+
+    def whichland(*words: object) -> subprocess.CompletedProcess[str]:
+        done = run(["-m", "whichland", *words])
+        assert done.returncode == 0, done.stderr
+        return done
+
+    table, out = tmp_path / "photos.parquet", tmp_path / "run"
+    said = whichland("data", "prepare", tmp_path / "photos.csv", "-j", 1, "-o", table).stderr
+    assert "country from 'country'; kept as text: 'soil', 'note'; not kept" in said
+    assert "'weight'" in said
+    kept = wl.read(table).frame
+    assert kept["soil"].to_list() == rows["soil"].to_list()
+    assert kept["note"].null_count() == kept.height
+    small = ("--arch", "test_resnet", "--weights", "none", "--epochs", 1, "--size", 64, "--workers", 1)
+    whichland("train", table, "--label", "soil", *small, "--out", out)
+    assert list(wl.load(out / "bundle").labels) == ["FR grey", "FR red", "JP black", "JP red"]
+    assert "FR" in whichland("predict", out / "bundle", rows["uri"][0]).stdout

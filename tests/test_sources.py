@@ -484,7 +484,7 @@ def test_columns_are_said_and_those_that_look_like_coordinates(
 ) -> None:
     ingest(table(tmp_path, "file_name,label,start_lat,end_lat\na.jpg,FR,1,2\nc.jpg,FR,1,2\n"))
     said = capsys.readouterr().err
-    assert "path from 'file_name', country from 'label'; not read: 'start_lat', 'end_lat'" in said
+    assert "path from 'file_name', country from 'label'; kept as text: 'start_lat', 'end_lat'" in said
     assert "'start_lat', 'end_lat' may be coordinates" in said
     assert "nothing says which photos are of one drive" in said
 

@@ -13,11 +13,12 @@ import polars as pl
 from whichland.config import read_toml
 from whichland.errors import UserError
 from whichland.geo.countries import country_name, find_country, nearest_names
-from whichland.manifest import SCHEMA
+from whichland.manifest import COLUMNS, SCHEMA
 
 SOURCE_COLUMNS = tuple(column for column in SCHEMA if column.writer == "sources")
 WORDS = read_toml(Path(__file__).with_name("words.toml"))
 ROLES: dict[str, list[str]] = WORDS["roles"]
+FURTHER = 50  # columns of a table, beside those that play a role, that are kept
 NOWHERE = 0.01  # degrees; (0, 0), to about a kilometre, is what devices write that do not know their place
 
 _BARE = {"lat": (["lat"], ["latitude"]), "lon": (["lon"], ["lng"], ["longitude"])}
@@ -96,14 +97,21 @@ def _pairs(cells: pl.Series) -> bool:
     return stated.len() > 0 and 2 * int(stated.str.contains(r"\d[^\d]+\d").sum()) >= stated.len()
 
 
-def say_columns(where: str, names: Sequence[str], columns: dict[str, str]) -> None:
-    """Say which columns were taken for what, and which look like coordinates and were not."""
-    rest = [name for name in names if name not in columns.values()]
-    taken = ", ".join(f"{role} from {name!r}" for role, name in columns.items())
-    left = f"; not read: {', '.join(map(repr, rest[:8]))}{' …' if len(rest) > 8 else ''}" if rest else ""
-    say(f"{where}: {taken or 'no column is known'}{left}")
-    alike = [name for name in rest if _LIKE_COORDINATES.search(name)]
-    if alike and not {"lat", "place"} & set(columns):
+def further_columns(text: pl.DataFrame, found: Mapping[str, str]) -> list[str]:
+    """The columns that play no role, the first FURTHER of them; none that is called like one of the manifest."""
+    names = (name for name in text.columns if name not in found.values() and name not in COLUMNS)
+    return list(names)[:FURTHER]
+
+
+def say_columns(where: str, names: Sequence[str], found: Mapping[str, str], further: Sequence[str]) -> None:
+    """Say which columns were taken for what, which are kept beside, and which look like coordinates and were not."""
+    left = [name for name in names if name not in (*found.values(), *further)]
+    taken = ", ".join(f"{role} from {name!r}" for role, name in found.items())
+    lists = (("kept as text", further), (f"not kept, as the manifest has its own or {FURTHER} others", left))
+    more = (f"; {how}: {', '.join(map(repr, some[:8]))}{' …' if len(some) > 8 else ''}" for how, some in lists if some)
+    say(f"{where}: {taken or 'no column is known'}{''.join(more)}")
+    alike = [name for name in (*further, *left) if _LIKE_COORDINATES.search(name)]
+    if alike and not {"lat", "place"} & set(found):
         say(f"{where}: {', '.join(map(repr, alike[:4]))} may be coordinates; if so, call them lat and lon")
 
 

@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import polars as pl
 from PIL import ExifTags, Image
@@ -25,22 +25,15 @@ THREADS = min(8, 2 * (os.cpu_count() or 1))  # the disk is waited for, not the p
 _LETTERS = {"N": 1, "NORTH": 1, "S": -1, "SOUTH": -1, "E": 1, "EAST": 1, "W": -1, "WEST": -1}
 
 
-class Stated(NamedTuple):
-    """What a photo's file states; the numbers are any that can be written."""
-
-    lat: float | None = None
-    lon: float | None = None
-    heading: float | None = None
-    satellites: str | None = None  # time, by those of the navigation system
-    clock: str | None = None  # time, by the camera's clock
-    camera: str | None = None  # whose clock
-    projection: str | None = None
-    unclear: bool = False  # a place is stated, and cannot be read
-
-
 _FIELDS = {
-    **{"lat": pl.Float64, "lon": pl.Float64, "heading": pl.Float64, "satellites": pl.String, "clock": pl.String},
-    **{"camera": pl.String, "projection": pl.String, "unclear": pl.Boolean},
+    "lat": pl.Float64,
+    "lon": pl.Float64,
+    "heading": pl.Float64,
+    "satellites": pl.String,  # time, by those of the navigation system
+    "clock": pl.String,  # time, by the camera's clock
+    "camera": pl.String,  # whose clock
+    "projection": pl.String,
+    "unclear": pl.Boolean,  # a place is stated, and cannot be read
 }
 
 
@@ -55,7 +48,7 @@ def read_exif(paths: Iterable[str], where: str = "EXIF") -> pl.DataFrame:
     with ThreadPoolExecutor(THREADS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of large panoramas and of EXIF that is cut off
         found = list(track(pool.map(stated, paths, chunksize=64), len(paths), "reading EXIF"))
-    rows = pl.DataFrame(found, schema=_FIELDS, orient="row")
+    rows = pl.DataFrame([dict.fromkeys(_FIELDS) | one for one in found], schema=_FIELDS)
     lat, lon = pl.col("lat"), pl.col("lon")
     unclear = rows.filter(pl.col("unclear") | (lat.is_not_null() & ~good_degrees(lat, lon))).height
     if unclear:
@@ -69,36 +62,37 @@ def read_exif(paths: Iterable[str], where: str = "EXIF") -> pl.DataFrame:
     )
 
 
-def stated(file: str | IO[bytes]) -> Stated:
-    """Return what a photo states; nothing for a file that Pillow cannot open."""
+def stated(file: str | IO[bytes]) -> dict[str, Any]:
+    """Return what a photo states, any numbers that can be written; nothing for a file that Pillow cannot open."""
     try:
         with Image.open(file) as photo:
             # a PNG's own getexif decodes all pixels to look for EXIF behind them
             exif = Image.Image.getexif(photo)
             gps, taken = exif.get_ifd(ExifTags.IFD.GPSInfo), exif.get_ifd(ExifTags.IFD.Exif)
             names = [exif.get(BASE.Make), exif.get(BASE.Model), taken.get(BASE.BodySerialNumber)]
-            size = photo.size
-            sphere = sphere_rows(_bytes(photo.info.get("xmp")), lambda: size) is not None
+            size, xmp = photo.size, photo.info.get("xmp") or b""
+            sphere = sphere_rows(xmp if isinstance(xmp, bytes) else str(xmp).encode(), lambda: size) is not None
     except Exception:  # what a broken file raises is not bounded; measuring it will say what is wrong with it
-        return Stated()
+        return {}
     lat, north_or_south = _degrees(gps, GPS.GPSLatitude, GPS.GPSLatitudeRef, "NS")
     lon, east_or_west = _degrees(gps, GPS.GPSLongitude, GPS.GPSLongitudeRef, "EW")
     clear = lat is not None and lon is not None
-    return Stated(
-        lat=lat if clear else None,
-        lon=lon if clear else None,
-        heading=_number(gps.get(GPS.GPSImgDirection)),
-        satellites=_satellite_time(gps),
-        clock=_camera_time(taken),
-        camera=" ".join(str(name).strip("\0 ") for name in names if name) or None,
-        projection="equirectangular" if sphere else None,
-        unclear=not clear and (north_or_south or east_or_west),
-    )
+    return {
+        "lat": lat if clear else None,
+        "lon": lon if clear else None,
+        "heading": _number(gps.get(GPS.GPSImgDirection)),
+        "satellites": _satellite_time(gps),
+        "clock": _camera_time(taken),
+        "camera": " ".join(str(name).strip("\0 ") for name in names if name) or None,
+        "projection": "equirectangular" if sphere else None,
+        "unclear": not clear and (north_or_south or east_or_west),
+    }
 
 
 def stated_place(data: bytes) -> tuple[float, float] | None:
     """Return the latitude and longitude in a photo's EXIF; None where there are none, (0, 0), or none on the globe."""
-    lat, lon = stated(io.BytesIO(data))[:2]
+    found = stated(io.BytesIO(data))
+    lat, lon = found.get("lat"), found.get("lon")
     if lat is None or lon is None or abs(lat) > 90 or abs(lon) > 180 or (lat == lon == 0):
         return None
     return round(lat, 6), round(lon, 6)
@@ -141,10 +135,6 @@ def _number(value: Any) -> float | None:
     except (TypeError, ValueError, ZeroDivisionError):
         return None
     return number if math.isfinite(number) else None
-
-
-def _bytes(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value or "").encode()
 
 
 def _satellite_time(gps: Mapping[int, Any]) -> str | None:

@@ -12,6 +12,7 @@ from whichland.sources.files import walk
 from whichland.sources.folder import PARTS, has_parts
 from whichland.sources.im2gps3k import is_im2gps3k
 from whichland.sources.kinds import KINDS, forms
+from whichland.sources.shards import holds_images
 from whichland.sources.sidecars import MAPILLARY
 from whichland.sources.table import JSON_SUFFIXES
 from whichland.sources.traffic_signs import is_traffic_signs
@@ -93,7 +94,7 @@ def _kind(origin: str) -> tuple[str, str]:
             raise UserError(f"{origin}: it describes the photos beside it: ingest their folder, {path.parent}")
         return "table", origin
     if path.is_file() and suffix == ".parquet":
-        return ("parquet" if _embeds_images(path) else "table"), origin
+        return ("parquet" if holds_images(path) else "table"), origin
     if path.is_file() and suffix in (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"):
         raise UserError(f"{origin}: an archive: unpack it and ingest the folder, or name its photos in a table")
     if not path.exists() and any(sign in origin for sign in "*?["):
@@ -122,14 +123,6 @@ def _holds_shards(folder: Path) -> bool:
     photos = next(iter(walk(folder, skip_unknown=True)[0]), None) if shards else None
     if photos is None:
         return bool(shards)
-    if any(_embeds_images(file) for file in shards[:20]):
+    if any(holds_images(file) for file in shards[:20]):
         raise UserError(f"{folder}: both photos and shards of photos: write folder:{folder} or parquet:{folder}")
     return False
-
-
-def _embeds_images(file: Path) -> bool:
-    try:
-        image = pl.scan_parquet(file, glob=False).collect_schema().get("image")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
-    return isinstance(image, pl.Struct) or image == pl.Binary

@@ -12,18 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.sources.columns import (
-    ROLES,
-    blank_to_null,
-    complete,
-    degrees,
-    details,
-    find_columns,
-    identified,
-    labels,
-    say,
-    slug,
-)
+from whichland.sources import columns
+from whichland.sources.columns import ROLES, say, slug
 from whichland.sources.sequences import warn_untied
 from whichland.sources.shards import find_shards, tell_shards
 
@@ -59,9 +49,9 @@ def read_shards(
         _read_shard(shard).with_columns(pl.lit(split, dtype=pl.String).alias("official_split"))
         for shard, split in zip(shards, splits, strict=True)
     ]
-    rows = blank_to_null(pl.concat(frames, how="diagonal"))
-    rows = details(labels(degrees(rows, where, refuse=False), where, skip_unknown), where)
-    return complete(_identify(rows, source, where), extra=("official_split",) if any(splits) else ())
+    rows = columns.blank_to_null(pl.concat(frames, how="diagonal"))
+    rows = columns.details(columns.labels(columns.degrees(rows, where, refuse=False), where, skip_unknown), where)
+    return columns.complete(_identify(rows, source, where), extra=("official_split",) if any(splits) else ())
 
 
 def _read_shard(shard: Path) -> pl.DataFrame:
@@ -71,12 +61,12 @@ def _read_shard(shard: Path) -> pl.DataFrame:
         schema = scan.collect_schema()
         small = [name for name, dtype in schema.items() if not dtype.is_nested() and name not in ("image", _ROW)]
         sampled = (pl.lit(None, pl.String).alias(n) if schema[n] == pl.Binary else pl.col(n) for n in small)
-        columns = find_columns(scan.select(sampled).head(200).cast(pl.String).collect(), _SMALL)
-        chosen = [pl.col(name).cast(pl.String).alias(role) for role, name in columns.items()]
+        found = columns.find_columns(scan.select(sampled).head(200).cast(pl.String).collect(), _SMALL)
+        chosen = [pl.col(name).cast(pl.String).alias(role) for role, name in found.items()]
         native = _native_path(shard, schema.get("image"))
         # Polars reads the image bytes along with their path, here a few row groups at a time
         table = scan.select(_ROW, native, *chosen).collect(engine="streaming").sort(_ROW)
-        names = _label_names(shard, columns.get("country"))
+        names = _label_names(shard, found.get("country"))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{shard}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     if names:
@@ -124,7 +114,7 @@ def _identify(rows: pl.DataFrame, source: str, where: str) -> pl.DataFrame:
     warn_untied(rows, where, "add a column `sequence`")
     nth = pl.int_range(pl.len()).over("image_id")
     again = pl.when(nth > 0).then(pl.format("~{}", nth + 1)).otherwise(pl.lit(""))
-    return rows.with_columns(*identified(source, pl.concat_str("image_id", again)))
+    return rows.with_columns(*columns.identified(source, pl.concat_str("image_id", again)))
 
 
 def _names_are_ids(rows: pl.DataFrame) -> bool:

@@ -131,7 +131,7 @@ def find_shards(pattern: str) -> list[Path]:
     path = Path(pattern)
     if path.is_dir():
         found = [shard for shard in sorted(path.rglob("*.parquet")) if not passed_over(shard.name)]
-        paths = [shard for shard in found if _may_hold_images(shard)] or found
+        paths = [shard for shard in found if holds_images(shard, unreadable=True)] or found
     elif path.is_file():
         paths = [path]
     else:
@@ -159,9 +159,12 @@ def find_shards(pattern: str) -> list[Path]:
     return [absolute(path) for path in paths]
 
 
-def _may_hold_images(shard: Path) -> bool:
-    """Tell whether a file may be a shard; a table beside shards is none. What cannot be read is reported later."""
+def holds_images(file: Path, *, unreadable: bool | None = None) -> bool:
+    """Tell whether a Parquet file has embedded images; one that cannot be read raises UserError or is `unreadable`."""
     try:
-        return "image" in pl.scan_parquet(shard, glob=False).collect_schema()
-    except (pl.exceptions.PolarsError, OSError):
-        return True
+        image = pl.scan_parquet(file, glob=False).collect_schema().get("image")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if unreadable is not None:
+            return unreadable
+        raise UserError(f"{file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+    return isinstance(image, pl.Struct) or image == pl.Binary

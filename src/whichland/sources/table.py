@@ -13,19 +13,8 @@ from typing import Any
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.sources.columns import (
-    ROLES,
-    blank_to_null,
-    complete,
-    degrees,
-    details,
-    find_columns,
-    identified,
-    labels,
-    say,
-    say_columns,
-    slug,
-)
+from whichland.sources import columns
+from whichland.sources.columns import ROLES, say, slug
 from whichland.sources.files import absolute, on_disk
 from whichland.sources.sequences import times_to_sequences
 from whichland.sources.text import WESTERN, decode_text, parse_json
@@ -37,37 +26,41 @@ NAMELESS = ("images", "index", "manifest", "metadata", "photos")  # tables to be
 def read_table(file: Path, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
     """List the photos of a table, one row each; `columns.ROLES` says which column is what.
 
-    No row is left out silently: an unknown country, a file that is not there or a photo with two countries raises
+    Further columns are kept as text under their own names, to be learned by `train --label` (`further_columns`). No
+    row is left out silently: an unknown country, a file that is not there or a photo with two countries raises
     UserError, or with `skip_unknown` is left out and counted on stderr. Coordinates that are none raise UserError
     with their row, counted from 1 below the header.
     """
     where, source = str(file), source or slug(absolute(file).parent.name if file.stem in NAMELESS else file.stem)
-    rows, has = _read_roles(file, ROLES)
+    rows, further, has = _read_roles(file, ROLES)
     if "path" not in rows.columns:
         raise UserError(f"{file}: no column of paths ({', '.join(ROLES['path'][:6])}, …); {has}")
     if ("lat" in rows.columns) != ("lon" in rows.columns):
         raise UserError(f"{file}: latitude and longitude must stand together; {has}")
     if not {"country", "lat", "place"} & set(rows.columns):
-        say(f"{file}: neither a country nor coordinates, so there is nothing to learn from")
+        but = " but the further columns" if further else ""
+        say(f"{file}: neither a country nor coordinates, so there is nothing to learn from{but}")
     if not rows.height:
         raise UserError(f"{file}: the table has no rows")
-    once = rows.unique(subset=rows.columns[1:], keep="first", maintain_order=True)
+    read = [name for name in rows.columns if name not in ("row", *further)]
+    once = rows.unique(subset=read, keep="first", maintain_order=True)
     if once.height < rows.height:
         say(f"{file}: {rows.height - once.height:,} rows left out that repeat another in every cell that is read")
-    rows = labels(degrees(once, where), where, skip_unknown)
-    rows = details(_one_a_photo(_files(file, rows, skip_unknown), file, skip_unknown), where)
+    rows = columns.labels(columns.degrees(once, where), where, skip_unknown)
+    rows = columns.details(_one_a_photo(_files(file, rows, skip_unknown), file, skip_unknown), where)
     own = pl.coalesce([name for name in ("image_id", "path") if name in rows.columns])
-    return complete(times_to_sequences(rows.with_columns(*identified(source, own)), source, where))
+    rows = times_to_sequences(rows.with_columns(*columns.identified(source, own)), source, where)
+    return columns.complete(rows, extra=list(further)).rename(further)
 
 
 def read_points(file: Path, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
     """List the places of a table without photos; geocoding and splitting need no pixels.
 
     A row's `uri` is `<source>:<key>`, where no image can be read; a row without a key is known by its number,
-    counted from 1. A column `source` names the collection of each row, unless `source` is given. Raises UserError
-    for a table without coordinates and for ones off the globe.
+    counted from 1. A column `source` names the collection of each row, unless `source` is given. Further columns are
+    kept as those of `read_table`. Raises UserError for a table without coordinates and for ones off the globe.
     """
-    rows, has = _read_roles(file, {role: names for role, names in ROLES.items() if role != "path"})
+    rows, further, has = _read_roles(file, {role: names for role, names in ROLES.items() if role != "path"})
     if not {"lat", "lon"} <= set(rows.columns) and "place" not in rows.columns:
         raise UserError(f"{file}: no latitude and longitude; {has}")
     named = pl.lit(source or slug(file.stem))
@@ -75,21 +68,25 @@ def read_points(file: Path, *, source: str | None = None, skip_unknown: bool = F
         named = pl.coalesce(pl.col("source").str.to_lowercase(), named)
     number = pl.col("row").cast(pl.String)
     key = pl.coalesce("image_id", number) if "image_id" in rows.columns else number
-    rows = details(labels(degrees(rows, str(file)), str(file), skip_unknown), str(file))
+    rows = columns.labels(columns.degrees(rows, str(file)), str(file), skip_unknown)
     image_id, uri = (pl.concat_str(named, key, separator=sign) for sign in "/:")
-    return complete(rows.with_columns(source=named, image_id=image_id, uri=uri))
+    rows = columns.details(rows, str(file)).with_columns(source=named, image_id=image_id, uri=uri)
+    return columns.complete(rows, extra=list(further)).rename(further)
 
 
-def _read_roles(file: Path, roles: Mapping[str, Sequence[str]]) -> tuple[pl.DataFrame, str]:
-    """Read the columns of a table that play a role, under the role's name, and `row`, counted from 1.
+def _read_roles(file: Path, roles: Mapping[str, Sequence[str]]) -> tuple[pl.DataFrame, dict[str, str], str]:
+    """Read the columns of a table that play a role, under the role's name, `row`, counted from 1, and the further ones.
 
-    Words for what is missing are null. The text says which columns the table has.
+    These stand behind a sign that no role begins with; the mapping has their own names. Words for what is missing are
+    null. The text says which columns the table has.
     """
     text = read_text(file)
-    columns = find_columns(text, roles)
-    say_columns(str(file), text.columns, columns)
-    rows = blank_to_null(text.select(pl.col(name).alias(role) for role, name in columns.items()))
-    return rows.with_row_index("row", offset=1), f"its columns are {', '.join(text.columns[:12])}"
+    found = columns.find_columns(text, roles)
+    further = {f"\0{name}": name for name in columns.further_columns(text, found)}
+    columns.say_columns(str(file), text.columns, found, list(further.values()))
+    rows = text.select(pl.col(name).alias(role) for role, name in (found | further).items())
+    rows = columns.blank_to_null(rows).with_row_index("row", offset=1)
+    return rows, further, f"its columns are {', '.join(text.columns[:12])}"
 
 
 def _files(file: Path, rows: pl.DataFrame, skip_unknown: bool) -> pl.DataFrame:
