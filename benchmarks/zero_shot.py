@@ -42,8 +42,7 @@ def save(name: str, folder: Path) -> torch.nn.Module:
 def difference(name: str, folder: Path) -> tuple[float, float, float]:
     """Largest difference of a logit, and the least and largest logit, over eight pictures of noise."""
     theirs = save(name, folder / "clip")
-    config = zero_shot.ZeroShotConfig(countries=CODES, prompts=PROMPTS)
-    ours = bundle.load(zero_shot.make(str(folder / "clip"), folder / "made", config))
+    ours = bundle.load(zero_shot.make(str(folder / "clip"), folder / "made", names=CODES, prompts=PROMPTS))
     texts = [zero_shot.texts_of(code, PROMPTS) for code in ours.labels]
     classifier_DK = open_clip.build_zero_shot_classifier(
         theirs,

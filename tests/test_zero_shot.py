@@ -10,10 +10,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import whichland as wl
+from tinted import tinted
 from whichland.cli.commands import root
 from whichland.errors import UserError
 from whichland.model import bundle as bundles
 from whichland.model import zero_shot
+from whichland.training.config import TrainConfig
 
 open_clip = pytest.importorskip("open_clip")
 transformers = pytest.importorskip("transformers")
@@ -79,9 +81,7 @@ def save_clip(folder: Path, config: dict[str, object]) -> torch.nn.Module:
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_are_those_of_open_clip_s_own_zero_shot_classifier(kind: str, tmp_path: Path) -> None:
     theirs = save_clip(tmp_path / "clip", KINDS[kind])
-    made = zero_shot.make(
-        str(tmp_path / "clip"), tmp_path / "made", zero_shot.ZeroShotConfig(countries=CODES, prompts=PROMPTS)
-    )
+    made = zero_shot.make(str(tmp_path / "clip"), tmp_path / "made", names=CODES, prompts=PROMPTS)
     ours = bundles.load(made)
     assert ours.labels == CODES
     assert ours.preprocess.mean == (0.5, 0.4, 0.3)
@@ -111,9 +111,7 @@ def test_the_layout_of_transformers_clip_is_read(tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs = transformers.CLIPModel(config).eval()
     theirs.save_pretrained(tmp_path / "clip")
-    made = zero_shot.make(
-        str(tmp_path / "clip"), tmp_path / "made", zero_shot.ZeroShotConfig(countries=CODES, prompts=PROMPTS[:1])
-    )
+    made = zero_shot.make(str(tmp_path / "clip"), tmp_path / "made", names=CODES, prompts=PROMPTS[:1])
     x_BCHW = torch.rand(2, 3, 32, 32)
     tokens = open_clip.SimpleTokenizer()([PROMPTS[0].replace("{country}", name) for name in NAMES])
     with torch.inference_mode():
@@ -126,9 +124,7 @@ def test_the_layout_of_transformers_clip_is_read(tmp_path: Path) -> None:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zero-shot")
     save_clip(folder / "clip", KINDS["SigLIP"])
-    return zero_shot.make(
-        str(folder / "clip"), folder / "made", zero_shot.ZeroShotConfig(countries=("Brasil", "FR", "Japan"))
-    )
+    return zero_shot.make(str(folder / "clip"), folder / "made", names=("Brasil", "FR", "Japan"))
 
 
 def test_it_is_an_ordinary_bundle(made: Path, tmp_path: Path) -> None:
@@ -162,9 +158,8 @@ def test_prompts_name_countries_as_english_does() -> None:
 )
 def test_bad_input_is_one_line(countries: tuple[str, ...], prompts: tuple[str, ...], line: str, tmp_path: Path) -> None:
     save_clip(tmp_path / "clip", KINDS["ViT"])
-    config = zero_shot.ZeroShotConfig(countries=countries, prompts=prompts)
     with pytest.raises(UserError, match=line):
-        zero_shot.make(str(tmp_path / "clip"), tmp_path / "made", config)
+        zero_shot.make(str(tmp_path / "clip"), tmp_path / "made", names=countries, prompts=prompts)
     assert not (tmp_path / "made").exists()
 
 
@@ -185,5 +180,37 @@ def test_a_folder_that_is_no_model_is_one_line(how: str, tmp_path: Path) -> None
     save_clip(tmp_path / "clip", KINDS["ViT"])
     damage(tmp_path / "clip", how)
     with pytest.raises(UserError, match=str(tmp_path)) as caught:
-        zero_shot.make(str(tmp_path / "clip"), tmp_path / "made", zero_shot.ZeroShotConfig(countries=CODES))
+        zero_shot.make(str(tmp_path / "clip"), tmp_path / "made", names=CODES)
     assert "\n" not in str(caught.value)
+
+
+def settings(bundle: Path, **more: object) -> TrainConfig:
+    arch = json.loads((bundle / "config.json").read_text())["architecture"]
+    shared = {"size": 160, "test_size": 160, "batch_size": 8, "epochs": 1, "prior": "trained", "precision": "fp32"}
+    return TrainConfig(arch=arch, weights=str(bundle), **(shared | more))
+
+
+def test_training_goes_on_from_it_with_its_head(tmp_path: Path) -> None:
+    save_clip(tmp_path / "clip", KINDS["SigLIP"])
+    start = zero_shot.make(str(tmp_path / "clip"), tmp_path / "start", names=("NA", "Chile", "JP", "FR"))
+    manifest = tinted(tmp_path, 24)
+    kept = wl.train(manifest, settings(start, keep_start=1.0), tmp_path / "kept")
+    tuned = wl.train(manifest, settings(start), tmp_path / "tuned")
+    x_BCHW = torch.rand(2, 3, 160, 160)
+    three = [bundles.load(start).labels.index(code) for code in ("FR", "JP", "NA")]
+    with torch.inference_mode():
+        zero_BK = bundles.load(start).model(x_BCHW)[:, three]
+        kept_BK, tuned_BK = (bundles.load(run.bundle).model(x_BCHW) for run in (kept, tuned))
+    torch.testing.assert_close(kept_BK, zero_BK, atol=1e-4, rtol=0)
+    assert (tuned_BK - zero_BK).abs().max() > 1e-2
+
+
+def test_what_it_does_not_know_is_not_trained_on(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not know 'NA'"):
+        wl.train(tinted(tmp_path, 24), settings(made), tmp_path / "run")
+
+
+def test_weights_that_do_not_answer_cannot_be_kept(tmp_path: Path) -> None:
+    config = TrainConfig(arch="test_vit", weights="none", size=160, test_size=160, keep_start=0.5)
+    with pytest.raises(UserError, match="give --weights a zero-shot bundle"):
+        wl.train(tinted(tmp_path, 24), config, tmp_path / "run")

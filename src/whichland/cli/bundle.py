@@ -144,11 +144,10 @@ def zero_shot(
     `whichland calibrate` has seen photos whose country is known.
     """
     require_extra("clip", "open_clip")
-    from whichland.model.zero_shot import PROMPTS, ZeroShotConfig, make, read_prompts
+    from whichland.model.zero_shot import PROMPTS, make, read_prompts
 
     chosen = tuple(part.strip() for part in countries.split(",") if part.strip())
-    config = ZeroShotConfig(countries=chosen, prompts=read_prompts(prompts) if prompts else PROMPTS)
-    print(make(model, out, config))
+    print(make(model, out, names=chosen, prompts=read_prompts(prompts) if prompts else PROMPTS))
 
 
 def push(

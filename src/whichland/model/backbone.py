@@ -14,7 +14,7 @@ from torch import nn
 from whichland.errors import UserError, first_line
 from whichland.images.preprocess import Preprocess
 from whichland.model.bundle import WEIGHTS, Info, config_of, json_text, model_of_config, tensors_of
-from whichland.model.choices import HeadAfter
+from whichland.model.choices import Cosine, HeadAfter
 from whichland.model.head import replace_head
 from whichland.model.input_size import Size, as_size, fit_size
 from whichland.model.weights import LoadReport, beside_weights, load_weights, weights_file
@@ -32,6 +32,7 @@ class Backbone:
     pretrained_cfg: dict[str, Any]
     report: LoadReport | None
     head: tuple[int, ...] = ()  # widths of the hidden layers of the head
+    cosine: Cosine | None = None  # the head's form where it is a zero-shot bundle's
 
 
 def create(
@@ -108,7 +109,7 @@ def rehearse(made: Backbone, pretrained_cfg: Mapping[str, Any], labels: Sequence
         x_BCHW = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
         config = json.loads(json_text(config_of(model, made.arch, made.model_args, pretrained_cfg, labels)))
         with torch.random.fork_rng(devices=()), torch.no_grad():
-            again = model_of_config(config, Info(head=made.head), len(labels)).eval()
+            again = model_of_config(config, Info(head=made.head, cosine=made.cosine), len(labels)).eval()
             again.load_state_dict(safetensors.torch.load(safetensors.torch.save(tensors_of(model))))
             wanted_BK, found_BK = model.eval()(x_BCHW), again(x_BCHW)
         off = float((found_BK - wanted_BK).abs().max())

@@ -189,7 +189,8 @@ def even_out(model: nn.Module, log_shares_K: Tensor) -> None:
     """
     labels = len(log_shares_K)
     for name in classifier_names(model):
-        found = [p for n, p in model.get_submodule(name).named_parameters() if n.endswith("bias")]
+        head = model.get_submodule(name)
+        found = [p for n, p in head.named_parameters(recurse=not isinstance(head, CosineHead)) if n.endswith("bias")]
         biases = [bias for bias in found if bias.shape == (labels,)]
         if not biases:
             raise UserError(f"{type(model).__name__}: the last layer has no bias; train it with prior trained")

@@ -6,18 +6,21 @@ Radford et al., "Learning Transferable Visual Models From Natural Language Super
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
+from torch import nn
 
 from whichland import __version__, geo
 from whichland.errors import UserError
 from whichland.geo.countries import COUNTRIES, find_country
 from whichland.model import bundle as bundles
 from whichland.model.bundle import Info
+from whichland.model.choices import Cosine
 from whichland.model.clip import image_tower, read_clip
+from whichland.model.head import classifier_name, get_head, put_cosine_head
 from whichland.model.hub_bundles import fetched
 from whichland.model.label_sources import countries, located
 from whichland.progress import Progress
@@ -38,34 +41,25 @@ _FILES = ("*.json", "*.txt", "*.model", "tokenizer*")
 _WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ZeroShotConfig:
-    """What `whichland zero-shot` makes."""
-
-    countries: tuple[str, ...] = ()  # codes or names; none: all
-    prompts: tuple[str, ...] = PROMPTS  # each with {country} or {adjective}
-
-
-def make(model: str, out: Path, config: ZeroShotConfig = ZeroShotConfig()) -> Path:
+def make(model: str, out: Path, *, names: Sequence[str] = (), prompts: Sequence[str] = PROMPTS) -> Path:
     """Write a bundle that knows countries by their names; `model` is a folder or hub:OWNER/NAME[@REVISION].
 
+    `names` are codes or names of countries, all of them when empty; each prompt has {country} or {adjective}.
     Raises UserError for a model that cannot be had or read, unknown countries, prompts without a place for a name,
     and an `out` that exists.
     """
     if out.exists():
         raise UserError(f"{out} already exists; choose another --out")
-    _check_prompts(config.prompts)
-    space = countries(_codes(config.countries))
+    _check_prompts(prompts)
+    space = countries(_codes(names))
     clip = read_clip(clip_folder(model))
     directions = []
     with Progress("embedding prompts", len(space)) as bar:
         for code in space.codes:
-            directions.append(clip.embed(texts_of(code, config.prompts)))
+            directions.append(clip.embed(texts_of(code, prompts)))
             bar.advance()
     tower = image_tower(clip, torch.stack(directions))
-    info = Info(
-        version=__version__, cosine=tower.head, zero_shot={"model": model, "prompts": list(config.prompts)}, photos=0
-    )
+    info = Info(version=__version__, cosine=tower.head, zero_shot={"model": model, "prompts": list(prompts)}, photos=0)
     return bundles.save(
         out,
         model=tower.model,
@@ -75,8 +69,28 @@ def make(model: str, out: Path, config: ZeroShotConfig = ZeroShotConfig()) -> Pa
         space=located(space),
         info=info,
         metrics={},
-        card=_card(model, tower.arch, len(space), config.prompts),
+        card=_card(model, tower.arch, len(space), prompts),
     )
+
+
+def keep_head(model: nn.Module, file: Path, codes: Sequence[str]) -> Cosine | None:
+    """Give a model the head of the zero-shot bundle that its weights come from, for some of that one's labels.
+
+    Returns the head's form; None where the weights are no such bundle's. Raises UserError for labels that it lacks.
+    """
+    if not file.with_name(bundles.INFO).is_file():
+        return None
+    read = bundles.read_settings(file.parent)
+    form, known = read.info.cosine, read.space.index
+    if form is None:
+        return None
+    if unknown := [code for code in codes if code not in known]:
+        raise UserError(f"{file.parent} does not know {unknown[0]!r}; name it in the --countries of `zero-shot`")
+    put_cosine_head(model, form, len(codes))
+    prefix, rows = classifier_name(model) + ".", [known[code] for code in codes]
+    held = {name.removeprefix(prefix): part for name, part in load_file(file).items() if name.startswith(prefix)}
+    get_head(model).load_state_dict(held | {name: held[name][rows] for name in ("weight", "bias")})
+    return form
 
 
 def clip_folder(model: str) -> Path:

@@ -88,6 +88,9 @@ class OptimisationSettings(Config):
     smoothing: Annotated[float, "label smoothing: share of the target for other countries", SHARE, TOML_ONLY] = 0.1
     smoothing_by: Annotated[SmoothingBy, "who gets it: all alike, nearer ones more, or neighbours", TOML_ONLY] = "all"
     smoothing_km: Annotated[float, "by distance: where the share has fallen to 1/e, km", ABOVE_0, TOML_ONLY] = 500.0
+    keep_start: Annotated[
+        float, "share of a zero-shot bundle's own weights in those that are kept (WiSE-FT)", SHARE, TOML_ONLY
+    ] = 0.0
     ema: Annotated[float, "decay a step of the averaged weights, which are kept; 0: none are", SHARE, TOML_ONLY] = 0.995
 
 

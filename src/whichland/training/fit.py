@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from whichland.model.freezing import freeze, train_mode
 from whichland.model.head import even_out
 from whichland.progress import Progress
-from whichland.training.checkpoint import Average, Checkpoint, Pace, Patience, Position, holding
+from whichland.training.checkpoint import Average, Checkpoint, Pace, Patience, Position, copy_of, holding
 from whichland.training.config import Phase, TrainConfig, phases
 from whichland.training.data import Batch, Loader
 from whichland.training.frozen_cache import frozen_part
@@ -59,6 +59,7 @@ class Fit:
         # What does not learn yet has no gradient, so AdamW passes it over and makes its state when it begins.
         groups = parameter_groups(self.model, config, learning(self.model, self.plan))
         self.optimizer = torch.optim.AdamW(groups, fused=True)
+        self.start = copy_of(self.model) if config.keep_start else {}
         self.average = Average(self.model, config.ema)
         self.patience = Patience(config.patience)
         self.pace = Pace(config.checkpoint_minutes)
@@ -87,12 +88,27 @@ class Fit:
         return self._final(scores)
 
     def finished_model(self) -> nn.Module:
-        """The model with the weights of the bundle: the best with patience, else the last averaged."""
-        if kept := self.patience.best or self.average.state:
+        """The model with the weights of the bundle."""
+        if kept := self._kept():
             self.model.load_state_dict(kept)
         if self.judge.log_shares is not None:
             even_out(self.model, self.judge.log_shares)
         return self.model
+
+    def _kept(self) -> dict[str, Tensor]:
+        """The weights of the bundle: the best with patience, else the last averaged; the model's own where empty.
+
+        With `keep_start` they are averaged with those that training began with: Wortsman et al., "Robust fine-tuning
+        of zero-shot models", arXiv 2109.01903.
+        """
+        tuned = self.patience.best or self.average.state
+        if not self.start:
+            return tuned
+        tuned = tuned or self.model.state_dict()
+        return {
+            name: torch.lerp(part, self.start[name], self.config.keep_start) if part.is_floating_point() else part
+            for name, part in tuned.items()
+        }
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Take up a checkpoint's state; the log loses what came after it."""
@@ -185,11 +201,11 @@ class Fit:
     def _final(self, scores: dict[str, float]) -> dict[str, float]:
         """The scores of the weights that are kept; validated once more where they are not those of the last epoch."""
         self.objective.frozen = None
-        best = self.patience.best
-        if len(self.judge.photos) and (best or not scores):  # resumed after the last epoch, there are no scores
-            with holding(self.model, best or self.average.state):
+        other = self.patience.best or self.start
+        if len(self.judge.photos) and (other or not scores):  # resumed after the last epoch, there are no scores
+            with holding(self.model, self._kept()):
                 scores = self.judge.scores(self.model)
-        return self.position.best or scores
+        return scores if self.start else self.position.best or scores
 
     def _validate(self, epoch: int, *, judged: bool = True, **losses: float) -> dict[str, float]:
         """Validate where there is something to validate on; write the epoch's line, also without."""

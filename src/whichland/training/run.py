@@ -34,6 +34,8 @@ from whichland.model.head import shares as shares_of
 from whichland.model.input_size import check_size
 from whichland.model.labels import LabelSpace, labels_text
 from whichland.model.unfused_attention import write_out_attention
+from whichland.model.weights import weights_file
+from whichland.model.zero_shot import keep_head
 from whichland.templates import templates_beside
 from whichland.training.checkpoint import Checkpoint
 from whichland.training.config import TrainConfig, height_width
@@ -137,6 +139,7 @@ def _info(ready: Prepared, config: TrainConfig) -> Info:
         version=whichland.__version__,
         temperature=1.0,
         head=ready.made.head,
+        cosine=ready.made.cosine,
         train=settings,
         photos=len(ready.fit.loader.photos),
         prior=ready.shares,
@@ -179,7 +182,7 @@ def prepare(
     made = create(
         config.arch,
         len(labels),
-        weights="none" if saved else config.weights,
+        weights="none" if saved and not config.keep_start else config.weights,
         partial=config.partial,
         head=config.head,
         head_after=config.head_after,
@@ -187,6 +190,10 @@ def prepare(
         size=config.size,
         model_args=config.model_args,
     )
+    if file := weights_file(config.weights):
+        made = replace(made, cosine=keep_head(made.model, file, labels.codes))
+    if config.keep_start and not made.cosine:
+        raise UserError("keep_start averages with a model that answers already: give --weights a zero-shot bundle")
     cfg = _test_time(made, config)
     write_out_attention(made.model, accelerator.device)
     if out is not None and accelerator.is_main_process:  # what cannot be made or kept leaves no folder behind
@@ -199,7 +206,11 @@ def prepare(
         say(f"{config.weights}: {made.report}")
     preprocess = Preprocess.from_config(cfg)
     weights = photos.weights if config.weighting != "none" else np.ones(len(photos))  # how much each photo counts
-    head_fitted = saved is None and head_first(made.model, photos, weights, preprocess, accelerator, config, soft)
+    head_fitted = (
+        saved is None
+        and not made.cosine
+        and head_first(made.model, photos, weights, preprocess, accelerator, config, soft)
+    )
     if head_fitted:
         say("head fitted on the pretrained features")
     loader, judge = _loader(photos, config, accelerator), Judge(validation, preprocess, accelerator)
@@ -219,7 +230,7 @@ def prepare(
         folder=out or Path(),
         checkpoint=checkpoint,
         say=say,
-        head_fitted=head_fitted,
+        head_fitted=head_fitted or (saved is None and made.cosine is not None),
         clock=begun,
     )
     if saved is not None:
