@@ -1,11 +1,14 @@
 """The command line's frame: quick, light, and one line for what the user can mend. Real processes."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import forked
 from whichland import __version__
@@ -117,6 +120,24 @@ def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         main()
     assert end.value.code == 130
     assert capsys.readouterr().err == "whichland: interrupted\n"
+
+
+def test_a_full_disk_under_safetensors_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def full() -> object:
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+        try:
+            save_file({"a": np.zeros(5000)}, tmp_path / "a.safetensors")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        return None
+
+    monkeypatch.setattr("whichland.cli.commands.root", full)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert (end.value.code, capsys.readouterr().err) == (2, "whichland: File too large\n")
 
 
 def test_a_missing_extra_is_named() -> None:

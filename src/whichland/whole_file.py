@@ -31,16 +31,23 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield partial
         partial.chmod(mode)
         partial.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from None
-    except Exception as error:  # what is written in Rust (Polars, safetensors) tells of the system's errors in words
-        told = re.search(r"\(os error (\d+)\)", str(error))
-        if told is None:
+    except UserError:
+        raise
+    except Exception as error:
+        if (of_system := system_error(error)) is None:
             raise
-        raise cannot_write(path, OSError(int(told[1]), os.strerror(int(told[1])))) from None
+        raise cannot_write(path, of_system) from None
     finally:
         with suppress(OSError):  # where a folder of its path is a file
             partial.unlink(missing_ok=True)
+
+
+def system_error(error: Exception) -> OSError | None:
+    """The error of the system that an exception is, or of which what is written in Rust (Polars, safetensors) tells."""
+    if isinstance(error, OSError):
+        return error
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else None
 
 
 def sweep(folder: Path) -> None:

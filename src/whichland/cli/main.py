@@ -106,10 +106,15 @@ def main() -> None:
         _end(str(error), 2)
     except BrokenPipeError:  # who reads has seen enough
         _end(None, 1)
-    except OSError as error:  # of the system, such as a full disk or stdout; what can be said better is a UserError
-        _end(": ".join(filter(None, (error.filename and str(error.filename), error.strerror or str(error)))), 2)
     except KeyboardInterrupt:
         _end("interrupted", 130)
+    except Exception as error:  # of the system, such as a full disk or stdout; what can be said better is a UserError
+        from whichland.whole_file import system_error
+
+        if (of_system := system_error(error)) is None:
+            raise
+        file = of_system.filename and str(of_system.filename)
+        _end(": ".join(filter(None, (file, of_system.strerror or str(of_system)))), 2)
 
 
 def _open_closed_streams() -> None:
