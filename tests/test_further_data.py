@@ -153,6 +153,26 @@ def test_tables_from_other_programs(tmp_path: Path, data: bytes) -> None:
     assert frame.select("lat", "lon").rows() == [pytest.approx((-21.1, 55.5))] * 2
 
 
+def test_cells_in_quotation_marks_behind_blanks(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg")
+    (tmp_path / "t.csv").write_text('path, country, lat, lon\na.jpg, "Congo, Rep.", "-4,27", "15,28"\n')
+    assert ingest(f"table:{tmp_path}/t.csv").frame.select("country", "lat", "lon").row(0) == ("CG", -4.27, 15.28)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"PK\x03\x04" + bytes(60), "save it as CSV"),
+        (b"\xd0\xcf\x11\xe0" + bytes(60), "save it as CSV"),
+        (b"path,country\na.jpg,Congo, Rep.\n", "quotation marks"),
+    ],
+)
+def test_what_is_no_table_says_what_to_do(tmp_path: Path, data: bytes, says: str) -> None:
+    (tmp_path / "t.csv").write_bytes(data)
+    with pytest.raises(UserError, match=rf"t\.csv: .*{says}"):
+        ingest(f"table:{tmp_path}/t.csv")
+
+
 # -- folders ------------------------------------------------------------------------------------------------------
 
 

@@ -151,7 +151,10 @@ def read_text(file: Path) -> pl.DataFrame:
             scan = pl.scan_parquet(file, glob=False)  # a folder's name may hold brackets
             plain = [n for n, dtype in scan.collect_schema().items() if not dtype.is_nested() and dtype != pl.Binary]
             return scan.select(pl.col(plain).cast(pl.String)).collect()
-        text, encoding = decode_text(file.read_bytes())
+        data = file.read_bytes()
+        if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):  # of .xlsx and .ods, and of .xls
+            raise UserError(f"{file}: a spreadsheet or an archive, not a table of text; save it as CSV")
+        text, encoding = decode_text(data)
         if encoding == WESTERN:
             say(f"{file}: not UTF-8, and read as Windows-1252; if names look wrong, save it as UTF-8")
         if file.suffix.lower() not in JSON_SUFFIXES:
@@ -163,7 +166,10 @@ def read_text(file: Path) -> pl.DataFrame:
             content = content[0]
         return flat_table(record for record in content if isinstance(record, dict))
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        raise UserError(f"{file}: not a readable table ({(str(error).splitlines() or ['empty'])[0]})") from None
+        why = (str(error).splitlines() or ["empty"])[0]
+        if why.startswith("found more fields"):
+            why = "a row has more cells than the first line; those that hold the separator belong in quotation marks"
+        raise UserError(f"{file}: not a readable table ({why})") from None
 
 
 def flat_table(records: Iterable[dict[str, Any]]) -> pl.DataFrame:
@@ -206,7 +212,8 @@ def _read_csv(text: str, file: Path) -> pl.DataFrame:
     except pl.exceptions.PolarsError:
         if even:
             return _unquoted(data, separator)
-        raise
+        tight = re.sub(f'(^|{re.escape(separator)}) +(?=")', r"\1", data, flags=re.MULTILINE)  # `a, "b"`
+        table = pl.read_csv(tight.encode(), infer_schema=False, separator=separator)
     swallowed = len(lines) - 1 - table.height
     if swallowed > 0 and even:
         say(f"{file}: quotation marks that are not closed would swallow {swallowed:,} rows; read as characters")
