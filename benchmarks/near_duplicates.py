@@ -1,13 +1,14 @@
 """Altered copies of real photos: how many are tied to their original, and how many strangers are tied to each other?
 
-    python benchmarks/near_duplicates.py PREPARED.parquet [--copies 700] [--weights FILE --arch NAME --size 224]
+    python benchmarks/near_duplicates.py PREPARED.parquet
+    python benchmarks/near_duplicates.py PREPARED.parquet --weights FILE --arch NAME --photos 1500 --copies 100
 
 Reads a prepared manifest of photos without sequences. Some of its photos are copied with each of `ALTERED` (JPEG,
 quality 90) and measured. A rule's recall is the share of copies that it ties to their original. Photos of two
 countries are never one place: those that a rule ties are its strangers, counted among all pairs of kept photos of
 two countries. Pairs of one country may be true, so they are counted for themselves. Beside the rules of `split`
 stands the phash of the package imagehash (4.3), computed as there, at most 12 bits apart. With --weights, cosines of
-the features of that backbone are judged, too. Prints a line of JSON a rule.
+the features of that backbone are judged instead. Prints a line of JSON a rule.
 """
 
 import argparse
@@ -149,23 +150,20 @@ def by_cosine(cosine: float) -> Rule:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--copies", type=int, default=700, help="photos that are copied")
+    parser.add_argument("--photos", type=int, help="so many of the kept photos, at random [default: all]")
+    parser.add_argument("--copies", type=int, default=300, help="photos that are copied")
     parser.add_argument("--arch", default="mobilenetv2_100")
-    parser.add_argument("--weights", help="of the backbone whose features are compared; none: hashes alone")
+    parser.add_argument("--weights", help="of the backbone whose features are compared [default: hashes are]")
     parser.add_argument("--size", type=int, default=224)
     args = parser.parse_args()
-    photos = read(args.manifest).kept.select("image_id", "uri", "country", "sha256", "phash", "brightness", "contrast")
-    random = np.random.default_rng(0)
-    chosen = photos[np.sort(random.choice(photos.height, min(args.copies, photos.height), replace=False))]
+    columns = ("image_id", "uri", "country", "sha256", "phash", "brightness", "contrast")
+    photos = read(args.manifest).kept.select(columns)
+    if args.photos:
+        photos = photos.sample(min(args.photos, photos.height), seed=0)
+    chosen = photos.sample(min(args.copies, photos.height), seed=0)
     with tempfile.TemporaryDirectory() as temporary:
         made = list(copies(chosen, Path(temporary)))
         altered = pl.DataFrame(made, schema_overrides={"phash": pl.UInt64}, infer_schema_length=None)
-        rules = {name: by_hash(rule) for name, rule in RULES.items()}
-        photos, altered = (
-            table.with_columns(imagehash=pl.Series([imagehash_of(uri) for uri in table["uri"]], dtype=pl.UInt64))
-            for table in (photos, altered)
-        )
-        rules[f"imagehash, {BITS} bits"] = by_imagehash
         if args.weights:
             from whichland.model.features import BackboneConfig, features
 
@@ -174,7 +172,13 @@ def main() -> None:
                 table.with_columns(features=pl.Series(features(table["uri"], table["sha256"], config)))
                 for table in (photos, altered)
             )
-            rules |= {f"cosine {cosine}, {args.arch} at {args.size} px": by_cosine(cosine) for cosine in COSINES}
+            rules = {f"cosine {cosine}, {args.arch} at {args.size} px": by_cosine(cosine) for cosine in COSINES}
+        else:
+            photos, altered = (
+                table.with_columns(imagehash=pl.Series([imagehash_of(uri) for uri in table["uri"]], dtype=pl.UInt64))
+                for table in (photos, altered)
+            )
+            rules = {name: by_hash(rule) for name, rule in RULES.items()} | {f"imagehash, {BITS} bits": by_imagehash}
         for name, rule in rules.items():
             judged(name, rule, photos, altered)
 

@@ -17,16 +17,15 @@ import numpy as np
 import polars as pl
 
 from whichland.curate.certificate import SPLITS
-from whichland.curate.links import LinkConfig
 from whichland.curate.pairs import connected_components, near_duplicate_batches, pairs_within
-from whichland.curate.split import position_of, split_at, stratify
+from whichland.curate.split import SplitConfig, position_of, split_at, stratify
 from whichland.manifest import read
 
 RADII_M = (10, 25, 50, 100, 200, 1000)
 BITS = (12, 10, 8)
 SEEDS = 20
 SHARE = 0.15
-TONE = LinkConfig().near_duplicate_tone
+TONE = SplitConfig().near_duplicate_tone
 WAYS = ("hash alone", "hash, a tenth of slack", "exact quantiles of the hash")
 
 
@@ -79,7 +78,7 @@ def search(rows: list[int]) -> None:
     for count in rows:
         phash = random.integers(0, 2**64, count, dtype=np.uint64)
         tones = np.column_stack([random.normal(0.5, 0.09, count), random.normal(0.19, 0.045, count)])
-        bits, begun = LinkConfig().distance_for(count), time.perf_counter()
+        bits, begun = SplitConfig().distance_for(count), time.perf_counter()
         pairs = sum(map(len, near_duplicate_batches(phash, bits, tones, TONE)))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(f"| {count:,} | {bits} | {pairs} | {time.perf_counter() - begun:.1f} | {peak:.1f} |")

@@ -29,11 +29,14 @@ HELD = 20_000_000  # pairs kept in memory before they are thinned to what they t
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinkConfig(Config):
-    """Which photos belong together."""
+class SplitConfig(Config):
+    """How the images are tied together and divided."""
 
     group = "split"
 
+    seed: Annotated[int, "which of the possible splits"] = 0
+    val: Annotated[float, "share of each country's groups for validation", Interval(ge=0, lt=1)] = 0.15
+    test: Annotated[float, "share of each country's groups for the test", Interval(ge=0, lt=1)] = 0.15
     radius_m: Annotated[float, "photos at most this many metres apart belong together; 0: coordinates tie nothing"] = (
         50.0
     )
@@ -60,6 +63,8 @@ class LinkConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.val + self.test >= 1:
+            raise UserError(f"val {self.val}, test {self.test}: give shares that are together below 1")
         if self.radius_m != 0 and not 10 <= self.radius_m <= 100_000:
             raise UserError(f"radius_m {self.radius_m:g}: give 0 (off), or 10 to 100,000 metres")
 
@@ -75,7 +80,7 @@ class LinkConfig(Config):
         return min(bits, self.distance_for(rows))
 
 
-def links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
+def links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
     """Return pairs of rows of `frame` that tie all that belongs together, shape (P, 2)."""
     return np.concatenate([rule(frame, config) for rule in LINK_RULES])
 
@@ -87,30 +92,30 @@ def _same(key: pl.Expr, frame: pl.DataFrame) -> Pairs:
     return rows.filter(pl.col("row") != pl.col("first")).select("first", "row").to_numpy().astype(np.int64)
 
 
-def sequence_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
+def sequence_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
     """Link the images of a sequence: drive, panorama, capture session."""
     return _same(sequence_key(), frame)
 
 
-def panorama_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
+def panorama_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
     """Link the views of a panorama with each other and with the panorama, where it is in the table itself."""
     cut = pl.col("image_id").is_in(frame["panorama"].drop_nulls().unique().implode())
     return _same(pl.coalesce("panorama", pl.when(cut).then("image_id")), frame)
 
 
-def place_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
+def place_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
     """Link images taken at most `radius_m` apart."""
     if not config.radius_m:
         return NO_PAIRS
     return pairs_within(frame["lat"].to_numpy(), frame["lon"].to_numpy(), config.radius_m)
 
 
-def same_bytes_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
+def same_bytes_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
     """Link rows that hold the same bytes: the dropped copy hands on what it is tied to."""
     return _same(pl.col("sha256"), frame)
 
 
-def near_duplicate_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
+def near_duplicate_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
     """Link images whose perceptual hashes, brightness and contrast are alike."""
     distance = config.distance_for(frame.height)
     if distance < 0:
@@ -121,7 +126,7 @@ def near_duplicate_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
     return _thinned(found, frame.height)
 
 
-def feature_links(frame: pl.DataFrame, config: LinkConfig) -> Pairs:
+def feature_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
     """Link images whose `features` are alike, where these are asked for."""
     if config.near_duplicate_cosine is None:
         return NO_PAIRS
@@ -165,7 +170,7 @@ def read_features(path: Path, frame: pl.DataFrame) -> NDArray[np.float32]:
     return found
 
 
-LINK_RULES: tuple[Callable[[pl.DataFrame, LinkConfig], Pairs], ...] = (
+LINK_RULES: tuple[Callable[[pl.DataFrame, SplitConfig], Pairs], ...] = (
     sequence_links,
     panorama_links,
     place_links,

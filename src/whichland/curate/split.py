@@ -3,17 +3,17 @@
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import ceil, floor
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
-from annotated_types import Interval
 from numpy.typing import NDArray
 
 from whichland.curate.certificate import SPLITS, certify
-from whichland.curate.links import LinkConfig, links
+from whichland.curate.links import SplitConfig as SplitConfig
+from whichland.curate.links import links
 from whichland.curate.pairs import connected_components
 from whichland.errors import UserError
 from whichland.manifest import Manifest, sequence_key, with_empty
@@ -29,22 +29,6 @@ PART = pl.Enum(SPLITS)  # their order: where two disagree, the first wins
 TRAIN, VAL, TEST = range(len(SPLITS))
 
 Parts = NDArray[np.int64]  # index into SPLITS
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitConfig(LinkConfig):
-    """How the images are tied together and divided."""
-
-    group = "split"
-
-    seed: Annotated[int, "which of the possible splits"] = 0
-    val: Annotated[float, "share of each country's groups for validation", Interval(ge=0, lt=1)] = 0.15
-    test: Annotated[float, "share of each country's groups for the test", Interval(ge=0, lt=1)] = 0.15
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.val + self.test >= 1:
-            raise UserError(f"val {self.val}, test {self.test}: give shares that are together below 1")
 
 
 def split(

@@ -128,7 +128,7 @@ def drop_rates(manifest: Manifest, kind: str) -> pl.DataFrame:
     if not counts.width:
         return counts
     order = ["_order"] if kind == "latitude" else ["rate", "photos"]
-    table = counts.with_columns(pl.col(name) / pl.col("photos") for name in _reasons(counts)).rename({ANY: "rate"})
+    table = counts.with_columns(pl.col(name) / pl.col("photos") for name in counts.columns[2:-1]).rename({ANY: "rate"})
     table = table.insert_column(2, counts[ANY].alias("dropped"))
     return table.sort(*order, kind, descending=[True] * len(order) + [False]).drop("_order")
 
@@ -145,7 +145,7 @@ def excesses(manifest: Manifest, kind: str) -> list[Excess]:
     found: list[Excess] = []
     everywhere = int(counts["photos"].sum()) if counts.width else 0
     factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, everywhere + 1)))])
-    for reason in _reasons(counts):
+    for reason in counts.columns[2:-1]:
         total = int(counts[reason].sum())
         for place, here, of in counts.select(kind, reason, "photos").iter_rows():
             if here < LEAST or of == everywhere:
@@ -153,7 +153,7 @@ def excesses(manifest: Manifest, kind: str) -> list[Excess]:
             rate, elsewhere = here / of, (total - here) / (everywhere - of)
             if rate < TIMES * elsewhere or rate < elsewhere + POINTS:
                 continue
-            p = min(1.0, len(_reasons(counts)) * counts.height * _tail(factorials, here, of, total, everywhere))
+            p = min(1.0, len(counts.columns[2:-1]) * counts.height * _tail(factorials, here, of, total, everywhere))
             if p < CHANCE:
                 name = country_name(place) if kind == "country" else place
                 line = Excess(
@@ -177,11 +177,6 @@ def _tail(factorials: NDArray[np.float64], here: int, of: int, total: int, every
     return float(np.exp(logs).sum())
 
 
-def _reasons(counts: pl.DataFrame) -> list[str]:
-    """The columns of `_counts` that count dropped photos: by any reason, and by each."""
-    return counts.columns[2:-1]
-
-
 def _counts(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
     """A row a place: `kind`, photos, those dropped by any reason, by each; `_order` sorts latitudes, south to north.
 
@@ -196,7 +191,8 @@ def _counts(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
     elif kind == "latitude":
         order = (pl.col("lat") / BAND).floor().clip(-90 // BAND, 90 // BAND - 1)
         order = order.cast(pl.Int64, strict=False)  # NaN is no latitude
-        bands = {at: _band(at) for at in range(-90 // BAND, 90 // BAND)}
+        north = {at: f"{at * BAND}–{(at + 1) * BAND}° N" for at in range(90 // BAND)}
+        bands = north | {-1 - at: name.replace("N", "S") for at, name in north.items()}
         place = order.replace_strict(bands, default=None, return_dtype=pl.String)
     reasons = frame["drop_reason"].drop_nulls().value_counts(sort=True)["drop_reason"].to_list()
     return (
@@ -211,8 +207,3 @@ def _counts(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
         )
         .sort(kind)
     )
-
-
-def _band(at: int) -> str:
-    low, high = sorted((abs(at * BAND), abs((at + 1) * BAND)))
-    return f"{low}–{high}° {'N' if at >= 0 else 'S'}"
