@@ -22,10 +22,10 @@ from whichland.curate.split import SplitConfig, position_of, split_at, stratify
 from whichland.manifest import read
 
 RADII_M = (10, 25, 50, 100, 200, 1000)
-BITS = (12, 10, 8)
+BITS = (12, 10, 8, 6, 4)
+TONES = (SplitConfig().near_duplicate_tone, 0.02, 0.03, 1.0)
 SEEDS = 20
 SHARE = 0.15
-TONE = SplitConfig().near_duplicate_tone
 WAYS = ("hash alone", "hash, a tenth of slack", "exact quantiles of the hash")
 
 
@@ -52,36 +52,40 @@ def strangers(file: Path) -> None:
     kept = read(file).kept.select("phash", "brightness", "contrast", "country")
     phash, country = kept["phash"].to_numpy(), kept["country"].rank("dense").to_numpy()
     tones = kept.select("brightness", "contrast").to_numpy()
-    asked, found, alike = 0, dict.fromkeys(BITS, 0), 0
+    asked, found = 0, np.zeros((len(BITS), len(TONES)), dtype=np.int64)
     for row in range(kept.height - 1):
         other = row + 1 + np.flatnonzero(country[row + 1 :] != country[row])
         bits = np.bitwise_count(phash[other] ^ phash[row])
         asked += other.size
-        for most in BITS:
-            found[most] += int((bits <= most).sum())
-        near = other[bits <= max(BITS)]
-        alike += int(np.all(np.abs(tones[near] - tones[row]) <= TONE, axis=1).sum())
-    share = alike / max(found[max(BITS)], 1)
-    print(f"{asked:,} pairs of two countries; {alike} of {found[max(BITS)]} also have like tones")
-    print("| bits | strangers | with like tones, per pair (about) | photos until one in ten has such a stranger |")
-    print("|---|---|---|---|")
-    for most in BITS:
-        chance = found[most] * share / asked
-        print(f"| {most} | {found[most]} | {chance:.1e} | {0.1 / chance if chance else np.inf:,.0f} |")
+        near = bits <= max(BITS)
+        apart = np.abs(tones[other[near]] - tones[row]).max(axis=1)
+        found += [[((bits[near] <= most) & (apart <= tone)).sum() for tone in TONES] for most in BITS]
+    like, every = found[:, 0], found[:, -1]
+    share = like[0] / max(every[0], 1)
+    print(f"{asked:,} pairs of two countries")
+    print(f"| bits | {' | '.join(f'tones within {tone:g}' for tone in TONES[:-1])} | at any tone |", end=" ")
+    print("with like tones, per pair (about) | photos until one in ten has such a stranger |")
+    print("|---" * (len(TONES) + 3) + "|")
+    for at, most in enumerate(BITS):
+        chance = every[at] * share / asked
+        print(
+            f"| {most} | {' | '.join(map(str, found[at]))} | {chance:.1e} | {0.1 / chance if chance else np.inf:,.0f} |"
+        )
 
 
 def search(rows: list[int]) -> None:
     """Time the search for near-duplicates among random hashes, with tones spread like those of real photos."""
     random = np.random.default_rng(0)
-    print("| hashes | bits | pairs | seconds | peak memory of the process, GB |")
+    print("| hashes | bits, at any tone | pairs | seconds | peak memory of the process, GB |")
     print("|---|---|---|---|---|")
     for count in rows:
         phash = random.integers(0, 2**64, count, dtype=np.uint64)
         tones = np.column_stack([random.normal(0.5, 0.09, count), random.normal(0.19, 0.045, count)])
-        bits, begun = SplitConfig().distance_for(count), time.perf_counter()
-        pairs = sum(map(len, near_duplicate_batches(phash, bits, tones, TONE)))
+        config, begun = SplitConfig(), time.perf_counter()
+        bits, any_tone = config.distance_for(count), config.any_tone_for(count)
+        pairs = sum(map(len, near_duplicate_batches(phash, bits, tones, config.near_duplicate_tone, any_tone)))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(f"| {count:,} | {bits} | {pairs} | {time.perf_counter() - begun:.1f} | {peak:.1f} |")
+        print(f"| {count:,} | {bits}, {any_tone} | {pairs} | {time.perf_counter() - begun:.1f} | {peak:.1f} |")
 
 
 def shares(file: Path) -> None:
