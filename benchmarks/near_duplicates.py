@@ -36,7 +36,7 @@ RULES = {  # pairs of bits and tone: alike by any of them
     "…or 6 bits at any tone": ((12, 0.01), (6, 1.0)),
     "…or 8 bits at any tone": ((12, 0.01), (8, 1.0)),
     "…or 6 bits within 0.1, 4 at any tone": ((12, 0.01), (6, 0.1), (4, 1.0)),
-    "…or 8 bits within 0.02, 6 within 0.1, 4 at any tone": ((12, 0.01), (8, 0.02), (6, 0.1), (4, 1.0)),
+    "…or 8 bits within 0.02, 6 within 0.1, 4 at any tone (default)": ((12, 0.01), (8, 0.02), (6, 0.1), (4, 1.0)),
     "10 bits within 0.01, 8 within 0.02, 6 within 0.1, 4 at any tone": ((10, 0.01), (8, 0.02), (6, 0.1), (4, 1.0)),
     "12 bits within 0.03": ((12, 0.03),),
     "12 bits at any tone": ((12, 1.0),),

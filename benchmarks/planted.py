@@ -66,7 +66,7 @@ COPIES: dict[str, Copy] = {
     "lighter by 25 levels (10 %)": lighter(25),
     "mirrored": lambda picture: (ImageOps.mirror(picture), 90),
 }
-MUST = tuple(COPIES)[:6]
+MUST = (*tuple(COPIES)[:7], "lighter by 5 levels (2 %)", "lighter by 25 levels (10 %)")
 
 
 def planted(folder: Path, scenes: int) -> tuple[Manifest, pl.DataFrame]:

@@ -82,10 +82,10 @@ def search(rows: list[int]) -> None:
         phash = random.integers(0, 2**64, count, dtype=np.uint64)
         tones = np.column_stack([random.normal(0.5, 0.09, count), random.normal(0.19, 0.045, count)])
         config, begun = SplitConfig(), time.perf_counter()
-        bits, any_tone = config.distance_for(count), config.any_tone_for(count)
-        pairs = sum(map(len, near_duplicate_batches(phash, bits, tones, config.near_duplicate_tone, any_tone)))
+        bits, closer = config.distance_for(count), config.closer_for(count)
+        pairs = sum(map(len, near_duplicate_batches(phash, bits, tones, config.near_duplicate_tone, closer)))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(f"| {count:,} | {bits}, {any_tone} | {pairs} | {time.perf_counter() - begun:.1f} | {peak:.1f} |")
+        print(f"| {count:,} | {bits}, {closer[0][0]} | {pairs} | {time.perf_counter() - begun:.1f} | {peak:.1f} |")
 
 
 def shares(file: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whichland.curate import pairs
-from whichland.curate.pairs import near_duplicate_pairs, similar_batches
+from whichland.curate.pairs import connected_components, near_duplicate_pairs, similar_batches
 
 
 def crowd(seed: int, centres: int, count: int, flips: int) -> np.ndarray:
@@ -60,22 +60,46 @@ def test_a_dense_crowd_of_different_hashes() -> None:
     assert len(near_duplicate_pairs(hashes, 12)) > 1_000_000
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10_000), st.integers(-1, 8), st.sampled_from([0.01, 0.3]))
-def test_a_few_bits_at_any_tone_are_found_to_the_last_pair(seed: int, any_tone: int, tone: float) -> None:
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 4), st.sampled_from([0.01, 0.3]))
+def test_closer_hashes_of_other_tones_are_found_to_the_last_pair(seed: int, bits: int, tone: float) -> None:
     hashes = np.unique(crowd(seed, 4, 120, 5))
     tones = np.random.default_rng(seed).uniform(0, 1, (hashes.size, 2)).round(2)
-    found = near_duplicate_pairs(hashes, 8, tones, tone, any_tone)
-    expected = every_pair(hashes, 8, tones, tone) | every_pair(hashes, any_tone, tones, 1)
+    closer = [(bits, 1.0), (bits + 1, 0.4), (bits + 3, 0.2)]
+    found = near_duplicate_pairs(hashes, 8, tones, tone, closer)
+    expected = set.union(*(every_pair(hashes, most, tones, widest) for most, widest in [(8, tone), *closer]))
     assert set(map(tuple, found.tolist())) == expected
     assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 4, 6, 7, 9])
+def test_bands_find_every_pair_once(bits: int) -> None:
+    hashes = np.unique(crowd(bits, 5, 300, 1 + bits // 2))
+    found = [np.sort(part, axis=1) for part in pairs._in_bands(hashes, bits)]
+    expected = every_pair(hashes, bits, np.zeros((hashes.size, 1)), 1)
+    assert sorted(tuple(pair) for part in found for pair in part.tolist()) == sorted(expected)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_with_equal_hashes_the_components_are_those_of_all_pairs(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    hashes = crowd(seed, 3, 40, 4)[random.integers(0, 40, 120)]
+    tones = random.uniform(0, 1, (hashes.size, 2)).round(1)
+    closer = [(1, 1.0), (3, 0.3), (5, 0.1)]
+    expected = set.union(*(every_pair(hashes, bits, tones, tone) for bits, tone in [(8, 0.01), *closer]))
+    found = near_duplicate_pairs(hashes, 8, tones, 0.01, closer)
+    assert set(map(tuple, found.tolist())) <= expected
+    alike = np.array(sorted(expected)).reshape(-1, 2)
+    assert (connected_components(120, found) == connected_components(120, alike)).all()
 
 
 def test_equal_hashes_of_other_tones_are_tied_where_any_tone_will_do() -> None:
     hashes, tones = np.array([7, 7, 0, 6, 7], dtype=np.uint64), np.array([[0.1], [0.9], [0.5], [0.3], [0.1]])
     assert near_duplicate_pairs(hashes, 12, tones, 0.01).tolist() == [[0, 4]]
-    assert near_duplicate_pairs(hashes, 12, tones, 0.01, 0).tolist() == [[0, 1], [0, 4]]
-    assert near_duplicate_pairs(hashes, 12, tones, 0.01, 1).tolist() == [[0, 1], [0, 3], [0, 4]]
+    assert near_duplicate_pairs(hashes, 12, tones, 0.01, [(0, 1.0)]).tolist() == [[0, 1], [0, 4]]
+    one = near_duplicate_pairs(hashes, 12, tones, 0.01, [(1, 1.0)]).tolist()
+    assert one == [[0, 1], [0, 3], [0, 4], [1, 3]]
 
 
 @pytest.mark.parametrize("block", [1, 7, 512])

@@ -192,10 +192,12 @@ def test_a_model_is_told_apart_from_the_manifest_it_was_not_trained_from() -> No
 def test_the_distance_shrinks_as_strangers_become_many() -> None:
     config = SplitConfig()
     assert [config.distance_for(rows) for rows in (10, 150_001, 2_000_000)] == [12, 10, 8]
-    assert [config.any_tone_for(rows) for rows in (10, 150_001, 2_000_000)] == [4, 4, 2]
+    assert [config.closer_for(rows)[0] for rows in (10, 150_001, 2_000_000)] == [(4, 1.0), (4, 1.0), (2, 1.0)]
+    assert config.closer_for(10) == [(4, 1.0), (6, 0.1), (8, 0.02)]
+    assert config.closer_for(2_000_000) == [(2, 1.0), (4, 0.1), (6, 0.02)]
     assert SplitConfig(near_duplicate_distance=5).distance_for(10**7) == 5
-    assert SplitConfig(near_duplicate_distance=3).any_tone_for(10) == 3
-    assert SplitConfig(near_duplicate_any_tone=-1).any_tone_for(10) == -1
+    assert SplitConfig(near_duplicate_distance=3).closer_for(10) == [(3, 1.0)]
+    assert SplitConfig(near_duplicate_any_tone=-1).closer_for(10) == []
 
 
 def test_shares_are_near_the_wanted_ones() -> None:
@@ -227,21 +229,30 @@ def test_a_dropped_duplicate_still_ties_its_sequence_to_the_other_copy() -> None
 
 
 def test_near_duplicates_need_like_hash_and_like_tone() -> None:
-    two = {"phash": [0, 0b11111], "contrast": [0.2]}
+    two = {"phash": [0, 2**9 - 1], "contrast": [0.2]}
     alike = clean(measured(2, brightness=[0.5, 0.505], **two))
     unlike = clean(measured(2, brightness=[0.5, 0.6], **two))
     assert split(alike).frame["group"].n_unique() == 1
     assert split(unlike).frame["group"].n_unique() == 2
-    for config in (SplitConfig(near_duplicate_distance=4), SplitConfig(near_duplicate_distance=-1)):
+    for config in (SplitConfig(near_duplicate_distance=8), SplitConfig(near_duplicate_distance=-1)):
         assert split(alike, config).frame["group"].n_unique() == 2
 
 
-@pytest.mark.parametrize(("bits", "any_tone", "groups"), [(4, 4, 1), (4, 3, 2), (4, -1, 2), (5, 4, 2), (0, 0, 1)])
-def test_a_few_bits_are_one_scene_whatever_the_tones(bits: int, any_tone: int, groups: int) -> None:
-    table = clean(measured(2, phash=[0, 2**bits - 1], brightness=[0.3, 0.7], contrast=[0.1, 0.3]))
+@pytest.mark.parametrize(
+    ("bits", "tone", "any_tone", "groups"),
+    [
+        *[(4, 0.4, 4, 1), (4, 0.4, 3, 2), (4, 0.4, -1, 2), (5, 0.4, 4, 2), (0, 0.4, 0, 1), (6, 0.09, 4, 1)],
+        *[(6, 0.11, 4, 2), (8, 0.019, 4, 1), (8, 0.021, 4, 2), (6, 0.09, -1, 2), (7, 0.09, 4, 2)],
+    ],
+)
+def test_the_closer_the_hashes_the_more_the_tones_may_differ(
+    bits: int, tone: float, any_tone: int, groups: int
+) -> None:
+    table = clean(measured(2, phash=[0, 2**bits - 1], brightness=[0.3, 0.3 + tone], contrast=[0.2]))
     made = split(table, SplitConfig(near_duplicate_any_tone=any_tone))
     assert made.frame["group"].n_unique() == groups
     assert certificate_of(made)["rules"]["near_duplicate_any_tone"] == any_tone
+    assert bool(certificate_of(made)["rules"]["near_duplicate_closer"]) == (any_tone >= 0)
     assert [line for line in check(made) if not line.startswith("files: ")] == []
 
 

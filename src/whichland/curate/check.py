@@ -161,18 +161,20 @@ def _near_duplicates(manifest: Manifest, split: Params) -> Iterator[str]:
     distance, tone = split["near_duplicate_distance"], split["near_duplicate_tone"]
     if distance < 0:
         return
-    any_tone = split.get("near_duplicate_any_tone", -1)
+    closer = split.get("near_duplicate_closer", [])  # bits and tone; tables of an older version have none
     kept = manifest.kept.drop_nulls("split")
     phash, tones = kept["phash"].to_numpy(), kept.select("brightness", "contrast").to_numpy()
     if kept.height > PLAIN_SEARCH:
-        pairs = near_duplicate_pairs(phash, distance, tones, tone, any_tone)
+        pairs = near_duplicate_pairs(phash, distance, tones, tone, closer)
     else:  # every pair, which owes nothing to the search of `split`
+        limits = np.full(65, -1.0)
+        for most, widest in [(distance, tone), *closer]:
+            limits[: most + 1] = np.maximum(limits[: most + 1], widest)
         found = [np.empty((0, 2), dtype=np.int64)]
         for row in range(kept.height - 1):
-            bits = np.bitwise_count(phash[row + 1 :] ^ phash[row])
-            near = np.flatnonzero(bits <= distance)
-            like = np.all(np.abs(tones[row + 1 + near] - tones[row]) <= tone, axis=1)
-            others = row + 1 + near[like | (bits[near] <= any_tone)]
+            limit = limits[np.bitwise_count(phash[row + 1 :] ^ phash[row])]
+            near = row + 1 + np.flatnonzero(limit >= 0)
+            others = near[np.abs(tones[near] - tones[row]).max(axis=1) <= limit[near - row - 1]]
             found.append(np.column_stack([np.full(others.size, row), others]))
         pairs = np.concatenate(found)
     part, names = kept["split"].to_numpy(), kept["image_id"]

@@ -25,6 +25,7 @@ from whichland.manifest import sequence_key
 
 # up to so many rows: bits with like tones, bits at any tone; see docs/decisions/splits.md
 BITS = ((150_000, 12, 4), (1_000_000, 10, 4), (float("inf"), 8, 2))
+CLOSER = ((2, 10), (4, 2))  # bits more than those at any tone, and how many times the tone
 HELD = 20_000_000  # pairs kept in memory before they are thinned to what they tie
 
 
@@ -51,8 +52,8 @@ class SplitConfig(Config):
     ] = 0.01
     near_duplicate_any_tone: Annotated[
         int | None,
-        "…or whatever these are, when the hashes are at most this many bits apart; -1: never. "
-        "[default: 4; over 1,000,000 rows 2]",
+        "…or whatever these are, when the hashes are at most this many bits apart (2 more: by ten times that much, "
+        "4 more: by twice); -1: never. [default: 4; over 1,000,000 rows 2]",
         Interval(ge=-1, le=8),
     ] = None
     near_duplicate_cosine: Annotated[
@@ -73,11 +74,12 @@ class SplitConfig(Config):
         given = self.near_duplicate_distance
         return next(bits for most, bits, _ in BITS if rows <= most) if given is None else given
 
-    def any_tone_for(self, rows: int) -> int:
-        """Bits within which hashes are alike at any tone, likewise; never more than `distance_for`."""
-        given = self.near_duplicate_any_tone
-        bits = next(bits for most, _, bits in BITS if rows <= most) if given is None else given
-        return min(bits, self.distance_for(rows))
+    def closer_for(self, rows: int) -> list[tuple[int, float]]:
+        """Bits within which hashes are alike although their tones differ more, and how much these may, 1: at will."""
+        given, distance = self.near_duplicate_any_tone, self.distance_for(rows)
+        least = next(bits for most, _, bits in BITS if rows <= most) if given is None else given
+        steps = [(least + more, min(1.0, times * self.near_duplicate_tone)) for more, times in CLOSER]
+        return [(min(least, distance), 1.0), *(step for step in steps if step[0] < distance)] if least >= 0 else []
 
 
 def links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
@@ -121,9 +123,9 @@ def near_duplicate_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
     if distance < 0:
         return NO_PAIRS
     tones = frame.select("brightness", "contrast").to_numpy()
-    tone, any_tone = config.near_duplicate_tone, config.any_tone_for(frame.height)
-    found = near_duplicate_batches(frame["phash"].to_numpy(), distance, tones, tone, any_tone)
-    return _thinned(found, frame.height)
+    closer = config.closer_for(frame.height)
+    phash, tone = frame["phash"].to_numpy(), config.near_duplicate_tone
+    return _thinned(near_duplicate_batches(phash, distance, tones, tone, closer), frame.height)
 
 
 def feature_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:

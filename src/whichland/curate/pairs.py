@@ -4,9 +4,8 @@ Points are handled as metres from the Earth's centre, so that neither the poles 
 two points are within an arc of r metres when the chord between them is at most 2R·sin(r / 2R).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint64]
 Rows = NDArray[np.int64]
 Pairs = NDArray[np.int64]  # (P, 2), row numbers
+Steps = Sequence[tuple[int, float]]  # of bits and tone
 NO_PAIRS: Pairs = np.empty((0, 2), dtype=np.int64)
 
 BLOCK = 16  # rows whose hashes are compared at once with all that their tones allow
@@ -58,69 +58,74 @@ def spanning_pairs(count: int, pairs: Pairs) -> Pairs:
 
 
 def near_duplicate_pairs(
-    phash: Hashes, max_distance: int, tones: Floats | None = None, max_tone: float = 1.0, any_tone: int = -1
+    phash: Hashes, max_distance: int, tones: Floats | None = None, max_tone: float = 1.0, closer: Steps = ()
 ) -> Pairs:
     """Return the pairs that `near_duplicate_batches` finds, each once, sorted, the smaller row first, shape (P, 2)."""
-    found = [NO_PAIRS, *near_duplicate_batches(phash, max_distance, tones, max_tone, any_tone)]
+    found = [NO_PAIRS, *near_duplicate_batches(phash, max_distance, tones, max_tone, closer)]
     pairs: Pairs = np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
     return pairs
 
 
 def near_duplicate_batches(
-    phash: Hashes, max_distance: int, tones: Floats | None = None, max_tone: float = 1.0, any_tone: int = -1
+    phash: Hashes, max_distance: int, tones: Floats | None = None, max_tone: float = 1.0, closer: Steps = ()
 ) -> Iterator[Pairs]:
     """Yield the pairs of rows whose hashes differ in at most `max_distance` bits, in no order, some more than once.
 
     With `tones` (say, brightness and contrast) each of a pair's tones must also differ by at most `max_tone`:
-    that separates two scenes that are merely laid out alike (sky above, road below). Hashes at most `any_tone` bits
-    apart are paired whatever their tones: a photo that was made lighter keeps its layout.
+    that separates two scenes that are merely laid out alike (sky above, road below). The closer the hashes, the more
+    the tones may differ: `closer` has further pairs of bits and tone, of which one must leave no tone out (1), as a
+    photo that was made lighter keeps its layout.
 
     Exact, with one abridgement: rows of equal hash and tones are interchangeable. They are linked to the first
     of them, and only that one is paired with others, so a thousand blank images make a thousand pairs, not
-    half a million. The connected components are those of all pairs.
+    half a million. With `closer` that holds of equal hashes. The connected components are those of all pairs.
 
     Method: rows are sorted into stripes of the first tone and by the second within a stripe, and every hash is
     compared with all those that the tones allow. At the distances asked for here that is faster than banding:
     13 bands of 5 bits leave two fifths of all pairs to compare, each fetched from elsewhere, and the tones of
-    real photos leave one in a hundred, side by side in memory. The few bits of `any_tone` are sought in bands.
+    real photos leave one in a hundred, side by side in memory. The fewer bits of `closer` are sought in bands.
     """
     tones = np.zeros((phash.size, 1)) if tones is None else np.ascontiguousarray(tones, dtype=np.float64)
-    tied, distinct = _equal(*tones.T, phash)
-    yield tied
+    order = np.lexsort((*tones.T, phash))  # stable: of equal rows the first comes first
+    equal = (phash[order][1:] == phash[order][:-1]) & np.all(tones[order][1:] == tones[order][:-1], axis=1)
+    new = np.concatenate([[True], ~equal])[: phash.size]
+    first = order[new][np.cumsum(new) - 1]
+    yield np.column_stack([first, order])[first != order]
+    distinct = order[new]
     for pairs in _alike(phash[distinct], tones[distinct], max_distance, max_tone):
         yield distinct[pairs]
-    if any_tone >= 0:
-        tied, distinct = _equal(phash)
-        yield tied
-        for pairs in _in_bands(phash[distinct], any_tone):
-            yield distinct[pairs]
-
-
-def _equal(*columns: NDArray[Any]) -> tuple[Pairs, Rows]:
-    """Link rows of equal values to the first of them; return these pairs, and the first ones."""
-    order = np.lexsort(columns)  # stable: of equal rows the first comes first
-    new = np.any([np.diff(column[order], prepend=column[order[:1]]) != 0 for column in columns], axis=0)
-    new[:1] = True
-    first = order[new][np.cumsum(new) - 1]
-    return np.column_stack([first, order])[first != order], order[new]
+    if closer:
+        hashes, tones = phash[distinct], tones[distinct]
+        groups = Groups(hashes)
+        yield distinct[groups.chain()]
+        limit = np.array([max((tone for most, tone in closer if bits <= most), default=-1.0) for bits in range(65)])
+        for found in _in_bands(groups.keys, max(bits for bits, _ in closer)):
+            for pairs in groups.products(found):
+                apart = np.abs(tones[pairs[:, 0]] - tones[pairs[:, 1]]).max(axis=1)
+                yield distinct[pairs[apart <= limit[np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]])]]]
 
 
 def _in_bands(hashes: Hashes, bits: int) -> Iterator[Pairs]:
-    """Yield the pairs of different hashes at most `bits` apart: of bits + 2 bands they have two in common.
+    """Yield the pairs of different hashes at most `bits` apart, each once: of bits + k bands they have k in common.
 
     Exact (Norouzi, Punjani and Fleet, Fast Search in Hamming Space with Multi-Index Hashing, 2012).
     """
-    edges = [64 * number // (bits + 2) for number in range(bits + 3)]
+    common = 2 if bits <= 6 else 3
+    edges = [64 * number // (bits + common) for number in range(bits + common + 1)]
     bands = [np.uint64((1 << end) - (1 << begin)) for begin, end in pairwise(edges)]
-    for one, other in combinations(bands, 2):
-        order = np.argsort(hashes & (one | other), kind="stable")
+    for chosen in combinations(bands, common):
+        mask = np.bitwise_or.reduce(chosen)
+        earlier = [band for band in bands if band < chosen[-1] and band not in chosen]  # in common: it was found before
+        order = np.argsort(hashes & mask, kind="stable")
         ordered = hashes[order]
-        key, at, step = ordered & (one | other), np.arange(hashes.size), 0
+        key, at, step = ordered & mask, np.arange(hashes.size), 0
         while at.size:  # each with the next, then with the one after that, as far as the bands agree
             step += 1
             at = at[: np.searchsorted(at, key.size - step)]
             at = at[key[at] == key[at + step]]
             near = at[np.bitwise_count(ordered[at] ^ ordered[at + step]) <= bits]
+            for band in earlier:
+                near = near[(ordered[near] ^ ordered[near + step]) & band != 0]
             if near.size:
                 yield order[np.column_stack([near, near + step])]
 
@@ -179,7 +184,7 @@ def pairs_within(lat: Floats, lon: Floats, radius_m: float) -> Pairs:
     chord = 2 * EARTH_RADIUS_M * np.sin(radius_m / EARTH_RADIUS_M / 2)
     grid = Cells(points, chord / np.sqrt(3))
     first = grid.order[grid.starts]
-    found, crowds = [np.column_stack([np.repeat(first, grid.sizes), grid.order])], [NO_PAIRS]
+    found, crowds = [grid.chain()], [NO_PAIRS]
     for cells in grid.neighbours(2):
         cells = cells[cells[:, 0] != cells[:, 1]]
         near = _chords(points, *first[cells].T) <= chord
@@ -189,8 +194,7 @@ def pairs_within(lat: Floats, lon: Floats, radius_m: float) -> Pairs:
         crowds.append(cells[crowded])
         found += [pairs[_chords(points, *pairs.T) <= chord] for pairs in grid.products(cells[~crowded])]
     found.append(_between_crowds(points, grid, np.concatenate(crowds), found, chord))
-    tied = np.concatenate(found)
-    rows: Pairs = placed[tied[tied[:, 0] != tied[:, 1]]]
+    rows: Pairs = placed[np.concatenate(found)]
     return rows
 
 
@@ -249,42 +253,54 @@ def on_sphere(lat: Floats, lon: Floats) -> Floats:
     return EARTH_RADIUS_M * np.column_stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)])
 
 
-class Cells:
-    """Points sorted into the cells of a cubic grid. Raises no error: sides are chosen by the callers."""
+class Groups:
+    """Rows by a key: `keys` in order, and where the rows of each stand in `order`, which sorts all."""
+
+    def __init__(self, key: NDArray[np.uint64]) -> None:
+        self.order = np.argsort(key, kind="stable")
+        self.keys, self.starts, self.sizes = np.unique(key[self.order], return_index=True, return_counts=True)
+
+    def chain(self) -> Pairs:
+        """Each row with the first of its group."""
+        pairs: Pairs = np.column_stack([np.repeat(self.order[self.starts], self.sizes), self.order])
+        others: Pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+        return others
+
+    def products(self, groups: Pairs) -> Iterator[Pairs]:
+        """Yield all pairs of a row of the one group and a row of the other, some millions at a time."""
+        work = self.sizes[groups].prod(axis=1)
+        for a, b in groups[work > TOGETHER]:
+            yield from _blocks(self.members(a), self.members(b))
+        groups, work = groups[work <= TOGETHER], work[work <= TOGETHER]
+        for part in np.split(groups, np.flatnonzero(np.diff(np.cumsum(work) // TOGETHER)) + 1):
+            a, b = part.T
+            pair, left = _spread(self.starts[a], self.sizes[a])
+            row, right = _spread(self.starts[b][pair], self.sizes[b][pair])
+            yield np.column_stack([self.order[left[row]], self.order[right]])
+
+    def members(self, group: int) -> Rows:
+        """The rows of a group."""
+        return self.order[self.starts[group] : self.starts[group] + self.sizes[group]]
+
+
+class Cells(Groups):
+    """Points by the cells of a cubic grid. Raises no error: sides are chosen by the callers."""
 
     def __init__(self, points: Floats, side: float) -> None:
         self.across = np.uint64(2 * EARTH_RADIUS_M / side + 6)
         x, y, z = (((points + EARTH_RADIUS_M) / side).astype(np.uint64) + np.uint64(2)).T
-        code = (x * self.across + y) * self.across + z
-        self.order = np.argsort(code, kind="stable")
-        self.codes, self.starts, self.sizes = np.unique(code[self.order], return_index=True, return_counts=True)
+        super().__init__((x * self.across + y) * self.across + z)
 
     def neighbours(self, reach: int) -> Iterator[Pairs]:
         """Yield pairs of occupied cells at most `reach` apart on every axis, each once, also each with itself."""
         for dx in range(reach + 1):
             for dy in range(-reach if dx else 0, reach + 1):
                 # the cells of one column stand in a row, so that one search finds all of them
-                shift = self.codes + np.uint64(dx) * self.across * self.across
+                shift = self.keys + np.uint64(dx) * self.across * self.across
                 shift = shift + np.uint64(dy) * self.across if dy >= 0 else shift - np.uint64(-dy) * self.across
-                begin = np.searchsorted(self.codes, shift if dx == dy == 0 else shift - np.uint64(reach))
-                end = np.searchsorted(self.codes, shift + np.uint64(reach), side="right")
+                begin = np.searchsorted(self.keys, shift if dx == dy == 0 else shift - np.uint64(reach))
+                end = np.searchsorted(self.keys, shift + np.uint64(reach), side="right")
                 yield np.column_stack(_spread(begin, end - begin))
-
-    def products(self, cells: Pairs) -> Iterator[Pairs]:
-        """Yield all pairs of a point of the one cell and a point of the other, some millions at a time."""
-        work = self.sizes[cells].prod(axis=1)
-        for a, b in cells[work > TOGETHER]:
-            yield from _blocks(self.members(a), self.members(b))
-        cells, work = cells[work <= TOGETHER], work[work <= TOGETHER]
-        for part in np.split(cells, np.flatnonzero(np.diff(np.cumsum(work) // TOGETHER)) + 1):
-            a, b = part.T
-            pair, left = _spread(self.starts[a], self.sizes[a])
-            point, right = _spread(self.starts[b][pair], self.sizes[b][pair])
-            yield np.column_stack([self.order[left[point]], self.order[right]])
-
-    def members(self, cell: int) -> Rows:
-        """The points of a cell."""
-        return self.order[self.starts[cell] : self.starts[cell] + self.sizes[cell]]
 
 
 def _spread(starts: Rows, lengths: Rows) -> tuple[Rows, Rows]:

@@ -115,8 +115,8 @@ def _names(kept: pl.DataFrame, linked: pl.DataFrame) -> pl.Series:
 
 def _parameters(kept: pl.DataFrame, groups: pl.DataFrame, config: SplitConfig, rows: int) -> dict[str, Any]:
     """What the history says of the step: the settings as they were used, and the certificate."""
-    bits = {"near_duplicate_distance": config.distance_for(rows), "near_duplicate_any_tone": config.any_tone_for(rows)}
-    used = asdict(config) | bits
+    used = asdict(config) | {"near_duplicate_distance": config.distance_for(rows)}
+    used["near_duplicate_closer"] = [list(step) for step in config.closer_for(rows)]
     stand = groups.select("group", "position", "split").iter_rows()
     moved = {group: part for group, position, part in stand if split_at(position, config.val, config.test) != part}
     rules = dict.fromkeys(("sequence", "panorama", "same_bytes"), True)
