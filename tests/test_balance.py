@@ -194,6 +194,9 @@ def test_any_text_column_may_be_balanced() -> None:
     assert in_use(made, "train", label="soil") == {"red": 20, "grey": 20}
     same = balance(table, BalanceConfig(cap=20)).frame
     assert same.drop("soil").equals(balance(ready(120, ALL_TRAIN, countries=["FR", "JP"]), BalanceConfig(cap=20)).frame)
+    few = balance(table, BalanceConfig(label="soil", min_photos=50))
+    with pytest.raises(UserError, match="at least two labels of `soil`; the manifest has 1"):
+        choose_labels(few, TrainConfig(label="soil"))
     with pytest.raises(UserError, match="no column stone: give a column of text"):
         balance(table, BalanceConfig(label="stone"))
     with pytest.raises(UserError, match="label width: the column holds Int64, not text"):

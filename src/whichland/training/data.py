@@ -97,7 +97,7 @@ def select(manifest: Manifest, split: str, labels: LabelSpace, *, photos: int | 
         manifest.require("rank", hint="photos takes the first of each country; run `whichland data balance`")
         if not _balanced_by(manifest, column):
             raise UserError(
-                f"photos {photos}: the ranks of `data balance` are those of countries, not of `{column}`; leave it out"
+                f"photos {photos}: the ranks are not those of `{column}`; run `whichland data balance --label {column}`"
             )
         frame = frame.filter(pl.col("rank") < photos)
     frame = frame.sort("image_id")  # the order of the file must not change the run
