@@ -37,7 +37,7 @@ COMMANDS = {
     "study": Entry("training", "Train and judge a grid of runs; figures with intervals.", "torch"),
     "cross-source": Entry("training", "Train on one source, test on another, for all pairs.", "torch"),
     "export": Entry("bundle", "Write a bundle as ONNX, so that no torch is needed.", "onnxscript"),
-    "push": Entry("bundle", "Put a bundle on the Hugging Face hub."),
+    "push": Entry("bundle", "Put a bundle on the Hugging Face hub.", "torch"),
     "predict": Entry("predict", "The likeliest countries of photos and folders."),
     "serve": Entry("predict", "A bundle over HTTP: the page, the API, the game."),
     "embed": Entry("embeddings", "Photos as vectors, in a Parquet file to search.", "torch"),
