@@ -1,13 +1,14 @@
 """What scaling JPEGs while they are decoded does to answers, beside full decoding and timm's own transform.
 
     .venv/bin/python benchmarks/jpeg_scale.py DATA/compressed_dataset --weights W --json FILE
+    .venv/bin/python benchmarks/jpeg_scale.py DATA/compressed_dataset --weights W --tiles 4 --photos 64 --sizes 112:1
 
 MobileNetV2 with its own classifier (ImageNet's 1,000 classes, of which a street has many that are nearly as likely)
 looks at `--photos` photos (.jpg, at any depth), at each input size and share of the centre: once through Pillow and
-timm's transform, then through ours with the decoder scaling as long as 1, 2 or 3 times the pixels needed are left,
-and never. Said of each: by what the photos were scaled, how many first guesses differ from timm's, how far
-probabilities move (largest, and mean of each photo's largest), and photos that a second of processor time decodes and
-crops.
+timm's transform, then through ours with the decoder scaling as long as 1, 2, 3, 4 or 8 times the pixels needed are
+left, and never. With `--tiles` the photos are mosaics of so many photos across and down: large, if odd, pictures.
+Said of each: by what the photos were scaled, how many first guesses differ from timm's, how far probabilities move
+(largest, and mean of each photo's largest), and photos that a second of processor time decodes and crops.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,7 @@ from whichland.images.photo import open_photo
 from whichland.images.preprocess import Preprocess
 from whichland.model.views import cut_views
 
-FACTORS = (1, 2, 3, None)
+FACTORS = (1, 2, 3, 4, 8, None)
 SIZES = "224:1,192:0.875,112:1,96:0.875,64:0.875"
 NEVER = 1_000  # times the pixels that are needed; no photo has so many
 
@@ -65,12 +67,23 @@ def scales_of(photos: list[Path], preprocess: Preprocess) -> str:
     return " or ".join(map(str, sorted(found)))
 
 
+def mosaics(photos: list[Path], folder: Path, count: int, tiles: int) -> list[Path]:
+    """Write pictures of `tiles` × `tiles` photos each, drawn at random, as JPEG."""
+    choose = random.Random(1)
+    for number in range(count):
+        drawn = [np.asarray(Image.open(choose.choice(photos)).convert("RGB")) for _ in range(tiles**2)]
+        rows = [np.concatenate(drawn[at : at + tiles], axis=1) for at in range(0, tiles**2, tiles)]
+        Image.fromarray(np.concatenate(rows)).save(folder / f"{number:04}.jpg", quality=92)
+    return sorted(folder.iterdir())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", type=Path, required=True, help="MobileNetV2's, as .safetensors")
     parser.add_argument("--sizes", default=SIZES, help="input sizes in pixels, each with timm's crop_pct")
     parser.add_argument("--photos", default=500, type=int)
+    parser.add_argument("--tiles", default=1, type=int)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -78,6 +91,9 @@ def main() -> None:
     model.load_state_dict(load_file(options.weights))
     photos = sorted(options.folder.rglob("*.jpg"))
     random.Random(0).shuffle(photos)
+    scratch = TemporaryDirectory()
+    if options.tiles > 1:
+        photos = mosaics(photos, Path(scratch.name), options.photos, options.tiles)
     photos = photos[: options.photos]
     rows = []
     for size, crop in (map(float, one.split(":")) for one in options.sizes.split(",")):

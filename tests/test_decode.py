@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from whichland.images import containers
-from whichland.images.decode import ImageError, decode, decode_luma, image_size, load, read_bytes
+from whichland.images.decode import FINER, ImageError, decode, decode_luma, image_size, load, read_bytes
 from whichland.images.file_facts import file_facts
 from whichland.images.orientation import jpeg_orientation
 
@@ -53,7 +53,7 @@ def outcomes() -> dict[str, dict[str, object]]:
     script = """
 import json, sys
 from pathlib import Path
-from whichland.images.decode import ImageError, load, image_size
+from whichland.images.decode import FINER, ImageError, load, image_size
 for path in sorted(p for p in Path(sys.argv[1]).rglob("*") if p.is_file() and p.name != "manifest.csv"):
     try:
         pixels = load(str(path))
@@ -125,9 +125,9 @@ def test_a_jpeg_has_the_pixels_that_pillow_gives(progressive: bool, subsampling:
 
 @given(width=st.integers(1, 300), height=st.integers(1, 300), short_side=st.integers(1, 300))
 @settings(max_examples=40, deadline=None)
-def test_twice_the_short_side_is_never_undercut(width: int, height: int, short_side: int) -> None:
+def test_the_margin_over_the_short_side_is_never_undercut(width: int, height: int, short_side: int) -> None:
     data = encode(np.full((height, width, 3), 128, np.uint8))
-    for found, left in ((decode(data, short_side=short_side), 2), (decode_luma(data, short_side=short_side), 1)):
+    for found, left in ((decode(data, short_side=short_side), FINER), (decode_luma(data, short_side=short_side), 1)):
         scales = [s for s in (1, 2, 4, 8) if s == 1 or -(-min(width, height) // s) >= left * short_side]
         assert found.shape[:2] == (-(-height // scales[-1]), -(-width // scales[-1]))
 

@@ -21,6 +21,8 @@ from whichland.images.decode import ImageError, Pixels, decode, encode_jpeg, ima
 from whichland.images.panorama import Piece, centred, native_width, pictures_in, sphere_views, strip_pieces
 from whichland.manifest import COLUMNS, with_empty
 
+FINER = 2  # a JPEG may be decoded at a power-of-two scale as long as this much is left to resample
+
 
 @dataclass(frozen=True, kw_only=True)
 class HarmoniseConfig(Config):
@@ -235,7 +237,8 @@ def _photo(row: Source, data: bytes, target: Target) -> Outcome:
     if target.size is None:
         pixels = piece.cut(decode(data))
     else:
-        decoded = decode(data, short_side=math.ceil(min(width, height) * target.size[0] / piece.width))
+        needed = math.ceil(min(width, height) * target.size[0] / piece.width)
+        decoded = decode(data, short_side=needed, finer=FINER)
         pixels = _shrunk(decoded, piece, decoded.shape[1] / width, decoded.shape[0] / height, target.size)
     name = None if whole else f"crop={piece.width}x{piece.height}+{piece.left}+{piece.top}"
     return Outcome(row.image_id, row.image_id, encode_jpeg(pixels, target.quality), name, None, row.heading)

@@ -39,7 +39,7 @@ MAX_PIXELS = 40_000_000  # of whatever Pillow decodes
 
 # A JPEG is scaled by its decoder, which has no filter, only as long as so many times the pixels that are needed are
 # left for the filter of the resampling: docs/decisions/jpeg-scale.md has what other factors do to answers and speed.
-FINER = 2
+FINER = 4
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
@@ -58,20 +58,16 @@ warnings.filterwarnings("ignore", module=r"PIL\b")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def decode(data: bytes, *, short_side: int | None = None) -> Pixels:
+def decode(data: bytes, *, short_side: int | None = None, finer: int | None = None) -> Pixels:
     """Decode an encoded image to RGB pixels, upright.
 
     Returns H×W×3 uint8, C-contiguous, EXIF orientation applied, transparency flattened on white, 16-bit
     samples cut to 8. With `short_side`, the pixels that the shorter side is to be resampled to, a JPEG is decoded at
-    1/2, 1/4 or 1/8 as long as `FINER` times as many are left; the result is not resized further. (Other scales cost
-    as much as the whole image.) Raises ImageError.
+    1/2, 1/4 or 1/8 as long as `finer` times as many are left (`FINER` when None); the result is not resized further.
+    (Other scales cost as much as the whole image.) Raises ImageError.
     """
-    return _decode(data, None if short_side is None else FINER * short_side)
-
-
-def _decode(data: bytes, least: int | None) -> Pixels:
-    """The same, scaled as long as the shorter side stays at least `least`."""
     _check(data)
+    least = None if short_side is None else short_side * (FINER if finer is None else finer)
     if data[:3] == b"\xff\xd8\xff":
         return _decode_jpeg(data, least)
     return _decode_with_pillow(data, least)
@@ -93,7 +89,7 @@ def decode_luma(data: bytes, *, short_side: int | None = None) -> Pixels:
                 pass  # `decode` knows what to do with it
             else:
                 return upright(luma, jpeg_orientation(data))[:, :, 0]
-    return np.asarray(Image.fromarray(_decode(data, short_side)).convert("L"))
+    return np.asarray(Image.fromarray(decode(data, short_side=short_side, finer=1)).convert("L"))
 
 
 def image_size(data: bytes) -> tuple[int, int]:
