@@ -19,29 +19,27 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from signal import SIGINT, SIGTERM, getsignal, signal
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from whichland.allocator import keep_freed_memory
 from whichland.config import build
 from whichland.errors import UserError
-from whichland.evaluation.evaluate import evaluate
 from whichland.manifest import read
 from whichland.statistics import interval
-from whichland.studies.grid import Cell
 from whichland.training.config import TrainConfig
-from whichland.training.process import Interrupted
-from whichland.training.run import train
 from whichland.whole_file import whole_file
 from whichland.workers import cores, map_on_ray
+
+if TYPE_CHECKING:
+    from whichland.studies.grid import Cell
 
 Say = Callable[[str], None]
 TASK, RESULT, FAILED, OUTPUT = "cell.json", "result.json", "failed.txt", "output.txt"
 STOPPED = 130  # exit code of a cell that was asked to stop and has written its checkpoint
 DIED = "its process died and died again"
-PRELOAD = [__name__, "whichland.evaluation.page"]
+PRELOAD = [__name__, "whichland.training.run", "whichland.evaluation.evaluate", "whichland.evaluation.page"]
 starting = Lock()
 
 
@@ -61,7 +59,7 @@ def result_of(folder: Path, split: str) -> dict[str, Any] | None:
 
 
 def run_cells(
-    cells: Sequence[Cell],
+    cells: Sequence["Cell"],
     manifest: Path,
     out: Path,
     *,
@@ -185,6 +183,10 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 def run_alone(folder: str, threads: int | None = None) -> None:
     """Be the process of one cell: what it says goes to its folder, and so does, in one line, why it failed."""
+    import torch  # which those who start the processes do without
+
+    from whichland.training.process import Interrupted
+
     place = Path(folder)
     with (place / OUTPUT).open("ab") as output:
         for stream in (sys.stdout, sys.stderr):
@@ -209,6 +211,9 @@ def run_alone(folder: str, threads: int | None = None) -> None:
 
 def _train_and_judge(folder: Path) -> None:
     """Train what is not trained yet, judge it, and write the result."""
+    from whichland.evaluation.evaluate import evaluate
+    from whichland.training.run import train
+
     task = _read(folder / TASK)
     config = build(TrainConfig, task["config"], str(folder / TASK))
     table = read(task["manifest"])
