@@ -43,7 +43,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "predict bundle photos -o out.html",
         "explain bundle photos/photo_0000.jpg -o out",
         "explain bundle photos/photo_0000.jpg -o out --json",
-        "evaluate bundle photos.parquet -o out",
+        "evaluate bundle photos.parquet --out out",
         "evaluate bundle photos.parquet --json",
         "calibrate bundle photos.parquet",
         "calibrate bundle photos.parquet --json",
@@ -64,7 +64,7 @@ def test_the_command_ends_with_one_line(place: Path, words: str) -> None:
 
 
 def test_nothing_is_exported_of_it_and_the_python_says_so(place: Path) -> None:
-    with pytest.raises(UserError, match=r"not finite numbers|differ from torch"):
+    with pytest.raises(UserError, match="not finite numbers"):
         export(place / "bundle")
     with pytest.raises(UserError, match="not finite numbers"):
         load(place / "bundle").predict(str(place / "photos" / "photo_0000.jpg"))

@@ -15,11 +15,10 @@ from whichland.errors import UserError, first_line
 from whichland.images.preprocess import Preprocess
 from whichland.model.bundle import WEIGHTS, Info, config_of, json_text, model_of_config, tensors_of
 from whichland.model.choices import Cosine, HeadAfter
+from whichland.model.engines import PARITY
 from whichland.model.head import replace_head
 from whichland.model.input_size import Size, as_size, fit_size
 from whichland.model.weights import LoadReport, beside_weights, load_weights, weights_file
-
-PARITY = 1e-3  # of the largest logit: what fp32 sums in another order may differ by
 
 
 @dataclass(frozen=True, kw_only=True)

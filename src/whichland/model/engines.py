@@ -39,6 +39,7 @@ ENGINE_HELP = (
 
 FLOAT_FILE, INT8_FILE = "model.onnx", "model.int8.onnx"
 INPUT, OUTPUT = "pixels", "logits"  # of an exported network: B×H×W×3 uint8 RGB → B×K float32
+PARITY = 1e-3  # of the largest logit: what fp32 sums in another order may differ by
 SILENT = 4  # ONNX Runtime prints on stderr what it also raises
 AGAIN = "make it anew with `whichland export --force`"
 
@@ -88,6 +89,13 @@ def load_torch(folder: Path) -> "Bundle":
     bundle = load(folder)
     bundle.model.to(best_device())
     return bundle
+
+
+def finite(logits_BK: Logits) -> Logits:
+    """The same logits. Raises UserError where they are no finite numbers: no answer can be made of them."""
+    if not np.isfinite(logits_BK).all():
+        raise UserError("the network's outputs are not finite numbers (NaN or infinite): its weights are damaged")
+    return logits_BK
 
 
 def torch_network(bundle: "Bundle", threads: int | None = None) -> Run:

@@ -26,10 +26,12 @@ from whichland.model.bundle import WEIGHTS, Info, Settings, load, read_settings,
 from whichland.model.engines import (
     FLOAT_FILE,
     INT8_FILE,
+    PARITY,
     Logits,
     Run,
     check_exported,
     description,
+    finite,
     onnx_session,
     open_openvino,
     run_of,
@@ -42,7 +44,6 @@ from whichland.model.model import load as open_model
 from whichland.model.views import middles_ahead
 from whichland.whole_file import file_sha256, whole_file
 
-PARITY = 1e-3  # of the largest logit: what fp32 sums in another order may differ by
 TRIED = 4  # made-up crops on which that is tested
 TRIED_OF = 4  # one validation photo of so many chooses how much of int8 stays in floating point; the rest judge
 STRICTER = 0.9  # of the bound, while choosing: what is chosen fares a little worse on others
@@ -183,10 +184,10 @@ def _export_float(folder: Path, facts: dict[str, str]) -> dict[str, Any]:
     from whichland.model import onnx_files
 
     bundle, path = load(folder), folder / FLOAT_FILE
-    graph = onnx_files.graph_of(bundle.model, bundle.preprocess, facts)
     random = np.random.default_rng(0)
     crops = random.integers(0, 256, (TRIED, *bundle.preprocess.size, 3), dtype=np.uint8)
-    wanted_BK = torch_network(bundle)(crops)
+    wanted_BK = finite(torch_network(bundle)(crops))
+    graph = onnx_files.graph_of(bundle.model, bundle.preprocess, facts)
     largest = float(np.abs(wanted_BK).max())
     with whole_file(path) as partial:
         partial.write_bytes(graph.SerializeToString())

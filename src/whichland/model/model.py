@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
-from whichland.errors import UserError
 from whichland.images.containers import ImageError, is_address
 from whichland.images.photo import OpenPhoto, PhotoLike, is_photo, open_photo
 from whichland.images.preprocess import Pixels
@@ -31,6 +30,7 @@ from whichland.model.engines import (
     Run,
     choose_engine,
     exported_network,
+    finite,
     load_torch,
     torch_network,
 )
@@ -201,13 +201,8 @@ def predict(model: Model | Bundle, photos: Any, **options: Any) -> Any:
 
 
 def softmax(logits_BK: Logits, temperature: float = 1.0) -> Probabilities:
-    """Probabilities of logits over `temperature`: B×K float32, rows sum to one.
-
-    Raises UserError for logits that are no finite numbers: no answer can be made of them.
-    """
-    if not np.isfinite(logits_BK).all():
-        raise UserError("the network's outputs are not finite numbers (NaN or infinite): its weights are damaged")
-    scaled_BK = logits_BK / np.float32(temperature)
+    """Probabilities of logits over `temperature`: B×K float32, rows sum to one. Raises UserError as `finite` does."""
+    scaled_BK = finite(logits_BK) / np.float32(temperature)
     scaled_BK -= scaled_BK.max(axis=1, keepdims=True)
     np.exp(scaled_BK, out=scaled_BK)
     probabilities: Probabilities = scaled_BK / scaled_BK.sum(axis=1, keepdims=True)
