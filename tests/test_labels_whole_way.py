@@ -12,6 +12,7 @@ from PIL import Image
 
 import whichland as wl
 from forked import run
+from whichland.cli.evaluation import _report
 from whichland.errors import UserError
 from whichland.evaluation.evaluate import evaluate
 from whichland.evaluation.report import Report
@@ -71,6 +72,12 @@ def test_the_report_has_scores_at_every_level(report: Report) -> None:
     text = report.html.read_text()
     assert "Added up" in text
     assert "Label by label" in text
+
+
+def test_the_command_line_calls_labels_what_they_are(report: Report) -> None:
+    said = "\n".join(_report(report))
+    assert f"largest {report.predictions.space.kind}" in said
+    assert "countr" not in said
 
 
 def test_answers_add_up_to_countries_and_have_pins_among_the_photos(report: Report, table: Manifest) -> None:
