@@ -46,6 +46,10 @@ def create_app(service: Service) -> FastAPI:
         app.include_router(part.router(service), dependencies=[bearer] if service.settings.token else None)
     app.include_router(pages.router(service))
     app.add_api_route("/healthz", healthz, response_model=Health, summary="Is the service up")
+    for route in [route for route in app.routes if isinstance(route, APIRoute) and "GET" in route.methods]:
+        head = copy(route)  # without a body, which the server leaves out
+        head.methods, head.include_in_schema = {"HEAD"}, False
+        app.routes.append(head)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     for kind, handler in ((HTTPException, _refused), (RequestValidationError, _invalid)):
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
@@ -54,7 +58,39 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(BodyLimits, load=service.load, metrics=service.metrics)
     app.add_middleware(Watch, metrics=service.metrics)
     app.add_middleware(pages.SecurityHeaders)
+    app.add_middleware(Prefix, settings=service.settings)
     return app
+
+
+class Prefix:
+    """ASGI middleware: the path under which a proxy shows the service, as the settings or the proxy name it.
+
+    A prefix of the settings may be passed on or cut off by the proxy; that of X-Forwarded-Prefix has been cut off.
+    Pages and redirects have relative addresses alone, so they need no name, scheme or prefix.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServeConfig) -> None:
+        self.app, self.prefix = app, settings.prefix
+        self.proxies = [ip_network(proxy) for proxy in settings.proxies]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            prefix, path = self.prefix, scope["path"]
+            given = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
+            if prefix and f"{path}/".startswith(f"{prefix}/"):
+                path = path.removeprefix(prefix)
+            elif PREFIX.fullmatch(given) and self._trusted(scope):
+                prefix = given
+            scope = {**scope, "root_path": prefix, "path": prefix + path}
+
+        async def with_relative_location(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if "location" in headers:  # with a slash more or less at its end
+                    ...
+            await send(message)
+
+        await self.app(scope, receive, send)
 
 
 async def healthz() -> dict[str, str]:

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from whichland.serving.metrics import Metrics
+from whichland.serving.metrics import Metrics, path_of
 from whichland.serving.settings import ServeConfig
 
 REPORTS = re.compile(r"/(report|atlas)(/|$)")
@@ -33,7 +33,7 @@ class Authentication:
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         """The answer to who may not ask; None for who may."""
-        headers, path = Headers(scope=scope), scope["path"]
+        headers, path = Headers(scope=scope), path_of(scope)
         # a page elsewhere may let its own name lead to this machine; who looks after the service names no host
         name = re.sub(r":\d+$", "", headers.get("host", "")).lower()
         if self.hosts and path != "/healthz" and name not in self.hosts:

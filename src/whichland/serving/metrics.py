@@ -102,6 +102,13 @@ class Watch:
 
 def route(scope: Scope) -> str:
     """The pattern that the request's path fell under, such as /api/play/{seed}; "other" where there is none."""
-    mount = next((mount for mount in MOUNTS if f"{scope['path']}/".startswith(f"{mount}/")), "other")
+    path = f"{path_of(scope)}/"
+    mount = next((mount for mount in MOUNTS if path.startswith(f"{mount}/")), "other")
     found = getattr(scope.get("route"), "path", None)
     return found if isinstance(found, str) else mount
+
+
+def path_of(scope: Scope) -> str:
+    """The path that was asked for, without the prefix under which a proxy shows the service."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("app_root_path", scope.get("root_path", "")))

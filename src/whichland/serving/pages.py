@@ -8,14 +8,17 @@ photos, stays where it is.
 import base64
 import hashlib
 import re
+from functools import partial
 from pathlib import Path
 
-from fastapi import APIRouter
-from fastapi.responses import FileResponse, RedirectResponse
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from whichland.serving.metrics import path_of
 from whichland.serving.service import Service
+from whichland.templates import templates_beside
 
 STATIC = Path(__file__).with_name("static")
 PAGE_POLICY = (
@@ -53,21 +56,25 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-cache" if scope["path"].startswith("/static/") else "no-store")
+                headers.setdefault("Cache-Control", "no-cache" if static else "no-store")
             await send(message)
 
+        static = scope["type"] == "http" and path_of(scope).startswith("/static/")
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
 def router(service: Service) -> APIRouter:
     """The routes to the pages, and to whatever else the service has to show."""
     routes = APIRouter(include_in_schema=False)
-    _add(routes, "/", STATIC / "index.html")
-    _add(routes, "/play", STATIC / "play.html")
+    environment, space = templates_beside(__file__), service.model.space
+    kind = space.kind.replace("_", " ")
+    reports = [name for name in ("report", "atlas") if getattr(service, name) is not None]
+    for route, name in (("/", "photos"), ("/play", "play")):
+        page = environment.get_template(f"{name}.html.j2").render(name=name, kind=kind, reports=reports)
+        routes.add_route(route, partial(_page, page))
     if service.report is not None:
         _show(routes, "report", {"": service.report})
     if service.atlas is not None:
-        space = service.model.space
         named = [service.atlas.parent / f"{space.file_name(code)}.html" for code in space.codes]
         pages = {page.name: page for page in named if page.is_file()}
         _show(routes, "atlas", {"": service.atlas, "index.html": service.atlas} | pages)
@@ -75,23 +82,17 @@ def router(service: Service) -> APIRouter:
 
 
 def _show(routes: APIRouter, name: str, files: dict[str, Path]) -> None:
-    async def folder() -> RedirectResponse:
-        return RedirectResponse(f"{name}/", 308)  # relative, so that it also holds behind a proxy's prefix
-
-    routes.add_api_route(f"/{name}", folder)
     for page, path in files.items():
-        _add(routes, f"/{name}/{page}", path, report=True)
+        routes.add_route(f"/{name}/{page}", partial(_report, path))
 
 
-def _add(routes: APIRouter, route: str, path: Path, *, report: bool = False) -> None:
-    async def page() -> FileResponse:
-        headers = {"Content-Security-Policy": _report_policy(path.read_bytes())} if report else None
-        return FileResponse(path, headers=headers, media_type="text/html")
-
-    routes.add_api_route(route, page, response_class=FileResponse)
+async def _page(page: str, _: Request) -> HTMLResponse:
+    return HTMLResponse(page)
 
 
-def _report_policy(page: bytes) -> str:
-    """What a report may load, with the hashes of the scripts that it brings along, so that no other can run in it."""
+def _report(path: Path, _: Request) -> HTMLResponse:
+    """A report, with the hashes of the scripts that it brings along in its policy, so that no other can run in it."""
+    page = path.read_bytes()
     hashes = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _SCRIPT.findall(page)]
-    return REPORT_POLICY.format(scripts=" ".join(f"'sha256-{value}'" for value in hashes) or "'none'")
+    policy = REPORT_POLICY.format(scripts=" ".join(f"'sha256-{value}'" for value in hashes) or "'none'")
+    return HTMLResponse(page, headers={"Content-Security-Policy": policy})

@@ -34,25 +34,28 @@ function pickLanguage() {
   return wanted.find((tag) => tag in WORDS) ?? "en";
 }
 
+// What the model's labels are: "country", or the name of another level such as continent.
+const KIND = document.documentElement.dataset.kind;
+export const COUNTRIES = KIND === "country";
+
+// A text in the reader's language; some have another form, under key.label, for labels that are no countries.
 export function t(key, values = {}) {
-  const text = WORDS[language][key] ?? WORDS.en[key] ?? key;
-  return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+  const text = (!COUNTRIES && WORDS[language][`${key}.label`]) || (WORDS[language][key] ?? WORDS.en[key] ?? key);
+  return text.replace(/\{(\w+)\}/g, (_, name) => (name === "kind" ? KIND : values[name] ?? ""));
 }
 
-const english = new Map(); // the service's own names
+const english = new Map(); // the service's own names of its labels
 
 export function learnNames(labels) {
   for (const { code, name } of labels) english.set(code, name);
 }
 
 export function countryName(code) {
-  if (language === "en" && english.has(code)) return english.get(code);
-  try {
-    return new Intl.DisplayNames([language], { type: "region" }).of(code) ?? code;
-  } catch {
-    return english.get(code) ?? code;
-  }
+  if (language === "en" && COUNTRIES && english.has(code)) return english.get(code);
+  return new Intl.DisplayNames([language], { type: "region" }).of(code) ?? code;
 }
+
+export const labelName = (code) => (COUNTRIES ? countryName(code) : english.get(code) ?? code);
 
 export const number = (value) => Math.round(value).toLocaleString(language);
 
@@ -63,15 +66,16 @@ export function percent(probability) {
   return round(probability < 0.1 ? 1 : 0).format(probability);
 }
 
-// The flag of a country; an empty place for a label that is none.
 export function flag(code, className = "flag") {
-  if (!/^[A-Z]{2}$/.test(code)) return document.createElement("span");
   const image = document.createElement("img");
-  image.src = `/static/flags/${code}.svg`;
+  image.src = new URL(`flags/${code}.svg`, import.meta.url);
   image.alt = "";
   image.className = className;
   return image;
 }
+
+// The flag of a label that is a country; else an empty place.
+export const labelFlag = (code, className) => (COUNTRIES ? flag(code, className) : document.createElement("span"));
 
 export function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -190,14 +194,10 @@ export function start() {
   translate();
 }
 
-// What the service is, once; and the links that it has pages for.
+// What the service is, once.
 export async function about() {
-  const info = await (await ask("/api/info")).json();
+  const info = await (await ask("api/info")).json();
   learnNames(info.labels);
-  for (const page of ["report", "atlas", "play"]) {
-    const link = $(`nav-${page}`);
-    if (link) link.hidden = !info[page];
-  }
   const foot = () =>
     ($("foot-model").textContent = t("foot.model", {
       version: info.version,

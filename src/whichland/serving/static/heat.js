@@ -1,6 +1,6 @@
 // A heat map over a photo: where it lies, how dense it is, and whether it is shown.
 
-import { $, countryName, kept, t } from "./app.js";
+import { $, kept, labelName, t } from "./app.js";
 
 const ON = "whichland.heat";
 const OPACITY = "whichland.opacity";
@@ -64,8 +64,8 @@ function elementFor(id, number) {
 // Lay the heat maps of all views, as the service answers them, over the photo.
 export function showHeat(heat) {
   const names = {
-    country: countryName(heat.country),
-    against: heat.against ? countryName(heat.against) : "",
+    country: labelName(heat.country),
+    against: heat.against ? labelName(heat.against) : "",
     method: t(`method.${heat.method}`),
   };
   hideHeat();

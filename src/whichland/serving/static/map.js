@@ -14,7 +14,7 @@ export const SHADES = [0, 0.01, 0.05, 0.2, 0.5];
 let world = null; // GeoJSON, fetched once
 
 async function fetchWorld() {
-  world ??= await (await fetch("/static/world.json")).json();
+  world ??= await (await fetch(new URL("world.json", import.meta.url))).json();
   return world;
 }
 

@@ -1,6 +1,6 @@
 // Training photos that the model answers like the one in hand: thumbnail, country, whom to name, under which licence.
 
-import { $, countryName, flag, make, t } from "./app.js";
+import { $, labelFlag, labelName, make, t } from "./app.js";
 
 export const NEIGHBOURS = 6; // to ask for
 
@@ -11,7 +11,7 @@ export function drawNeighbours(neighbours) {
 
 function tile({ country, credit, license, thumbnail }, at) {
   const image = make("img", { src: `data:image/jpeg;base64,${thumbnail}`, alt: t("near.alt", { number: at + 1 }) });
-  const place = make("p", { className: "place" }, flag(country), countryName(country));
+  const place = make("p", { className: "place" }, labelFlag(country), labelName(country));
   return make("li", {}, image, place, make("p", { className: "credit" }, ...credited(credit ?? "", license)));
 }
 

@@ -8,7 +8,7 @@ import { fitStage, heatOn, hideHeat, showHeat, startHeat } from "./heat.js";
 import { WorldMap } from "./map.js";
 
 const RECORD = "whichland.record"; // {rounds, won, you, model} over all rounds that were finished
-const PLAYED = "whichland.played"; // {seed, deck, ends} of the round under way, so that it can be gone on with
+const PLAYED = "whichland.played"; // {seed, deck, ends} of the round under way, so that it can be continued
 const SEEDS = 1_000_000_000;
 
 let map = null;
@@ -19,7 +19,7 @@ let heat = null; // of the photo in hand
 let photoUrl = null;
 
 const total = (who) => ends.reduce((sum, end) => sum + (end ? end[who].points : 0), 0);
-const path = (part) => `/api/play/${round.seed}/${ends.length + 1}/${part}`;
+const path = (part) => `api/play/${round.seed}/${ends.length + 1}/${part}`;
 
 function seedOfAddress() {
   const asked = new URLSearchParams(location.search).get("seed");
@@ -29,7 +29,7 @@ function seedOfAddress() {
 // A round
 
 async function openRound(seed) {
-  round = await (await ask(`/api/play/${seed}`)).json();
+  round = await (await ask(`api/play/${seed}`)).json();
   $("drawn").hidden = !round.drawn;
   const address = new URL(location.href);
   address.searchParams.set("seed", seed);

@@ -18,6 +18,7 @@ export const WORDS = {
     "theme.dark": "dark",
 
     "hero.title": "Which country is this?",
+    "hero.title.label": "Which {kind} is this?",
     "hero.text": "Drop photos of a street, and see where they may have been taken: with honest probabilities, and the reason why.",
     "hero.drop": "Drop or paste photos here, or",
     "hero.choose": "Choose photos",
@@ -51,6 +52,7 @@ export const WORDS = {
     "heat.nothing": "Nothing in the photo speaks for {country} ({method}).",
     "heat.nothingVersus": "Nothing in the photo speaks for {country} rather than {against} ({method}).",
     "why.same": "Choose two different countries to compare.",
+    "why.same.label": "Choose two different labels to compare.",
     "why.title": "Why this, not that?",
     "why.country": "Why",
     "why.against": "and not",
@@ -61,8 +63,11 @@ export const WORDS = {
     "answer.waiting": "Looking …",
     "answer.abstained": "The model is not sure enough to be relied on here.",
     "answer.guesses": "The likeliest countries",
+    "answer.guesses.label": "The likeliest labels ({kind})",
     "answer.set": "{percent} set: of such sets, {percent} hold the right country; {count} here:",
     "answer.setOne": "{percent} set: of such sets, {percent} hold the right country; one here:",
+    "answer.set.label": "{percent} set: of such sets, {percent} hold the right {kind}; {count} here:",
+    "answer.setOne.label": "{percent} set: of such sets, {percent} hold the right {kind}; one here:",
     "answer.others": "and {count} more",
     "answer.took": "{milliseconds} ms",
 
@@ -78,6 +83,7 @@ export const WORDS = {
     "map.nopin": "This bundle keeps no places, so there is no pin.",
     "map.table": "The same as a table",
     "map.country": "Country",
+    "map.country.label": "Label ({kind})",
     "map.probability": "Probability",
     "map.words": "In words",
 
@@ -102,6 +108,7 @@ export const WORDS = {
     "token.cancel": "Cancel",
 
     "foot.model": "whichland {version} · {count} countries · {engine}",
+    "foot.model.label": "whichland {version} · {count} labels ({kind}) · {engine}",
     "foot.map": "Map: Natural Earth, Leaflet",
     "foot.api": "For programs",
 
@@ -178,6 +185,7 @@ export const WORDS = {
     "theme.dark": "dunkel",
 
     "hero.title": "Welches Land ist das?",
+    "hero.title.label": "Welche Klasse ({kind}) ist das?",
     "hero.text": "Leg Fotos einer Straße hier ab und sieh, wo sie entstanden sein können: mit ehrlichen Wahrscheinlichkeiten und dem Grund dafür.",
     "hero.drop": "Fotos hier ablegen oder einfügen, oder",
     "hero.choose": "Fotos auswählen",
@@ -211,6 +219,7 @@ export const WORDS = {
     "heat.nothing": "Nichts im Foto spricht für {country} ({method}).",
     "heat.nothingVersus": "Nichts im Foto spricht eher für {country} als für {against} ({method}).",
     "why.same": "Bitte zwei verschiedene Länder zum Vergleich wählen.",
+    "why.same.label": "Bitte zwei verschiedene Klassen zum Vergleich wählen.",
     "why.title": "Warum dies, nicht das?",
     "why.country": "Warum",
     "why.against": "und nicht",
@@ -221,8 +230,11 @@ export const WORDS = {
     "answer.waiting": "Sehe nach …",
     "answer.abstained": "Das Modell ist hier nicht sicher genug, um sich darauf zu verlassen.",
     "answer.guesses": "Die wahrscheinlichsten Länder",
+    "answer.guesses.label": "Die wahrscheinlichsten Klassen ({kind})",
     "answer.set": "{percent}-Menge: {percent} solcher Mengen enthalten das richtige Land; hier {count}:",
     "answer.setOne": "{percent}-Menge: {percent} solcher Mengen enthalten das richtige Land; hier eines:",
+    "answer.set.label": "{percent}-Menge: {percent} solcher Mengen enthalten die richtige Klasse; hier {count}:",
+    "answer.setOne.label": "{percent}-Menge: {percent} solcher Mengen enthalten die richtige Klasse; hier eine:",
     "answer.others": "und {count} weitere",
     "answer.took": "{milliseconds} ms",
 
@@ -238,6 +250,7 @@ export const WORDS = {
     "map.nopin": "Dieses Modell kennt keine Orte, daher keine Nadel.",
     "map.table": "Dasselbe als Tabelle",
     "map.country": "Land",
+    "map.country.label": "Klasse ({kind})",
     "map.probability": "Wahrscheinlichkeit",
     "map.words": "In Worten",
 
@@ -262,6 +275,7 @@ export const WORDS = {
     "token.cancel": "Abbrechen",
 
     "foot.model": "whichland {version} · {count} Länder · {engine}",
+    "foot.model.label": "whichland {version} · {count} Klassen ({kind}) · {engine}",
     "foot.map": "Karte: Natural Earth, Leaflet",
     "foot.api": "Für Programme",
 

@@ -1,7 +1,7 @@
 // The page of photos: what is dropped, pasted or chosen is sent, one request a photo, and the answers are drawn.
 
 import {
-  $, about, ask, clearError, countryName, flag, kindly, make, number, onChange, percent, Refused, say,
+  $, about, ask, clearError, COUNTRIES, kindly, labelFlag, labelName, make, number, onChange, percent, Refused, say,
   showError, start, t,
 } from "./app.js";
 import { guessRow } from "./guess.js";
@@ -64,7 +64,7 @@ async function predict(photo) {
   form.append("files", photo.file, photo.file.name || "photo");
   if (info.neighbours) form.append("neighbours", NEIGHBOURS);
   try {
-    const { results } = await (await ask("/api/predict", { method: "POST", body: form })).json();
+    const { results } = await (await ask("api/predict", { method: "POST", body: form })).json();
     if (results[0].error) photo.error = t("error.unreadable", { name: photo.file.name, error: results[0].error });
     else photo.answer = results[0];
   } catch (error) {
@@ -78,7 +78,7 @@ async function predict(photo) {
   if (photos.length > 1) say(t("progress", { done, all: photos.length }));
   else if (photo.answer) {
     const best = photo.answer.guesses[0];
-    say(t("done.one", { country: countryName(best.country), probability: percent(best.probability) }));
+    say(t("done.one", { country: labelName(best.country), probability: percent(best.probability) }));
   } else say("");
 }
 
@@ -100,11 +100,11 @@ function drawStrip() {
   $("strip").replaceChildren(
     ...photos.map((photo, at) => {
       const best = photo.answer?.guesses[0];
-      const state = best ? `${countryName(best.country)} ${percent(best.probability)}` : t(photo.error ? "strip.failed" : "strip.waiting");
+      const state = best ? `${labelName(best.country)} ${percent(best.probability)}` : t(photo.error ? "strip.failed" : "strip.waiting");
       const image = make("img", { src: photo.url, alt: "", className: "thumb", loading: "lazy" });
       image.addEventListener("error", () => (image.hidden = true));
       const badge = make("span", { className: "badge" });
-      if (best) badge.append(flag(best.country), percent(best.probability));
+      if (best) badge.append(labelFlag(best.country), percent(best.probability));
       else badge.append(photo.error ? "⚠" : "…");
       const button = make("button", { type: "button" }, image, badge);
       button.dataset.id = photo.id;
@@ -155,8 +155,8 @@ function drawCurrent() {
 
 function drawAnswer(answer) {
   const best = answer.guesses[0];
-  $("verdict-flag").replaceChildren(flag(best.country, "flag big"));
-  $("verdict").textContent = countryName(best.country);
+  $("verdict-flag").replaceChildren(labelFlag(best.country, "flag big"));
+  $("verdict").textContent = labelName(best.country);
   $("verdict-probability").textContent = percent(best.probability);
   $("verdict-words").textContent = t(answer.words);
   $("abstained").hidden = !answer.abstained;
@@ -170,7 +170,7 @@ function drawSet({ percent: share, countries }) {
   const shown = countries.slice(0, 12);
   const key = countries.length === 1 ? "answer.setOne" : "answer.set";
   $("set-title").textContent = t(key, { percent: percent(share / 100), count: countries.length });
-  const chips = shown.map((code) => make("li", {}, flag(code), countryName(code)));
+  const chips = shown.map((code) => make("li", {}, labelFlag(code), labelName(code)));
   if (countries.length > shown.length)
     chips.push(make("li", { className: "more" }, t("answer.others", { count: countries.length - shown.length })));
   $("set-countries").replaceChildren(...chips);
@@ -183,8 +183,10 @@ async function drawMap(answer) {
   }
   if (current?.answer !== answer) return;
   map.relabel("map.label");
-  map.shade(answer.probabilities);
+  const shades = COUNTRIES ? answer.probabilities : answer.levels.country ?? null; // labels may lie in no country
+  map.shade(shades);
   legend($("legend"));
+  $("legend").parentElement.hidden = !shades;
   const pin = answer.pin;
   const label = pin ? t("map.pin", { points: number(pin.expected_score) }) : t("map.nopin");
   $("map-pin").textContent = label;
@@ -194,7 +196,7 @@ async function drawMap(answer) {
       make(
         "tr",
         {},
-        make("th", { scope: "row" }, flag(code), " ", countryName(code)),
+        make("th", { scope: "row" }, labelFlag(code), " ", labelName(code)),
         make("td", { className: "number" }, percent(probability)),
       ),
     ),
@@ -207,7 +209,7 @@ function drawWhy(answer) {
   const codes = Object.keys(answer.probabilities);
   const [country, against] = current.why ?? codes;
   for (const [id, chosen] of [["why-country", country], ["why-against", against]])
-    $(id).replaceChildren(...codes.map((code) => make("option", { value: code, selected: code === chosen }, countryName(code))));
+    $(id).replaceChildren(...codes.map((code) => make("option", { value: code, selected: code === chosen }, labelName(code))));
   $("why-back").hidden = !current.why;
 }
 
@@ -237,7 +239,7 @@ async function explain(photo) {
     form.append("country", photo.why[0]);
     form.append("against", photo.why[1]);
   }
-  return (await ask("/api/explain", { method: "POST", body: form })).json();
+  return (await ask("api/explain", { method: "POST", body: form })).json();
 }
 
 function askWhy(event) {
@@ -280,7 +282,7 @@ function save() {
 async function example() {
   try {
     const seed = Math.floor(Math.random() * 1e6);
-    const scene = await (await ask(`/api/play/${seed}/1/photo`)).blob();
+    const scene = await (await ask(`api/play/${seed}/1/photo`)).blob();
     take([new File([scene], "street.jpg", { type: "image/jpeg" })]);
   } catch (error) {
     showError(kindly(error));
