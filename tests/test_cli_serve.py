@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from processes import runs, wait_until
 from serving import listen
 from tiny_bundle import make_bundle, make_photos
 
@@ -35,22 +36,12 @@ def served(bundle: Path, *flags: str, **variables: str) -> Iterator[tuple[subpro
         found = re.search(r"on (http://\S+);", line := process.stderr.readline())
         assert found, line + process.stderr.read()
         url = found[1]
-        deadline = time.monotonic() + 60
-        while not _up(url):
-            assert time.monotonic() < deadline
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.1)
+        # an address that is printed is one that takes connections
+        assert httpx.get(f"{url}/healthz", timeout=60).status_code == 200
         yield process, url
     finally:
         process.kill()
         process.wait()
-
-
-def _up(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/healthz", timeout=30).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_flags_and_variables_set_it_up_and_sigterm_ends_it_in_order(bundle: Path, tmp_path: Path):
@@ -85,6 +76,18 @@ def test_a_worker_that_is_killed_is_started_anew(bundle: Path, tmp_path: Path):
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
+
+
+@pytest.mark.slow
+def test_workers_end_with_their_parent_and_leave_the_port(bundle: Path):
+    with served(bundle, "--workers", "2") as (process, url):
+        wait_until(lambda: len(_workers(process.pid)) == 2)
+        workers = _workers(process.pid)
+        process.kill()
+        process.wait()
+        wait_until(lambda: not any(runs(worker) for worker in workers))
+        with listen("127.0.0.1", int(url.rpartition(":")[2])) as free:
+            free.listen()
 
 
 def _workers(parent: int) -> list[int]:

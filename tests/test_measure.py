@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from curated import photo, save
+from processes import runs, wait_until
 from whichland.curate import measure as measuring
 from whichland.curate.measure import grey_thumbnail, measure, measure_image, perceptual_hash, sharpness
 from whichland.manifest import Manifest
@@ -178,18 +177,3 @@ def test_workers_end_with_their_parent_however_it_ends(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     wait_until(lambda: not any(runs(pid) for pid in workers))
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
-def runs(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        return stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False

@@ -5,13 +5,14 @@ import io
 import json
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from serving import bundle as bundle
-from serving import create, service_of
+from serving import create, running, service_of
 from serving import photos as photos
 from tiny_bundle import LABELS, make_bundle, pixels
 from whichland.explanation.gradcam import gradcam
@@ -107,6 +108,42 @@ def test_limits_on_files_bytes_and_pixels(bundle: Path, photos: list[Path]):
         Image.new("RGB", (101, 100)).save(file, "PNG")
         wide = client.post("/api/predict", files={"files": ("a.png", file.getvalue())})
         assert "101×100" in wide.json()["results"][0]["error"]
+
+
+def test_a_photo_needs_no_file_name(client: TestClient, photos: list[Path]):
+    """As `curl -F 'files=<a.jpg'` sends it: bytes that are no text, and more of them than a field may hold."""
+    head = b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\n'
+    fields = b'\r\n--x\r\nContent-Disposition: form-data; name="top"\r\n\r\n2\r\n--x--\r\n'
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    answer = client.post("/api/predict", content=head + photos[0].read_bytes() + fields, headers=headers)
+    (named,) = client.post("/api/predict", files=files(photos[:1])).json()["results"]
+    (found,) = answer.json()["results"]
+    assert found["probabilities"] == named["probabilities"]
+    assert len(found["guesses"]) == 2
+
+
+@pytest.mark.parametrize("cut", [1, 2, 5, 20, 500])
+def test_a_form_that_is_cut_short_is_refused(client: TestClient, photos: list[Path], cut: int):
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
+    whole = head + photos[0].read_bytes() + b"\r\n--x--"
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    assert client.post("/api/predict", content=whole, headers=headers).status_code == 200
+    answer = client.post("/api/predict", content=whole[:-cut], headers=headers)
+    assert answer.status_code == 422
+    assert "ends before its last boundary" in answer.json()["error"]
+
+
+def test_head_is_answered_as_get_without_a_body(bundle: Path):
+    with running(create(bundle)) as (host, port), httpx.Client(base_url=f"http://{host}:{port}") as asking:
+        for path in ("/", "/play", "/healthz", "/api/info", "/api/play/3", "/openapi.json", "/static/app.js"):
+            head, get = asking.head(path), asking.get(path)
+            assert (head.status_code, head.content) == (200, b""), path
+            for name in ("content-type", "content-length", "content-security-policy", "cache-control"):
+                assert head.headers[name] == get.headers[name], (path, name)
+        assert asking.head("/nothing").status_code == 404
+        assert asking.head("/api/predict").status_code == 405
+        assert 'method="HEAD",route="/healthz",status="200"' in asking.get("/metrics").text
+        assert set(asking.get("/openapi.json").json()["paths"]["/healthz"]) == {"get"}
 
 
 def test_names_are_sent_back_without_what_no_name_should_hold(client: TestClient, photos: list[Path]):

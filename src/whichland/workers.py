@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar
 
@@ -103,14 +104,19 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 def _begin() -> None:
     """Leave Ctrl-C to the parent, and end with it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    watch_parent(partial(os._exit, 1))
 
 
-def _end_with_the_parent() -> None:
+def watch_parent(end: Callable[[], object]) -> None:
+    """Call `end`, in a thread of its own, when the process that started this one has ended, however it ended."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
-    os._exit(1)
+
+    def watch() -> None:
+        parent.join()
+        end()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def map_on_ray(

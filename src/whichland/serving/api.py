@@ -28,7 +28,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
         408: "the photos took too long to arrive",
         413: "over a limit",
         422: "what was sent cannot be used",
-        503: "too much is going on; try again after the seconds of Retry-After",
+        503: "the service is busy; try again after the seconds of Retry-After",
     }
     return {status: {"model": Error, "description": texts[status]} for status in statuses}
 

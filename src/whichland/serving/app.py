@@ -5,13 +5,17 @@ app = create_app(open_service("runs/demo/run/bundle"))
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_address, ip_network
+from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whichland import __version__
 from whichland.serving import api, pages, play
@@ -20,6 +24,7 @@ from whichland.serving.authentication import Authentication
 from whichland.serving.limits import BodyLimits, Refusal
 from whichland.serving.metrics import Watch
 from whichland.serving.service import Service
+from whichland.serving.settings import PATH, ServeConfig
 
 WORDS = {404: "there is nothing here", 405: "not in this way"}
 
@@ -46,10 +51,6 @@ def create_app(service: Service) -> FastAPI:
         app.include_router(part.router(service), dependencies=[bearer] if service.settings.token else None)
     app.include_router(pages.router(service))
     app.add_api_route("/healthz", healthz, response_model=Health, summary="Is the service up")
-    for route in [route for route in app.routes if isinstance(route, APIRoute) and "GET" in route.methods]:
-        head = copy(route)  # without a body, which the server leaves out
-        head.methods, head.include_in_schema = {"HEAD"}, False
-        app.routes.append(head)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     for kind, handler in ((HTTPException, _refused), (RequestValidationError, _invalid)):
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
@@ -66,7 +67,7 @@ class Prefix:
     """ASGI middleware: the path under which a proxy shows the service, as the settings or the proxy name it.
 
     A prefix of the settings may be passed on or cut off by the proxy; that of X-Forwarded-Prefix has been cut off.
-    Pages and redirects have relative addresses alone, so they need no name, scheme or prefix.
+    Pages and redirects hold relative addresses alone, which are right under any prefix, host and scheme.
     """
 
     def __init__(self, app: ASGIApp, settings: ServeConfig) -> None:
@@ -74,23 +75,36 @@ class Prefix:
         self.proxies = [ip_network(proxy) for proxy in settings.proxies]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            prefix, path = self.prefix, scope["path"]
-            given = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
-            if prefix and f"{path}/".startswith(f"{prefix}/"):
-                path = path.removeprefix(prefix)
-            elif PREFIX.fullmatch(given) and self._trusted(scope):
-                prefix = given
-            scope = {**scope, "root_path": prefix, "path": prefix + path}
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        prefix, path = self.prefix, scope["path"]
+        given = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
+        if prefix and f"{path}/".startswith(f"{prefix}/"):
+            path = path.removeprefix(prefix)
+        elif PATH.fullmatch(given) and self._trusts(scope):
+            prefix = given
 
         async def with_relative_location(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                if "location" in headers:  # with a slash more or less at its end
-                    ...
+                if "location" in headers:  # of the same path with a slash more or less at its end
+                    to = urlsplit(headers["location"])
+                    last = to.path.rstrip("/").rpartition("/")[2]
+                    up = "../" * (len(path) - len(path.rstrip("/")))
+                    there = up + last + "/" * to.path.endswith("/")
+                    headers["location"] = f"{there}?{to.query}" if to.query else there
             await send(message)
 
-        await self.app(scope, receive, send)
+        await self.app({**scope, "root_path": prefix, "path": prefix + path}, receive, with_relative_location)
+
+    def _trusts(self, scope: Scope) -> bool:
+        """Whether the connection comes from one of the proxies."""
+        try:
+            address = ip_address(scope["client"][0])
+        except (TypeError, ValueError):  # of no network, such as a socket of this machine
+            return False
+        return any(address in proxy for proxy in self.proxies)
 
 
 async def healthz() -> dict[str, str]:

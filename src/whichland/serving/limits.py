@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from fastapi import HTTPException
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -94,7 +95,7 @@ class Load:
     def busy(self) -> Refusal:
         """The answer to one too many."""
         seconds = self.retry_after
-        return Refusal(503, f"too much is going on; try again in {seconds} s", reason="busy", retry_after=seconds)
+        return Refusal(503, f"the service is busy; try again in {seconds} s", reason="busy", retry_after=seconds)
 
 
 class BodyLimits:
@@ -218,6 +219,25 @@ class Arrival:
 Upload = tuple[str, bytes]  # name and content of a file in a form
 
 
+class FormParser(MultiPartParser):
+    """Starlette's parser, for which a photo needs no name, and which says whether the form came to its end."""
+
+    photos = ""  # the field of the photos
+    whole = False
+
+    def on_headers_finished(self) -> None:
+        """Begin a part: a photo, like every file, may be larger than a field."""
+        part = self._current_part
+        options = parse_options_header(part.content_disposition)[1]
+        if options.get(b"name") == self.photos.encode() and b"filename" not in options:
+            part.content_disposition = (part.content_disposition or b"") + b'; filename="photo"'
+        super().on_headers_finished()
+
+    def on_end(self) -> None:
+        """Notice the last boundary."""
+        self.whole = True
+
+
 async def read_form(request: Request, *, field: str, files: int) -> tuple[list[Upload], dict[str, str]]:
     """The one to `files` files of a multipart form in the field of that name, and its other fields, the last of each.
 
@@ -226,12 +246,15 @@ async def read_form(request: Request, *, field: str, files: int) -> tuple[list[U
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         raise Refusal(422, f"send a multipart/form-data form with the photo in the field {field}", reason="form")
-    parser = MultiPartParser(
+    parser = FormParser(
         request.headers, request.stream(), max_files=files, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
     )
+    parser.photos = field
     parser.spool_max_size = request.app.state.whichland.settings.bytes + 1  # never to the disk
     try:
         form = await parser.parse()
+        if not parser.whole:
+            raise MultiPartException("it ends before its last boundary")
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
             raise Refusal(413, f"at most {files} photos in one request", reason="files") from None

@@ -65,7 +65,7 @@ MOUNTS = ("/static", "/report", "/atlas")
 
 
 class Watch:
-    """ASGI middleware that counts, logs, and answers what nothing else caught."""
+    """ASGI middleware that counts, logs, answers what nothing else caught, and lets HEAD be answered as GET."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
@@ -74,7 +74,9 @@ class Watch:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = perf_counter(), 0
+        started, status, asked = perf_counter(), 0, scope["method"]
+        if asked == "HEAD":
+            scope["method"] = "GET"  # the server leaves out the body
 
         async def noticing(message: Message) -> None:
             nonlocal status
@@ -94,7 +96,7 @@ class Watch:
             await answer(scope, receive, noticing)
         finally:
             seconds, path = perf_counter() - started, route(scope)
-            method = scope["method"] if scope["method"] in METHODS else "other"
+            method = asked if asked in METHODS else "other"
             self.metrics.requests.labels(path, method, str(status)).inc()
             self.metrics.seconds.labels(path).observe(seconds)
             LOG.info("%s %s %d %.0f ms", method, path, status, 1000 * seconds)

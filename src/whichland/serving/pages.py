@@ -8,10 +8,10 @@ photos, stays where it is.
 import base64
 import hashlib
 import re
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -68,10 +68,9 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
     environment, space = templates_beside(__file__), service.model.space
     kind = space.kind.replace("_", " ")
-    reports = [name for name in ("report", "atlas") if getattr(service, name) is not None]
     for route, name in (("/", "photos"), ("/play", "play")):
-        page = environment.get_template(f"{name}.html.j2").render(name=name, kind=kind, reports=reports)
-        routes.add_route(route, partial(_page, page))
+        page = environment.get_template(f"{name}.html.j2").render(name=name, kind=kind, service=service)
+        routes.add_api_route(route, _sender(page), response_class=HTMLResponse)
     if service.report is not None:
         _show(routes, "report", {"": service.report})
     if service.atlas is not None:
@@ -83,14 +82,15 @@ def router(service: Service) -> APIRouter:
 
 def _show(routes: APIRouter, name: str, files: dict[str, Path]) -> None:
     for page, path in files.items():
-        routes.add_route(f"/{name}/{page}", partial(_report, path))
+        routes.add_api_route(f"/{name}/{page}", _sender(path), response_class=HTMLResponse)
 
 
-async def _page(page: str, _: Request) -> HTMLResponse:
-    return HTMLResponse(page)
+def _sender(page: str | Path) -> Callable[[], HTMLResponse]:
+    """A route's function that sends a page as it is, or a report as it stands on the disk."""
+    return lambda: HTMLResponse(page) if isinstance(page, str) else _report(page)
 
 
-def _report(path: Path, _: Request) -> HTMLResponse:
+def _report(path: Path) -> HTMLResponse:
     """A report, with the hashes of the scripts that it brings along in its policy, so that no other can run in it."""
     page = path.read_bytes()
     hashes = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _SCRIPT.findall(page)]

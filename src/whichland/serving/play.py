@@ -1,7 +1,7 @@
 """The game: a photo, the player's pin, and only then the model's pin, the truth and the points of both.
 
 The service keeps nothing of a player. A round is its seed; a photo is asked for by seed and number, and comes
-encoded anew, so that neither its address nor its bytes tell where it was taken. The truth is in the answer to a
+encoded anew, so that neither its address nor its bytes reveal where it was taken. The truth is in the answer to a
 pin and nowhere else: whoever wants to cheat can put a pin anywhere and look, but is then no longer playing.
 """
 
@@ -72,14 +72,14 @@ def router(service: Service) -> APIRouter:
     """The routes of the game over one service. Raises UserError when there are no photos to play with."""
     deck = open_deck(service.play)
     space = service.model.space
-    known = space.at(COUNTRY) if space.has_countries else space
+    known = space.at(COUNTRY).codes if space.has_countries else None  # None: of other labels nobody can say
     routes = APIRouter(prefix="/api/play", tags=["play"])
     deal = lru_cache(maxsize=256)(deck.deal)
     encoded = lru_cache(maxsize=CACHED)(deck.photo)
 
     def revealed(row: int, pin: PlayerPin, answer: Answer) -> dict[str, Any]:
         best, truth = answer.pin_or_land, deck.truth(row)
-        named = truth.model_dump() | {"name": deck.countries.name(truth.country), "known": truth.country in known}
+        named = truth.model_dump() | {"name": deck.countries.name(truth.country), "known": known is None or truth.country in known}
         you, model = score(pin.lat, pin.lon, truth), score(**rounded(best.lat, best.lon), truth=truth)
         return {"you": you, "model": model, "truth": named, "guesses": guesses(answer, TOP)}
 

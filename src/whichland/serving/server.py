@@ -21,6 +21,7 @@ from functools import partial
 from multiprocessing import allow_connection_pickling, get_context
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 
 from whichland.allocator import keep_freed_memory
+from whichland.curate.workers import watch_parent
 from whichland.errors import UserError
 from whichland.serving.app import create_app
 from whichland.serving.service import open_service
@@ -50,14 +52,15 @@ def serve(bundle: str | Path, settings: ServeConfig | None = None) -> None:
     with listen(settings.host, settings.port) as listener:
         if settings.workers == 1:
             service = open_service(bundle, settings)
-            _announce(listener, f"{service.model.name} ({service.model.engine})")
-            _run_one(create_app(service), settings, listener)
+            what = f"{service.model.name} ({service.model.engine})"
+            _run_one(create_app(service), settings, listener, partial(_announce, listener, what))
             return
         if settings.threads is None:
             settings = replace(settings, threads=max(1, (os.cpu_count() or 1) // settings.workers))
         logging.config.dictConfig(LOGGING)
-        _announce(listener, f"{settings.workers} workers")
-        run_workers(settings.workers, partial(work, Path(bundle), settings, listener))
+        ready = get_context("spawn").Event()
+        work_there = partial(work, Path(bundle), settings, listener, ready)
+        run_workers(settings.workers, work_there, ready, partial(_announce, listener, f"{settings.workers} workers"))
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -86,10 +89,31 @@ def raise_file_limit(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _run_one(app: FastAPI, settings: ServeConfig, listener: socket.socket) -> None:
+def work(bundle: Path, settings: ServeConfig, listener: socket.socket, ready: Event) -> None:
+    """What one of several workers does; one that cannot open the bundle ends with uvicorn's code for that."""
+    watch_parent(partial(_end, settings.stop_seconds))
+    try:
+        app = create_app(open_service(bundle, settings))
+    except UserError as error:
+        print(f"whichland: {error}", file=sys.stderr)
+        sys.exit(STARTUP_FAILURE)
+    signal.signal(signal.SIGINT, lambda *_: None)  # as for SIGTERM, see _run_one
+    _run_one(app, settings, listener, ready.set)
+
+
+def _end(seconds: float) -> None:
+    """End this process: what is under way may be finished within so many seconds."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(seconds + 1)
+    os._exit(1)
+
+
+def _run_one(app: FastAPI, settings: ServeConfig, listener: socket.socket, on_start: Callable[[], object]) -> None:
     keep_freed_memory()
     # uvicorn raises the signal that stopped it once more when all is done; an orderly end is no failure
     signal.signal(signal.SIGTERM, lambda *_: None)
+    listener.listen(BACKLOG)  # from here on connections are taken, and are answered once the loop runs
+    on_start()
     uvicorn.Server(uvicorn_config(app, settings)).run(sockets=[listener])
 
 
@@ -109,17 +133,6 @@ def uvicorn_config(app: FastAPI, settings: ServeConfig) -> uvicorn.Config:
         timeout_keep_alive=KEPT_OPEN_S,
         timeout_graceful_shutdown=round(settings.stop_seconds),
     )
-
-
-def work(bundle: Path, settings: ServeConfig, listener: socket.socket) -> None:
-    """What one of several workers does; one that cannot open the bundle ends with uvicorn's code for that."""
-    try:
-        app = create_app(open_service(bundle, settings))
-    except UserError as error:
-        print(f"whichland: {error}", file=sys.stderr)
-        sys.exit(STARTUP_FAILURE)
-    signal.signal(signal.SIGINT, lambda *_: None)  # as for SIGTERM, see _run_one
-    _run_one(app, settings, listener)
 
 
 LOGGING: dict[str, Any] = {  # lines on stderr; of uvicorn's own only warnings
@@ -145,19 +158,23 @@ LOOK_S = 0.5  # at most until a signal is noticed
 SHORT_LIFE_S = 5.0  # one that lived no longer is not replaced before so much time has passed
 
 
-def run_workers(count: int, work: Callable[[], None]) -> None:
+def run_workers(count: int, work: Callable[[], None], ready: Event, on_start: Callable[[], object]) -> None:
     """Keep `count` processes at `work` until SIGTERM or Ctrl-C, then let them finish; `work` must be picklable.
 
-    Raises UserError when one ends with uvicorn's exit code for a start that failed, as others would.
+    `on_start` is called once the first of them has set `ready`. Raises UserError when one ends with uvicorn's exit
+    code for a start that failed, as others would.
     """
     allow_connection_pickling()  # the socket goes along
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: signals.append(number))
     workers = [_start(work) for _ in range(count)]
-    failed = False
+    failed = announced = False
     while not (signals or failed):
         wait([worker.sentinel for worker, _ in workers], LOOK_S)
+        if ready.is_set() and not announced:
+            announced = True
+            on_start()
         for at, (worker, started) in enumerate(workers):
             if signals or worker.is_alive():
                 continue

@@ -1,6 +1,8 @@
 """The settings of the service: flags of `whichland serve`, a file of settings, and WHICHLAND_* variables."""
 
+import re
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
 from annotated_types import Interval
@@ -11,6 +13,8 @@ from whichland.model.engines import ENGINE_HELP, EngineChoice
 from whichland.model.views import HowMany
 
 PREFIX = "WHICHLAND_"
+PATH = re.compile(r"(/[\w.~-]+)+", re.ASCII)
+OWN = {"api", "atlas", "healthz", "metrics", "openapi.json", "play", "report", "static"}  # first parts of paths
 MB = 1_000_000
 COUNT = (AT_LEAST_1, TOML_ONLY)
 TIME = (ABOVE_0, TOML_ONLY)
@@ -25,6 +29,10 @@ class AddressSettings(Config):
     host: Annotated[str, "address to listen on; 0.0.0.0 is every one this machine has"] = "127.0.0.1"
     port: Annotated[int, "port to listen on; 0 takes any that is free", Interval(ge=0, le=65535)] = 8000
     hosts: Annotated[tuple[str, ...], "names that a request may ask for, such as example.org; all when empty"] = ()
+    prefix: Annotated[str, "path under which a proxy shows the service, such as /photos"] = ""
+    proxies: Annotated[
+        tuple[str, ...], "addresses or networks of proxies whose X-Forwarded-Prefix is believed", TOML_ONLY
+    ] = ("127.0.0.1", "::1")
     token: Annotated[
         str | None, "what every call must bear; set it as WHICHLAND_TOKEN, for flags can be seen by others"
     ] = None
@@ -93,5 +101,12 @@ class ServeConfig(AddressSettings, AnswerSettings, LimitSettings, PageSettings):
         super().__post_init__()
         if self.token is not None and not (self.token.isascii() and self.token.isprintable() and " " not in self.token):
             raise UserError("token: only printable ASCII without spaces can be sent in a header; give another")
+        if self.prefix and (not PATH.fullmatch(self.prefix) or self.prefix.split("/")[1] in OWN):
+            raise UserError(f"prefix {self.prefix}: give a path such as /photos, and none of the service's own")
+        for proxy in self.proxies:
+            try:
+                ip_network(proxy)
+            except ValueError:
+                raise UserError(f"proxies: {proxy} is no address or network, such as 10.0.0.0/8") from None
         if self.token == "":
             raise UserError("token: empty; leave WHICHLAND_TOKEN unset to let everybody in")

@@ -8,7 +8,7 @@ const WHOLE = [
   [76, 180],
 ];
 
-// From which probability on a country has which of the five shades; print-safe, as lightness alone tells them apart.
+// From which probability on a country has which of the five shades; print-safe, as lightness alone distinguishes them.
 export const SHADES = [0, 0.01, 0.05, 0.2, 0.5];
 
 let world = null; // GeoJSON, fetched once
