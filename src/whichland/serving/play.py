@@ -79,7 +79,8 @@ def router(service: Service) -> APIRouter:
 
     def revealed(row: int, pin: PlayerPin, answer: Answer) -> dict[str, Any]:
         best, truth = answer.pin_or_land, deck.truth(row)
-        named = truth.model_dump() | {"name": deck.countries.name(truth.country), "known": known is None or truth.country in known}
+        code = truth.country
+        named = truth.model_dump() | {"name": deck.countries.name(code), "known": known is None or code in known}
         you, model = score(pin.lat, pin.lon, truth), score(**rounded(best.lat, best.lon), truth=truth)
         return {"you": you, "model": model, "truth": named, "guesses": guesses(answer, TOP)}
 

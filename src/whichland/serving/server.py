@@ -30,12 +30,12 @@ from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 
 from whichland.allocator import keep_freed_memory
-from whichland.curate.workers import watch_parent
 from whichland.errors import UserError
 from whichland.serving.app import create_app
 from whichland.serving.service import open_service
 from whichland.serving.settings import ServeConfig
 from whichland.serving.timeouts import TimedProtocol
+from whichland.workers import watch_parent
 
 BACKLOG = 2048  # connections that wait to be taken
 KEPT_OPEN_S = 15  # for the next request of a client
