@@ -20,7 +20,7 @@ from browsing import visit as visit
 from serving import create, running
 from tiny_bundle import LABELS, make_bundle
 from whichland.geo.countries import COUNTRIES, country_name
-from whichland.model.labels import Label, LabelSpace, write_labels
+from whichland.model.labels import Label, LabelSpace, labels_text
 from whichland.serving import pages as page_module
 from whichland.serving.answers import WORDS
 
@@ -318,7 +318,8 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = {"CA": "California", "GA": "Georgia", "NE": "Nebraska"}
     folder = make_bundle(tmp_path_factory.mktemp("states") / "bundle", tuple(names))
     labels = tuple(Label(code=code, name=name) for code, name in names.items())
-    write_labels(LabelSpace(kind="state", tree={"state": labels}), folder)
+    space = LabelSpace(kind="state", tree={"state": labels})
+    (folder / "labels.json").write_text(labels_text(space), encoding="utf-8")
     return folder
 
 

@@ -43,7 +43,7 @@ def middles(crops: list[np.ndarray]) -> list[tuple[int, int, int]]:
     return [tuple(255 * int(channel > 127) for channel in crop[24, 24]) for crop in crops]
 
 
-@pytest.mark.parametrize("size", [(64, 64), (320, 240), (240, 320), (200, 100)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (64, 64), (320, 240), (240, 320), (200, 100)])
 def test_an_ordinary_photo_is_one_view_the_models_own_crop(size: tuple[int, int]) -> None:
     data = encoded(photo(1, size=size))
     (crop,) = crops_of(data, SQUARE)

@@ -88,7 +88,7 @@ def _views_of_plane(photo: OpenPhoto, preprocess: Preprocess, *, several: bool) 
     """The middle of a photo, or the pieces of a wide one; where they lie does not hang on how it is decoded."""
     width, height = photo.size
     pixels = photo.decode(preprocess.short_side)
-    scale = 2 ** round(math.log2(max(width, height) / max(pixels.shape)))  # at which a JPEG was decoded
+    scale = 2 ** round(math.log2(max(width, height) / max(pixels.shape[:2])))  # at which a JPEG was decoded
     shape = preprocess.size[1] / preprocess.size[0]
     pieces = [Piece(0, 0, width, height)]
     if several and preprocess.crop_mode != "squash" and width > WIDE * shape * height:  # squashed, it is seen whole
