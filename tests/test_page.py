@@ -317,7 +317,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle whose labels are states, with codes that are those of countries, too."""
     names = {"CA": "California", "GA": "Georgia", "NE": "Nebraska"}
     folder = make_bundle(tmp_path_factory.mktemp("states") / "bundle", tuple(names))
-    labels = tuple(Label(code=code, name=name) for code, name in names.items())
+    labels = {code: Label(name, None) for code, name in names.items()}
     space = LabelSpace(kind="state", tree={"state": labels})
     (folder / "labels.json").write_text(labels_text(space), encoding="utf-8")
     return folder
