@@ -233,8 +233,8 @@ export const WORDS = {
     "answer.guesses.label": "Die wahrscheinlichsten Klassen ({kind})",
     "answer.set": "{percent}-Menge: {percent} solcher Mengen enthalten das richtige Land; hier {count}:",
     "answer.setOne": "{percent}-Menge: {percent} solcher Mengen enthalten das richtige Land; hier eines:",
-    "answer.set.label": "{percent}-Menge: {percent} solcher Mengen enthalten die richtige Klasse; hier {count}:",
-    "answer.setOne.label": "{percent}-Menge: {percent} solcher Mengen enthalten die richtige Klasse; hier eine:",
+    "answer.set.label": "{percent}-Menge: {percent} solcher Mengen enthalten die richtige Klasse ({kind}); hier {count}:",
+    "answer.setOne.label": "{percent}-Menge: {percent} solcher Mengen enthalten die richtige Klasse ({kind}); hier eine:",
     "answer.others": "und {count} weitere",
     "answer.took": "{milliseconds} ms",
 
