@@ -77,9 +77,9 @@ class SplitConfig(Config):
     def closer_for(self, rows: int) -> list[tuple[int, float]]:
         """Bits within which hashes are alike although their tones differ more, and how much these may, 1: at will."""
         given, distance = self.near_duplicate_any_tone, self.distance_for(rows)
-        least = next(bits for most, _, bits in BITS if rows <= most) if given is None else given
+        least = min(distance, next(bits for most, _, bits in BITS if rows <= most) if given is None else given)
         steps = [(least + more, min(1.0, times * self.near_duplicate_tone)) for more, times in CLOSER]
-        return [(min(least, distance), 1.0), *(step for step in steps if step[0] < distance)] if least >= 0 else []
+        return [(least, 1.0), *(step for step in steps if step[0] < distance)] if least >= 0 else []
 
 
 def links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
