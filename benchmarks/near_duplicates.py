@@ -1,7 +1,7 @@
 """Altered copies of real photos: how many are tied to their original, and how many strangers are tied to each other?
 
     python benchmarks/near_duplicates.py PREPARED.parquet
-    python benchmarks/near_duplicates.py PREPARED.parquet --weights FILE --arch NAME --photos 1500 --copies 100
+    python benchmarks/near_duplicates.py PREPARED.parquet --weights FILE --arch NAME --photos 1500 --copies 60
 
 Reads a prepared manifest of photos without sequences. Some of its photos are copied with each of `ALTERED` (JPEG,
 quality 90) and measured. A rule's recall is the share of copies that it ties to their original. Photos of two
