@@ -338,9 +338,10 @@ def test_labels_that_are_no_countries_are_called_what_they_are(states: Path, pho
             assert not re.search(country, page.locator("body").inner_text())
             assert page.locator("#answer img, #strip .badge img, #table img").count() == 0, "no flag of a country"
             expect(page.locator("#legend")).to_be_hidden()
-            page.goto("/play?seed=5")
-            play_photo(page, "FR")
             page.close()
+        answer = httpx.post(f"http://{host}:{port}/api/play/5/1/guess", json={"lat": 50.0, "lon": 10.0}, timeout=60)
+        assert answer.status_code == 422
+        assert "where its labels are photographed" in answer.json()["error"]
 
 
 @needs_browser

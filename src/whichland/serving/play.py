@@ -12,6 +12,7 @@ from fastapi import APIRouter, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
+from whichland.errors import UserError
 from whichland.images.decode import ImageError
 from whichland.model.answer import Answer
 from whichland.model.labels import COUNTRY
@@ -120,7 +121,11 @@ def router(service: Service) -> APIRouter:
         row, data = await photo_of(seed, number)
         with service.load.seats(1):
             answer = await service.answer(data)
-        return await in_thread(service.decoders, revealed, row, pin, answer)
+        try:
+            return await in_thread(service.decoders, revealed, row, pin, answer)
+        except UserError:  # its text names the bundle
+            why = "this model does not know where its labels are photographed, so it has no pin to play with"
+            raise Refusal(422, why, reason="form") from None
 
     @routes.get("/{seed}/{number}/heat", response_model=HeatMap, responses=REFUSED, summary="What the model looked at")
     async def heat(seed: Seed, number: Number) -> dict[str, Any]:
