@@ -1,11 +1,11 @@
-"""Make src/whichland/geo/land.npz, where there is land, from Natural Earth.
+"""Make src/whichland/geo/land.npz, where there is land, from OpenStreetMap's coastlines.
 
-    npm pack world-atlas@2.0.2 && tar xzf world-atlas-2.0.2.tgz
-    python scripts/land.py package/land-50m.json package/land-10m.json
+    npm pack @geo-maps/earth-seas-10m@0.6.0 && tar xzf geo-maps-earth-seas-10m-0.6.0.tgz
+    python scripts/land.py package/map.geo.json
 
-The coasts of the 1:50m map; and of the 1:10m map the islands of the countries that have no land on the other, so
-that every country has some. Rings in whole thousandths of a degree.
-Natural Earth is in the public domain, the package under the ISC licence, see src/whichland/geo/land.LICENSE.
+The map has the seas, in 2017, to 10 m; land is what is left of the globe. Coasts are simplified by up to TOLERANCE,
+and an islet below SMALL is left out where other land is near. Licence of the data: ODbL, see
+src/whichland/geo/borders.LICENSE.
 """
 
 import json
@@ -15,73 +15,66 @@ from pathlib import Path
 import numpy as np
 import shapely
 
-from whichland.geo.borders import borders
+from borders import UNITS, write_polygons
 
-GEO = Path(__file__).parent.parent / "src/whichland/geo"
-UNITS = 1_000  # to a degree
+TOLERANCE = 0.01  # degrees
+ROUGH = 0.002  # degrees: what vertices are rounded to
+SMALL = 2.0  # square kilometres
+NEAR = 0.03  # degrees
 
 
 def main() -> None:
-    """Read both maps, write the file."""
-    medium, fine = (polygons(Path(path)) for path in sys.argv[1:3])
-    known = {"", *countries(medium)}  # no country: the map's joke, an island at 0° N 0° E
-    missing = fine[[country not in known for country in countries(fine)]]
-    land = shapely.transform(np.concatenate([medium, missing]), lambda degrees: np.rint(degrees * UNITS))
-    land = shapely.get_parts(shapely.make_valid(land))
-    land = land[shapely.area(land) > 0]
-    rings, part = shapely.get_rings(land, return_index=True)
-    vertices = shapely.get_coordinates(rings).astype(np.int32)
-    np.savez_compressed(
-        GEO / "land.npz",
-        lon=np.diff(vertices[:, 0], prepend=np.int32(0)),
-        lat=np.diff(vertices[:, 1], prepend=np.int32(0)),
-        vertices=shapely.get_num_coordinates(rings).astype(np.int32),
-        polygon=part.astype(np.int32),
-    )
-    size = f"{len(vertices):,} vertices, {(GEO / 'land.npz').stat().st_size:,} bytes"
-    print(f"{len(land)} polygons, {len(missing)} of them of the finer map, {size}")
+    """Read the map, write the file."""
+    (geometry,) = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["geometries"]
+    seas = shapely.get_parts(shapely.geometry.shape(geometry))
+    largest = int(np.argmax(shapely.area(seas)))
+    land = np.concatenate([islands(seas[largest]), beyond(seas[largest])])
+    land = without(land, shapely.make_valid(np.delete(seas, largest)))
+    land = areas(shapely.simplify(land, TOLERANCE))
+    middle = shapely.get_coordinates(shapely.centroid(land))
+    large = shapely.area(land) * 111.195**2 * np.cos(np.radians(middle[:, 1])) >= SMALL
+    shores = np.unique(np.floor(shapely.get_coordinates(land[large]) / NEAR), axis=0)
+    around = {(x + dx, y + dy) for x, y in shores for dx in (-1, 0, 1) for dy in (-1, 0, 1)}
+    alone = [cell not in around for cell in map(tuple, np.floor(middle[~large] / NEAR))]
+    # rounding would leave nothing of the smallest
+    land = np.concatenate([land[large], shapely.envelope(shapely.buffer(land[~large][alone], ROUGH)), islets()])
+    # rounding may bring two islands together
+    rough = shapely.union_all(areas(shapely.transform(land, lambda degrees: np.rint(degrees / ROUGH))), grid_size=1)
+    write_polygons("land.npz", [shapely.transform(rough, lambda rough: rough * ROUGH * UNITS)])
 
 
-def countries(land: np.ndarray) -> list[str]:
-    """The country that a point inside each polygon lies in."""
-    inside = shapely.get_coordinates(shapely.point_on_surface(land))
-    found = borders()
-    return list(found.codes[found.country_index(inside[:, 1], inside[:, 0])])
+def islets() -> np.ndarray:
+    """A square around each islet that the map leaves out; where, is mostly from Natural Earth 1:10m (public domain)."""
+    lat, lon = np.loadtxt(Path(__file__).with_name("islets.csv"), delimiter=",", skiprows=1).T
+    return shapely.box(lon - ROUGH, lat - ROUGH, lon + ROUGH, lat + ROUGH)
 
 
-def polygons(path: Path) -> np.ndarray:
-    """The polygons of the object `land` of a TopoJSON file, in degrees."""
-    topology = json.loads(path.read_text(encoding="utf-8"))
-    scale, translate = (np.array(topology["transform"][name]) for name in ("scale", "translate"))
-    arcs = [np.cumsum(arc, axis=0) * scale + translate for arc in topology["arcs"]]
-
-    def ring(numbers: list[int]) -> np.ndarray:
-        lines = [arcs[number] if number >= 0 else arcs[~number][::-1] for number in numbers]
-        return np.concatenate([lines[0], *(line[1:] for line in lines[1:])])
-
-    shapes = [shape for geometry in topology["objects"]["land"]["geometries"] for shape in geometry["arcs"]]
-    return np.concatenate([cut([ring(numbers) for numbers in shape]) for shape in shapes])
+def islands(sea: shapely.Polygon) -> np.ndarray:
+    """The holes in a sea."""
+    return areas(shapely.polygons(shapely.get_rings(sea)[1:]))
 
 
-def cut(rings: list[np.ndarray]) -> np.ndarray:
-    """The polygons of one whose rings cross the date line, and around the South Pole do not close."""
-    outer, *holes = [unrolled(ring) for ring in rings]
-    west = outer[:, 0].min()
-    holes = [hole - [360 * np.floor((hole[:, 0].min() - west) / 360), 0] for hole in holes]
-    whole = shapely.make_valid(shapely.Polygon(outer, holes))
-    turned = [shapely.transform(whole, lambda xy, turn=turn: xy + np.array([turn, 0])) for turn in (-360, 0, 360)]
-    parts = shapely.get_parts(shapely.intersection(turned, shapely.box(-180, -90, 180, 90)))
-    parts = shapely.get_parts(parts)  # what make_valid gathers with lines
+def beyond(sea: shapely.Polygon) -> np.ndarray:
+    """What lies outside a sea: Antarctica, and what the date line crosses."""
+    outer = shapely.make_valid(shapely.polygons(shapely.get_rings(sea)[0]))
+    return areas([shapely.difference(shapely.box(-180, -90, 180, 90), outer)])
+
+
+def without(land: np.ndarray, seas: np.ndarray) -> np.ndarray:
+    """Land without the seas that lie in it, such as the Caspian."""
+    sea, around = shapely.STRtree(land).query(shapely.point_on_surface(seas), predicate="within")
+    for number in np.unique(around):
+        land[number] = shapely.difference(land[number], shapely.union_all(seas[sea[around == number]]))
+    return areas(land)
+
+
+def areas(shapes: np.ndarray | list[shapely.Geometry]) -> np.ndarray:
+    """The polygons in some shapes, made valid."""
+    shapes = np.array(shapes)
+    broken = ~shapely.is_valid(shapes)
+    shapes[broken] = shapely.make_valid(shapes[broken])
+    parts = shapely.get_parts(shapely.get_parts(shapes))
     return parts[shapely.area(parts) > 0]
-
-
-def unrolled(ring: np.ndarray) -> np.ndarray:
-    """Longitudes without jumps; a ring that goes around the globe is closed over the South Pole."""
-    lon = np.unwrap(ring[:, 0], period=360)
-    ring = np.stack([lon, ring[:, 1]], axis=1)
-    if abs(lon[-1] - lon[0]) < 180:
-        return ring
-    return np.concatenate([ring, [[lon[-1], -90], [lon[0], -90]]])
 
 
 if __name__ == "__main__":

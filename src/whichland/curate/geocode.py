@@ -29,7 +29,7 @@ class GeocodeConfig(Config):
     territories: Annotated[
         str, "iso: by ISO code; sovereign: dependencies are their state (PR is US); or a .toml or .csv file"
     ] = ISO
-    coast_km: Annotated[float, "how far off every country a point may lie and still be in the nearest", AT_LEAST_0] = (
+    coast_km: Annotated[float, "how far from land a point may be and have a country; 0: land alone", AT_LEAST_0] = (
         COAST_KM
     )
     tolerance_km: Annotated[

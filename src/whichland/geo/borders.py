@@ -5,8 +5,8 @@
     >>> float(border_km(47.5596, 7.5886).round(1))
     1.8
 
-Polygons are country-coder's (see docs/decisions/borders.md for where they are drawn, and territories.csv for which
-country each answers). They reach out to sea; `COAST_KM` beyond that there is no country.
+See docs/decisions/borders.md for where the polygons come from and how far they are right, and territories.csv for
+which country each answers. They reach out to sea; `coast_km` from land there is no country.
 """
 
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whichland.geo.nearest import Segments
-from whichland.geo.polygons import NOTHING, UNITS, Edges, across, edges, grid
+from whichland.geo.nearest import Lines
+from whichland.geo.polygons import NOTHING, across, edges, grid
 from whichland.geo.territories import ISO, answers
 
 COAST_KM = 25.0
@@ -31,8 +31,8 @@ def country_of(
 ) -> Any:
     """The alpha-2 code at each point in degrees, as an array of `<U2` (for scalars: one `str`).
 
-    Empty where there is no country within `coast_km`, and for NaN and what is off the globe. `territories` is as
-    `territories.answers` takes it.
+    Empty further than `coast_km` from land (0: land alone), on land that is nobody's, for NaN and for what is off the
+    globe. `territories` is as `territories.answers` takes it.
     """
     found = borders(territories)
     lat_N, lon_N = np.broadcast_arrays(np.asarray(lat, dtype=float), np.asarray(lon, dtype=float))
@@ -63,48 +63,36 @@ class Borders:
         valid_N = on_globe(lat_N, lon_N)
         lat_N, lon_N = np.where(valid_N, lat_N, 0), np.where(valid_N, lon_N, 0)
         feature_N = grid().feature_of(lat_N, lon_N)
-        index_N = self.country[feature_N]
-        index_N[~valid_N] = -1
-        at_sea = np.flatnonzero(valid_N & (feature_N == NOTHING))
-        at_sea = at_sea[grid().near_anything(lat_N[at_sea], lon_N[at_sea], coast_km)]
-        if coast_km > 0:
-            index_N[at_sea] = self._nearest_coast(lat_N[at_sea], lon_N[at_sea], coast_km)
-        return index_N
+        wet = np.flatnonzero(valid_N & (grid("land").feature_of(lat_N, lon_N) == NOTHING))
+        shore = coasts().nearest(lat_N[wet], lon_N[wet], coast_km)
+        feature_N[wet[shore.km > coast_km]] = NOTHING
+        # at sea outside all polygons it is the country of the nearest land
+        lost = np.flatnonzero((feature_N[wet] == NOTHING) & (shore.km <= coast_km))
+        feature_N[wet[lost]] = grid().feature_of(shore.lat[lost], shore.lon[lost])
+        feature_N[~valid_N] = NOTHING
+        return self.country[feature_N]
 
     def nearest_border(self, lat_N: Floats, lon_N: Floats) -> tuple[Floats, NDArray[np.int16]]:
         """Distance to the nearest border in kilometres (NaN: no point), and the two countries there, (N, 2)."""
         km_N, pair_N2 = np.full(len(lat_N), np.nan), np.full((len(lat_N), 2), -1, dtype=np.int16)
         valid = np.flatnonzero(on_globe(lat_N, lon_N))
-        segments, pair_S2 = self._lines
-        segment, km_N[valid] = segments.nearest(lat_N[valid], lon_N[valid])
-        pair_N2[valid] = pair_S2[segment]
+        lines, pair_S2 = self.lines
+        found = lines.nearest(lat_N[valid], lon_N[valid])
+        km_N[valid], pair_N2[valid] = found.km, pair_S2[found.line]
         return km_N, pair_N2
 
-    def _nearest_coast(self, lat_N: Floats, lon_N: Floats, coast_km: float) -> NDArray[np.int16]:
-        segments, feature_S = _coasts()
-        segment_N, km_N = segments.nearest(lat_N, lon_N)
-        return np.where(km_N <= coast_km, self.country[feature_S[segment_N]], -1).astype(np.int16)
-
     @cached_property
-    def _lines(self) -> tuple[Segments, NDArray[np.int16]]:
+    def lines(self) -> tuple[Lines, NDArray[np.int16]]:
         """The edges between two countries, once each, and the two."""
-        e = edges()
-        left_E, right_E = self.country[e.feature], self.country[across()]
-        line = np.flatnonzero((across() != NOTHING) & (left_E < right_E))
-        return _segments(e, line), np.stack([left_E[line], right_E[line]], axis=1)
+        left_E, right_E = self.country[edges().feature], self.country[across()]
+        some = np.flatnonzero((across() != NOTHING) & (left_E < right_E))
+        return Lines(*edges().degrees(some)), np.stack([left_E[some], right_E[some]], axis=1)
 
 
 @cache
-def _coasts() -> tuple[Segments, NDArray[np.int16]]:
-    """The edges towards the open sea and the feature of each."""
-    e = edges()
-    coast = np.flatnonzero(across() == NOTHING)
-    return _segments(e, coast), e.feature[coast]
-
-
-def _segments(e: Edges, some: NDArray[np.int64]) -> Segments:
-    lat0, lon0, lat1, lon1 = (end[some] / UNITS for end in (e.lat0, e.lon0, e.lat1, e.lon1))
-    return Segments(lat0, lon0, lat1, lon1)
+def coasts() -> Lines:
+    """Where land ends."""
+    return Lines(*edges("land").degrees())
 
 
 def borders(territories: str | Mapping[str, str] = ISO) -> Borders:

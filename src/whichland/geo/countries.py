@@ -10,11 +10,11 @@ import csv
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from whichland.errors import UserError
 
@@ -32,20 +32,27 @@ class Country:
     drives_on: Literal["left", "right"]
 
 
-class _Countries(Mapping[str, Country]):
-    """The countries by code, read when first asked for."""
-
-    def __getitem__(self, code: str) -> Country:
-        return _table()[code]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_table())
-
-    def __len__(self) -> int:
-        return len(_table())
+def _read(file: Path) -> dict[str, Country]:
+    with file.open(encoding="utf-8", newline="") as table:
+        rows: list[dict[str, Any]] = list(csv.DictReader(table))
+    return {row["code"]: Country(**row | {"aliases": tuple(filter(None, row["aliases"].split("; ")))}) for row in rows}
 
 
-COUNTRIES: Mapping[str, Country] = _Countries()
+COUNTRIES: Mapping[str, Country] = _read(Path(__file__).with_name("countries.csv"))
+
+# Codes of three letters that folders and cells as often hold as a word, a month, a maker or a file format.
+ALSO_WORDS = frozenset(
+    (
+        *("AND", "ARE", "ARM", "BEN", "CAN", "COD", "COM", "DJI", "DOM", "GEO", "GUM", "GUY", "IOT", "JAM", "LIE"),
+        *("MAC", "MAR", "PAN", "PNG", "SSD", "SUR", "TON", "VAT"),
+    )
+)
+
+# Words written in several ways, as the normalised form has them; None: the word does not count.
+_WORDS = {
+    **{"the": None, "and": None, "saint": "st", "sainte": "st", "rep": "republic", "dem": "democratic"},
+    **{"fed": "federal", "federated": "federal", "sts": "states", "is": "islands", "isl": "islands"},
+}
 
 
 def find_country(text: str, *, among_codes: bool = False) -> str | None:
@@ -62,12 +69,8 @@ def find_country(text: str, *, among_codes: bool = False) -> str | None:
     as_written = (text.isupper() and text not in ALSO_WORDS) or (len(text) == 2 and text.islower())
     if code and (among_codes or as_written):
         return code
-    return _short_names().get(text) or _named(text) or _cut_short(text) or _in_brackets(text)
-
-
-def _named(text: str) -> str | None:
-    """Look a name up as it is written, then with its words in any order."""
-    return _names().get(_key(text)) or _names().get(_any_order(text))
+    named = _short_names().get(text) or _names().get(_key(text)) or _names().get(_any_order(text))
+    return named or _cut_short(text) or _in_brackets(text)
 
 
 def _cut_short(text: str) -> str | None:
@@ -76,19 +79,20 @@ def _cut_short(text: str) -> str | None:
     if len(dotted) < 2 or not any(dot for _, dot in dotted) or max(len(word) for word, _ in dotted) < 3:
         return None
     words = [(_WORDS.get(word, word), dot) for word, dot in dotted]
-    parts = [re.escape(word) + (r"\S*" if dot else "") for word, dot in words if word]
-    pattern = re.compile(" ".join(parts))
+    pattern = re.compile(" ".join(re.escape(word) + (r"\S*" if dot else "") for word, dot in words if word))
     found = {code for name, code in _spaced_names() if pattern.fullmatch(name)}
     return found.pop() if len(found) == 1 else None
 
 
 def _in_brackets(text: str) -> str | None:
     """Look up two names of one country, or a territory and, in brackets, whose it is."""
+    from whichland.geo.territories import sovereigns
+
     both = re.fullmatch(r"([^()/]+)[(/]([^()/]+)\)?", text)
     if both is None:
         return None
     first, second = (find_country(part) for part in both.groups())
-    return first if first and (first == second or first in TERRITORIES.get(second or "", ())) else None
+    return first if first and second in (first, sovereigns().get(first)) else None
 
 
 def nearest_names(text: str, n: int = 3) -> list[str]:
@@ -111,27 +115,8 @@ def region_order(codes: Iterable[str]) -> list[str]:
 
 
 @cache
-def _table() -> dict[str, Country]:
-    with Path(__file__).with_name("countries.csv").open(encoding="utf-8", newline="") as file:
-        return {row["code"]: _country(row) for row in csv.DictReader(file)}
-
-
-def _country(row: dict[str, str]) -> Country:
-    return Country(
-        code=row["code"],
-        alpha3=row["alpha3"],
-        name=row["name"],
-        aliases=tuple(row["aliases"].split("; ")) if row["aliases"] else (),
-        continent=row["continent"],
-        region=row["region"],
-        drives_on="left" if row["drives_on"] == "left" else "right",
-    )
-
-
-@cache
 def _codes() -> dict[str, str]:
-    countries = COUNTRIES.values()
-    return {c.alpha3: c.code for c in countries} | {c.code: c.code for c in countries}
+    return {c.alpha3: c.code for c in COUNTRIES.values()} | {code: code for code in COUNTRIES}
 
 
 @cache
@@ -158,35 +143,6 @@ def _names() -> dict[str, str]:
 @cache
 def _spaced_names() -> list[tuple[str, str]]:
     return [(" ".join(_words(name)), c.code) for c in COUNTRIES.values() for name in (c.name, *c.aliases)]
-
-
-# Codes of three letters that folders and cells as often hold as a word, a month, a maker or a file format.
-ALSO_WORDS = frozenset(
-    (
-        *("AND", "ARE", "ARM", "BEN", "CAN", "COD", "COM", "DJI", "DOM", "GEO", "GUM", "GUY", "IOT", "JAM", "LIE"),
-        *("MAC", "MAR", "PAN", "PNG", "SSD", "SUR", "TON", "VAT"),
-    )
-)
-
-# Territories that tables write with, in brackets, the country they belong to.
-TERRITORIES = {
-    "AU": ("CC", "CX", "HM", "NF"),
-    "CN": ("HK", "MO"),
-    "DK": ("FO", "GL"),
-    "FI": ("AX",),
-    "FR": ("BL", "GF", "GP", "MF", "MQ", "NC", "PF", "PM", "RE", "TF", "WF", "YT"),
-    "GB": ("AI", "BM", "FK", "GG", "GI", "GS", "IM", "IO", "JE", "KY", "MS", "PN", "SH", "TC", "VG"),
-    "NL": ("AW", "BQ", "CW", "SX"),
-    "NO": ("BV", "SJ"),
-    "NZ": ("CK", "NU", "TK"),
-    "US": ("AS", "GU", "MP", "PR", "UM", "VI"),
-}
-
-# Words written in several ways, as the normalised form has them; None: the word does not count.
-_WORDS = {
-    **{"the": None, "and": None, "saint": "st", "sainte": "st", "rep": "republic", "dem": "democratic"},
-    **{"fed": "federal", "federated": "federal", "sts": "states", "is": "islands", "isl": "islands"},
-}
 
 
 def _plain(text: str) -> str:

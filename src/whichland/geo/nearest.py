@@ -1,137 +1,142 @@
-"""The nearest of many line segments on the globe.
+"""The nearest of many lines on the globe.
 
-For each cell of 1/8 degree that is asked about, the segments that may be nearest to a point in it are listed once;
-a point is then measured against those of its cell alone.
+Lines are cut to short chords of the unit sphere, in whose space distances have no poles and no date line. The chords
+that may be nearest to a point in a cell of 1/8 degree are listed once, when the cell is first asked about; a point is
+then measured against those of its cell alone.
 """
 
 import threading
-from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
-from whichland.geo.distance import haversine_km
+from whichland.geo.distance import EARTH_RADIUS_KM
 
-CELLS_PER_DEGREE = 8
-BAND = 2  # degrees of latitude
-COLUMNS, ROWS = 360 * CELLS_PER_DEGREE, 180 * CELLS_PER_DEGREE
+CHORD = 0.25  # degrees at most: its middle lies 15 m below the globe, and 8 m beside the parallel
+SIDES = (240, 120, 60, 20, 10, 5, 1)  # of the cells, coarse to fine, in eighths of a degree
+ROWS, COLUMNS = 180 * 8, 360 * 8
 BATCH = 1 << 13  # points at a time, so that intermediate arrays stay in the processor's cache
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
 
 
-@dataclass
-class _Lists:
-    """The candidates of the cells listed so far."""
+class Nearest(NamedTuple):
+    """Of N points: the nearest line (-1 beyond the limit), how far it is (infinite), and where it is nearest."""
 
-    place: Ints = field(default_factory=lambda: np.full(ROWS * COLUMNS, -1, dtype=np.int32))  # of a cell's list
-    first: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    count: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    segment: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
-
-    def add(self, cell_M: Ints, count_M: Ints, segment_L: Ints) -> None:
-        """Append the lists of M cells, which follow each other in `segment_L`."""
-        place_M = len(self.first) + np.arange(len(cell_M))
-        self.first = np.append(self.first, len(self.segment) + np.cumsum(count_M) - count_M)
-        self.count = np.append(self.count, count_M)
-        self.segment = np.append(self.segment, segment_L)
-        self.place[cell_M] = place_M  # last, so that another thread finds all of what it finds
+    line: Ints
+    km: Floats
+    lat: Floats
+    lon: Floats
 
 
-@dataclass
-class Segments:
-    """Straight lines in plate carrée, each from (lat0, lon0) to (lat1, lon1), degrees.
+class Lines:
+    """Lines that are straight in plate carrée, each from (lat0, lon0) to (lat1, lon1), degrees."""
 
-    How exact `nearest` is stands in docs/decisions/borders.md.
-    """
-
-    lat0: Floats
-    lon0: Floats
-    lat1: Floats
-    lon1: Floats
-    _lists: _Lists = field(default_factory=_Lists)
-    _listing: threading.Lock = field(default_factory=threading.Lock)
-
-    def nearest(self, lat_N: Floats, lon_N: Floats) -> tuple[Ints, Floats]:
-        """The nearest segment of each point, and the distance in kilometres."""
-        row_N = np.minimum((lat_N + 90) * CELLS_PER_DEGREE, ROWS - 1).astype(np.int32)
-        column_N = np.minimum((lon_N + 180) * CELLS_PER_DEGREE, COLUMNS - 1).astype(np.int32)
-        cell_N = row_N * COLUMNS + column_N
-        if (self._lists.place[cell_N] < 0).any():
-            with self._listing:
-                self._list(np.unique(cell_N[self._lists.place[cell_N] < 0]))
-        segment_N, km_N = np.zeros(len(lat_N), dtype=np.int64), np.zeros(len(lat_N))
-        for start in range(0, len(lat_N), BATCH):
-            part = slice(start, start + BATCH)
-            segment_N[part], km_N[part] = self._among_listed(lat_N[part], lon_N[part], cell_N[part])
-        return segment_N, km_N
-
-    def _among_listed(self, lat_N: Floats, lon_N: Floats, cell_N: Ints) -> tuple[Ints, Floats]:
-        place_N = self._lists.place[cell_N]
-        count_N = self._lists.count[place_N]
-        begin_N = np.cumsum(count_N) - count_N
-        point_P = np.repeat(np.arange(len(lat_N)), count_N)  # P pairs of a point and a candidate
-        list_P = self._lists.first[place_N][point_P] + np.arange(len(point_P)) - begin_N[point_P]
-        segment_P = self._lists.segment[list_P]
-        there_lat_P, there_lon_P, square_P = self._foot(
-            lat_N[point_P], lon_N[point_P], np.cos(np.radians(lat_N))[point_P], segment_P
-        )
-        best_N = np.minimum.reduceat(square_P, begin_N)
-        is_best = np.flatnonzero(square_P == best_N[point_P])
-        pair_N = np.empty(len(lat_N), dtype=np.int64)
-        pair_N[point_P[is_best]] = is_best
-        return segment_P[pair_N], haversine_km(lat_N, lon_N, there_lat_P[pair_N], there_lon_P[pair_N])
-
-    def _foot(self, lat_P: Floats, lon_P: Floats, width_P: Floats, segment_P: Ints) -> tuple[Floats, Floats, Floats]:
-        """Where on its segment is nearest to each point, and its squared distance, in the plane at the point."""
-        lat0_P, lon0_P = self.lat0[segment_P], self.lon0[segment_P]
-        east_P = lon0_P - lon_P
-        x_P, y_P = (east_P - 360 * np.rint(east_P / 360)) * width_P, lat0_P - lat_P  # the short way round
-        turn_P, dy_P = (self.lon1 - self.lon0)[segment_P], (self.lat1 - self.lat0)[segment_P]
-        dx_P = turn_P * width_P
-        # at a pole a parallel has no length
-        length_P = np.maximum(dx_P**2 + dy_P**2, 1e-30)
-        share_P = np.clip(-(x_P * dx_P + y_P * dy_P) / length_P, 0, 1)
-        square_P = (x_P + share_P * dx_P) ** 2 + (y_P + share_P * dy_P) ** 2
-        return lat0_P + share_P * dy_P, lon0_P + share_P * turn_P, square_P
-
-    def _list(self, cell_M: Ints) -> None:
-        """List the candidates of some cells, sorted; a band of latitude at a time, in a plane of its own."""
-        band_M = cell_M // (COLUMNS * CELLS_PER_DEGREE * BAND)
-        bounds = np.append(np.flatnonzero(np.diff(band_M, prepend=-1)), len(cell_M))
-        for start, stop in pairwise(bounds.tolist()):
-            self._list_band(int(band_M[start]), cell_M[start:stop])
-
-    def _list_band(self, band: int, cell_M: Ints) -> None:
-        """A cell's candidates lie no further from its middle than the nearest does and the diagonal."""
-        south = band * BAND - 90
-        width = float(np.cos(np.radians(south + BAND / 2)))
-        tree, segment_T = self._tree(width)
-        lat_M = (cell_M // COLUMNS + 0.5) / CELLS_PER_DEGREE - 90
-        lon_M = (cell_M % COLUMNS + 0.5) / CELLS_PER_DEGREE - 180
-        middles = shapely.points(lon_M * width, lat_M)
-        _, nearest_M = tree.query_nearest(middles, all_matches=False, return_distance=True)
-        diagonal = np.hypot(1, width) / CELLS_PER_DEGREE
-        # the plane is exact in the band's middle; in the rest of it widths differ by up to this share
-        stretch = np.tan(np.radians(min(max(abs(south), abs(south + BAND)), 80))) * np.radians(BAND / 2)
-        reach_M = (nearest_M + diagonal) * (1 + 2 * stretch)
-        row_L, entry_L = tree.query(middles, predicate="dwithin", distance=reach_M)
-        self._lists.add(cell_M, np.bincount(row_L, minlength=len(cell_M)), segment_T[entry_L])
-
-    def _tree(self, width: float) -> tuple[shapely.STRtree, Ints]:
-        """A tree with longitudes shortened to `width`, and the segment of each entry; some stand there twice.
-
-        Segments far in the east are found from the far west, too, and the other way round.
-        """
-        far = [np.flatnonzero(self.lon0 > 90), np.flatnonzero(self.lon0 < -90)]
-        segment_T = np.concatenate([np.arange(len(self.lat0)), *far])
-        turn_T = np.repeat([0.0, -360.0, 360.0], [len(self.lat0), len(far[0]), len(far[1])])
+    def __init__(self, lat0: Floats, lon0: Floats, lat1: Floats, lon1: Floats) -> None:
+        chords = np.maximum(1, np.ceil(np.maximum(np.abs(lat1 - lat0), np.abs(lon1 - lon0)) / CHORD)).astype(int)
+        self._line = np.repeat(np.arange(len(chords)), chords)  # that each of the C chords is a part of
+        nth = np.arange(len(self._line)) - np.repeat(np.cumsum(chords) - chords, chords)
         ends = [
-            [(self.lon0[segment_T] + turn_T) * width, self.lat0[segment_T]],
-            [(self.lon1[segment_T] + turn_T) * width, self.lat1[segment_T]],
+            unit(*(a[self._line] + (b - a)[self._line] * ((nth + end) / chords[self._line]) for a, b in axes))
+            for axes in [((lat0, lat1), (lon0, lon1))]
+            for end in (0, 1)
         ]
-        return shapely.STRtree(shapely.linestrings(np.transpose(ends, (2, 0, 1)))), segment_T
+        self._begin, self._way = ends[0], ends[1] - ends[0]  # C×3
+        self._square = np.maximum((self._way**2).sum(1), 1e-30)  # at a pole a parallel has no length
+        self._place = np.full(ROWS * COLUMNS, -1, dtype=np.int32)  # of a cell's list
+        self._first, self._count = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        self._chord = np.zeros(0, dtype=np.int32)
+        self._least = np.zeros(ROWS * COLUMNS, dtype=np.float32)  # how near a line may be to a cell
+        self._listing = threading.Lock()
+
+    def nearest(self, lat_N: Floats, lon_N: Floats, limit_km: float = np.inf) -> Nearest:
+        """The nearest line of each point in degrees, as far as there is one within the limit."""
+        row_N = np.minimum((lat_N + 90) * 8, ROWS - 1).astype(np.int32)
+        column_N = np.minimum((lon_N + 180) * 8, COLUMNS - 1).astype(np.int32)
+        cell_N = row_N * COLUMNS + column_N
+        limit = 2 * np.sin(min(limit_km / EARTH_RADIUS_KM, np.pi) / 2)
+
+        def unlisted() -> Ints:
+            return np.unique(cell_N[(self._place[cell_N] < 0) & (self._least[cell_N] <= limit)])
+
+        if len(unlisted()):
+            with self._listing:
+                if len(cells := unlisted()):
+                    self._list(cells, limit)
+        found = Nearest(np.full(len(lat_N), -1), np.full(len(lat_N), np.inf), lat_N.copy(), lon_N.copy())
+        near = np.flatnonzero(self._place[cell_N] >= 0)
+        for some in np.split(near, range(BATCH, len(near), BATCH)) if len(near) else ():
+            chord, foot = self._among_listed(unit(lat_N[some], lon_N[some]), self._place[cell_N[some]])
+            foot /= np.linalg.norm(foot, axis=1, keepdims=True)
+            apart = np.linalg.norm(foot - unit(lat_N[some], lon_N[some]), axis=1)
+            found.line[some], found.km[some] = self._line[chord], 2 * EARTH_RADIUS_KM * np.arcsin(apart / 2)
+            found.lat[some] = np.degrees(np.arcsin(foot[:, 2].clip(-1, 1)))
+            found.lon[some] = np.degrees(np.arctan2(foot[:, 1], foot[:, 0]))
+        beyond = found.km > limit_km
+        found.line[beyond], found.km[beyond] = -1, np.inf
+        return found
+
+    def _among_listed(self, point_N3: Floats, place_N: Ints) -> tuple[Ints, Floats]:
+        """The nearest chord of each point's list, and the place on it."""
+        count_N = self._count[place_N]
+        begin_N = np.cumsum(count_N) - count_N
+        point_P = np.repeat(np.arange(len(point_N3)), count_N)  # P pairs of a point and a candidate
+        chord_P = self._chord[self._first[place_N][point_P] + np.arange(len(point_P)) - begin_N[point_P]]
+        foot_P3, square_P = self._foot(point_N3[point_P], chord_P)
+        is_best = np.flatnonzero(square_P == np.minimum.reduceat(square_P, begin_N)[point_P])
+        pair_N = np.empty(len(point_N3), dtype=np.int64)
+        pair_N[point_P[is_best]] = is_best
+        return chord_P[pair_N], foot_P3[pair_N]
+
+    def _foot(self, point: Floats, chord_P: Ints) -> tuple[Floats, Floats]:
+        """Where on each chord is nearest to a point, or to one each, and the squared distance."""
+        begin_P3, way_P3 = self._begin[chord_P], self._way[chord_P]
+        share_P = np.clip(((point - begin_P3) * way_P3).sum(1) / self._square[chord_P], 0, 1)
+        foot_P3 = begin_P3 + share_P[:, None] * way_P3
+        return foot_P3, ((foot_P3 - point) ** 2).sum(1)
+
+    def _list(self, cell_M: Ints, limit: float) -> None:
+        """List the candidates of those cells to which a line may be as near as the limit."""
+        lists = list(self._narrowed(cell_M, 0, np.arange(len(self._line), dtype=np.int32), limit))
+        if not lists:
+            return
+        cells, chords = zip(*lists, strict=True)
+        count = np.array([len(one) for one in chords])
+        place = len(self._first) + np.arange(len(cells))
+        self._first = np.append(self._first, len(self._chord) + np.cumsum(count) - count)
+        self._count = np.append(self._count, count)
+        self._chord = np.concatenate([self._chord, *chords])
+        self._place[list(cells)] = place  # last, so that another thread finds all of what it finds
+
+    def _narrowed(self, cell_M: Ints, level: int, chords: Ints, limit: float) -> Iterator[tuple[int, Ints]]:
+        """Narrow the chords that may be nearest down to each cell's, by way of ever smaller cells around it."""
+        side = SIDES[level]
+        row_M, column_M = cell_M // COLUMNS, cell_M % COLUMNS
+        _, group_M = np.unique(row_M // side * COLUMNS + column_M // side, return_inverse=True)
+        order = np.argsort(group_M, kind="stable")
+        for some in np.split(order, np.flatnonzero(np.diff(group_M[order])) + 1):
+            south, west = row_M[some[0]] // side * side / 8 - 90, column_M[some[0]] // side * side / 8 - 180
+            middle = unit(south + side / 16, west + side / 16)
+            corners = unit(south + np.array([0, 0, side, side]) / 8, west + np.array([0, side, 0, side]) / 8)
+            reach = np.linalg.norm(corners - middle, axis=1).max()
+            distance = np.sqrt(self._foot(middle, chords)[1])
+            least = distance.min() - reach
+            self._least[cell_M[some]] = least
+            if least > limit:
+                continue
+            # none nearer to any point of the cell lies further from its middle
+            kept = chords[distance <= distance.min() + 2 * reach]
+            if side == 1:
+                yield int(cell_M[some[0]]), kept
+            else:
+                yield from self._narrowed(cell_M[some], level + 1, kept, limit)
+
+
+def unit(lat: Any, lon: Any) -> Floats:
+    """Points in degrees as vectors of length 1, …×3."""
+    phi, turn = np.radians(lat), np.radians(lon)
+    vector: Floats = np.stack([np.cos(phi) * np.cos(turn), np.cos(phi) * np.sin(turn), np.sin(phi)], axis=-1)
+    return vector

@@ -1,21 +1,19 @@
-"""The polygons of the borders: their edges, what lies on either side of each, and which polygon a point lies in.
+"""Polygons that do not overlap: their edges, what lies on either side of each, and which polygon a point lies in.
 
-`borders.npz` and `territories.csv` are made by scripts/borders.py; a polygon is called a feature, and its number is
-its row in the CSV. Points are looked up through a grid of cells in front of an exact test against the few edges in a
-cell. A cell that no edge crosses lies in one polygon, or in none. In the others the answer is known at one point of
-the cell, the reference; walking from there to the wanted point, first along the meridian, then along the parallel,
-each edge that is crossed says what lies behind it.
+`borders.npz` holds countries (made by scripts/borders.py, which numbers them as `territories.csv` does), `land.npz`
+land (by scripts/land.py); a polygon is called a feature. Points are looked up through a grid of cells in front of an
+exact test against the few edges in a cell. A cell that no edge crosses lies in one polygon, or in none. In the others
+the answer is known at one point of the cell, the reference; walking from there to the wanted point, first along the
+meridian, then along the parallel, each edge that is crossed says what lies behind it.
 """
 
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
-from whichland.geo.distance import KM_PER_DEGREE
 
 UNITS = 100_000  # to a degree
 NOTHING = -1  # the feature where there is none
@@ -27,6 +25,7 @@ COLUMNS, ROWS = 360 * CELLS_PER_DEGREE, 180 * CELLS_PER_DEGREE
 REFERENCE = 0.5 + CELLS_PER_DEGREE / UNITS / 3
 BATCH = 1 << 17  # points at a time, so that intermediate arrays stay in the processor's cache
 
+Name = Literal["borders", "land"]
 Floats = NDArray[np.floating[Any]]
 
 
@@ -38,28 +37,28 @@ class Edges:
     lat0: NDArray[np.int32]
     lon1: NDArray[np.int32]
     lat1: NDArray[np.int32]
+    ring: NDArray[np.intp]
     feature: NDArray[np.int16]
 
-    def __len__(self) -> int:
-        return len(self.feature)
+    def degrees(self, some: Any = slice(None)) -> tuple[Floats, Floats, Floats, Floats]:
+        """lat0, lon0, lat1, lon1 of some edges."""
+        return tuple(end[some] / UNITS for end in (self.lat0, self.lon0, self.lat1, self.lon1))  # type: ignore[return-value]
 
 
 @cache
-def edges() -> Edges:
+def edges(name: Name = "borders") -> Edges:
     """Read the edges of all polygons; as none overlap, an edge of two stands there in both directions."""
-    with np.load(Path(__file__).with_name("borders.npz")) as data:
+    with np.load(Path(__file__).with_name(f"{name}.npz")) as data:
         lon, lat = np.cumsum(data["lon"], dtype=np.int32), np.cumsum(data["lat"], dtype=np.int32)
-        feature = np.repeat(data["feature"], data["vertices"])
-        last = np.cumsum(data["vertices"]) - 1  # a closed ring's last vertex begins no edge
-    begins = np.ones(len(lon), dtype=bool)
-    begins[last] = False
+        ring, feature = np.repeat(np.arange(len(data["vertices"])), data["vertices"]), data["feature"]
+    begins = np.append(np.diff(ring) == 0, False)  # a closed ring's last vertex begins no edge
     ends = np.roll(begins, 1)
-    return Edges(lon[begins], lat[begins], lon[ends], lat[ends], feature[begins])
+    return Edges(lon[begins], lat[begins], lon[ends], lat[ends], ring[begins], feature[ring[begins]])
 
 
 @cache
 def across() -> NDArray[np.int16]:
-    """The feature to the right of each edge, or `NOTHING` along the open sea."""
+    """The country to the right of each edge of the borders, or `NOTHING` along the open sea."""
     e = edges()
     start, end = _place(e.lon0, e.lat0), _place(e.lon1, e.lat1)
     places = np.unique(start)
@@ -93,16 +92,9 @@ class Grid:
             found_N[part] = self._batch(lat_N[part], lon_N[part])
         return found_N
 
-    def near_anything(self, lat_N: Floats, lon_N: Floats, km: float) -> NDArray[np.bool_]:
-        """Whether a polygon may lie within `km` of each point; False is certain."""
-        column_N = np.minimum(((lon_N + 180) * CELLS_PER_DEGREE).astype(np.int32), COLUMNS - 1)
-        row_N = np.minimum(((lat_N + 90) * CELLS_PER_DEGREE).astype(np.int32), ROWS - 1)
-        near_N: NDArray[np.bool_] = _near_cells(km)[row_N, column_N]
-        return near_N
-
     def _batch(self, lat_N: Floats, lon_N: Floats) -> NDArray[np.int16]:
-        x_N, y_N = (lon_N + 180) * CELLS_PER_DEGREE, (lat_N + 90) * CELLS_PER_DEGREE
-        column_N = np.minimum(x_N.astype(np.int32), COLUMNS - 1)
+        x_N = np.minimum((lon_N + 180) * CELLS_PER_DEGREE, np.nextafter(COLUMNS, 0))  # the date line has two sides
+        y_N, column_N = (lat_N + 90) * CELLS_PER_DEGREE, x_N.astype(np.int32)
         row_N = np.minimum(y_N.astype(np.int32), ROWS - 1)
         cell_N = row_N * COLUMNS + column_N
         feature_N: NDArray[np.int16] = self.feature[cell_N]
@@ -160,10 +152,11 @@ def _crossings(
 
 
 @cache
-def grid() -> Grid:
+def grid(name: Name = "borders") -> Grid:
     """Build the grid from the edges of all polygons."""
-    e = edges()
-    ends_E4 = _in_cells(e)
+    e = edges(name)
+    lat0, lon0, lat1, lon1 = e.degrees()
+    ends_E4 = CELLS_PER_DEGREE * np.stack([lon0 + 180, lat0 + 90, lon1 + 180, lat1 + 90], axis=1)
     cell_L, edge_L = _crossed_cells(ends_E4)
     count_C = np.bincount(cell_L, minlength=ROWS * COLUMNS)
     first_C1 = np.concatenate([[0], np.cumsum(count_C)]).astype(np.int32)
@@ -171,12 +164,6 @@ def grid() -> Grid:
     at_reference_C = _at_references(ends_E4, left_E).ravel() - 1
     feature_C = np.where(count_C > 0, _marked(at_reference_C), at_reference_C).astype(np.int16)
     return Grid(feature_C, first_C1, edge_L.astype(np.int32), ends_E4, left_E)
-
-
-def _in_cells(e: Edges) -> Floats:
-    lon = [(lon / UNITS + 180) * CELLS_PER_DEGREE for lon in (e.lon0, e.lon1)]
-    lat = [(lat / UNITS + 90) * CELLS_PER_DEGREE for lat in (e.lat0, e.lat1)]
-    return np.stack([lon[0], lat[0], lon[1], lat[1]], axis=1)
 
 
 def _crossed_cells(ends_E4: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -219,28 +206,3 @@ def _at_references(ends_E4: Floats, left_E: Floats) -> NDArray[np.int32]:
     added = np.zeros((ROWS, COLUMNS + 1), dtype=np.int32)
     np.add.at(added, (row, column), change)
     return np.cumsum(added, axis=1, dtype=np.int32)[:, :-1]
-
-
-@cache
-def _near_cells(km: float) -> NDArray[np.bool_]:
-    """Whether a polygon may lie within `km` of a cell, (ROWS, COLUMNS)."""
-    taken = (grid().feature != NOTHING).reshape(ROWS, COLUMNS)
-    rows = max(1, int(np.ceil(min(km / KM_PER_DEGREE, 180) * CELLS_PER_DEGREE)))
-    near = taken.copy()
-    for shift in range(1, min(rows + 1, ROWS)):
-        near[shift:] |= taken[:-shift]
-        near[:-shift] |= taken[shift:]
-    # a degree of longitude is shortest at that end of the reach which is nearer to a pole
-    lat = (np.abs(np.arange(ROWS) + 0.5 - ROWS / 2) + rows + 1) / CELLS_PER_DEGREE
-    columns = np.ceil(rows / np.cos(np.radians(np.minimum(lat, 89)))).astype(int)
-    return np.stack([_spread(near[row], columns[row]) for row in range(ROWS)])
-
-
-def _spread(taken: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    """Whether any cell of a ring is taken within `reach` cells of each."""
-    if 2 * reach >= len(taken):
-        return np.full(len(taken), taken.any())
-    ring = np.concatenate([taken[-reach:], taken, taken[:reach]])
-    total = np.concatenate([[0], np.cumsum(ring)])
-    spread: NDArray[np.bool_] = total[2 * reach + 1 :] > total[: len(taken)]
-    return spread

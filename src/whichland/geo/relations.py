@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from whichland.geo.borders import borders
 from whichland.geo.distance import EARTH_RADIUS_KM
-from whichland.geo.polygons import NOTHING, UNITS, across, edges
+from whichland.geo.nearest import unit
+from whichland.geo.polygons import NOTHING, across, edges, grid
 from whichland.geo.territories import answers
 
 Points = NDArray[np.float64]  # P×2: latitude and longitude in degrees
@@ -31,8 +32,7 @@ OUTLINE = 64  # points that stand for a country on whose area none of the lattic
 def neighbours(codes: Sequence[str]) -> NDArray[np.bool_]:
     """Whether two countries have a border in common on land, in a river or in a lake: K×K."""
     code_F = np.array([*answers(), ""])  # the last for `NOTHING`
-    e = edges()
-    pairs = np.unique(np.stack([e.feature, across()], axis=1)[across() != NOTHING], axis=0)
+    pairs = np.unique(np.stack([edges().feature, across()], axis=1)[across() != NOTHING], axis=0)
     index = {code: number for number, code in enumerate(codes)}
     touch_KK = np.zeros((len(codes), len(codes)), dtype=bool)
     for left, right in code_F[pairs]:
@@ -49,16 +49,14 @@ def points_of(codes: Sequence[str], *, step: float = 1.0) -> list[Points]:
     found = borders()
     lat, lon = np.meshgrid(np.arange(-90 + step / 2, 90, step), np.arange(-180 + step / 2, 180, step), indexing="ij")
     lattice = np.stack([lat.ravel(), lon.ravel()], axis=1)
-    country_P = found.country_index(lattice[:, 0], lattice[:, 1], coast_km=0)
+    country_P = found.country[grid().feature_of(*lattice.T)]
     number = {code: index for index, code in enumerate(found.codes)}
-    e = edges()
     points = []
     for code in codes:
         own = lattice[country_P == number[code]]
         if not len(own):
-            some = np.flatnonzero(found.country[e.feature] == number[code])
-            some = some[:: max(1, len(some) // OUTLINE)]
-            own = np.stack([e.lat0[some], e.lon0[some]], axis=1) / UNITS
+            lat0, lon0, *_ = edges().degrees(found.country[edges().feature] == number[code])
+            own = np.stack([lat0, lon0], axis=1)[:: max(1, len(lat0) // OUTLINE)]
         points.append(own)
     return points
 
@@ -69,15 +67,10 @@ def kilometres(places: Sequence[Points]) -> NDArray[np.float64]:
     It is not symmetric: from a small country a large one beside it is near, but not the other way round.
     """
     starts = np.cumsum([0, *(len(points) for points in places)])[:-1]
-    xyz_P3 = np.concatenate([_unit(points) for points in places])
+    xyz_P3 = np.concatenate([unit(*points.T) for points in places])
     km_KK = np.empty((len(places), len(places)))
     for row, points in enumerate(places):
-        cosine_QK = np.maximum.reduceat(_unit(points) @ xyz_P3.T, starts, axis=1)
+        cosine_QK = np.maximum.reduceat(unit(*points.T) @ xyz_P3.T, starts, axis=1)
         km_KK[row] = EARTH_RADIUS_KM * np.arccos(np.clip(cosine_QK, -1, 1)).mean(0)
         km_KK[row, row] = 0.0  # rounding leaves some metres
     return km_KK
-
-
-def _unit(points: Points) -> Points:
-    lat, lon = np.radians(points.T)
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
