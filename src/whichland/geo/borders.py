@@ -64,11 +64,14 @@ class Borders:
         lat_N, lon_N = np.where(valid_N, lat_N, 0), np.where(valid_N, lon_N, 0)
         feature_N = grid().feature_of(lat_N, lon_N)
         wet = np.flatnonzero(valid_N & (grid("land").feature_of(lat_N, lon_N) == NOTHING))
-        shore = coasts().nearest(lat_N[wet], lon_N[wet], coast_km)
-        feature_N[wet[shore.km > coast_km]] = NOTHING
-        # at sea outside all polygons it is the country of the nearest land
-        lost = np.flatnonzero((feature_N[wet] == NOTHING) & (shore.km <= coast_km))
-        feature_N[wet[lost]] = grid().feature_of(shore.lat[lost], shore.lon[lost])
+        if coast_km > 0:
+            shore = coasts().nearest(lat_N[wet], lon_N[wet], coast_km)
+            feature_N[wet[shore.km > coast_km]] = NOTHING
+            # at sea outside all polygons it is the country of the nearest land
+            lost = np.flatnonzero((feature_N[wet] == NOTHING) & (shore.km <= coast_km))
+            feature_N[wet[lost]] = grid().feature_of(shore.lat[lost], shore.lon[lost])
+        else:
+            feature_N[wet] = NOTHING
         feature_N[~valid_N] = NOTHING
         return self.country[feature_N]
 
