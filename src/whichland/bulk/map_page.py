@@ -22,7 +22,7 @@ NAMED = 3  # guesses of each
 ROOM = 6.0  # degrees around the outermost pins
 LEAST = 36.0  # degrees that a map shows at least, from west to east
 MANY = 300  # pins; more than that are drawn smaller
-TOLERANCE = 0.2  # degrees, of a map of the world
+TOLERANCE = 0.35  # degrees, of a map of the world
 FAR = 120.0  # degrees across a map from which on a tenth of a degree cannot be seen
 
 

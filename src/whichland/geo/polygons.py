@@ -42,7 +42,7 @@ class Edges:
 
     def degrees(self, some: Any = slice(None)) -> tuple[Floats, Floats, Floats, Floats]:
         """lat0, lon0, lat1, lon1 of some edges."""
-        return tuple(end[some] / UNITS for end in (self.lat0, self.lon0, self.lat1, self.lon1))  # type: ignore[return-value]
+        return tuple(end[some] / UNITS for end in (self.lat0, self.lon0, self.lat1, self.lon1))
 
 
 @cache
