@@ -128,15 +128,21 @@ def track(score: Score, ticks: Sequence[tuple[float, bool]] = (), *, low: float 
     """A line from `low` (0 or -1) to 1 with interval, value and ticks (value, dashed); what is beyond is cut."""
     axis = Axis(low=low, high=1, begin=0, end=200, ticks=())
     dashes = {True: ' stroke-width="1.5" stroke-dasharray="2 2"', False: ' stroke-width="1.5"'}
-    x = axis.at(score.low)
     middle = f"M{axis.at(0):.1f} 7v6" if low else ""
     return (
         '<svg class="wl track" viewBox="-4 0 208 20" aria-hidden="true">'
         + path("rule", f"M0 10h200M0 7v6M200 7v6{middle}", ' stroke-width=".5"')
         + "".join(path("rule", f"M{axis.at(tick):.1f} 3v14", dashes[dashed]) for tick, dashed in ticks)
-        + f'<rect class="cell" fill-opacity=".35" x="{x:.1f}" y="5" height="10" '
-        f'width="{max(1.0, axis.at(score.high) - x):.1f}"/>{dot(axis.at(score.value), 10, radius=4)}</svg>'
+        + _shade(axis, score)
+        + f"{dot(axis.at(score.value), 10, radius=4)}</svg>"
     )
+
+
+def _shade(axis: Axis, score: Score) -> str:
+    if score.low is None or score.high is None:
+        return ""
+    x, wide = axis.at(score.low), axis.at(score.high) - axis.at(score.low)
+    return f'<rect class="cell" fill-opacity=".35" x="{x:.1f}" y="5" height="10" width="{max(1.0, wide):.1f}"/>'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,9 +187,10 @@ class Panel:
     def whisker(self, x: float, score: Score) -> str:
         """A score with its interval, upright."""
         at = self.x.at(x)
-        return path("bar", f"M{at:.1f} {self.y.at(score.low):.1f}V{self.y.at(score.high):.1f}") + dot(
-            at, self.y.at(score.value), radius=3.6
-        )
+        bar = ""
+        if score.low is not None and score.high is not None:
+            bar = path("bar", f"M{at:.1f} {self.y.at(score.low):.1f}V{self.y.at(score.high):.1f}")
+        return bar + dot(at, self.y.at(score.value), radius=3.6)
 
     def svg(self, parts: Sequence[str]) -> str:
         """The chart around its parts."""

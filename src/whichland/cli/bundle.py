@@ -47,16 +47,16 @@ def calibrate(
 def _calibrated(found: "Calibrated") -> list[str]:
     """The scores before and after, and what the thresholds promise."""
     kept, at = found.calibration, found.temperature
-    sure = "too sure" if at.low > 1 else "not sure enough" if at.high < 1 else "about as sure as it should be"
+    sure = "too sure" if at.above(1) else "not sure enough" if at.below(1) else "about as sure as it should be"
     lines = [
         f"{kept.photos:,} validation photos in {kept.groups:,} groups",
-        f"temperature {at.value:.3f} [{at.low:.3f}, {at.high:.3f}]: the model was {sure}",
-        f"{'':<26}{'before':>8}{'95% interval':>18}{'after':>9}{'95% interval':>18}{'change':>9}",
+        f"temperature {at.value:.3f} ({at.within('.3f')}): the model was {sure}",
+        f"{'':<26}{'before':>8}{'95% interval':>28}{'after':>9}{'95% interval':>28}{'change':>9}",
     ]
     for name, title in SAID.items():
         before, after, change = (getattr(scores, name) for scores in (found.plain, found.fitted, found.change))
-        line = f"{title:<26}{before.value:>8.3f}{between(before, '.3f'):>18}"
-        lines.append(f"{line}{after.value:>9.3f}{between(after, '.3f'):>18}{change.value:>+9.3f}")
+        line = f"{title:<26}{before.value:>8.3f}{between(before, '.3f'):>28}"
+        lines.append(f"{line}{after.value:>9.3f}{between(after, '.3f'):>28}{change.value:>+9.3f}")
     for level, threshold in kept.sets.items():
         lines.append(
             f"sets at {level * 100:.4g} %: the {found.space.nouns} with probabilities of {threshold:.4f} or more"

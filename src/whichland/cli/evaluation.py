@@ -51,12 +51,12 @@ def _report(report: "Report") -> list[str]:
     """The scores with their intervals and floors, what the probabilities are worth, and where the report lies."""
     found, judged = report.predictions, report.probabilities
     space = found.space
-    lines = [f"{'':<20}{'score':>8}{'95% interval':>20}{f'largest {space.kind}':>18} {'chance':>8}"]
+    lines = [f"{'':<20}{'score':>8}{'95% interval':>28}{f'largest {space.kind}':>18} {'chance':>8}"]
     titles = {"top1": "top-1", "top5": "top-5", "macro_f1": "macro-F1"}
     for name, score in report.scores.items():
         largest, chance = report.floors["majority"][name], report.floors["chance"][name]
         title = titles.get(name, name.replace("_", " "))
-        lines.append(f"{title:<20}{score.value:>8.1%}{between(score):>20}{largest:>18.1%}{chance:>9.1%}")
+        lines.append(f"{title:<20}{score.value:>8.1%}{between(score):>28}{largest:>18.1%}{chance:>9.1%}")
     left = {
         f"of {space.nouns} the model does not know": sum(found.unknown.values()),
         f"without a {space.kind}": found.unplaced,
@@ -110,7 +110,7 @@ def _show_comparison(found: "Comparison") -> None:
     from whichland.evaluation.compare import POINTS
 
     def ends(score: "Score", sign: str = "") -> str:
-        return f"{score.low * 100:{sign}.1f} to {score.high * 100:{sign}.1f}"
+        return score.within(f"{sign}.1f", 100)
 
     def shown(p: float) -> str:
         return "<0.001" if p < 0.001 else f"{p:.3f}"
@@ -173,10 +173,10 @@ def audit(
 def _show_audit(found: "Audit") -> None:
     """The checks as a table, and what was found in a line."""
     title = f"{found.photos:,} photos of {len(found.countries)} {found.space.nouns}, split {found.identity.split}"
-    columns = ("check", "measure", "value", "low", "high", "null", "verdict", "what")
+    columns = ("check", "measure", "value", "95% interval", "null", "verdict", "what")
     rows = []
     for check in found.checks:
-        cells = (s.value, s.low, s.high) if (s := check.score) else (None, None, None)
+        cells = (s.value, s.within()) if (s := check.score) else (None, None)
         rows.append((check.title, check.measure, *cells, check.null, check.verdict, check.says))
     print_table(f"{title}; top-1 {found.top1:.1%}", columns, rows)
     names = ", ".join(check.title for check in found.alarms)

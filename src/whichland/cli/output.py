@@ -79,8 +79,8 @@ def _in_words(manifest: "Manifest") -> str:
 
 
 def between(score: "Score", form: str = ".1%") -> str:
-    """The ends of a score's interval, such as 61.2% to 68.0%."""
-    return f"{score.low:{form}} to {score.high:{form}}"
+    """The ends of a score's interval, such as 61.2% to 68.0%, or why there is none."""
+    return score.within(form)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -32,7 +32,7 @@ def demo(
 
     config = replace(SETTINGS, seed=seed, epochs=epochs or SETTINGS.epochs)
     made = run(out, scenes=scenes, seed=seed, config=config, say=say)
-    scores = [(name, f"{s.value:.1%}", f"{s.low:.1%} – {s.high:.1%}") for name, s in made.report.scores.items()]
+    scores = [(name, f"{s.value:.1%}", s.within()) for name, s in made.report.scores.items()]
     print_table("Test scores", ("score", "value", "95 % interval"), scores)
     clues = []
     for c in made.clues:

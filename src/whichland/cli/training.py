@@ -113,10 +113,10 @@ def cross_source(
 def _show_sources(result: "CrossSource", label: str) -> None:
     """Print a line a cell, and the headline."""
     shared = "countries" if label == "country" else "labels"
-    columns = ("trained_on", "tested_on", "macro_f1", "low", "high", "top1", "at_home", shared, "photos")
+    columns = ("trained_on", "tested_on", "macro_f1", "95% interval", "top1", "at_home", shared, "photos")
     rows = []
     for cell in sorted(result.cells, key=lambda cell: (result.sources.index(cell.tested_on), cell.trained_on)):
-        scores = (s.value, s.low, s.high) if (s := cell.macro_f1) else (None, None, None)
+        scores = (s.value, s.within()) if (s := cell.macro_f1) else (None, None)
         top1 = cell.top1.value if cell.top1 else None
         rows.append((cell.trained_on, cell.tested_on, *scores, top1, cell.at_home, len(cell.countries), cell.photos))
     print_table(f"Every model on every source, on the {shared} they share", columns, rows)
@@ -201,9 +201,11 @@ def _show_study(found: "Findings", out: Path) -> None:
         rows = []
         for m in found.models:
             score, training = m.best.score, round(m.training.value) if m.training else None
-            interval = f"{score.low * 100:.1f} to {score.high * 100:.1f}"
+            scores = score.value, score.within(".1f", 100)
             speeds = training, round(m.inference.value)
-            rows.append((m.name, round(m.best.photos), score.value, interval, m.ties, m.best.top1, *speeds))
+            rows.append(
+                (m.name, round(m.best.photos), *scores, m.ties, m.best.top1, *speeds)
+            )
         columns = ("model", "photos", "macro-F1", "95% interval", "tied", "top-1", "train photos/s", "infer photos/s")
         print_table("Models at their best amount of data", columns, rows)
         print("\n".join(["", *sentences(found)]))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from whichland import manifest as manifests
 from whichland.errors import UserError
 from whichland.evaluation import audit_page
-from whichland.evaluation.audit_checks import MIN_GROUPS, Audit, AuditConfig, decided, largest_shown, numbers
+from whichland.evaluation.audit_checks import Audit, AuditConfig, decided, largest_shown, numbers
 from whichland.evaluation.audit_files import file_checks, read_photos, source_check
 from whichland.evaluation.audit_rim import AREAS, area_check, draw_donors, look, mirror_check
 from whichland.evaluation.predictions import Identity
@@ -28,7 +28,7 @@ from whichland.model import bundle as bundles
 from whichland.model.bundle import Bundle
 from whichland.model.engines import best_device
 from whichland.model.model import model_of
-from whichland.statistics import Ints
+from whichland.statistics import FEWEST, Ints
 from whichland.whole_file import whole_file
 
 NUMBERS = "audit.json"
@@ -107,7 +107,7 @@ def _audit(loaded: Bundle, table: Manifest, identity: Identity, folder: Path, co
         flipped = bool(loaded.info.train.get("flip", False))
         lands = replace(sample, names=tuple(str(space.named(name, "country")) for name in names))
         checks.append(mirror_check(plain_NK, mirrored_NK, lands, flipped=flipped))
-    few_K = sample.groups_by_country < MIN_GROUPS
+    few_K = sample.groups_by_country < FEWEST
     return Audit(
         folder=folder,
         identity=identity,

@@ -15,7 +15,19 @@ from annotated_types import Ge
 
 from whichland.config import AT_LEAST_0, Config
 from whichland.images.preprocess import Pixels
-from whichland.statistics import ALPHA, Flags, Floats, Ints, Score, holm, redraws, renumbered, student_p, student_reach
+from whichland.statistics import (
+    ALPHA,
+    FEWEST,
+    Flags,
+    Floats,
+    Ints,
+    Score,
+    holm,
+    redraws,
+    renumbered,
+    student_p,
+    student_reach,
+)
 
 if TYPE_CHECKING:  # neither loads torch for the command line's sake
     from whichland.evaluation.predictions import Identity
@@ -24,7 +36,6 @@ if TYPE_CHECKING:  # neither loads torch for the command line's sake
 Fill = Literal["other", "grey"]
 Finding = Literal["found", "not found", "cannot be told"]
 
-MIN_GROUPS = 4  # of a country; with fewer its interval is a guess
 APART = 2.5  # spreads from the other countries' median, where an effect must stand out from theirs
 REDRAWS = 1000  # for a standard error; a percentile would need more
 
@@ -71,7 +82,6 @@ class Effect(Score):
     trivial: float  # up to here it is no shortcut
     relevant: float  # from here on it is one: where the interval reaches it, none can be ruled out
     p: float  # one-sided, of an effect no larger than `trivial`
-    groups: int
     adjusted: float = 1.0  # p after Holm over the whole audit
 
     @property
@@ -80,11 +90,11 @@ class Effect(Score):
 
     @property
     def excluded(self) -> bool:
-        return self.high < self.relevant
+        return self.below(self.relevant)
 
     @property
     def score(self) -> Score:
-        return Score(value=self.value, low=self.low, high=self.high)
+        return Score(value=self.value, low=self.low, high=self.high, groups=self.groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +144,13 @@ def skill(guess_N: Ints, sample: Sample) -> ByCountry:
 def by_country(
     what: str, statistic: ByCountry, sample: Sample, limits: Limits, *, outliers: bool = False, seed: int = 0
 ) -> list[Effect]:
-    """Test a statistic of each country with `MIN_GROUPS` groups, and its mean over them, which comes first.
+    """Test a statistic of each country with `FEWEST` groups, and its mean over them, which comes first.
 
     With `outliers` a country's effect counts only where it stands out from the other countries', which honest
     evidence seldom does.
     """
     groups_K = sample.groups_by_country
-    tested = np.flatnonzero(groups_K >= MIN_GROUPS)
+    tested = np.flatnonzero(groups_K >= FEWEST)
     if not tested.size:
         return []
 
@@ -264,7 +274,7 @@ def decided(checks: Sequence[Check]) -> list[Check]:
         if effects:
             check = replace(check, effects=effects, verdict=verdict(effects), says=_says(effects))
         elif not check.says:
-            check = replace(check, says=f"no country has {MIN_GROUPS} groups")
+            check = replace(check, says=f"no country has {FEWEST} groups")
         if check.verdict == "found" and check.unless:
             check = replace(check, verdict="cannot be told", says=f"{check.says}, but {check.unless}")
         found.append(check)

@@ -25,7 +25,7 @@ from whichland.images.preprocess import Pixels, Preprocess
 from whichland.manifest import Manifest
 from whichland.model.views import cut_views
 from whichland.progress import track
-from whichland.statistics import Floats, Ints, group_numbers, replicate, scored
+from whichland.statistics import Floats, Ints, errors, group_numbers, judged, moved, student_reach
 
 THUMBNAIL = 16  # pixels a side
 ANEW = 85  # JPEG quality at which the same pixels are written again
@@ -234,8 +234,8 @@ def source_check(manifest: Manifest, names: Sequence[str], *, seed: int, column:
     except UserError as error:
         unless, reading = "whether files tell the source cannot be probed", str(error)
     else:
-        reading = f"{header.balanced_accuracy:.1%} [{header.low:.1%}, {header.high:.1%}], chance {header.chance:.1%}"
-        tells = header.low > header.chance + MARGIN
+        reading = f"{header.score}, chance {header.chance:.1%}"
+        tells = header.score.above(header.chance + MARGIN)
         unless = "" if tells else "the files' headers do not tell the source; their pixels may"
     return replace(
         check,
@@ -262,15 +262,16 @@ def _apart(rows: pl.DataFrame, column: str, seed: int) -> dict[str, Any]:
     random = np.random.default_rng((seed, 3))
     dealt = np.array([distance(every, random.permutation(source_G)[group_N])[0] for _ in range(REDRAWS)])
     chance = float(dealt.mean())
-    redrawn = replicate(distance, group_N, replicates=REDRAWS)
-    (score,) = scored(distance(every), redrawn)
-    beyond, error = score.value - chance, float(np.hypot(redrawn.std(), dealt.std()))
+    (score,) = judged(distance, group_N, "share")
+    of_groups, freedom = errors(moved(distance, np.array([score.value]), group_N))
+    beyond, error = score.value - chance, float(np.hypot(of_groups[0], dealt.std()))
+    reach = float(student_reach(error, freedom[0]))
     effect = Effect(
         what="apart by source",
         country=None,
         value=beyond,
-        low=score.low - chance,
-        high=score.high - chance,
+        low=beyond - reach,
+        high=beyond + reach,
         trivial=TRIVIAL,
         relevant=RELEVANT,
         p=NormalDist().cdf((TRIVIAL - beyond) / error) if error else float(beyond <= TRIVIAL),

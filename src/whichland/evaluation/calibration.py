@@ -26,7 +26,7 @@ from whichland.model.calibration import (
     slope,
 )
 from whichland.model.labels import LabelSpace
-from whichland.statistics import Floats, Ints, Score, replicate, scored
+from whichland.statistics import Floats, Ints, Score, judged
 
 SPLIT = "val"  # never the test: what is fitted there judges nothing any more
 FOLDS = 5
@@ -111,11 +111,11 @@ def _before_and_after(logits_NK: Floats, truth_N: Ints, group_N: Ints) -> list[P
 
 
 def temperature_interval(logits_NK: Floats, truth_N: Ints, group_N: Ints, temperature: float) -> Score:
-    """The temperature with its interval: each redraw of the groups takes one Newton step from it."""
+    """The temperature with its interval: each group that is left out takes one Newton step from it."""
     slope_N, curve_N = slope(logits_NK, truth_N, temperature)
 
     def statistic(weights_N: Floats) -> Floats:
         inverse = 1 / temperature - weights_N @ slope_N / np.maximum(weights_N @ curve_N, NOTHING)
         return np.array([1 / np.clip(inverse, 1 / HOTTEST, 1 / COLDEST)])
 
-    return scored(np.array([temperature]), replicate(statistic, group_N))[0]
+    return judged(statistic, group_N, least=COLDEST)[0]

@@ -19,7 +19,7 @@ from whichland.evaluation.predictions import FILE, Identity, identity_of, metada
 from whichland.manifest import Manifest
 from whichland.model.bundle import bundle_hash, read_settings
 from whichland.model.labels import COUNTRY
-from whichland.statistics import ALPHA, Floats, Ints, Score, group_numbers, holm, interval, with_bounds
+from whichland.statistics import ALPHA, Floats, Ints, Score, errors, group_numbers, holm, scored
 
 POINTS = 0.05  # the difference in top-1 for which enough test photos are counted
 
@@ -113,10 +113,11 @@ def compare_answers(runs: Mapping[str, Sequence[Guesses]], split: str) -> Compar
     """Compare models of which each has the answers of one or several runs; Holm is over all pairs."""
     counted, photos = count_answers(runs)
     everyone = {row for of in runs.values() for answers in of for row in answers.frame["image_id"]}
-    drawn_RMS, seen_MS = paired.redraw(counted), paired.scores(counted)[0]
-    pairs = _pairs(counted, drawn_RMS, seen_MS)
+    seen_MS, moved_BMS = paired.scores(counted)[0], paired.leave_out(counted)
+    group_N = np.repeat(np.arange(len(counted.photos)), counted.photos.sum(axis=1).astype(int))
+    pairs = _pairs(counted, seen_MS, moved_BMS, group_N)
     letters = {score: _ties(counted.names, pairs, seen_MS[:, at], score) for at, score in enumerate(SCORES)}
-    judged_MS = [with_bounds(*of_model) for of_model in zip(seen_MS, *interval(drawn_RMS), strict=True)]
+    judged_MS = [scored(seen_S, moved_BMS[:, at], group_N, "share") for at, seen_S in enumerate(seen_MS)]
     models = [
         Contender(
             name=name,
@@ -165,7 +166,7 @@ def count_answers(runs: Mapping[str, Sequence[Guesses]]) -> tuple[Tally, int]:
     return counted.only(np.argsort(-paired.scores(counted)[0, :, 1], kind="stable")), joined.height
 
 
-def _pairs(counted: Tally, drawn_RMS: Floats, seen_MS: Floats) -> list[Pair]:
+def _pairs(counted: Tally, seen_MS: Floats, moved_BMS: Floats, group_N: Ints) -> list[Pair]:
     """Every pair, the better one by macro-F1 first."""
     both = list(combinations(range(len(counted.names)), 2))
     swaps = max(10_000, round(4 * len(both) / ALPHA))  # enough for Holm's first step to be passed
@@ -174,9 +175,9 @@ def _pairs(counted: Tally, drawn_RMS: Floats, seen_MS: Floats) -> list[Pair]:
     adjusted_top1, adjusted_f1 = holm(p_top1), holm(p_f1)
     found = []
     for at, (a, b) in enumerate(both):
-        apart_RS, seen_S = drawn_RMS[:, a] - drawn_RMS[:, b], seen_MS[a] - seen_MS[b]
-        top1, macro_f1 = with_bounds(seen_S, *paired.spread_interval(seen_S, apart_RS, len(counted.photos)))
-        variance = float(apart_RS[:, 0].var(ddof=1))
+        moved_BS = moved_BMS[:, a] - moved_BMS[:, b]
+        top1, macro_f1 = scored(seen_MS[a] - seen_MS[b], moved_BS, group_N, "difference")
+        variance = float(errors(moved_BS)[0][0] ** 2)
         found.append(
             Pair(
                 first=counted.names[a],

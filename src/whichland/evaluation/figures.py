@@ -122,13 +122,15 @@ def reliability_svg(bins: Sequence[Bin]) -> str:
         words = f"probabilities {found.probabilities:.0%} on average, {score.value:.0%} of {found.photos} right"
         parts.append(
             f'<rect class="cell" fill-opacity=".3" x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" '
-            f'height="{bottom - y:.1f}"><title>{words} ({score.low:.0%} to {score.high:.0%})</title></rect>'
+            f'height="{bottom - y:.1f}"><title>{words} ({score.within(".0%")})</title></rect>'
         )
         parts.append(path("line", f"M{x:.1f} {y:.1f}h{wide:.1f}"))
-        middle, top = panel.x.at(found.probabilities), panel.y.at(score.high)
-        tall = panel.y.at(score.low) - top
-        whisker = f"M{middle:.1f} {top:.1f}v{tall:.1f}M{middle - 3:.1f} {top:.1f}h6m-6 {tall:.1f}h6"
-        parts += [path("line thin", whisker), dot(middle, y)]
+        middle = panel.x.at(found.probabilities)
+        if score.low is not None and score.high is not None:
+            top, tall = panel.y.at(score.high), panel.y.at(score.low) - panel.y.at(score.high)
+            whisker = f"M{middle:.1f} {top:.1f}v{tall:.1f}M{middle - 3:.1f} {top:.1f}h6m-6 {tall:.1f}h6"
+            parts.append(path("line thin", whisker))
+        parts.append(dot(middle, y))
     corners = (panel.x.at(0), panel.y.at(0)), (panel.x.at(1), panel.y.at(1))
     parts.append(path("second line", through(corners)))
     parts += [path("second line", f"M{panel.x.end - 68:.1f} 20h24"), text("honest", panel.x.end, 24, "end", "small")]
@@ -137,13 +139,13 @@ def reliability_svg(bins: Sequence[Bin]) -> str:
 
 def risk_svg(curve: RiskCurve) -> str:
     """The share of wrong answers over the share that is answered, surest first, with its 95 % band."""
-    highest = max(0.1, min(1.0, float(curve.high.max())))
+    highest = max(0.1, float((curve.risk if curve.high is None else curve.high).max()))
     panel = _shares_panel("Wrong, when only the surest are answered", "share of the photos answered", highest)
     flat = panel.y.at(curve.unordered)
     return panel.svg(
         [
             *panel.grid(),
-            panel.band(curve.coverage, curve.low, curve.high),
+            "" if curve.low is None or curve.high is None else panel.band(curve.coverage, curve.low, curve.high),
             panel.line(curve.coverage, curve.risk),
             path("second line", f"M{panel.x.begin:.1f} {flat:.1f}H{panel.x.end:.1f}"),
             text("answering at random", panel.x.begin + 4, flat - 5, "start", "soft small"),
@@ -217,7 +219,7 @@ def _write_numbers(axes: Any, cell: Transfer, x: int, y: int) -> None:
     score, ink = cell.macro_f1, "white" if cell.macro_f1.value > DARK else "black"
     lines = (
         (0.36, f"{100 * score.value:.1f}", 15),
-        (0.58, f"{100 * score.low:.0f} to {100 * score.high:.0f}", 9),
+        (0.58, score.within(".0f", 100), 9 if score.low is not None else 6),
         (0.76, f"{len(cell.countries)} countries", 7.5),
         (0.88, f"{cell.photos:,} photos", 7.5),
     )

@@ -16,7 +16,7 @@ from whichland.evaluation.metrics import Outcomes, worst_tenth
 from whichland.geo.land import land_points
 from whichland.geo.relations import kilometres, neighbours
 from whichland.model.label_sources import countries
-from whichland.statistics import Floats, Ints, Score, bootstrap, renumbered, shares, weighted_quantiles
+from whichland.statistics import Floats, Ints, Score, judged_quantiles, renumbered, shares, weighted_quantiles
 
 BOUNDS_KM = (1000, 2500, 5000, 10000)  # of the histogram of distances
 BINS = ("neighbour on land", *(f"up to {bound:,} km" for bound in BOUNDS_KM), f"over {BOUNDS_KM[-1]:,} km")
@@ -189,8 +189,8 @@ def _distances(
     wrong_N = outcomes.truth != outcomes.guess
     km_W = km_KK[outcomes.truth, outcomes.guess][wrong_N]
     order_W, order_Q = km_W.argsort(), km_KK.ravel().argsort()
-    quantiles = bootstrap(
-        lambda of_W: weighted_quantiles(km_W[order_W], of_W[order_W], QUANTILES), renumbered(group_N[wrong_N])
+    quantiles = judged_quantiles(
+        lambda of_W: weighted_quantiles(km_W[order_W], of_W[order_W], QUANTILES), renumbered(group_N[wrong_N]), least=0
     )
     return Distances(
         shares={name: score for name in BINS if (score := found["distance", name, ""])},

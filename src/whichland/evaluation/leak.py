@@ -17,7 +17,7 @@ from whichland.errors import UserError
 from whichland.manifest import Manifest
 from whichland.model.features import BackboneConfig, Features, features
 from whichland.progress import Progress
-from whichland.statistics import Floats, Ints, bootstrap, group_numbers
+from whichland.statistics import Floats, Ints, Score, group_numbers, means
 
 FOLDS = 5
 SEEDS = 3
@@ -33,13 +33,14 @@ class Arms:
     random: float
     grouped: float
     leak: float
-    low: float
-    high: float
+    low: float | None  # None: no interval, see `Score`
+    high: float | None
 
     def __str__(self) -> str:
+        score = Score(value=self.leak, low=self.low, high=self.high)
         return (
             f"random {self.random:.1%}, grouped {self.grouped:.1%}: a random split would have claimed"
-            f" {self.leak * 100:+.1f} points [{self.low * 100:+.1f}, {self.high * 100:+.1f}]"
+            f" {self.leak * 100:+.1f} points ({score.within('+.1f', 100)})"
         )
 
 
@@ -157,6 +158,6 @@ def _nearest(train: Features, labels: Ints, test: Features) -> Ints:
 
 
 def _arms(right: Floats, group: Ints) -> Arms:
-    (leak,) = bootstrap(lambda weights: np.atleast_1d(weights @ right @ (1, -1) / weights.sum()), group)
+    (leak,) = means(right @ (1.0, -1.0), group, "difference")
     random, grouped = right.mean(axis=0).tolist()
     return Arms(random=random, grouped=grouped, leak=leak.value, low=leak.low, high=leak.high)

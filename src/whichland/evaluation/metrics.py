@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.statistics import Flags, Floats, Ints, Score, bootstrap
+from whichland import statistics
+from whichland.statistics import Flags, Floats, Ints, Score
 
 SCORES = ("top1", "top5", "macro_f1", "balanced_accuracy")
 TOP = 5
@@ -63,14 +64,15 @@ def scores(outcomes: Outcomes, weights_N: Floats | None = None) -> Floats:
 
 def judged(outcomes: Outcomes, group_N: Ints) -> dict[str, Score]:
     """The overall scores by name, each with its 95 % interval over groups."""
-    return dict(zip(SCORES, bootstrap(lambda weights_N: scores(outcomes, weights_N), group_N), strict=True))
+    found = statistics.judged(lambda weights_N: scores(outcomes, weights_N), group_N, "share")
+    return dict(zip(SCORES, found, strict=True))
 
 
-def balanced_accuracy(guess_N: Ints, truth_N: Ints, group_N: Ints, *, seed: int = 0) -> Score:
+def balanced_accuracy(guess_N: Ints, truth_N: Ints, group_N: Ints) -> Score:
     """Recall averaged over the classes that have photos; chance is one over their number."""
     classes = int(max(guess_N.max(), truth_N.max())) + 1
     outcomes = Outcomes(truth=truth_N, guess=guess_N, in_top5=truth_N == guess_N, labels=classes)
-    return bootstrap(lambda weights_N: scores(outcomes, weights_N)[-1:], group_N, seed=seed)[0]
+    return judged(outcomes, group_N)["balanced_accuracy"]
 
 
 def _counts(outcomes: Outcomes, weights_N: Floats) -> tuple[Floats, Floats, Floats]:

@@ -18,7 +18,7 @@ from whichland.images.preprocess import Pixels
 from whichland.manifest import credit
 from whichland.model.label_sources import column_labels
 from whichland.model.labels import COUNTRY, LabelSpace
-from whichland.statistics import Ints
+from whichland.statistics import FEWEST, Ints
 from whichland.templates import templates_beside
 
 Picture = tuple[Pixels, str]  # a picture and its caption
@@ -45,6 +45,7 @@ def render(report: Report, explanations: Sequence[Picture] = ()) -> str:
         unit=found.per,
         version=whichland.__version__,
         few=FEW,
+        fewest=FEWEST,
         largest=found.labels[int(report.confusion.sum(axis=1).argmax())],
         strange=[(strange.name(code), photos) for code, photos in found.unknown.items()],
         levels={space.kind: report.scores, **report.levels},

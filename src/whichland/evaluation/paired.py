@@ -1,7 +1,7 @@
-"""Models that answered the same photos: redraws for intervals, swaps for tests, and how many photos would do.
+"""Models that answered the same photos: groups left out for intervals, swaps for tests, photos needed.
 
-Photos of one group (a drive, a panorama) are not independent, so whole groups are redrawn and whole groups change
-sides. All of it needs the answers counted by group and country alone, which makes a redraw a product of matrices.
+Photos of one group (a drive, a panorama) are not independent, so whole groups are left out and whole groups change
+sides. All of it needs the answers counted by group and country alone, which makes it a product of matrices.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from whichland.statistics import REPLICATES, Flags, Floats, Ints, student_reach
+from whichland.statistics import FEWEST, REPLICATES, Flags, Floats, Ints, blocks_of
 
 SCORES = ("top1", "macro_f1")
 BLOCK = 250  # redraws or swaps held in memory at once
@@ -78,10 +78,19 @@ def _scored(photos_RK: Floats, hits_RK: Floats, guessed_RK: Floats) -> Floats:
     return np.stack([hits_RK.sum(axis=1) / photos_RK.sum(axis=1), macro_f1], axis=1)
 
 
+def leave_out(answers: Tally) -> Floats:
+    """How far every model's scores move when each block of groups is left out: B×M×2."""
+    block_G = blocks_of(len(answers.photos))
+    kept_BG = (block_G != np.arange(block_G.max() + 1)[:, None]).astype(float)
+    if len(kept_BG) < FEWEST:
+        return np.zeros((len(kept_BG), len(answers.names), len(SCORES)))
+    return scores(answers, kept_BG) - scores(answers)
+
+
 def redraw(answers: Tally, *, redraws: int = REPLICATES, seed: int = 0) -> Floats:
     """Draw the groups anew with replacement, the same for all models, and score: R×M×2.
 
-    The draws are those of `statistics.replicate`, so that a model's interval is the one of its own report.
+    The draws are those of `statistics.replicate`; a study's curves are fitted to them.
     """
     random = np.random.default_rng(seed)
     groups = len(answers.photos)
@@ -93,16 +102,6 @@ def redraw(answers: Tally, *, redraws: int = REPLICATES, seed: int = 0) -> Float
         ]
         parts.append(scores(answers, np.array(times, np.float64)))
     return np.concatenate(parts)
-
-
-def spread_interval(seen: Floats, drawn_R: Floats, groups: int) -> tuple[Floats, Floats]:
-    """Bounds of what was seen, plus and minus its standard error over redraws times Student's quantile.
-
-    Differences are nearly symmetric, and for them this holds the truth more often than percentiles do, which fall
-    short with few groups (benchmarks/comparison.py). `drawn_R` has the shape of `seen` behind its first axis.
-    """
-    reach = student_reach(drawn_R.std(axis=0, ddof=1), max(groups - 1, 1))
-    return seen - reach, seen + reach
 
 
 def group_difference(answers: Tally, first: int, second: int) -> Ints:

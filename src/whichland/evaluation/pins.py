@@ -17,7 +17,7 @@ from whichland.manifest import Manifest
 from whichland.model.label_sources import COAST_KM
 from whichland.model.labels import LabelSpace
 from whichland.model.pins import pin_table, pins, unit
-from whichland.statistics import Floats, Ints, Score, bootstrap, renumbered, weighted_quantiles
+from whichland.statistics import Floats, Ints, Score, judged_quantiles, means, renumbered, weighted_quantiles
 
 RULES = ("centroid", "best_of_first", "pin")
 
@@ -106,18 +106,34 @@ def _judged(
         return {}, None
     km_RM = np.stack([haversine_km(*points[rows].T, *true_N2[rows].T) for points in answers.values()])
     points_RM = geoguessr_score(km_RM, scale_km=scale)
-    order_RM = km_RM.argsort(axis=1)
+    order_RM, group_M = km_RM.argsort(axis=1), renumbered(group_N[rows])
 
-    def statistic(weights_M: Floats) -> Floats:
-        """Of each rule mean, median and score, and then those of the last minus those of the first."""
-        total = weights_M.sum()
-        median_R = [
-            weighted_quantiles(km[order], weights_M[order], (0.5,))[0]
-            for km, order in zip(km_RM, order_RM, strict=True)
-        ]
-        each_R3 = np.stack([km_RM @ weights_M / total, median_R, points_RM @ weights_M / total], axis=1)
-        return np.concatenate([each_R3, each_R3[-1:] - each_R3[:1]]).ravel()
+    def medians(weights_M: Floats) -> Floats:
+        return np.array(
+            [
+                weighted_quantiles(km[order], weights_M[order], (0.5,))[0]
+                for km, order in zip(km_RM, order_RM, strict=True)
+            ]
+        )
 
-    found = bootstrap(statistic, renumbered(group_N[rows]))
-    judged = [Judged(mean_km=found[at], median_km=found[at + 1], score=found[at + 2]) for at in range(0, len(found), 3)]
-    return dict(zip(answers, judged[:-1], strict=True)), judged[-1]
+    def gained(weights_M: Floats) -> Floats:
+        return np.diff(medians(weights_M)[[0, -1]])
+
+    def more(of_RM: Floats) -> Floats:
+        return of_RM[-1] - of_RM[0]
+
+    rules = zip(
+        means(km_RM.T, group_M, least=0),
+        judged_quantiles(medians, group_M, least=0),
+        means(points_RM.T, group_M, least=0),
+        strict=True,
+    )
+    gain = Judged(
+        mean_km=means(more(km_RM), group_M)[0],
+        median_km=judged_quantiles(gained, group_M)[0],
+        score=means(more(points_RM), group_M)[0],
+    )
+    return {
+        name: Judged(mean_km=mean, median_km=median, score=score)
+        for name, (mean, median, score) in zip(answers, rules, strict=True)
+    }, gain

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from whichland.evaluation.predictions import Predictions
 from whichland.model.bundle import Info
 from whichland.model.calibration import NOTHING, Calibration, log_softmax, reaches
-from whichland.statistics import Flags, Floats, Ints, Score, bootstrap, interval, replicate, scored, share, shares
+from whichland.statistics import Flags, Floats, Ints, Score, judged, means, moved, scored, share, shares
 
 BINS, PER_BIN = 10, 20
 FEWEST = 20  # photos of a country below which its own coverage says little
@@ -70,8 +70,8 @@ class RiskCurve:
 
     coverage: Floats  # P
     risk: Floats  # P
-    low: Floats
-    high: Floats
+    low: Floats | None  # None: too few groups for a band
+    high: Floats | None
     aurc: Score
     perfect: float  # AURC if every right answer were surer than every wrong one
     unordered: float  # AURC if sureness said nothing: the share of wrong answers
@@ -130,7 +130,8 @@ def numbers(report: ProbabilityReport) -> dict[str, Any]:
     found = asdict(report)
     found["calibration"] = report.calibration.facts if report.calibration else None
     for name in ("coverage", "risk", "low", "high"):
-        found["curve"][name] = [round(float(value), 6) for value in found["curve"][name]]
+        of_curve = found["curve"][name]
+        found["curve"][name] = None if of_curve is None else np.round(of_curve, 6).tolist()
     return found
 
 
@@ -138,33 +139,35 @@ def compared(
     before_NK: Probabilities, after_NK: Probabilities, truth_N: Ints, group_N: Ints
 ) -> list[ProbabilityScores]:
     """Scores of two sets of probabilities for the same photos, and the paired differences, second minus first."""
-    before, after = (_drawn(probs_NK, truth_N, group_N) for probs_NK in (before_NK, after_NK))
+    before, after = (_moved(probs_NK, truth_N, group_N) for probs_NK in (before_NK, after_NK))
     change = after[0] - before[0], after[1] - before[1]
-    return [_named(*pair) for pair in (before, after, change)]
+    return [_named(*before, group_N), _named(*after, group_N), _named(*change, group_N, least=-np.inf)]
 
 
 def probability_scores(probs_NK: Probabilities, truth_N: Ints, group_N: Ints) -> ProbabilityScores:
-    """Scores of probabilities, with 95 % intervals from a bootstrap over groups."""
-    return _named(*_drawn(probs_NK, truth_N, group_N))
+    """Scores of probabilities, with 95 % intervals over groups."""
+    return _named(*_moved(probs_NK, truth_N, group_N), group_N)
 
 
-def _named(values_S: Floats, drawn_RS: Floats) -> ProbabilityScores:
-    ece, brier, nll = scored(values_S, drawn_RS)
+def _named(values_S: Floats, moved_BS: Floats, group_N: Ints, least: float = 0) -> ProbabilityScores:
+    (ece,) = scored(values_S[:1], moved_BS[:, :1], group_N, "difference", least=least)
+    brier, nll = scored(values_S[1:], moved_BS[:, 1:], group_N, least=least)
     return ProbabilityScores(ece=ece, brier=brier, nll=nll)
 
 
-def _drawn(probs_NK: Probabilities, truth_N: Ints, group_N: Ints) -> tuple[Floats, Floats]:
-    """The three scores, and their replicates R×3; equal groups are drawn alike, so replicates can be paired."""
+def _moved(probs_NK: Probabilities, truth_N: Ints, group_N: Ints) -> tuple[Floats, Floats]:
+    """The three scores, and how far leaving out each group moves them, B×3: of equal groups these can be paired."""
     own_N = np.asarray(probs_NK[np.arange(len(truth_N)), truth_N], np.float64)
     brier_N = (np.asarray(probs_NK, np.float64) ** 2).sum(axis=1) - 2 * own_N + 1
     nll_N = -np.log(np.maximum(own_N, NOTHING))
     gaps = Gaps.of(probs_NK.max(axis=1), probs_NK.argmax(axis=1) == truth_N, group_N)
 
-    def statistic(weights_N: Floats, chance: float = 2.0) -> Floats:
+    def statistic(weights_N: Floats) -> Floats:
         total = weights_N.sum()
-        return np.array([gaps.ece(weights_N, chance), weights_N @ brier_N / total, weights_N @ nll_N / total])
+        return np.array([gaps.ece(weights_N), weights_N @ brier_N / total, weights_N @ nll_N / total])
 
-    return statistic(np.ones(len(truth_N)), chance=1.0), replicate(statistic, group_N)
+    values_S = statistic(np.ones(len(truth_N)))
+    return values_S, moved(statistic, values_S, group_N)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,15 +195,12 @@ class Gaps:
         variance_B = np.where(groups_B > 1, more_B * squares_B, alone_B)
         return cls(bins=bin_N, misses=miss_N, variances=variance_B)
 
-    def ece(self, weights_N: Floats, chance: float) -> float:
-        """Mean over photos of the size of their bin's gap, less what noise of `chance` times its variance adds.
-
-        Redraws of the photos need 2: the gaps of a redraw hold the chance of the photos and that of the redraw.
-        """
+    def ece(self, weights_N: Floats) -> float:
+        """Mean over photos of the size of their bin's gap, less what chance adds."""
         size_B = np.bincount(self.bins, weights_N)
         miss_B = np.abs(np.bincount(self.bins, weights_N * self.misses))
         gap_B = np.divide(miss_B, size_B, out=np.zeros_like(miss_B), where=size_B > 0)
-        left_B = 2 * gap_B - folded(gap_B, np.sqrt(chance * self.variances))
+        left_B = 2 * gap_B - folded(gap_B, np.sqrt(self.variances))
         return max(0.0, float(size_B @ left_B / size_B.sum()))
 
 
@@ -242,7 +242,7 @@ def judge_sets(
     """Judge the sets of every level the bundle keeps, with intervals over groups."""
     within = {level: calibration.set_of(probs_NK, level) for level in calibration.sets}
     size_LN = np.array([sets_NK.sum(axis=1) for sets_NK in within.values()], np.float64)
-    sizes = bootstrap(lambda weights_N: np.asarray(size_LN @ weights_N / weights_N.sum()), group_N)
+    sizes = means(size_LN.T, group_N, least=1)
     found = []
     for (level, sets_NK), size_N, size in zip(within.items(), size_LN, sizes, strict=True):
         covered_N = sets_NK[np.arange(len(truth_N)), truth_N]
@@ -282,15 +282,14 @@ def risk_curve(probs_NK: Probabilities, truth_N: Ints, group_N: Ints) -> RiskCur
         wrong_P = np.interp(coverage_P * answered_U[-1], np.append(0, answered_U), np.append(0, wrong_U))
         return np.append(at_U @ risk_U / answered_U[-1], wrong_P / (coverage_P * answered_U[-1]))
 
-    values, drawn = statistic(np.ones(len(truth_N))), replicate(statistic, group_N)
-    low, high = interval(drawn[:, 1:])
+    aurc, *risks = judged(statistic, group_N, "share")
     photos = np.arange(1, len(truth_N) + 1)
     return RiskCurve(
         coverage=coverage_P,
-        risk=values[1:],
-        low=low,
-        high=high,
-        aurc=scored(values[:1], drawn[:, :1])[0],
+        risk=np.array([risk.value for risk in risks]),
+        low=None if aurc.low is None else np.array([risk.low for risk in risks]),
+        high=None if aurc.low is None else np.array([risk.high for risk in risks]),
+        aurc=aurc,
         perfect=float((np.maximum(0, photos - (len(truth_N) - wrong_N.sum())) / photos).mean()),
         unordered=float(wrong_N.mean()),
     )

@@ -19,7 +19,7 @@ from whichland.images.decode import ImageError, read_bytes
 from whichland.images.file_facts import FileFacts, file_facts
 from whichland.manifest import Manifest
 from whichland.progress import track
-from whichland.statistics import Floats, Ints, group_numbers
+from whichland.statistics import Floats, Ints, Score, group_numbers
 
 SIZE = ("bytes", "bytes_per_pixel")
 HEADER = tuple(name for name in FileFacts._fields if name not in SIZE)
@@ -42,12 +42,16 @@ class Reading:
 
     facts: str
     balanced_accuracy: float  # mean over the sources of the share of their photos that is recognised
-    low: float
-    high: float
+    low: float | None  # None: too few groups for an interval
+    high: float | None
     chance: float  # of balanced accuracy: one over the number of sources
     accuracy: float
     majority: float  # accuracy of always naming the largest source
     telling: tuple[str, ...]  # the facts the classifier leans on, most of all first
+
+    @property
+    def score(self) -> Score:
+        return Score(value=self.balanced_accuracy, low=self.low, high=self.high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +142,7 @@ def _reading(name: str, facts: pl.DataFrame, rows: pl.DataFrame, seed: int) -> R
         forest = fitted_forest(features_NF[train], source_N[train], seed)
         guess_N[test] = forest.predict(features_NF[test])
         importances.append(forest.feature_importances_)
-    balanced, photos_S = balanced_accuracy(guess_N, source_N, group_N, seed=seed), np.bincount(source_N)
+    balanced, photos_S = balanced_accuracy(guess_N, source_N, group_N), np.bincount(source_N)
     return Reading(
         facts=name,
         balanced_accuracy=balanced.value,
