@@ -226,7 +226,7 @@ def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixt
     out = capsys.readouterr().out
     kept = bundles.load(bundle).info.calibration
     assert "48 validation photos in 24 groups" in out
-    assert f"temperature {kept.temperature:.3f} [" in out
+    assert f"temperature {kept.temperature:.3f} (" in out
     assert "no threshold keeps 95 % of the answers right" in out
     assert "may have been trained on" in out
 

@@ -81,7 +81,7 @@ def test_colours_that_mean_other_countries_are_not_known(made: tuple[Manifest, C
         score = cell_of(result, trained, tested).macro_f1
         assert score is not None
         assert least <= score.value <= most, (trained, tested)
-        assert score.low <= score.value <= score.high
+        assert score.ends[0] <= score.value <= score.ends[1]
     assert (cell_of(result, "Plain", "turned").at_home or 0) > 0.8
     assert cell_of(result, "Plain", "Plain").at_home is None
     assert result.sources.index("turned") < result.sources.index("pair")

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, t
+from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
 from whichland import statistics
 from whichland.evaluation import metrics
 from whichland.evaluation.paired import (
     group_difference,
+    leave_out,
     photo_difference,
     photos_needed,
     redraw,
     scores,
     sign_flip_p,
-    spread_interval,
     swap_p,
     tally,
     tie_groups,
@@ -140,9 +140,13 @@ def test_photos_needed_finds_the_difference_as_often_as_it_says() -> None:
     assert photos_needed(0.0, 500) > 100, "models that differ by five points differ in a twentieth of photos"
 
 
-def test_the_interval_of_a_difference_is_students() -> None:
-    drawn = np.random.default_rng(0).normal(0.1, 0.02, (4000, 1))
-    for groups in (9, 30, 1000):
-        low, high = spread_interval(np.array([0.1]), drawn, groups)
-        expected = t.ppf(0.975, groups - 1) * drawn.std(ddof=1)
-        assert ((high - low) / 2)[0] == pytest.approx(expected, rel=3e-3)
+def test_the_error_of_a_difference_is_the_textbooks() -> None:
+    """Single photos: that of the mean of paired differences, with the usual degrees of freedom."""
+    guesses, truth, _ = made(models=2, photos=90)
+    counted = tally(guesses, truth, np.arange(90), 4)
+    moves = leave_out(counted)
+    apart = np.subtract(*((guesses[name][0] == truth).astype(float) for name in ("m1", "m0")))
+    error, freedom = statistics.errors(moves[:, 1] - moves[:, 0])
+    assert error[0] == pytest.approx(apart.std(ddof=1) / np.sqrt(90))
+    assert freedom[0] <= 89
+    assert (counted.group_of == np.arange(90)).all()

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import log_loss
 
 from test_calibration import simulated
@@ -27,7 +28,7 @@ def in_bins(probabilities: np.ndarray, truth: np.ndarray) -> float:
 
 def freed_of_chance(probabilities: np.ndarray, truth: np.ndarray) -> float:
     gaps = Gaps.of(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth, np.arange(len(truth)))
-    return gaps.ece(np.ones(len(truth)), chance=1)
+    return gaps.ece(np.ones(len(truth)))
 
 
 def test_brier_and_likelihood_are_those_of_the_textbook() -> None:
@@ -80,7 +81,8 @@ def test_bins_have_as_many_photos_each_and_equal_odds_stay_together() -> None:
     assert all(left.high <= right.low for left, right in pairwise(found))
     assert sum(b.right.value * b.photos for b in found) == (probabilities.argmax(axis=1) == truth).sum()
     (only,) = reliability(np.full((50, 2), 0.5), np.zeros(50, np.int64), np.arange(50))
-    assert (only.photos, only.right.value, only.right.low) == (50, 1.0, 1 - 3 / 50)
+    assert (only.photos, only.right.value, only.right.high) == (50, 1.0, 1.0)
+    assert only.right.low == pytest.approx(binomtest(50, 50).proportion_ci(method="exact").low, abs=0.01)
     assert len(reliability(probabilities[:7], truth[:7], np.arange(7))) == 1
 
 

@@ -11,22 +11,25 @@ from xml.etree import ElementTree
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from tiny_bundle import LABELS, make_bundle, make_photos, pixels
 from whichland.charts import Line, lines_svg
+from whichland.cli.main import root
 from whichland.errors import UserError
 from whichland.evaluation.evaluate import evaluate
 from whichland.evaluation.figures import confusion_svg
 from whichland.evaluation.page import shown_confusion
 from whichland.evaluation.report import Report
 from whichland.geo.countries import COUNTRIES
-from whichland.manifest import Manifest
+from whichland.manifest import Manifest, write
 from whichland.model import bundle as bundles
 from whichland.model.bundle import keep_calibration
 from whichland.model.calibration import Abstention, Calibration
 from whichland.model.label_sources import countries
 from whichland.model.model import predict
+from whichland.statistics import FEWEST
 
 COUNTRY_OF = ("DE", "FR", "JP", "NA", "NO", "US")  # ZA is known and has no photos
 
@@ -299,9 +302,28 @@ def test_a_faultless_result_is_not_said_to_be_sure(report: Report, tmp_path: Pat
     assert not right.is_empty()
     frame = report.manifest.frame.filter(pl.col("image_id").is_in(right["image_id"].to_list()))
     faultless = evaluate(make_bundle(tmp_path / "bundle"), Manifest(frame))
-    assert faultless.scores["top1"].low == faultless.scores["top1"].high == 1
-    assert "rule of three" in faultless.html.read_text()
-    assert "rule of three" not in report.html.read_text()
+    top1, groups = faultless.scores["top1"], len(set(frame["group"]))
+    assert groups >= FEWEST
+    assert (top1.value, top1.high) == (1, 1)
+    assert top1.low is not None
+    assert top1.low <= binomtest(groups, groups).proportion_ci(method="exact").low
+
+
+def test_a_test_of_a_few_drives_has_no_intervals_and_the_report_says_so(
+    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drives = pl.col("image_id").cast(pl.String).hash() % 3
+    table = Manifest(report.manifest.frame.with_columns(group=pl.format("drive{}", drives)))
+    few = evaluate(make_bundle(tmp_path / "bundle"), table)
+    text, said = few.html.read_text(), "no interval: 3 groups only"
+    assert "There are no intervals" in text
+    assert text.count(said) > 10
+    assert "There are no intervals" not in report.html.read_text()
+    written = json.loads((few.folder / "metrics.json").read_text())
+    for score in (written["scores"]["top1"], written["probabilities"]["scores"]["ece"]):
+        assert (score["low"], score["high"], score["groups"]) == (None, None, 3)
+    root()(["evaluate", str(few.bundle.folder), str(write(table, tmp_path / "m.parquet"))], standalone_mode=False)
+    assert capsys.readouterr().out.count(said) >= 5
 
 
 def test_the_odds_of_a_bundle_without_calibration_are_judged_and_it_says_how_to_mend_them(report: Report) -> None:

@@ -55,6 +55,11 @@ class Score:
             return f"no interval: {self.groups} {'group' if self.groups == 1 else 'groups'} only"
         return f"{self.low * scale:{form}} to {self.high * scale:{form}}"
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The interval, or the value alone where there is none: for drawing."""
+        return (self.value, self.value) if self.low is None or self.high is None else (self.low, self.high)
+
     def above(self, limit: float) -> bool:
         """Whether the whole interval lies above a limit."""
         return self.low is not None and self.low > limit
@@ -122,7 +127,8 @@ def with_errors(
     photos_G = np.bincount(group_N)
     values, error, freedom = np.broadcast_arrays(*(np.atleast_1d(of) for of in (values_S, errors_S, freedom_S)))
     groups, alike = len(photos_G), error < 1e-12
-    z = student_reach(np.ones_like(values, float), np.where(alike, max(groups - 1, 1), freedom))
+    known_law = kind == "share" and photos_G.max() == 1  # of single photos, whose variance follows from the share
+    z = student_reach(np.ones_like(values, float), np.where(alike | known_law, max(groups - 1, 1), freedom))
     each = photos_G.sum() ** 2 / (photos_G**2).sum()
     if kind == "share":
         inside = ~alike & (values > 0) & (values < 1)

@@ -203,9 +203,7 @@ def _show_study(found: "Findings", out: Path) -> None:
             score, training = m.best.score, round(m.training.value) if m.training else None
             scores = score.value, score.within(".1f", 100)
             speeds = training, round(m.inference.value)
-            rows.append(
-                (m.name, round(m.best.photos), *scores, m.ties, m.best.top1, *speeds)
-            )
+            rows.append((m.name, round(m.best.photos), *scores, m.ties, m.best.top1, *speeds))
         columns = ("model", "photos", "macro-F1", "95% interval", "tied", "top-1", "train photos/s", "infer photos/s")
         print_table("Models at their best amount of data", columns, rows)
         print("\n".join(["", *sentences(found)]))

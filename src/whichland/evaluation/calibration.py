@@ -111,11 +111,13 @@ def _before_and_after(logits_NK: Floats, truth_N: Ints, group_N: Ints) -> list[P
 
 
 def temperature_interval(logits_NK: Floats, truth_N: Ints, group_N: Ints, temperature: float) -> Score:
-    """The temperature with its interval: each group that is left out takes one Newton step from it."""
+    """The fitted temperature with its interval: its logarithm takes one Newton step without each of the groups."""
     slope_N, curve_N = slope(logits_NK, truth_N, temperature)
+    log = np.log(temperature)
 
     def statistic(weights_N: Floats) -> Floats:
-        inverse = 1 / temperature - weights_N @ slope_N / np.maximum(weights_N @ curve_N, NOTHING)
-        return np.array([1 / np.clip(inverse, 1 / HOTTEST, 1 / COLDEST)])
+        down, bend = weights_N @ slope_N / temperature, weights_N @ curve_N / temperature**2
+        step = (down - log) / np.maximum(bend + down + 1, NOTHING)  # the prior adds log² / 2 to the loss
+        return np.array([np.exp(np.clip(log + step, np.log(COLDEST), np.log(HOTTEST)))])
 
     return judged(statistic, group_N, least=COLDEST)[0]

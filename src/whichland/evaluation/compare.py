@@ -114,10 +114,9 @@ def compare_answers(runs: Mapping[str, Sequence[Guesses]], split: str) -> Compar
     counted, photos = count_answers(runs)
     everyone = {row for of in runs.values() for answers in of for row in answers.frame["image_id"]}
     seen_MS, moved_BMS = paired.scores(counted)[0], paired.leave_out(counted)
-    group_N = np.repeat(np.arange(len(counted.photos)), counted.photos.sum(axis=1).astype(int))
-    pairs = _pairs(counted, seen_MS, moved_BMS, group_N)
+    pairs = _pairs(counted, seen_MS, moved_BMS)
     letters = {score: _ties(counted.names, pairs, seen_MS[:, at], score) for at, score in enumerate(SCORES)}
-    judged_MS = [scored(seen_S, moved_BMS[:, at], group_N, "share") for at, seen_S in enumerate(seen_MS)]
+    judged_MS = [scored(seen_S, moved_BMS[:, at], counted.group_of, "share") for at, seen_S in enumerate(seen_MS)]
     models = [
         Contender(
             name=name,
@@ -166,7 +165,7 @@ def count_answers(runs: Mapping[str, Sequence[Guesses]]) -> tuple[Tally, int]:
     return counted.only(np.argsort(-paired.scores(counted)[0, :, 1], kind="stable")), joined.height
 
 
-def _pairs(counted: Tally, seen_MS: Floats, moved_BMS: Floats, group_N: Ints) -> list[Pair]:
+def _pairs(counted: Tally, seen_MS: Floats, moved_BMS: Floats) -> list[Pair]:
     """Every pair, the better one by macro-F1 first."""
     both = list(combinations(range(len(counted.names)), 2))
     swaps = max(10_000, round(4 * len(both) / ALPHA))  # enough for Holm's first step to be passed
@@ -176,7 +175,7 @@ def _pairs(counted: Tally, seen_MS: Floats, moved_BMS: Floats, group_N: Ints) ->
     found = []
     for at, (a, b) in enumerate(both):
         moved_BS = moved_BMS[:, a] - moved_BMS[:, b]
-        top1, macro_f1 = scored(seen_MS[a] - seen_MS[b], moved_BS, group_N, "difference")
+        top1, macro_f1 = scored(seen_MS[a] - seen_MS[b], moved_BS, counted.group_of, "difference")
         variance = float(errors(moved_BS)[0][0] ** 2)
         found.append(
             Pair(

@@ -33,6 +33,11 @@ class Tally:
     guessed: Floats  # M×G×K
     photo_hits: Ints  # M×N
 
+    @property
+    def group_of(self) -> Ints:
+        """The group of each photo, groups in order."""
+        return np.repeat(np.arange(len(self.photos)), self.photos.sum(axis=1).astype(np.int64))
+
     def only(self, models: Ints) -> "Tally":
         """Some of the models, in that order."""
         names = tuple(self.names[at] for at in models)

@@ -117,7 +117,8 @@ def _judged(
         )
 
     def gained(weights_M: Floats) -> Floats:
-        return np.diff(medians(weights_M)[[0, -1]])
+        first, *_, last = medians(weights_M)
+        return np.array([last - first])
 
     def more(of_RM: Floats) -> Floats:
         return of_RM[-1] - of_RM[0]

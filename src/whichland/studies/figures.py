@@ -68,8 +68,8 @@ def figures(models: Sequence[Model]) -> dict[str, str]:
 def curves(models: Sequence[Model]) -> list[str]:
     """A learning curve for each model that has three sizes or more, all on one scale."""
     fitted = [(model, model.curve) for model in models if model.curve]
-    lows = [p.score.low for m, _ in fitted for p in m.points] + [float(curve.low.min()) for _, curve in fitted]
-    highs = [p.score.high for m, _ in fitted for p in m.points] + [float(curve.high.max()) for _, curve in fitted]
+    lows = [p.score.ends[0] for m, _ in fitted for p in m.points] + [float(curve.low.min()) for _, curve in fitted]
+    highs = [p.score.ends[1] for m, _ in fitted for p in m.points] + [float(curve.high.max()) for _, curve in fitted]
     return [_curve_svg(m, curve, (max(0.0, min(lows)), min(1.0, max(highs)))) for m, curve in fitted]
 
 
@@ -104,7 +104,7 @@ def _by_tier(models: Sequence[Model]) -> dict[str, list[Row]]:
 def _rows_svg(title: str, groups: dict[str, list[Row]], *, unit: str = "") -> str:
     """Rows of dots with intervals under headings: shares, or with a `unit` rates on a logarithmic axis."""
     scores = [score for rows in groups.values() for row in rows for _, score, _ in row.tracks]
-    ends = min(score.low for score in scores), max(score.high for score in scores), LEFT, WIDTH - RIGHT
+    ends = min(score.ends[0] for score in scores), max(score.ends[1] for score in scores), LEFT, WIDTH - RIGHT
     axis = logarithmic(*ends) if unit else straight(*ends, percent=True)
     parts, y = [], 30.0
     for heading, rows in groups.items():
@@ -118,7 +118,7 @@ def _rows_svg(title: str, groups: dict[str, list[Row]], *, unit: str = "") -> st
                 middle = y + TRACK / 2
                 parts += [
                     text(before, LEFT - 8, middle + 4, "end", "soft small"),
-                    path("bar", f"M{axis.at(score.low):.1f} {middle:.1f}H{axis.at(score.high):.1f}"),
+                    path("bar", f"M{axis.at(score.ends[0]):.1f} {middle:.1f}H{axis.at(score.ends[1]):.1f}"),
                     dot(axis.at(score.value), middle, radius=3.6),
                     text(behind, WIDTH, middle + 4, "end", "small"),
                 ]
@@ -150,8 +150,10 @@ def scatter_svg(title: str, spots: Sequence[Spot], *, across: str, up: str) -> s
     panel = Panel(
         title=title,
         across=across,
-        x=logarithmic(min(s.across.low for s in spots), max(s.across.high for s in spots), left, WIDTH - 12),
-        y=straight(min(s.up.low for s in spots), max(s.up.high for s in spots), height - bottom, 34, percent=True),
+        x=logarithmic(min(s.across.ends[0] for s in spots), max(s.across.ends[1] for s in spots), left, WIDTH - 12),
+        y=straight(
+            min(s.up.ends[0] for s in spots), max(s.up.ends[1] for s in spots), height - bottom, 34, percent=True
+        ),
         width=WIDTH,
         height=height,
     )
@@ -167,8 +169,8 @@ def scatter_svg(title: str, spots: Sequence[Spot], *, across: str, up: str) -> s
     boxes: list[Box] = []
     dots = []
     for spot, x, y in places:
-        top_y, bottom_y = panel.y.at(spot.up.high), panel.y.at(spot.up.low)
-        sides = f"M{panel.x.at(spot.across.low):.1f} {y:.1f}H{panel.x.at(spot.across.high):.1f}"
+        top_y, bottom_y = panel.y.at(spot.up.ends[1]), panel.y.at(spot.up.ends[0])
+        sides = f"M{panel.x.at(spot.across.ends[0]):.1f} {y:.1f}H{panel.x.at(spot.across.ends[1]):.1f}"
         parts.append(path("bar", f"M{x:.1f} {bottom_y:.1f}V{top_y:.1f}{sides}"))
         dots.append(dot(x, y, "dot" if spot in best else "ring", 4))
         boxes += [(x - 5, y - 5, x + 5, y + 5), (x - 1, top_y, x + 1, bottom_y)]

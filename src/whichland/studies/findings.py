@@ -16,7 +16,7 @@ import polars as pl
 from whichland.evaluation import paired
 from whichland.evaluation.compare import Comparison, compare_answers, count_answers, read_answers
 from whichland.evaluation.metrics import SCORES
-from whichland.statistics import Floats, Score, interval
+from whichland.statistics import Floats, Ints, Score, interval, with_errors
 from whichland.studies.grid import Cell, places
 from whichland.studies.runs import state
 
@@ -119,7 +119,7 @@ def find(table: pl.DataFrame, cells: tuple[Cell, ...], out: Path, results: Resul
 
     found = {}
     for name in dict.fromkeys(cell.model for cell in done):
-        points, redraws = _points([cell for cell in done if cell.model == name], rows, seen)
+        points, redraws = _points([cell for cell in done if cell.model == name], rows, seen, counted.group_of)
         best = max(points, key=lambda point: (point.validation, point.photos))
         found[name] = (points, redraws, best)
     pooled = {name: [answers[cell] for cell in best.cells] for name, (_, _, best) in found.items()}
@@ -156,11 +156,11 @@ def find(table: pl.DataFrame, cells: tuple[Cell, ...], out: Path, results: Resul
 
 
 def _points(
-    cells: Sequence[Cell], rows: Mapping[str, Row], seen: Mapping[str, tuple[Floats, Floats]]
+    cells: Sequence[Cell], rows: Mapping[str, Row], seen: Mapping[str, tuple[Floats, Floats]], group_N: Ints
 ) -> tuple[tuple[Point, ...], Floats]:
     """A model's points, fewest photos first, and their redraws: R×P, over test groups and over seeds.
 
-    `seen` has a cell's scores, and its macro-F1 in each redraw of the test groups.
+    `seen` has a cell's scores, and its macro-F1 in each redraw of the test groups, `group_N` the photos' groups.
     """
     found = []
     random = np.random.default_rng(0)
@@ -169,12 +169,13 @@ def _points(
         scores_RS = np.stack([seen[name][1] for name in of], axis=1)
         seeds_RS = random.integers(0, len(of), scores_RS.shape)
         redrawn_R = np.take_along_axis(scores_RS, seeds_RS, axis=1).mean(axis=1)
-        low, high = interval(redrawn_R[:, None])
+        groups = int(group_N.max()) + 1
+        error = redrawn_R.std(ddof=1) * np.sqrt(groups / max(groups - 1, 1))
         value = float(np.mean([seen[name][0][1] for name in of]))
         point = Point(
             photos=float(np.mean([rows[name]["train_photos"] / rows[name]["countries"] for name in of])),
             wanted=wanted,
-            score=Score(value=value, low=min(float(low[0]), value), high=max(float(high[0]), value)),
+            score=with_errors(value, error, max(groups - 1, 1), group_N, "share")[0],
             top1=float(np.mean([seen[name][0][0] for name in of])),
             validation=float(np.mean([rows[name]["val_macro_f1"] or 0.0 for name in of])),
             cells=tuple(of),
