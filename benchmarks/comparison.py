@@ -26,16 +26,16 @@ import numpy as np
 
 from whichland.evaluation.paired import (
     group_difference,
+    leave_out,
     photo_difference,
     photos_needed,
-    redraw,
     scores,
     sign_flip_p,
-    spread_interval,
     swap_p,
     tally,
 )
-from whichland.statistics import Floats, Ints, holm
+from whichland.statistics import Floats, Ints, holm, scored
+from whichland.statistics import errors as standard_errors
 
 COUNTRIES = 5
 SHARED = (0.3, 0.15, 0.25)  # of the variance: group and all models, group and model, photo and all models
@@ -115,13 +115,11 @@ def coverage(world: World, simulations: int, accuracy_MK: Floats, named: str) ->
     for seed in range(simulations):
         random = np.random.default_rng((2, seed))
         counted = tally(*answers(world, accuracy_MK, random), COUNTRIES)
-        drawn = redraw(counted, seed=seed, redraws=1000)
-        apart = drawn[:, 0] - drawn[:, 1]
-        alone = scores(counted)[0]
-        low, high = spread_interval(alone[0] - alone[1], apart, len(counted.photos))
-        held += (low <= true) & (true <= high)
+        apart, alone = -np.diff(leave_out(counted), axis=1)[:, 0], scores(counted)[0]
+        judged = scored(alone[0] - alone[1], apart, counted.group_of, "difference")
+        held += [score.ends[0] <= at <= score.ends[1] for score, at in zip(judged, true, strict=True)]
         found += sign_flip_p(group_difference(counted, 0, 1)) <= LEVEL
-        needed.append(photos_needed(float(apart[:, 0].var(ddof=1)), int(counted.photos.sum())))
+        needed.append(photos_needed(float(standard_errors(apart)[0][0]) ** 2, int(counted.photos.sum())))
     print(
         f"  {named:<34}{true[0]:>7.1%}{true[1]:>9.1%}   top-1 {held[0] / simulations:.1%}   "
         f"macro-F1 {held[1] / simulations:.1%}   p ≤ 5 % in {found / simulations:.1%}   "

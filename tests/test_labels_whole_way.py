@@ -2,6 +2,7 @@
 
 import subprocess
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_the_report_has_scores_at_every_level(report: Report) -> None:
     right = np.where(of_france_N >= 0.5, "FR", "JP") == truth.to_numpy()
     assert report.levels["country"]["top1"].value == pytest.approx(right.mean())
     for score in report.levels["continent"].values():
-        assert score.low <= score.value <= score.high
+        assert (score.groups, score.within()) == (3, "no interval: 3 groups only")
     text = report.html.read_text()
     assert "Added up" in text
     assert "Label by label" in text
@@ -78,6 +79,31 @@ def test_the_command_line_calls_labels_what_they_are(report: Report) -> None:
     said = "\n".join(_report(report))
     assert f"largest {report.predictions.space.kind}" in said
     assert "countr" not in said
+
+
+def test_models_of_such_labels_are_compared_and_of_others_are_not(
+    report: Report, table: Manifest, tmp_path: Path
+) -> None:
+    other = train(table, replace(CONFIG, seed=1), tmp_path / "other").bundle
+    without = Manifest(table.frame.drop("country"))
+    found = wl.compare([report.bundle.folder, other], without)
+    assert {model.name for model in found.models} == {"run", "other"}
+    assert {model.labels for model in found.models} == {4}
+    assert (found.photos, found.groups, found.left_out) == (12, 3, 0)
+    assert found.pairs[0].top1.within("+.1f", 100) == "no interval: 3 groups only"
+    countries = train(table, replace(CONFIG, label="country"), tmp_path / "countries").bundle
+    with pytest.raises(UserError, match="tell different things apart, country and soil"):
+        wl.compare([other, countries], table)
+
+
+def test_every_source_is_put_to_every_other_on_such_labels(table: Manifest, tmp_path: Path) -> None:
+    source = pl.when(pl.col("group").str.slice(1).cast(pl.Int64) < 4).then(pl.lit("a")).otherwise(pl.lit("b"))
+    frame = table.frame.drop("country").with_columns(source=source)
+    found = wl.cross_source(Manifest(frame), CONFIG, tmp_path / "out")
+    assert {(cell.trained_on, cell.tested_on) for cell in found.cells} == set(product("ab", "ab"))
+    assert {cell.countries for cell in found.cells} == {("FR grey", "FR red", "JP black", "JP red")}
+    assert found.worst is not None
+    assert (tmp_path / "out" / "cross_source.png").is_file()
 
 
 def test_answers_add_up_to_countries_and_have_pins_among_the_photos(report: Report, table: Manifest) -> None:

@@ -10,13 +10,11 @@ from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
 from whichland import statistics
-from whichland.evaluation import metrics
 from whichland.evaluation.paired import (
     group_difference,
     leave_out,
     photo_difference,
     photos_needed,
-    redraw,
     scores,
     sign_flip_p,
     swap_p,
@@ -43,14 +41,6 @@ def test_scores_are_those_of_the_report_and_of_scikit_learn() -> None:
     for at, (guess,) in enumerate(guesses.values()):
         assert found[at, 0] == pytest.approx((guess == truth).mean())
         assert found[at, 1] == pytest.approx(f1_score(truth, guess, average="macro"))
-
-
-def test_redraws_are_those_of_the_report() -> None:
-    guesses, truth, groups = made(models=2, photos=40)
-    drawn = redraw(tally(guesses, truth, groups, 4), redraws=300)
-    outcomes = metrics.Outcomes(truth=truth, guess=guesses["m1"][0], in_top5=np.ones(len(truth), dtype=bool), labels=4)
-    expected = statistics.replicate(lambda w: metrics.scores(outcomes, w)[[0, 2]], groups, replicates=300)
-    np.testing.assert_allclose(drawn[:, 1], expected)
 
 
 @given(st.lists(st.integers(-4, 4), max_size=9))

@@ -95,7 +95,7 @@ def _audit(loaded: Bundle, table: Manifest, identity: Identity, folder: Path, co
     columns = [loaded.labels.index(name) for name in names]
     grey = np.round(np.array(loaded.preprocess.mean) * 255).astype(np.uint8)
     changed = look(model_of(loaded).probabilities, judged.crops, donor_N, config.fill, grey, config.seed)
-    plain_NK, mirrored_NK = changed.plain[:, columns], changed.mirrored[:, columns]
+    plain_NK, mirrored_NK = (changed[name, 0][:, columns] for name in ("plain", "mirrored"))
     pieces_N = donor_N if config.fill == "other" else None
     checks = [
         *(area_check(area, changed, sample, columns, pieces_N) for area in AREAS),
@@ -118,7 +118,7 @@ def _audit(loaded: Bundle, table: Manifest, identity: Identity, folder: Path, co
         countries=names,
         few=tuple(name for name, few in zip(names, few_K, strict=True) if few),
         unreadable=judged.unreadable + train.unreadable,
-        top1=float((changed.plain.argmax(axis=1) == np.array(columns)[sample.country]).mean()),
+        top1=float((changed["plain", 0].argmax(axis=1) == np.array(columns)[sample.country]).mean()),
         space=space,
         pictures=_mean_pictures(judged.crops, sample.country, names),
     )

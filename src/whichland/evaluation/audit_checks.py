@@ -156,36 +156,34 @@ def by_country(
 
     def with_mean(times_RG: Floats) -> Floats:
         values = statistic(times_RG)[:, tested]
-        return np.column_stack([values, np.nanmean(values, axis=1)])
+        return np.column_stack([np.nanmean(values, axis=1), values])
 
     count = int(sample.group.max()) + 1
     values = with_mean(np.ones((1, count)))[0]
-    drawn = with_mean(redraws(count, REDRAWS, seed))
-    degrees = np.append(groups_K[tested] - 1, (groups_K[tested] - 1).sum())
-    groups = np.append(groups_K[tested], groups_K[tested].sum())
-    spread = np.nanstd(drawn, axis=0) * np.sqrt(groups / (groups - 1))
+    groups = np.insert(groups_K[tested], 0, groups_K[tested].sum())
+    spread = np.nanstd(with_mean(redraws(count, REDRAWS, seed)), axis=0) * np.sqrt(groups / (groups - 1))
     # photos that all fare alike leave no spread; a quarter of a group that might have fared otherwise stands in
     error = np.maximum(spread, 0.25 / groups)
-    trivial = np.append(np.full(len(tested), limits.trivial), limits.trivial_mean)
-    p = student_p((values - trivial) / error, degrees)
+    freedom = np.insert(groups_K[tested] - 1, 0, (groups_K[tested] - 1).sum())
+    trivial = np.insert(np.full(len(tested), limits.trivial), 0, limits.trivial_mean)
+    p = student_p((values - trivial) / error, freedom)
     if outliers and len(tested) > 2:
-        p[:-1][~_outlying(values[:-1])] = 1.0
-    reach = student_reach(error, degrees)
-    found = [
+        p[1:][~_outlying(values[1:])] = 1.0
+    reach = student_reach(error, freedom)
+    return [
         Effect(
             what=what,
-            country=sample.names[tested[at]] if at < len(tested) else None,
+            country=sample.names[tested[at - 1]] if at else None,
             value=float(values[at]),
             low=float(values[at] - reach[at]),
             high=float(values[at] + reach[at]),
             trivial=float(trivial[at]),
-            relevant=limits.relevant if at < len(tested) else limits.relevant_mean,
+            relevant=limits.relevant if at else limits.relevant_mean,
             p=float(p[at]),
             groups=int(groups[at]),
         )
         for at in range(len(values))
     ]
-    return [found[-1], *found[:-1]]
 
 
 def _outlying(values_C: Floats) -> Flags:

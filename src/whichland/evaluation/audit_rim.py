@@ -23,6 +23,8 @@ from whichland.statistics import Floats, Ints
 
 Mask = NDArray[np.bool_]  # H×W, the pixels to replace
 Ask = Callable[[Pixels], NDArray[np.float32]]  # crops B×H×W×3 to probabilities B×K
+Changed = dict[tuple[str, int], Floats]
+"""Probabilities N×K for the photos "plain" and "mirrored" (0), and with each area replaced (0), or elsewhere (1, …)."""
 
 SHARE = 0.1  # of the picture's area
 ELSEWHERE = 2  # random places to compare each area with
@@ -124,16 +126,6 @@ AREAS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Changed:
-    """The probabilities for the photos as they are and changed, N×K each."""
-
-    plain: Floats
-    mirrored: Floats
-    replaced: dict[str, Floats]  # by area
-    elsewhere: dict[str, list[Floats]]  # by area, for each of `ELSEWHERE` places
-
-
 def draw_donors(truth_N: Ints, seed: int) -> Ints:
     """For each photo one of another country, the countries being equally likely."""
     random = np.random.default_rng((seed, 1))
@@ -167,13 +159,7 @@ def look(ask: Ask, crops_NHWC: Pixels, donor_N: Ints, fill: Fill, grey: Pixels, 
             for key, pixels in views.items():
                 parts.setdefault(key, []).append(ask(np.ascontiguousarray(pixels)))
             shown.advance(rows.stop - rows.start)
-    probabilities = {key: np.concatenate(part).astype(np.float64) for key, part in parts.items()}
-    return Changed(
-        plain=probabilities["plain", 0],
-        mirrored=probabilities["mirrored", 0],
-        replaced={name: probabilities[name, 0] for name in AREAS},
-        elsewhere={name: [probabilities[name, turn] for turn in range(1, ELSEWHERE + 1)] for name in AREAS},
-    )
+    return {key: np.concatenate(part).astype(np.float64) for key, part in parts.items()}
 
 
 def area_check(name: str, changed: Changed, sample: Sample, columns: Sequence[int], donor_N: Ints | None) -> Check:
@@ -183,7 +169,7 @@ def area_check(name: str, changed: Changed, sample: Sample, columns: Sequence[in
     whose piece was put in, over the photos of all others; a mark draws them all to it. Groups are those of the
     photos, and of the pieces' photos.
     """
-    replaced, elsewhere = changed.replaced[name], changed.elsewhere[name]
+    plain, replaced, *elsewhere = changed["plain", 0], *(changed[name, turn] for turn in range(1 + ELSEWHERE))
     beyond_NK = np.mean([probs[:, columns] for probs in elsewhere], axis=0) - replaced[:, columns]
     own = country_means(beyond_NK[np.arange(len(beyond_NK)), sample.country], sample)
     effects = by_country("probabilities lost", own, sample, LIMITS, outliers=True)
@@ -193,7 +179,7 @@ def area_check(name: str, changed: Changed, sample: Sample, columns: Sequence[in
         effects = effects + by_country("probabilities drawn", drawn, givers, LIMITS, outliers=True, seed=1)
     own_N = np.array(columns)[sample.country]
     top1, without, *others = (
-        float((probs_NK.argmax(axis=1) == own_N).mean()) for probs_NK in (changed.plain, replaced, *elsewhere)
+        float((probs_NK.argmax(axis=1) == own_N).mean()) for probs_NK in (plain, replaced, *elsewhere)
     )
     other = float(np.mean(others))
     return Check(

@@ -11,10 +11,10 @@ from statistics import NormalDist
 
 import numpy as np
 
-from whichland.statistics import FEWEST, REPLICATES, Flags, Floats, Ints, blocks_of
+from whichland.statistics import FEWEST, Flags, Floats, Ints, blocks_of
 
 SCORES = ("top1", "macro_f1")
-BLOCK = 250  # redraws or swaps held in memory at once
+BLOCK = 250  # swaps held in memory at once
 ENOUGH = 50  # swaps as extreme as what was seen, after which drawing more would not change the verdict
 
 
@@ -90,23 +90,6 @@ def leave_out(answers: Tally) -> Floats:
     if len(kept_BG) < FEWEST:
         return np.zeros((len(kept_BG), len(answers.names), len(SCORES)))
     return scores(answers, kept_BG) - scores(answers)
-
-
-def redraw(answers: Tally, *, redraws: int = REPLICATES, seed: int = 0) -> Floats:
-    """Draw the groups anew with replacement, the same for all models, and score: R×M×2.
-
-    The draws are those of `statistics.replicate`; a study's curves are fitted to them.
-    """
-    random = np.random.default_rng(seed)
-    groups = len(answers.photos)
-    parts = []
-    for first in range(0, redraws, BLOCK):
-        times = [
-            np.bincount(random.integers(groups, size=groups), minlength=groups)
-            for _ in range(min(BLOCK, redraws - first))
-        ]
-        parts.append(scores(answers, np.array(times, np.float64)))
-    return np.concatenate(parts)
 
 
 def group_difference(answers: Tally, first: int, second: int) -> Ints:

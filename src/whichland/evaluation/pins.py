@@ -120,9 +120,6 @@ def _judged(
         first, *_, last = medians(weights_M)
         return np.array([last - first])
 
-    def more(of_RM: Floats) -> Floats:
-        return of_RM[-1] - of_RM[0]
-
     rules = zip(
         means(km_RM.T, group_M, least=0),
         judged_quantiles(medians, group_M, least=0),
@@ -130,9 +127,9 @@ def _judged(
         strict=True,
     )
     gain = Judged(
-        mean_km=means(more(km_RM), group_M)[0],
+        mean_km=means(km_RM[-1] - km_RM[0], group_M)[0],
         median_km=judged_quantiles(gained, group_M)[0],
-        score=means(more(points_RM), group_M)[0],
+        score=means(points_RM[-1] - points_RM[0], group_M)[0],
     )
     return {
         name: Judged(mean_km=mean, median_km=median, score=score)

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from whichland import statistics
 from whichland.evaluation import paired
 from whichland.evaluation.compare import Comparison, compare_answers, count_answers, read_answers
 from whichland.evaluation.metrics import SCORES
-from whichland.statistics import Floats, Ints, Score, interval, with_errors
+from whichland.statistics import REPLICATES, Floats, Ints, Score, interval, with_errors
 from whichland.studies.grid import Cell, places
 from whichland.studies.runs import state
 
@@ -113,7 +114,8 @@ def find(table: pl.DataFrame, cells: tuple[Cell, ...], out: Path, results: Resul
     split = str(next(result["split"] for result in results.values() if result))
     answers = {cell.name: read_answers(out / "runs" / cell.name / reports[cell.name]) for cell in done}
     counted, _ = count_answers({name: [found] for name, found in answers.items()})
-    drawn_RMS, seen_MS = paired.redraw(counted), paired.scores(counted)[0]
+    times_RG = statistics.redraws(len(counted.photos), REPLICATES, seed=0)
+    drawn_RMS, seen_MS = paired.scores(counted, times_RG), paired.scores(counted)[0]
     seen = {name: (seen_MS[at], drawn_RMS[:, at, 1]) for at, name in enumerate(counted.names)}
     rows = {row["cell"]: row for row in table.iter_rows(named=True)}
 
