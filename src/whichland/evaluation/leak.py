@@ -3,7 +3,7 @@
 Both ways judge the same photos with the same probes on the same frozen features, by cross-validation with as
 many photos of each country in every fold; they differ only in whether a group may be cut apart. So each photo is
 answered twice, and the difference is paired. Photos of a group stand or fall together, so the interval comes from
-a bootstrap over groups; several ways to cut the folds are averaged.
+groups; several ways to cut the folds are averaged.
 """
 
 import hashlib

@@ -162,7 +162,7 @@ def numbers(report: Report) -> dict[str, Any]:
         "trained_on_this_manifest": report.trained_on_this,
         "doubt": report.doubt,
         "evaluations_of_this_split": report.evaluations,
-        "bootstrap": {"replicates": statistics.REPLICATES, "level": statistics.LEVEL, "over": "groups", "seed": 0},
+        "intervals": {"level": statistics.LEVEL, "over": "groups", "fewest_groups": statistics.FEWEST},
     }
 
 
