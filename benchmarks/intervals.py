@@ -24,7 +24,7 @@ import numpy as np
 from scipy.stats import beta, norm, t
 
 from whichland.evaluation.metrics import Outcomes, scores
-from whichland.evaluation.probabilities import Gaps, probability_scores
+from whichland.evaluation.probabilities import calibration_error, probability_scores
 from whichland.statistics import Floats, Ints, Score, interval, judged, means, redraws, share
 
 GROUPS = (5, 10, 20, 50, 200)
@@ -138,9 +138,9 @@ def calibration(sure: float) -> Callable[[Ints, float, np.random.Generator], Mad
         said_N = np.clip(true_G[group_N] + sure, 0.501, 0.999)
         hit_N = right(group_N, true_G, rho, random) > 0
         probs_N2 = np.stack([said_N, 1 - said_N], axis=1)
-        gaps = Gaps.of(said_N, hit_N, group_N)
+        error = calibration_error(said_N, hit_N, group_N)
         score = probability_scores(probs_N2, np.where(hit_N, 0, 1), group_N).ece
-        return score, sure, lambda w: np.array([gaps.ece(w)]), group_N
+        return score, sure, lambda w: np.array([error(w)[0]]), group_N
 
     return made
 

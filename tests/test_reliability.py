@@ -11,7 +11,14 @@ from sklearn.metrics import log_loss
 
 from test_calibration import simulated
 from whichland.evaluation.figures import reliability_svg
-from whichland.evaluation.probabilities import Gaps, compared, equal_mass, folded, probability_scores, reliability
+from whichland.evaluation.probabilities import (
+    calibration_error,
+    compared,
+    equal_mass,
+    folded,
+    probability_scores,
+    reliability,
+)
 from whichland.model.calibration import log_softmax
 
 
@@ -27,8 +34,8 @@ def in_bins(probabilities: np.ndarray, truth: np.ndarray) -> float:
 
 
 def freed_of_chance(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    gaps = Gaps.of(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth, np.arange(len(truth)))
-    return gaps.ece(np.ones(len(truth)))
+    error = calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth, np.arange(len(truth)))
+    return error(np.ones(len(truth)))[0]
 
 
 def test_brier_and_likelihood_are_those_of_the_textbook() -> None:

@@ -10,15 +10,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+from markupsafe import Markup
 from numpy.typing import NDArray
 
+import whichland
 from whichland import manifest as manifests
+from whichland.charts import track
 from whichland.errors import UserError
-from whichland.evaluation import audit_page
-from whichland.evaluation.audit_checks import Audit, AuditConfig, decided, largest_shown, numbers
+from whichland.evaluation import figures
+from whichland.evaluation.audit_checks import Audit, AuditConfig, Check, decided, largest_shown, numbers
 from whichland.evaluation.audit_files import file_checks, read_photos, source_check
 from whichland.evaluation.audit_rim import AREAS, area_check, draw_donors, look, mirror_check
 from whichland.evaluation.predictions import Identity
@@ -29,9 +33,11 @@ from whichland.model.bundle import Bundle
 from whichland.model.engines import best_device
 from whichland.model.model import model_of
 from whichland.statistics import FEWEST, Ints
+from whichland.templates import templates_beside
 from whichland.whole_file import whole_file
 
 NUMBERS = "audit.json"
+SHOWN = 4  # countries with their mean photo under one check
 
 
 def audit(
@@ -56,7 +62,7 @@ def audit(
     found = _audit(loaded, table, identity, folder, config)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(numbers(found), indent=2, ensure_ascii=False) + "\n"
-    for path, content in ((folder / NUMBERS, text), (found.html, audit_page.render(found))):
+    for path, content in ((folder / NUMBERS, text), (found.html, render(found))):
         with whole_file(path) as partial:
             partial.write_text(content, encoding="utf-8")
     return found
@@ -166,3 +172,49 @@ def _edges(crop_HWC: Pixels) -> NDArray[np.float32]:
     edges: NDArray[np.float32] = np.pad(down, ((0, 1), (0, 0)), "edge")
     edges += np.pad(across, ((0, 0), (0, 1)), "edge")
     return edges
+
+
+def render(found: Audit) -> str:
+    """Fill the template; every text is escaped, every picture stands inside the file."""
+    environment = templates_beside(__file__)
+    environment.filters["percent"] = lambda share, digits=0: f"{share:.{digits}%}"
+    environment.filters["points"] = lambda share: f"{share * 100:+.0f}".replace("-", "−")
+    environment.globals["label_name"] = found.space.name
+    # the interval on a line from `low` (0 or -1) to 1
+    environment.globals["track"] = lambda score, tick, low: Markup(track(score, [(tick, False)], low=low))
+    return environment.get_template("audit.html.j2").render(
+        found=found, version=whichland.__version__, checks=[_shown(found, check) for check in found.checks]
+    )
+
+
+def _shown(found: Audit, check: Check) -> dict[str, Any]:
+    """A check, its effects as a table of countries and kinds (the largest first), and its mean pictures."""
+    kinds = list(dict.fromkeys(effect.what for effect in check.effects if effect.country))
+    cells = {(effect.country, effect.what): effect for effect in check.effects if effect.country}
+    rows = [(country, [cells.get((country, kind)) for kind in kinds]) for country in sorted({c for c, _ in cells})]
+    rows.sort(key=lambda row: -max(cell.value for cell in row[1] if cell))
+    return {"check": check, "kinds": kinds, "rows": rows, "pictures": _pictures(found, check)}
+
+
+def _pictures(found: Audit, check: Check) -> list[tuple[str, list[tuple[str, int, int]]]]:
+    """Where an area gives a country away: the mean of its photos and of their edges, beside those of all.
+
+    A mean keeps sharp what stands at one place in every photo, and a blur is where edges are missing.
+    """
+    if not check.alarm or check.name not in AREAS or not check.countries:
+        return []
+    shown = [(code, found.space.name(code)) for code in check.countries[:SHOWN]]
+    return [
+        (caption, [figures.inline_image(_framed(picture, check.name), 320) for picture in found.pictures[code]])
+        for code, caption in [*shown, ("", f"all {found.space.nouns}")]
+    ]
+
+
+def _framed(picture_HWC: Pixels, area: str) -> Pixels:
+    """Draw the outline of an area into a picture, light on dark."""
+    inside = AREAS[area].at(*picture_HWC.shape[:2])
+    padded = np.pad(inside, 1, "edge")  # the picture's own rim is no outline
+    around = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    framed = picture_HWC.copy()
+    framed[inside & ~around] = (255, 210, 60)
+    return framed

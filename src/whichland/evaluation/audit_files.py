@@ -47,11 +47,9 @@ FILE_LIMITS = Limits(trivial=0.2, relevant=0.5, trivial_mean=0.05, relevant_mean
 class ReadPhotos:
     """Photos of one split, read once: N rows each."""
 
-    frame: pl.DataFrame  # of the readable ones
+    frame: pl.DataFrame  # of the readable ones, with facts of their files, and `bytes_anew` if all were written alike
     crops: Pixels | None  # as the model sees them, N×H×W×3
     thumbnails: Pixels  # N×16×16×3, of the same part
-    facts: tuple[FileFacts, ...]
-    bytes_anew: Ints  # of the same pixels, all written alike
     unreadable: int
 
     def sample(self, names: Sequence[str]) -> Sample:
@@ -63,14 +61,8 @@ class ReadPhotos:
     def of(self, countries: Sequence[str]) -> "ReadPhotos":
         """The photos of some countries."""
         rows = self.frame["label"].is_in(list(countries)).to_numpy()
-        return ReadPhotos(
-            frame=self.frame.filter(pl.Series(rows)),
-            crops=None if self.crops is None else self.crops[rows],
-            thumbnails=self.thumbnails[rows],
-            facts=tuple(fact for fact, kept in zip(self.facts, rows, strict=True) if kept),
-            bytes_anew=self.bytes_anew[rows],
-            unreadable=self.unreadable,
-        )
+        crops = None if self.crops is None else self.crops[rows]
+        return replace(self, frame=self.frame.filter(pl.Series(rows)), crops=crops, thumbnails=self.thumbnails[rows])
 
 
 def read_photos(rows: pl.DataFrame, preprocess: Preprocess, *, crops: bool) -> ReadPhotos:
@@ -91,15 +83,14 @@ def read_photos(rows: pl.DataFrame, preprocess: Preprocess, *, crops: bool) -> R
     with ThreadPoolExecutor(THREADS, thread_name_prefix="decode") as pool:
         uris = rows["uri"].to_list()
         found = list(track(pool.map(one, uris), total=len(uris), description="reading photos"))
-    kept = [photo for photo in found if photo is not None]
-    shape = (0, THUMBNAIL, THUMBNAIL, 3)
+    crops_seen, thumbnails, facts, sizes = zip(*filter(None, found), strict=True) if any(found) else ((),) * 4
+    known = pl.DataFrame(facts, schema=list(FileFacts._fields), orient="row")
+    readable = rows.filter(pl.Series([photo is not None for photo in found], dtype=pl.Boolean))
     return ReadPhotos(
-        frame=rows.filter(pl.Series([photo is not None for photo in found], dtype=pl.Boolean)),
-        crops=np.stack([photo[0] for photo in kept if photo[0] is not None]) if crops and kept else None,
-        thumbnails=np.stack([photo[1] for photo in kept]) if kept else np.empty(shape, np.uint8),
-        facts=tuple(photo[2] for photo in kept),
-        bytes_anew=np.array([photo[3] for photo in kept], np.int64),
-        unreadable=len(found) - len(kept),
+        frame=readable.with_columns(*known, bytes_anew=pl.Series(sizes, dtype=pl.Int64)),
+        crops=np.stack(crops_seen) if crops and crops_seen else None,
+        thumbnails=np.array(thumbnails, np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL, 3),
+        unreadable=len(found) - len(facts),
     )
 
 
@@ -108,7 +99,7 @@ def thumbnail_guesses(train: ReadPhotos, sample: Sample, judged: ReadPhotos) -> 
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 
-    seen = train.thumbnails.reshape(len(train.facts), -1).astype(np.float64)
+    seen = train.thumbnails.reshape(len(train.frame), -1).astype(np.float64)
     mean, spread = seen.mean(axis=0), seen.std(axis=0) + 1.0
     model: Any = LogisticRegression(C=PENALTIES[1], tol=1e-3, max_iter=500, class_weight="balanced")
     groups = sample.groups_by_country
@@ -118,19 +109,18 @@ def thumbnail_guesses(train: ReadPhotos, sample: Sample, judged: ReadPhotos) -> 
         model.fit((seen - mean) / spread, sample.country, groups=sample.group)
     else:
         model.fit((seen - mean) / spread, sample.country)
-    return np.asarray(model.predict((judged.thumbnails.reshape(len(judged.facts), -1) - mean) / spread))
+    return np.asarray(model.predict((judged.thumbnails.reshape(len(judged.frame), -1) - mean) / spread))
 
 
 def header_table(photos: ReadPhotos) -> pl.DataFrame:
     """What the files say before their pixels: size in pixels, encoder settings, layout."""
-    return pl.DataFrame(photos.facts, schema=list(FileFacts._fields), orient="row").select(HEADER)
+    return photos.frame.select(HEADER)
 
 
 def size_table(photos: ReadPhotos, *, anew: bool) -> pl.DataFrame:
     """How many bytes the files have, or would have if all were written alike."""
-    pixels = np.array([fact.width * fact.height for fact in photos.facts])
-    count = photos.bytes_anew if anew else np.array([fact.bytes for fact in photos.facts])
-    return pl.DataFrame({"bytes": count, "bytes_per_pixel": count / pixels})
+    count = pl.col("bytes_anew" if anew else "bytes")
+    return photos.frame.select(bytes=count, bytes_per_pixel=count / (pl.col("width") * pl.col("height")))
 
 
 def forest_guesses(train: pl.DataFrame, truth_T: Ints, judged: pl.DataFrame) -> tuple[Ints, tuple[str, ...]]:

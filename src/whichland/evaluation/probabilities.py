@@ -10,7 +10,8 @@
   arXiv 1805.08206).
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from math import pi
 from typing import Any
 
@@ -140,8 +141,8 @@ def compared(
 ) -> list[ProbabilityScores]:
     """Scores of two sets of probabilities for the same photos, and the paired differences, second minus first."""
     before, after = (_moved(probs_NK, truth_N, group_N) for probs_NK in (before_NK, after_NK))
-    change = after[0] - before[0], after[1] - before[1]
-    return [_named(*before, group_N), _named(*after, group_N), _named(*change, group_N, least=-np.inf)]
+    ece, brier, nll = scored(after[0] - before[0], after[1] - before[1], group_N)
+    return [_named(*before, group_N), _named(*after, group_N), ProbabilityScores(ece=ece, brier=brier, nll=nll)]
 
 
 def probability_scores(probs_NK: Probabilities, truth_N: Ints, group_N: Ints) -> ProbabilityScores:
@@ -149,59 +150,55 @@ def probability_scores(probs_NK: Probabilities, truth_N: Ints, group_N: Ints) ->
     return _named(*_moved(probs_NK, truth_N, group_N), group_N)
 
 
-def _named(values_S: Floats, moved_BS: Floats, group_N: Ints, least: float = 0) -> ProbabilityScores:
-    (ece,) = scored(values_S[:1], moved_BS[:, :1], group_N, "difference", least=least)
-    brier, nll = scored(values_S[1:], moved_BS[:, 1:], group_N, least=least)
+def _named(values_S: Floats, moved_BS: Floats, spare: float, group_N: Ints) -> ProbabilityScores:
+    (ece,) = scored(values_S[:1], moved_BS[:, :1], group_N, "difference", least=0)
+    if ece.low is not None:
+        ece = replace(ece, low=max(0.0, ece.low - spare))
+    brier, nll = scored(values_S[1:], moved_BS[:, 1:], group_N, least=0)
     return ProbabilityScores(ece=ece, brier=brier, nll=nll)
 
 
-def _moved(probs_NK: Probabilities, truth_N: Ints, group_N: Ints) -> tuple[Floats, Floats]:
-    """The three scores, and how far leaving out each group moves them, B×3: of equal groups these can be paired."""
+def _moved(probs_NK: Probabilities, truth_N: Ints, group_N: Ints) -> tuple[Floats, Floats, float]:
+    """The three scores; how far leaving out each group moves them, B×3; how much of the first may be chance still."""
     own_N = np.asarray(probs_NK[np.arange(len(truth_N)), truth_N], np.float64)
     brier_N = (np.asarray(probs_NK, np.float64) ** 2).sum(axis=1) - 2 * own_N + 1
     nll_N = -np.log(np.maximum(own_N, NOTHING))
-    gaps = Gaps.of(probs_NK.max(axis=1), probs_NK.argmax(axis=1) == truth_N, group_N)
+    ece = calibration_error(probs_NK.max(axis=1), probs_NK.argmax(axis=1) == truth_N, group_N)
 
     def statistic(weights_N: Floats) -> Floats:
         total = weights_N.sum()
-        return np.array([gaps.ece(weights_N), weights_N @ brier_N / total, weights_N @ nll_N / total])
+        return np.array([ece(weights_N)[0], weights_N @ brier_N / total, weights_N @ nll_N / total])
 
-    values_S = statistic(np.ones(len(truth_N)))
-    return values_S, moved(statistic, values_S, group_N)
+    ones_N = np.ones(len(truth_N))
+    return statistic(ones_N), moved(statistic, statistic(ones_N), group_N), ece(ones_N)[1]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gaps:
-    """Probabilities of the first guess in B bins with as many photos each, and what chance adds to their gaps."""
+def calibration_error(sure_N: Probabilities, right_N: Flags, group_N: Ints) -> Callable[[Floats], tuple[float, float]]:
+    """The calibration error of first guesses, and how much of it may be chance still, by the photos' weights.
 
-    bins: Ints  # of each photo
-    misses: Floats  # of each photo: right (1 or 0) less the probabilities
-    variances: Floats  # of each bin's mean miss, photos of one group together
+    The mean over photos of the size of their bin's gap, less what chance adds: the variance between groups of a bin's
+    mean miss (right, 1 or 0, less the probability), photos of one group together. A bin of one group does not tell
+    how its gap would vary; as much as the gap itself, say. Chance adds most to a gap that is none, and what a small gap
+    was no one knows: the rest of that may be chance still.
+    """
+    bin_N, miss_N = equal_mass(sure_N), right_N - np.asarray(sure_N, np.float64)
+    bins, photos_B = int(bin_N.max()) + 1, np.bincount(bin_N)
+    mean_B = np.bincount(bin_N, miss_N) / photos_B
+    cell_C, cell_N = np.unique(group_N * bins + bin_N, return_inverse=True)
+    sum_C = np.bincount(cell_N, miss_N - mean_B[bin_N])
+    groups_B = np.bincount(cell_C % bins, minlength=bins)
+    between_B = groups_B / np.maximum(groups_B - 1, 1) * np.bincount(cell_C % bins, sum_C**2, bins) / photos_B**2
+    deviation_B = np.sqrt(np.where(groups_B > 1, between_B, mean_B**2))
 
-    @classmethod
-    def of(cls, sure_N: Probabilities, right_N: Flags, group_N: Ints) -> "Gaps":
-        bin_N = equal_mass(sure_N)
-        miss_N: Floats = right_N - np.asarray(sure_N, np.float64)
-        bins = int(bin_N.max()) + 1
-        size_B = np.bincount(bin_N)
-        rest_N = miss_N - (np.bincount(bin_N, miss_N) / size_B)[bin_N]
-        cell_C, cell_N = np.unique(group_N * bins + bin_N, return_inverse=True)
-        sum_C = np.bincount(cell_N, rest_N)
-        groups_B = np.bincount(cell_C % bins, minlength=bins)
-        squares_B = np.bincount(cell_C % bins, sum_C**2, bins) / size_B**2
-        # a bin of one group does not tell how its gap would vary; as much as the gap itself, say
-        more_B = groups_B / np.maximum(groups_B - 1, 1)
-        alone_B = (np.bincount(bin_N, miss_N) / size_B) ** 2
-        variance_B = np.where(groups_B > 1, more_B * squares_B, alone_B)
-        return cls(bins=bin_N, misses=miss_N, variances=variance_B)
-
-    def ece(self, weights_N: Floats) -> float:
-        """Mean over photos of the size of their bin's gap, less what chance adds."""
-        size_B = np.bincount(self.bins, weights_N)
-        miss_B = np.abs(np.bincount(self.bins, weights_N * self.misses))
+    def error(weights_N: Floats) -> tuple[float, float]:
+        size_B = np.bincount(bin_N, weights_N, bins)
+        miss_B = np.abs(np.bincount(bin_N, weights_N * miss_N, bins))
         gap_B = np.divide(miss_B, size_B, out=np.zeros_like(miss_B), where=size_B > 0)
-        left_B = 2 * gap_B - folded(gap_B, np.sqrt(self.variances))
-        return max(0.0, float(size_B @ left_B / size_B.sum()))
+        chance_B = folded(gap_B, deviation_B) - gap_B
+        spare_B = deviation_B * np.sqrt(2 / pi) - chance_B
+        return max(0.0, float(size_B @ (gap_B - chance_B) / size_B.sum())), float(size_B @ spare_B / size_B.sum())
+
+    return error
 
 
 def folded(mean_B: Floats, deviation_B: Floats) -> Floats:
