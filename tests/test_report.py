@@ -16,7 +16,7 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from tiny_bundle import LABELS, make_bundle, make_photos, pixels
 from whichland.charts import Line, lines_svg
-from whichland.cli.main import root
+from whichland.cli.commands import root
 from whichland.errors import UserError
 from whichland.evaluation.evaluate import evaluate
 from whichland.evaluation.figures import confusion_svg

@@ -181,7 +181,8 @@ def calibration_error(sure_N: Probabilities, right_N: Flags, group_N: Ints) -> C
     how its gap would vary; as much as the gap itself, say. Chance adds most to a gap that is none, and what a small gap
     was no one knows: the rest of that may be chance still.
     """
-    bin_N, miss_N = equal_mass(sure_N), right_N - np.asarray(sure_N, np.float64)
+    bin_N = equal_mass(sure_N)
+    miss_N: Floats = right_N - np.asarray(sure_N, np.float64)
     bins, photos_B = int(bin_N.max()) + 1, np.bincount(bin_N)
     mean_B = np.bincount(bin_N, miss_N) / photos_B
     cell_C, cell_N = np.unique(group_N * bins + bin_N, return_inverse=True)
