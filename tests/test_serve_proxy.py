@@ -87,10 +87,10 @@ def test_the_pages_work_in_a_browser(proxied: str, photos: list[Path], browser: 
     page.set_default_timeout(30_000)
     page.on("request", lambda request: asked.append(request.url))
     page.on("response", lambda answer: failed.append((answer.status, answer.url)) if answer.status >= 400 else None)
-    page.on("pageerror", failed.append)
+    page.on("pageerror", lambda error: failed.append(error))
     page.goto(f"{proxied}/")
     upload(page, photos[:1])
-    expect(page.locator("#map path").first).to_be_visible()
+    expect(page.locator("#map path").first).to_be_attached()
     assert page.locator("#verdict-flag img").evaluate("(flag) => flag.decode().then(() => flag.naturalWidth)") > 0
     page.click("nav >> text=Play")
     expect(page.locator("#map.pinning")).to_be_visible()
