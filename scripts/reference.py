@@ -42,7 +42,7 @@ CONFIGS = (
     "whichland.evaluation.calibration:CalibrateConfig",
     "whichland.model.export:ExportConfig",
     "whichland.bulk.config:PredictConfig",
-    "whichland.bulk.embeddings:EmbedConfig",
+    "whichland.bulk.config:EmbedConfig",
     "whichland.explanation.atlas_config:AtlasConfig",
     "whichland.explanation.maximise:MaximiseConfig",
     "whichland.serving.settings:ServeConfig",

@@ -56,3 +56,19 @@ class PredictConfig(Config):
 
 
 NOT_OF_ANSWERS = ("batch_size", "allow_local", "fetch_at_once", "fetch_bytes", "fetch_seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig(Config):
+    """By which model, and how photos are looked at."""
+
+    bundle: Annotated[str, "folder of a trained model, or hub:OWNER/NAME; or give an arch"] = ""
+    arch: Annotated[str, "timm's name of a pretrained model, in place of a bundle"] = ""
+    weights: Annotated[str, "of an arch: `hub`, `none` (at random), or a .safetensors file"] = "hub"
+    views: Annotated[HowMany, "see a wide photo or a sphere in several views, or only its middle"] = "auto"
+    batch_size: Annotated[int, "photos the model takes at once", AT_LEAST_1] = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.bundle) == bool(self.arch):
+            raise UserError("give either a bundle or an --arch")

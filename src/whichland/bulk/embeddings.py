@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from whichland.allocator import keep_freed_memory
+from whichland.bulk.config import EmbedConfig
 from whichland.bulk.inputs import find_photos
 from whichland.bulk.rows import shown
-from whichland.config import AT_LEAST_1, Config
+from whichland.bulk.run import differing
 from whichland.errors import UserError
 from whichland.images.containers import ImageError
 from whichland.images.photo import PhotoLike, open_photo
@@ -45,22 +45,6 @@ CARRIED = ("image_id", "country", "lat", "lon", "split", "group", "license", "at
 KEY = "whichland.embeddings"  # in the file's metadata
 SHARD = 1024  # photos that are done and kept together
 BLOCK = 65_536  # rows that a search holds in memory
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbedConfig(Config):
-    """By which model, and how photos are looked at."""
-
-    bundle: Annotated[str, "folder of a trained model, or hub:OWNER/NAME; or give an arch"] = ""
-    arch: Annotated[str, "timm's name of a pretrained model, in place of a bundle"] = ""
-    weights: Annotated[str, "of an arch: `hub`, `none` (at random), or a .safetensors file"] = "hub"
-    views: Annotated[HowMany, "see a wide photo or a sphere in several views, or only its middle"] = "auto"
-    batch_size: Annotated[int, "photos the model takes at once", AT_LEAST_1] = 32
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if bool(self.bundle) == bool(self.arch):
-            raise UserError("give either a bundle or an --arch")
 
 
 class Eye(NamedTuple):
@@ -141,9 +125,9 @@ class Shard(NamedTuple):
 
 def embed_shard(shard: Shard) -> None:
     """Embed a shard into its file; the unit of work of a Ray task."""
-    keep_freed_memory()
-    eye, config = open_eye(shard.config), shard.config
+    config = shard.config
     with chdir(shard.folder):
+        eye = open_eye(config)
         batches = list(embed(eye, shard.photos, views=config.views, batch_size=config.batch_size))
     errors = [error for _, some in batches for error in some]
     vectors = [
@@ -172,11 +156,7 @@ def embed_to(things: Sequence[str], out: Path, config: EmbedConfig, *, ray: str 
     names = hashlib.sha256("\n".join(map(shown, photos)).encode()).hexdigest()
     settings = {"model": eye.name, "photos": names, "views": config.views}
     folder.mkdir(parents=True, exist_ok=True)
-    begun = folder / "settings.json"
-    if not begun.is_file():
-        with whole_file(begun) as partial:
-            partial.write_text(json.dumps(settings), encoding="utf-8")
-    elif json.loads(begun.read_text(encoding="utf-8")) != settings:
+    if differing(folder, settings):
         raise UserError(f"{folder} was begun with another model or other photos; remove it to begin anew")
     shards = [
         Shard(config, photos[at : at + SHARD], folder.resolve() / f"{at // SHARD:06d}.parquet", str(Path.cwd()))
@@ -244,8 +224,8 @@ def nearest(index: Path, query_F: NDArray[np.float32], count: int) -> list[Neigh
         top = np.argsort(-cosine_N, kind="stable")[:count]
         numbers = block["index"].to_numpy()[top].astype(int) + start
         best = sorted([*best, *zip((-cosine_N[top]).tolist(), numbers.tolist(), strict=True)])[:count]
-    told = table.select(pl.exclude("embedding")).with_row_index().filter(pl.col("index").is_in([n for _, n in best]))
-    found = {row.pop("index"): row for row in told.collect().iter_rows(named=True)}
+    known = table.select(pl.exclude("embedding")).with_row_index().filter(pl.col("index").is_in([n for _, n in best]))
+    found = {row.pop("index"): row for row in known.collect().iter_rows(named=True)}
     return [Neighbour(distance=max(0.0, 1 + minus), row=found[number]) for minus, number in best]
 
 

@@ -112,7 +112,12 @@ class Journal:
         self._rows = self.folder / "rows.jsonl"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._bind({"model": bundle_hash(bundle, *networks), "form": out.suffix.lower(), **config.of_answers})
+            settings = {"model": bundle_hash(bundle, *networks), "form": out.suffix.lower(), **config.of_answers}
+            if others := differing(self.folder, settings):
+                raise UserError(
+                    f"{self.folder} holds a batch that was begun with another {', '.join(others)}: "
+                    "give the same to go on, or remove it to begin anew"
+                )
             self._file = self._rows.open("ab")
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written ({error.strerror or error}); give another -o") from None
@@ -124,23 +129,6 @@ class Journal:
 
     def __exit__(self, *raised: object) -> None:
         self._file.close()
-
-    def _bind(self, settings: Mapping[str, Any]) -> None:
-        path = self.folder / "settings.json"
-        if not path.is_file():
-            with whole_file(path) as partial:
-                partial.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-            return
-        try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-            differing = [name for name in settings if known.get(name) != settings[name]]
-        except (ValueError, AttributeError) as error:
-            raise UserError(f"{path}: not readable ({error}); remove {self.folder} to begin anew") from None
-        if differing:
-            raise UserError(
-                f"{self.folder} holds a batch that was begun with another {', '.join(differing)}: "
-                "give the same to go on, or remove it to begin anew"
-            )
 
     def add(self, rows: Sequence[Row]) -> None:
         """Keep a batch of rows."""
@@ -170,6 +158,20 @@ class Journal:
         self._rows.unlink()
         (self.folder / "settings.json").unlink()
         self.folder.rmdir()
+
+
+def differing(folder: Path, settings: Mapping[str, Any]) -> list[str]:
+    """Which settings are not those that a half-done batch was begun with; they are kept there where it begins."""
+    path = folder / "settings.json"
+    if not path.is_file():
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        return []
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return [name for name in settings if known.get(name) != settings[name]]
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path}: not readable ({error}); remove {folder} to begin anew") from None
 
 
 def _paths(photos: Photos) -> "pl.Series":

@@ -6,8 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from whichland.bulk.embeddings import EmbedConfig, embed_to
-from whichland.bulk.embeddings import search as nearest_to
+from whichland.bulk.config import EmbedConfig
 from whichland.cli.flags import flags
 from whichland.cli.output import Json, give, say
 from whichland.errors import UserError
@@ -26,6 +25,8 @@ def embed(
     Of a manifest, country, place, licence and credit come along. The same command again goes on with a run that
     was stopped. A photo that cannot be read has an error in place of a vector.
     """
+    from whichland.bulk.embeddings import embed_to
+
     count, unreadable = embed_to(photos, out, config, ray=ray)
     say(f"{out}: {count - unreadable:,} photos embedded, {unreadable:,} unreadable")
 
@@ -40,16 +41,18 @@ def search(
 
     The distance is 1 minus the cosine: 0 for the same picture. The search is exact.
     """
+    from whichland.bulk.embeddings import search as nearest_to
+
     try:
         found = nearest_to(index, photo, count)
     except ImageError as error:
         raise UserError(f"{photo}: {error}") from None
 
     def lines() -> list[str]:
-        told = []
+        named = []
         for one in found:
             credit = " · ".join(filter(None, (one.row.get(name) for name in ("attribution", "creator", "license"))))
-            told.append(f"{one.distance:.4f}  {one.row.get('country') or '–':<3} {one.row['path']}  {credit}".rstrip())
-        return told
+            named.append(f"{one.distance:.4f}  {one.row.get('country') or '–':<3} {one.row['path']}  {credit}".rstrip())
+        return named
 
     give([asdict(one) for one in found], lines, json=json)

@@ -205,11 +205,16 @@ def save(
     return folder
 
 
+def in_hub_cache(folder: Path) -> bool:
+    """Whether a bundle lies in the hub's own cache, as `models--OWNER--NAME/snapshots/COMMIT`."""
+    return folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
+
+
 def home(folder: Path) -> Path:
     """Where what is made of a bundle goes: the folder it lies in; for one in the hub's cache, one of its name here."""
-    cache = folder.parent.parent.name
-    of_hub = folder.parent.name == "snapshots" and cache.startswith("models--")
-    return Path(cache.removeprefix("models--")) if of_hub else folder.resolve().parent
+    if in_hub_cache(folder):
+        return Path(folder.parent.parent.name.removeprefix("models--"))
+    return folder.resolve().parent
 
 
 def load(folder: str | Path) -> Bundle:

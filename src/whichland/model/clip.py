@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from whichland.errors import UserError, first_line
+from whichland.model.backbone import Backbone
 from whichland.model.choices import Cosine
 from whichland.model.head import fill_cosine_head, get_head, kind_of, put_cosine_head, width_into
 
@@ -166,18 +167,7 @@ def _renamed(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageTower:
-    """The image tower as timm has it, with a head of text embeddings."""
-
-    model: nn.Module
-    arch: str
-    model_args: dict[str, Any]
-    pretrained_cfg: dict[str, Any]
-    head: Cosine
-
-
-def image_tower(clip: Clip, directions_KD: Tensor) -> ImageTower:
+def image_tower(clip: Clip, directions_KD: Tensor) -> Backbone:
     """Give timm's model of an image tower a head of K text embeddings; its logits are those of `clip`.
 
     Raises UserError for towers that timm has no model of, and where the two do not agree.
@@ -207,7 +197,9 @@ def image_tower(clip: Clip, directions_KD: Tensor) -> ImageTower:
         "crop_pct": 1.0,
         "crop_mode": "squash" if cfg["resize_mode"] == "squash" else "center",
     }
-    return ImageTower(model=model, arch=arch, model_args=arguments, pretrained_cfg=pretrained_cfg, head=head)
+    return Backbone(
+        model=model, arch=arch, model_args=arguments, pretrained_cfg=pretrained_cfg, report=None, cosine=head
+    )
 
 
 Tower = tuple[str, dict[str, Any], dict[str, Tensor], nn.Module | None]

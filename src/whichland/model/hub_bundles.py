@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from whichland.errors import UserError, first_line
-from whichland.model.bundle import INFO, WEIGHTS, read_settings
+from whichland.model.bundle import INFO, WEIGHTS, in_hub_cache, read_settings
 from whichland.model.labels import FILE as LABELS
 from whichland.whole_file import file_sha256
 
@@ -43,7 +43,7 @@ def found(name: str | Path) -> Path:
 
 def check_own(folder: Path) -> None:
     """Raise UserError for a bundle in the hub's cache: what is written there would be another bundle's, too."""
-    if folder.parent.name == "snapshots":
+    if in_hub_cache(folder):
         raise UserError(f"{folder} lies in the hub's cache, which is not written to; copy it and name the copy")
 
 
@@ -82,10 +82,10 @@ def fetched(name: str, patterns: Sequence[str], main: Sequence[str]) -> Path:
     `name` is `hub:OWNER/NAME[@REVISION]`. Fetched are the files that match a pattern and the first of `main` that is
     there, which comes last: where the cache has it, the hub is not asked again. Raises UserError in one line.
     """
-    from whichland.sources.hub import quiet_where_no_terminal
+    from whichland.sources.hub import quiet_where_no_terminal, refusal
 
     quiet_where_no_terminal()  # its module says so where the hub's client is not installed
-    from huggingface_hub import errors, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
 
     asked = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:@([^\s:]+))?", name)
     if asked is None:
@@ -99,16 +99,8 @@ def fetched(name: str, patterns: Sequence[str], main: Sequence[str]) -> Path:
         return _fetch(name, repository, revision, patterns, main)
     except UserError:
         raise
-    except errors.GatedRepoError:
-        raise UserError(f"{name}: gated: accept the model's terms on its page and set HF_TOKEN") from None
-    except errors.RevisionNotFoundError:
-        raise UserError(f"{name}: the model has no revision {revision!r}") from None
-    except (errors.RepositoryNotFoundError, errors.HFValidationError):
-        raise UserError(
-            f"{name}: no such model on the hub, or a private one for which HF_TOKEN gives no right"
-        ) from None
     except Exception as error:  # the hub's client lets its transport's errors through, whichever that is
-        raise UserError(
+        raise refusal(error, name, "model", revision) or UserError(
             f"{name}: could not be fetched ({first_line(error)}); the same command goes on where this one stopped, or "
             "fetch its files elsewhere and give their folder"
         ) from None

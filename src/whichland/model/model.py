@@ -22,7 +22,7 @@ from whichland.images.containers import ImageError, is_address
 from whichland.images.photo import OpenPhoto, PhotoLike, is_photo, open_photo
 from whichland.images.preprocess import Pixels
 from whichland.model.answer import Answer, Probabilities
-from whichland.model.bundle import Bundle, Settings, home, read_settings
+from whichland.model.bundle import Bundle, Settings, home, in_hub_cache, read_settings
 from whichland.model.engines import (
     Engine,
     EngineChoice,
@@ -57,7 +57,7 @@ class Model(Settings):
     @property
     def name(self) -> str:
         """What to call the model: the folder of its run, or its own."""
-        in_run = self.folder.resolve().name == "bundle" or self.folder.parent.name == "snapshots"
+        in_run = self.folder.resolve().name == "bundle" or in_hub_cache(self.folder)
         return home(self.folder).name if in_run else self.folder.resolve().name
 
     @cached_property

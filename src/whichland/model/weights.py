@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from whichland.errors import UserError, first_line
-from whichland.model.bundle import WEIGHTS, read_json
-from whichland.model.head import classifier_name
+from whichland.model.bundle import INFO, WEIGHTS, read_json, read_settings
+from whichland.model.choices import Cosine
+from whichland.model.head import classifier_name, get_head, put_cosine_head
 from whichland.model.input_size import Size, own_size, resampled
 
 WRAPPED = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")  # anywhere in a name
@@ -142,6 +143,26 @@ def load_weights(
         )
     model.load_state_dict(usable, strict=False)
     return report
+
+
+def keep_head(model: nn.Module, file: Path, codes: Sequence[str]) -> Cosine | None:
+    """Give a model the head of the zero-shot bundle that its weights come from, for some of that one's labels.
+
+    Returns the head's form; None where the weights are no such bundle's. Raises UserError for labels that it lacks.
+    """
+    if not file.with_name(INFO).is_file():
+        return None
+    read = read_settings(file.parent)
+    form, known = read.info.cosine, read.space.index
+    if form is None:
+        return None
+    if unknown := [code for code in codes if code not in known]:
+        raise UserError(f"{file.parent} does not know {unknown[0]!r}; name it in the --countries of `zero-shot`")
+    put_cosine_head(model, form, len(codes))
+    prefix, rows = classifier_name(model) + ".", [known[code] for code in codes]
+    held = {name.removeprefix(prefix): part for name, part in load_file(file).items() if name.startswith(prefix)}
+    get_head(model).load_state_dict(held | {name: held[name][rows] for name in ("weight", "bias")})
+    return form
 
 
 def _unwrapped(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:

@@ -10,17 +10,13 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
-from torch import nn
 
 from whichland import __version__, geo
 from whichland.errors import UserError
 from whichland.geo.countries import COUNTRIES, find_country
 from whichland.model import bundle as bundles
 from whichland.model.bundle import Info
-from whichland.model.choices import Cosine
 from whichland.model.clip import image_tower, read_clip
-from whichland.model.head import classifier_name, get_head, put_cosine_head
 from whichland.model.hub_bundles import fetched
 from whichland.model.label_sources import countries, located
 from whichland.progress import Progress
@@ -59,7 +55,9 @@ def make(model: str, out: Path, *, names: Sequence[str] = (), prompts: Sequence[
             directions.append(clip.embed(texts_of(code, prompts)))
             bar.advance()
     tower = image_tower(clip, torch.stack(directions))
-    info = Info(version=__version__, cosine=tower.head, zero_shot={"model": model, "prompts": list(prompts)}, photos=0)
+    info = Info(
+        version=__version__, cosine=tower.cosine, zero_shot={"model": model, "prompts": list(prompts)}, photos=0
+    )
     return bundles.save(
         out,
         model=tower.model,
@@ -71,26 +69,6 @@ def make(model: str, out: Path, *, names: Sequence[str] = (), prompts: Sequence[
         metrics={},
         card=_card(model, tower.arch, len(space), prompts),
     )
-
-
-def keep_head(model: nn.Module, file: Path, codes: Sequence[str]) -> Cosine | None:
-    """Give a model the head of the zero-shot bundle that its weights come from, for some of that one's labels.
-
-    Returns the head's form; None where the weights are no such bundle's. Raises UserError for labels that it lacks.
-    """
-    if not file.with_name(bundles.INFO).is_file():
-        return None
-    read = bundles.read_settings(file.parent)
-    form, known = read.info.cosine, read.space.index
-    if form is None:
-        return None
-    if unknown := [code for code in codes if code not in known]:
-        raise UserError(f"{file.parent} does not know {unknown[0]!r}; name it in the --countries of `zero-shot`")
-    put_cosine_head(model, form, len(codes))
-    prefix, rows = classifier_name(model) + ".", [known[code] for code in codes]
-    held = {name.removeprefix(prefix): part for name, part in load_file(file).items() if name.startswith(prefix)}
-    get_head(model).load_state_dict(held | {name: held[name][rows] for name in ("weight", "bias")})
-    return form
 
 
 def clip_folder(model: str) -> Path:

@@ -55,6 +55,17 @@ def quiet_where_no_terminal() -> None:
         disable_progress_bars()
 
 
+def refusal(error: Exception, place: str, what: str, revision: str) -> UserError | None:
+    """What to say of a data set or a model that the hub does not give; None for errors of another kind."""
+    if isinstance(error, errors.GatedRepoError):
+        return UserError(f"{place}: the {what} is gated: accept its terms on its page and set HF_TOKEN")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return UserError(f"{place}: the {what} has no revision {revision!r}")
+    if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
+        return UserError(f"{place}: no such {what} on the hub, or a private one for which HF_TOKEN gives no right")
+    return None
+
+
 def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
     """List the images of a data set, after fetching the shards that the cache lacks.
 
@@ -87,15 +98,9 @@ def _list(name: str, revision: str) -> tuple[str, list[Shard]] | None:
     """
     try:
         info = client.HfApi().dataset_info(name, revision=revision, files_metadata=True, timeout=PATIENCE_S)
-    except errors.GatedRepoError:
-        raise _gated(name) from None
-    except errors.RevisionNotFoundError:
-        raise UserError(f"hub:{name}: the data set has no revision {revision!r}") from None
-    except (errors.RepositoryNotFoundError, errors.HFValidationError):
-        raise UserError(
-            f"hub:{name}: no such data set on the hub, or a private one for which HF_TOKEN gives no right"
-        ) from None
     except Exception as error:
+        if refused := refusal(error, f"hub:{name}", "data set", revision):
+            raise refused from None
         say(f"hub:{name}: the hub cannot be asked ({first_line(error)}); looking in its cache")
         return None
     files = {file.rfilename: file.size or 0 for file in info.siblings or ()}
@@ -142,18 +147,12 @@ def _fetch(name: str, revision: str, commit: str, shards: Sequence[Shard]) -> Pa
     patterns = [escape(shard.path) for shard in shards]
     try:
         folder = client.snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=patterns)
-    except errors.GatedRepoError:
-        raise _gated(name) from None
     except Exception as error:  # the client has tried several times, each from where it stopped
-        raise UserError(
+        raise refusal(error, f"hub:{name}", "data set", revision) or UserError(
             f"hub:{name}: not all could be fetched ({first_line(error)}); the same command goes on where this one "
             "stopped"
         ) from None
     return Path(folder)
-
-
-def _gated(name: str) -> UserError:
-    return UserError(f"hub:{name}: the data set is gated: accept its terms on its page and set HF_TOKEN")
 
 
 def _bytes(count: int) -> str:

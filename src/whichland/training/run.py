@@ -34,8 +34,7 @@ from whichland.model.head import shares as shares_of
 from whichland.model.input_size import check_size
 from whichland.model.labels import LabelSpace, labels_text
 from whichland.model.unfused_attention import write_out_attention
-from whichland.model.weights import weights_file
-from whichland.model.zero_shot import keep_head
+from whichland.model.weights import keep_head, weights_file
 from whichland.templates import templates_beside
 from whichland.training.checkpoint import Checkpoint
 from whichland.training.config import TrainConfig, height_width
