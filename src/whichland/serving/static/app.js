@@ -194,9 +194,8 @@ export function start() {
   translate();
 }
 
-// What the service is, once.
-export async function about() {
-  const info = await (await ask("api/info")).json();
+// Take in what answers: its labels, and what the foot of the page says of it.
+export function about(info) {
   learnNames(info.labels);
   const foot = () =>
     ($("foot-model").textContent = t("foot.model", {

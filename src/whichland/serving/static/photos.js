@@ -4,6 +4,7 @@ import {
   $, about, ask, clearError, COUNTRIES, kindly, labelFlag, labelName, make, number, onChange, percent, Refused, say,
   showError, start, t,
 } from "./app.js";
+import * as answers from "./answers.js";
 import { guessRow } from "./guess.js";
 import { fitStage, heatOn, hideHeat, showHeat, startHeat, turnHeatOn } from "./heat.js";
 import { legend, WorldMap } from "./map.js";
@@ -60,13 +61,10 @@ function work() {
 }
 
 async function predict(photo) {
-  const form = new FormData();
-  form.append("files", photo.file, photo.file.name || "photo");
-  if (info.neighbours) form.append("neighbours", NEIGHBOURS);
   try {
-    const { results } = await (await ask("api/predict", { method: "POST", body: form })).json();
-    if (results[0].error) photo.error = t("error.unreadable", { name: photo.file.name, error: results[0].error });
-    else photo.answer = results[0];
+    const found = await answers.predict(photo.file, { neighbours: info.neighbours ? NEIGHBOURS : 0 });
+    if (found.error) photo.error = t("error.unreadable", { name: photo.file.name, error: found.error });
+    else photo.answer = found;
   } catch (error) {
     photo.error = kindly(error, photo.file.name);
   }
@@ -221,7 +219,7 @@ async function drawHeat() {
   if (!photo.heats.has(key)) {
     hideHeat();
     $("heat-caption").textContent = t("heat.busy");
-    photo.heats.set(key, explain(photo));
+    photo.heats.set(key, answers.explain(photo.file, photo.why));
   }
   try {
     const heat = await photo.heats.get(key);
@@ -230,16 +228,6 @@ async function drawHeat() {
     photo.heats.delete(key); // so that it can be asked for again
     if (photo === current) $("heat-caption").textContent = t("heat.failed", { error: kindly(error, photo.file.name) });
   }
-}
-
-async function explain(photo) {
-  const form = new FormData();
-  form.append("file", photo.file, photo.file.name || "photo");
-  if (photo.why) {
-    form.append("country", photo.why[0]);
-    form.append("against", photo.why[1]);
-  }
-  return (await ask("api/explain", { method: "POST", body: form })).json();
 }
 
 function askWhy(event) {
@@ -333,7 +321,7 @@ async function main() {
   start();
   listen();
   try {
-    info = await about();
+    info = about(await answers.info());
   } catch (error) {
     $("choose").disabled = true;
     return showError(error instanceof Refused && error.status === 401 ? error.message : kindly(error));

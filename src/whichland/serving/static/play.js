@@ -3,6 +3,7 @@
 import {
   $, about, ask, clearError, countryName, flag, kept, kindly, make, number, onChange, say, showError, start, t,
 } from "./app.js";
+import { info as ofService } from "./answers_http.js";
 import { guessRow } from "./guess.js";
 import { fitStage, heatOn, hideHeat, showHeat, startHeat } from "./heat.js";
 import { WorldMap } from "./map.js";
@@ -307,7 +308,7 @@ const anySeed = () => Math.floor(Math.random() * SEEDS);
 async function main() {
   start();
   try {
-    const info = await about();
+    const info = about(await ofService());
     startHeat(info.torch, drawHeat);
     $("game").hidden = false; // the map must have a size before it is made
     map = await new WorldMap($("map"), "play.mapLabel").draw();

@@ -1,0 +1,9 @@
+// Who answers: the service over HTTP, or a worker in this browser where `whichland export --site` made the page.
+//
+//   info()                   what answers: labels, engine, limits (`ServiceInfo` in serving/answers.py)
+//   predict(file, options)   a `PhotoAnswer`, or an `UnreadPhoto` that has an `error`
+//   explain(file, why)       an `ExplainedPhoto`; `why` is null or [label, label it is compared with]
+
+const { site } = document.documentElement.dataset;
+
+export const { info, predict, explain } = await import(site === undefined ? "./answers_http.js" : "./site/answers.js");
