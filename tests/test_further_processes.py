@@ -106,7 +106,12 @@ def test_one_member_that_cannot_be_read_leaves_the_others(
         read_bytes(bad)
 
 
-@pytest.mark.parametrize("data", ["à.jpg\r\n\r\n b.jpg \r\n".encode("utf-16"), "# mine\nà.jpg\rb.jpg".encode()])
+TWO_LISTS = "à.jpg\n".encode("utf-16") + "b.jpg\n".encode("utf-16")  # put together, each with its mark
+
+
+@pytest.mark.parametrize(
+    "data", ["à.jpg\r\n\r\n b.jpg \r\n".encode("utf-16"), "# mine\nà.jpg\rb.jpg".encode(), TWO_LISTS]
+)
 def test_lists_from_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     put(tmp_path, "à.jpg", "b.jpg")
     monkeypatch.chdir(tmp_path)

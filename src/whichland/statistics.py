@@ -122,14 +122,14 @@ def with_errors(
 
     Where all groups fared alike, errors are 0: a share then rests on as many photos as there are groups, fewer where
     their sizes differ (Kish 1965), a difference may be off by as much as a share of 0 or 1, and of another number
-    nothing is known.
+    nothing is known. For a difference, groups are alike up to half the error that one photo makes.
     """
     photos_G = np.bincount(group_N)
     values, error, freedom = np.broadcast_arrays(*(np.atleast_1d(of) for of in (values_S, errors_S, freedom_S)))
-    groups, alike = len(photos_G), error < 1e-12
+    each = photos_G.sum() ** 2 / (photos_G**2).sum()
+    groups, alike = len(photos_G), error < (0.5 / each if kind == "difference" else 1e-12)
     known_law = kind == "share" and photos_G.max() == 1  # of single photos, whose variance follows from the share
     z = student_reach(np.ones_like(values, float), np.where(alike | known_law, max(groups - 1, 1), freedom))
-    each = photos_G.sum() ** 2 / (photos_G**2).sum()
     if kind == "share":
         inside = ~alike & (values > 0) & (values < 1)
         photos = np.divide(values * (1 - values), error**2, out=np.full(values.shape, each), where=inside)

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from typing import Any
 
 WESTERN = "cp1252"  # what is neither UTF-8 nor UTF-16 is taken for this
@@ -32,7 +33,8 @@ def decode_text(data: bytes) -> tuple[str, str]:
 
 
 def _lines(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+    text = text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+    return re.sub("^\ufeff+", "", text, flags=re.MULTILINE) if "\ufeff" in text else text  # of files put together
 
 
 def parse_json(text: str) -> list[Any]:
