@@ -122,7 +122,7 @@ def row(name: str, seed: int, found: Audit, mark: float | None, seconds: float) 
         "top1": round(found.top1, 3),
         "mark_worth": None if mark is None else round(mark, 3),
         "found": {check.name: check.countries for check in found.alarms},
-        "cannot_be_told": [check.name for check in found.checks if check.verdict == "cannot be told"],
+        "inconclusive": [check.name for check in found.checks if check.verdict == "inconclusive"],
         "mirror": next(round(c.score.value, 2) for c in found.checks if c.name == "mirror" and c.score),
         "seconds": round(seconds),
     }

@@ -123,7 +123,7 @@ def test_a_mark_that_the_model_does_not_use_is_no_alarm() -> None:
 
 def test_too_few_photos_are_said_to_be_too_few() -> None:
     few = looked(5, reader(5, None), None, photos=40)
-    assert {check.verdict for check in few.values()} == {"cannot be told"}
+    assert {check.verdict for check in few.values()} == {"inconclusive"}
     many = looked(5, reader(5, None), None)
     assert {check.verdict for check in many.values()} == {"not found"}
 
@@ -270,7 +270,7 @@ def test_a_model_of_the_driving_side_swaps_and_a_blind_one_does_not() -> None:
     blind = mirror_check(plain, plain, sample, flipped=True)
     assert blind.verdict == "not found"
     one = mirror_check(plain, plain, replace(sample, country=truth % 2), flipped=True)
-    assert one.verdict == "cannot be told"
+    assert one.verdict == "inconclusive"
 
 
 def of_sources(tied: bool) -> Manifest:

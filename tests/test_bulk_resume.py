@@ -60,17 +60,17 @@ def test_a_batch_killed_in_the_middle_goes_on_and_gives_the_same_file(bundle: Pa
             path.unlink()  # what is done is not asked again
         config = PredictConfig(allow_local=True, batch_size=BATCH)
         complaints: list[str] = []
-        things = find_photos([str(listed)])
-        done = predict_to(bundle, things, out, config, complain=lambda row: complaints.append(str(row["path"])))
+        named = find_photos([str(listed)])
+        done = predict_to(bundle, named, out, config, complain=lambda row: complaints.append(str(row["path"])))
         assert (done.photos, done.unreadable) == (3 * BATCH + 1, 1)
         assert complaints == [str(tmp_path / "gone.jpg")]
         assert not journal.parent.exists()
 
         make_photos(tmp_path / "photos", 2 * BATCH)
         again = tmp_path / "again.csv"
-        predict_to(bundle, things, again, config)
+        predict_to(bundle, named, again, config)
         assert out.read_bytes() == again.read_bytes()
-        assert pl.read_csv(out)["path"].to_list() == list(things)
+        assert pl.read_csv(out)["path"].to_list() == list(named)
 
 
 def half_done(bundle: Path, out: Path, photos: list[Path], config: PredictConfig) -> None:
@@ -105,7 +105,7 @@ def test_other_settings_are_refused_and_what_is_there_is_kept(
     out = tmp_path / "a.parquet"
     half_done(bundle, out, photos, PredictConfig())
     before = (tmp_path / "a.parquet.part" / "rows.jsonl").read_bytes()
-    with pytest.raises(UserError, match=rf"a\.parquet\.part .*another {named}: give the same to go on"):
+    with pytest.raises(UserError, match=rf"a\.parquet\.part .*another {named}: give the same to resume"):
         predict_to(bundle, find_photos([str(tmp_path)]), out, PredictConfig(**settings))  # type: ignore[arg-type]
     assert (tmp_path / "a.parquet.part" / "rows.jsonl").read_bytes() == before
     # how fast the work is done may change
@@ -115,16 +115,16 @@ def test_other_settings_are_refused_and_what_is_there_is_kept(
 
 def test_another_model_is_refused_and_so_is_a_second_process(bundle: Path, tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", 2)
-    out, things = tmp_path / "a.csv", find_photos([str(tmp_path / "photos")])
+    out, named = tmp_path / "a.csv", find_photos([str(tmp_path / "photos")])
     half_done(bundle, out, photos, PredictConfig())
     other = make_bundle(tmp_path / "other", temperature=2.0)
     with pytest.raises(UserError, match="begun with another model"):
-        predict_to(other, things, out, PredictConfig())
+        predict_to(other, named, out, PredictConfig())
     with (
         Journal(out, bundle, PredictConfig()),
         pytest.raises(UserError, match="another prediction is being written there"),
     ):
-        predict_to(bundle, things, out, PredictConfig())
+        predict_to(bundle, named, out, PredictConfig())
 
 
 def test_where_nothing_can_be_written_is_said_before_any_photo_is_read(bundle: Path, tmp_path: Path) -> None:

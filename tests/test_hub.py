@@ -16,7 +16,7 @@ from misbehaving_hub import COMMIT, DataSet, serve
 from whichland.errors import UserError
 from whichland.sources import hub
 from whichland.sources.ingest import ingest
-from whichland.sources.shards import Shard, choose, tell_shards
+from whichland.sources.shards import Shard, choose, shards_by_name
 
 
 def jpeg(shade: int) -> bytes:
@@ -182,10 +182,10 @@ def test_a_split_is_fetched_alone(answers: Answers) -> None:
 
 def test_what_was_cut_off_goes_on_where_it_stopped(answers: Answers) -> None:
     assert answers["drops once"]["rows"]["image_id"] == ["streets/a", "streets/b", "streets/c"]
-    assert "the same command goes on" in answers["drops"]["error"]
+    assert "the same command resumes" in answers["drops"]["error"]
     assert answers["resumed"]["rows"] == answers["good"]["rows"]
     went_on = [line for line in answers["asked"]["all"] if line.startswith("drops once GET") and "bytes=" in line]
-    assert len(went_on) == 2, "each of two shards was cut off once and goes on from there"
+    assert len(went_on) == 2, "each of two shards was cut off once and resumed"
 
 
 def test_the_newer_set_of_shards_is_read(answers: Answers) -> None:
@@ -224,7 +224,7 @@ def test_one_configuration_of_two(answers: Answers) -> None:
 
 
 def shards(*names: str) -> list[Shard]:
-    return tell_shards(dict.fromkeys(names, 1))
+    return shards_by_name(dict.fromkeys(names, 1))
 
 
 def test_names_tell_the_set() -> None:

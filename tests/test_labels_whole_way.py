@@ -92,7 +92,7 @@ def test_models_of_such_labels_are_compared_and_of_others_are_not(
     assert (found.photos, found.groups, found.left_out) == (12, 3, 0)
     assert found.pairs[0].top1.within("+.1f", 100) == "no interval: 3 groups only"
     countries = train(table, replace(CONFIG, label="country"), tmp_path / "countries").bundle
-    with pytest.raises(UserError, match="tell different things apart, country and soil"):
+    with pytest.raises(UserError, match="distinguish different labels, country and soil"):
         wl.compare([other, countries], table)
 
 

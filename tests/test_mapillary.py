@@ -220,7 +220,7 @@ def test_photos_that_vanish_come_again(run: Callable[..., Harvested], tmp_path: 
 def test_a_host_that_is_down_ends_the_harvest_with_a_way_on(tmp_path: Path) -> None:
     with serve(small()) as server:
         address = server.api.address
-    with pytest.raises(UserError, match=r"failed, the last with: no connection; go on later") as caught:
+    with pytest.raises(UserError, match=r"failed, the last with: no connection; run the same command") as caught:
         fetch("mapillary:bbox=10,59,14,61", tmp_path, replace(QUICK, tries=2), token=TOKEN, api=address)
     assert TOKEN not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Tell the country of a street-level photo; train, judge and explain the model that does.
+"""Name the country of a street-level photo; train, judge and explain the model that does.
 
 Public names are imported on first use, so `import whichland` stays light; `__init__.pyi` lists them.
 """

@@ -10,7 +10,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to serve large blocks from its heap and never give them back; elsewhere do nothing.
+    """Make glibc serve large blocks from its heap and never give them back; elsewhere do nothing.
 
     By default glibc maps each large block from the kernel and unmaps it when freed. Activations are such blocks:
     on a virtual machine, faulting their pages in again at every step took a third to a half of a training step.

@@ -5,7 +5,7 @@ Photos of one drive are not independent, so a group (a drive, a panorama) is wha
 
 - Each group is left out in turn (of more than `BLOCKS`, a block of them); how far a score moves gives its standard
   error, and how unevenly it moves the degrees of freedom of Student's quantile (Satterthwaite 1946): where three
-  groups hold all the errors, three groups tell how many there are.
+  groups hold all the errors, three groups decide how many there are.
 - What lies between 0 and 1 has Wilson's interval (1927) for the number of independent photos that would have that
   standard error. Where all groups fared alike there is none: then each group is a photo.
 - With fewer than `FEWEST` groups there is no interval, and the score says so.
@@ -35,7 +35,7 @@ ALPHA = 1 - LEVEL
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """A score with its 95 % interval over groups, or without one where they do not tell it."""
+    """A score with its 95 % interval over groups, or without one where they are too few for one."""
 
     value: float
     low: float | None = None

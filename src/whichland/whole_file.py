@@ -43,11 +43,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def system_error(error: Exception) -> OSError | None:
-    """The error of the system that an exception is, or of which what is written in Rust (Polars, safetensors) tells."""
+    """The error of the system that an exception is, or that Polars or safetensors (Rust) reports."""
     if isinstance(error, OSError):
         return error
-    told = re.search(r"\(os error (\d+)\)", str(error))
-    return OSError(int(told[1]), os.strerror(int(told[1]))) if told else None
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else None
 
 
 def sweep(folder: Path) -> None:

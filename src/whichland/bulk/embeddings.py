@@ -52,7 +52,7 @@ class Eye(NamedTuple):
 
     model: torch.nn.Module
     preprocess: Preprocess
-    name: str  # tells apart whatever gives other embeddings
+    name: str  # distinguishes whatever gives other embeddings
     width: int  # F, of its embeddings
 
 
@@ -142,17 +142,17 @@ def embed_shard(shard: Shard) -> None:
         pl.DataFrame(columns).write_parquet(partial)
 
 
-def embed_to(things: Sequence[str], out: Path, config: EmbedConfig, *, ray: str | None = None) -> tuple[int, int]:
-    """Embed all photos that `things` name into a Parquet file; how many there are, and how many cannot be read.
+def embed_to(inputs: Sequence[str], out: Path, config: EmbedConfig, *, ray: str | None = None) -> tuple[int, int]:
+    """Embed all photos that `inputs` name into a Parquet file; how many there are, and how many cannot be read.
 
-    Shards that are done lie in OUT.part until all are: the same call goes on from there. Of a manifest, what is
+    Shards that are done lie in OUT.part until all are: the same call resumes from there. Of a manifest, what is
     known of its photos comes along. Raises UserError for an `out` that cannot be written, and a half-done file of
     another model or of other photos.
     """
     if out.suffix.lower() != ".parquet":
         raise UserError(f"-o {out}: embeddings are written as .parquet")
     check_writable(out)
-    photos, eye, folder = find_photos(things), open_eye(config), out.with_name(out.name + ".part")
+    photos, eye, folder = find_photos(inputs), open_eye(config), out.with_name(out.name + ".part")
     names = hashlib.sha256("\n".join(map(shown, photos)).encode()).hexdigest()
     settings = {"model": eye.name, "photos": names, "views": config.views}
     folder.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def embed_to(things: Sequence[str], out: Path, config: EmbedConfig, *, ray: str 
         raise UserError(f"{len(missing)} of {len(shards)} shards are missing: their workers died; run it again")
     said = {"model": eye.name, **{name: getattr(config, name) for name in ("bundle", "arch", "weights", "views")}}
     table = pl.scan_parquet([shard.file for shard in shards])
-    table = _with_what_is_known(table, things).select(pl.exclude("embedding"), "embedding")
+    table = _with_what_is_known(table, inputs).select(pl.exclude("embedding"), "embedding")
     with whole_file(out) as partial:
         table.sink_parquet(partial, metadata={KEY: json.dumps(said)})
     unreadable = int(table.select(pl.col("error").count()).collect().item())
@@ -180,9 +180,9 @@ def embed_to(things: Sequence[str], out: Path, config: EmbedConfig, *, ray: str 
     return len(photos), unreadable
 
 
-def _with_what_is_known(table: pl.LazyFrame, things: Sequence[str]) -> pl.LazyFrame:
-    """With the columns of manifests among the things: country, place, licence and who took the photo."""
-    tables = [pl.scan_parquet(thing) for thing in things if thing.lower().endswith(".parquet")]
+def _with_what_is_known(table: pl.LazyFrame, inputs: Sequence[str]) -> pl.LazyFrame:
+    """With the columns of manifests among them: country, place, licence and who took the photo."""
+    tables = [pl.scan_parquet(name) for name in inputs if name.lower().endswith(".parquet")]
     held = [one for one in tables if one.collect_schema().get("uri") == pl.String]
     if not held:
         return table

@@ -58,41 +58,41 @@ class Photos(Sequence[str]):
         return self._prefixes[bisect_right(self._starts, at) - 1] + name
 
 
-def find_photos(things: Iterable[str]) -> Photos:
-    """List the photos that the things name, in their order; what lies in a folder is sorted by path.
+def find_photos(inputs: Iterable[str]) -> Photos:
+    """List the photos that `inputs` name, in their order; what lies in a folder is sorted by path.
 
     Raises UserError for what does not exist and for a folder, archive or list without photos.
     """
     photos = Photos()
-    for thing in things:
-        _add(photos, thing)
+    for name in inputs:
+        _add(photos, name)
     return photos
 
 
-def _add(photos: Photos, thing: str) -> None:
-    path = Path(thing)
-    inside = "#" in thing and Path(thing.rpartition("#")[0]).is_file()
-    if thing == "-":
+def _add(photos: Photos, name: str) -> None:
+    path = Path(name)
+    inside = "#" in name and Path(name.rpartition("#")[0]).is_file()
+    if name == "-":
         if sys.stdin is None:
             raise UserError("standard input is closed: give a file with the list, or the photos themselves")
         _add_list(photos, sys.stdin.buffer.read(), "standard input")
-    elif is_address(thing):
-        photos.add([thing])
+    elif is_address(name):
+        photos.add([name])
     elif path.is_dir():
-        _add_folder(photos, thing)
+        _add_folder(photos, name)
     elif path.is_file() and path.suffix.lower() == ".zip":
-        if not photos.add(filter(_is_photo, list_archive(thing)), f"{thing}#"):
-            raise UserError(f"{thing}: no photos in this archive")
+        if not photos.add(filter(_is_photo, list_archive(name)), f"{name}#"):
+            raise UserError(f"{name}: no photos in this archive")
     elif path.is_file() and path.suffix.lower() == ".parquet":
-        _add_parquet(photos, thing)
+        _add_parquet(photos, name)
     elif path.is_file() and path.suffix.lower() == ".txt":
-        _add_list(photos, path.read_bytes(), thing)
+        _add_list(photos, path.read_bytes(), name)
     elif path.exists() or inside:
-        photos.add([thing])
-    elif any(sign in thing for sign in "*?["):
-        _add_glob(photos, thing)
+        photos.add([name])
+    elif any(sign in name for sign in "*?["):
+        _add_glob(photos, name)
     else:
-        raise UserError(f"{thing}: no such photo or folder")
+        raise UserError(f"{name}: no such photo or folder")
 
 
 def _add_list(photos: Photos, data: bytes, where: str) -> None:

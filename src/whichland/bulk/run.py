@@ -43,18 +43,18 @@ class Outcome:
 
 def predict_to(
     bundle: str | Path,
-    things: Photos | Iterable[str],
+    inputs: Photos | Iterable[str],
     out: str | Path,
     config: PredictConfig = DEFAULT,
     *,
     ray: str | None = None,
     complain: Callable[[Row], None] = lambda row: None,
 ) -> Outcome:
-    """Answer all photos that `things` name (see `inputs`) and write `out`, whose ending says the form.
+    """Answer all photos that `inputs` name (see `inputs`) and write `out`, whose ending says the form.
 
         predict_to("runs/demo/bundle", ["photos/", "more.zip"], "answers.parquet", PredictConfig(pin=True))
 
-    What is done lies in OUT.part until all is done: the same call goes on from there. With `ray`, the address of
+    What is done lies in OUT.part until all is done: the same call resumes from there. With `ray`, the address of
     a cluster or "auto", its workers answer, each seeing bundle and photos under the same paths. `complain` is
     called with the row of each photo that could not be read, in this call. Raises UserError, before any photo is
     read, for an `out` that cannot be written, settings that the bundle does not allow, and a half-done batch of
@@ -62,7 +62,7 @@ def predict_to(
     """
     bundle, out = Path(bundle), Path(out)
     check_ending(out)
-    photos = things if isinstance(things, Photos) else find_photos(things)
+    photos = inputs if isinstance(inputs, Photos) else find_photos(inputs)
     if out.is_dir():
         raise UserError(f"-o {out} is a folder; give the name of a file")
     if out.suffix.lower() in PINNED:
@@ -106,7 +106,7 @@ class Journal:
     """The half-done batch of one file; a context manager that lets go of it."""
 
     def __init__(self, out: Path, bundle: Path, config: PredictConfig) -> None:
-        """Begin the batch, or open it to go on. Raises UserError when it is one of another model or settings."""
+        """Begin the batch, or open it to resume. Raises UserError when it is one of another model or settings."""
         networks = sorted(path.name for path in bundle.iterdir() if path.name.startswith("model."))
         self.folder = out.with_name(out.name + ".part")
         self._rows = self.folder / "rows.jsonl"
@@ -116,7 +116,7 @@ class Journal:
             if others := differing(self.folder, settings):
                 raise UserError(
                     f"{self.folder} holds a batch that was begun with another {', '.join(others)}: "
-                    "give the same to go on, or remove it to begin anew"
+                    "give the same to resume, or remove it to begin anew"
                 )
             self._file = self._rows.open("ab")
         except OSError as error:

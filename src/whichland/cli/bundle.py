@@ -30,7 +30,7 @@ def calibrate(
 ) -> None:
     """Make a bundle's probabilities honest: fit temperature and thresholds on the validation photos.
 
-    The temperature makes probabilities mean what they say. The thresholds give country sets ("one of HU, SK, RO
+    The temperature makes probabilities mean what they say. The thresholds give prediction sets ("one of HU, SK, RO
     at 90 %", `whichland predict --sets 90`), and probabilities below which to say nothing so that a stated share
     of answers is right. No answer changes but its probabilities. Test photos are never used.
     """

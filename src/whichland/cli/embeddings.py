@@ -22,7 +22,7 @@ def embed(
 ) -> None:
     """Write what a model's head sees of photos, a vector each: to search, to cluster, or to train on.
 
-    Of a manifest, country, place, licence and credit come along. The same command again goes on with a run that
+    Of a manifest, country, place, licence and credit come along. The same command again resumes a run that
     was stopped. A photo that cannot be read has an error in place of a vector.
     """
     from whichland.bulk.embeddings import embed_to

@@ -158,7 +158,7 @@ def audit(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Look for shortcuts: does the model know the rig, the file or the source in place of the country?
+    """Look for shortcuts: does the model know the rig, the file or the source in place of the label?
 
     Each check stands against what it would be without a shortcut, with a 95 % interval over groups. Where there
     is no shortcut, at most one audit in twenty says "found" anywhere.
@@ -191,10 +191,10 @@ def atlas(
     out: Annotated[Path, Option("-o", "--out", file_okay=False, help="Folder for the pages.")],
     json: Json = False,
 ) -> None:
-    """Make a field guide to a model: the clues it knows each country by, each tried on photos of others.
+    """Make a field guide to a model: the clues it knows each label by, each tried on photos of others.
 
-    Writes index.html, a page a country named by its code, and atlas.json. A clue is confirmed when pasting its
-    patches into photos of other countries raises the probabilities by more than control patches do; what is not
+    Writes index.html, a page a label named by its code, and atlas.json. A clue is confirmed when pasting its
+    patches into photos of other labels raises the probabilities by more than control patches do; what is not
     confirmed is listed apart. Pages of an earlier atlas in the folder are replaced.
     """
     from whichland import manifest as manifests

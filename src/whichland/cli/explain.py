@@ -36,7 +36,7 @@ def explain(
         str | None,
         Option(
             metavar="COUNTRY|A:B",
-            help="What to explain: a country, or what speaks for A and not B; the top guess when not given.",
+            help="What to explain: a label, or what speaks for A and not B; the top guess when not given.",
         ),
     ] = None,
     method: Annotated[
@@ -58,7 +58,7 @@ def explain(
 ) -> None:
     """Show where in a photo the model found its answer: in every view that `predict` combines it of.
 
-    A photo that cannot be read is one line "path: reason" on stderr and the rest go on; the exit code is then 2
+    A photo that cannot be read is one line "path: reason" on stderr and the rest are answered; the exit code is then 2
     after all others are done, and 0 when every photo was readable.
 
     With --verify a map holds when it finds what matters better than all of 19 random maps of the same smoothness

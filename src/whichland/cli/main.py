@@ -13,7 +13,7 @@ from whichland import __version__
 from whichland.allocator import keep_freed_memory
 from whichland.errors import UserError
 
-ABOUT = "Tell the country of a street-level photo; train, judge and explain the model that does."
+ABOUT = "Name the country of a street-level photo; train, judge and explain the model that does."
 ABOUT_DATA = "From raw photos to a clean, leak-free table."
 
 
@@ -38,14 +38,14 @@ COMMANDS = {
     "cross-source": Entry("training", "Train on one source, test on another, for all pairs.", "torch"),
     "export": Entry("bundle", "Write a bundle as ONNX, so that no torch is needed.", "onnxscript"),
     "push": Entry("bundle", "Put a bundle on the Hugging Face hub.", "torch"),
-    "predict": Entry("predict", "The likeliest countries of photos and folders."),
+    "predict": Entry("predict", "The likeliest countries (or other labels) of photos."),
     "serve": Entry("predict", "A bundle over HTTP: the page, the API, the game."),
     "embed": Entry("embeddings", "Photos as vectors, in a Parquet file to search.", "torch"),
     "search": Entry("embeddings", "The photos that lie nearest to another one.", "torch"),
     "models": Entry("start", "Models to train: size, input, work, licence, speed.", "torch"),
-    "audit": Entry("evaluation", "Does the model know the rig or the file, not the country?", "torch"),
+    "audit": Entry("evaluation", "Does the model know the rig or the file, not the place?", "torch"),
     "explain": Entry("explain", "Show where in a photo the model found its answer."),
-    "atlas": Entry("evaluation", "The clues a model knows each country by, each tried.", "torch"),
+    "atlas": Entry("evaluation", "The clues a model knows each label by, each tried.", "torch"),
 }
 DATA_COMMANDS = {
     "ingest": Entry("data", "A manifest of photos from folders, shards, tables, the hub, …"),
@@ -57,7 +57,7 @@ DATA_COMMANDS = {
     "score": Entry("score", "How like a street outdoors each photo is, by ImageNet.", "torch"),
     "clean": Entry("data", "Give bad and duplicate images a drop reason."),
     "split": Entry("data", "Put groups of related images into train, val and test."),
-    "balance": Entry("data", "Cap and rank the training images of each country."),
+    "balance": Entry("data", "Cap and rank the training images of each label."),
     "prepare": Entry("data", "Ingest, measure, clean, split and balance in one go."),
     "stats": Entry("sources", "Count by country, split, source and drop reason."),
     "check": Entry("data", "Re-derive the manifest's invariants; fail when one is broken."),

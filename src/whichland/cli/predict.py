@@ -39,7 +39,7 @@ def predict(
         Option(
             *("-o", "--out"),
             help="Write the answers to this file: .parquet, .csv, .jsonl, .geojson, or .html for a page with "
-            "a map. The same command again goes on with a batch that was stopped.",
+            "a map. The same command again resumes a batch that was stopped.",
         ),
     ] = None,
     csv: Annotated[bool, Option("--csv", help="Rows path,country,probability,country_2,probability_2,…")] = False,
@@ -51,9 +51,9 @@ def predict(
         Option(metavar="ADDRESS", help="Spread the work over a Ray cluster: its address, or auto; needs -o."),
     ] = None,
 ) -> None:
-    """The likeliest countries of photos, with their probabilities: printed, or with -o written to a file.
+    """The likeliest labels (countries or others) of photos, with probabilities: printed, or with -o written to a file.
 
-    A photo that cannot be read is one line "path: reason" on stderr and the rest go on; the exit code is then 2
+    A photo that cannot be read is one line "path: reason" on stderr and the rest are answered; the exit code is then 2
     after all others are done, and 0 when every photo was readable.
     """
     if csv and (json or out):
@@ -75,7 +75,7 @@ def _write(bundle: Path, photos: Photos, out: Path, config: PredictConfig, ray: 
     try:
         done = predict_to(bundle, photos, out, config, ray=ray, complain=_complain)
     except KeyboardInterrupt:
-        say(f"stopped; the same command goes on with {out}.part")
+        say(f"stopped; the same command resumes {out}.part")
         raise Exit(130) from None
     say(f"{out}: {done.photos - done.unreadable:,} photos answered, {done.unreadable:,} unreadable")
     if done.exif:

@@ -10,7 +10,7 @@ from whichland.model.street import ScoreConfig
 def score(config: ScoreConfig, manifest: In, out: Out, json: Json = False) -> None:
     """Score how like a street outdoors each photo is, 0 to 1; only rows that have no score are read.
 
-    `whichland data clean --min-street` then tells from which score on a photo is kept. Interrupted, the same
+    `whichland data clean --min-street` then says from which score on a photo is kept. Interrupted, the same
     command on the file that it wrote resumes.
     """
     from whichland.model.street import score as run

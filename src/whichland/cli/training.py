@@ -95,7 +95,7 @@ def cross_source(
 ) -> None:
     """Train on A and test on B for every pair of sources, and on all but one; the worst source is the headline.
 
-    Give the settings of training as a recipe or a run's config.toml, and by --set. A pair is judged on the countries
+    Give the settings of training as a recipe or a run's config.toml, and by --set. A pair is judged on the labels
     that both sources show. The same command resumes: a model whose bundle is there is not trained again.
     """
     from whichland.evaluation.cross_source import cross_source as run

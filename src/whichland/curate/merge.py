@@ -78,7 +78,7 @@ def merge(manifests: Sequence[Manifest], config: MergeConfig | None = None) -> M
     if again.len():
         raise UserError(
             f"{again.n_unique():,} image_id occur in more than one manifest, {again[0]!r} first: leave out the "
-            "repeated manifest, or tell them apart with --sources NAME,NAME"
+            "repeated manifest, or distinguish them with --sources NAME,NAME"
         )
     if taken := sorted(set(whole["source"].unique()) & set(TABLE)):
         raise UserError(f"a source cannot be called {taken[0]!r}: give other names with --sources NAME,NAME")
@@ -121,7 +121,7 @@ def lone_countries(table: pl.DataFrame) -> list[str]:
         codes = ", ".join(part["country"].sort())
         lines.append(
             f"warning: {part.height} of {table.height} countries come from {source!r} alone: {codes}; a model "
-            "can tell them by the source's looks instead of the country's"
+            "can recognise them by the source's looks instead of the country's"
         )
     return lines
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # neither loads torch for the command line's sake
     from whichland.model.labels import LabelSpace
 
 Fill = Literal["other", "grey"]
-Finding = Literal["found", "not found", "cannot be told"]
+Finding = Literal["found", "not found", "inconclusive"]
 
 APART = 2.5  # spreads from the other countries' median, where an effect must stand out from theirs
 REDRAWS = 1000  # for a standard error; a percentile would need more
@@ -207,7 +207,7 @@ class Check:
     null: float  # what the score would be without a shortcut
     against: str  # what the null is
     effects: tuple[Effect, ...] = ()
-    verdict: Finding = "cannot be told"
+    verdict: Finding = "inconclusive"
     says: str = ""  # the answer in one line
     unless: str = ""  # why an effect that is found is no shortcut yet
     facts: tuple[tuple[str, str], ...] = ()  # what else to know, name and value
@@ -274,7 +274,7 @@ def decided(checks: Sequence[Check]) -> list[Check]:
         elif not check.says:
             check = replace(check, says=f"no country has {FEWEST} groups")
         if check.verdict == "found" and check.unless:
-            check = replace(check, verdict="cannot be told", says=f"{check.says}, but {check.unless}")
+            check = replace(check, verdict="inconclusive", says=f"{check.says}, but {check.unless}")
         found.append(check)
     return found
 
@@ -289,7 +289,7 @@ def verdict(effects: Sequence[Effect]) -> Finding:
     """Found, or ruled out for every country that was tested, or neither."""
     if any(effect.found for effect in effects):
         return "found"
-    return "not found" if effects and all(effect.excluded for effect in effects) else "cannot be told"
+    return "not found" if effects and all(effect.excluded for effect in effects) else "inconclusive"
 
 
 def largest_shown(check: Check) -> Check:

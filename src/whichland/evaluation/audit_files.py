@@ -132,13 +132,13 @@ def forest_guesses(train: pl.DataFrame, truth_T: Ints, judged: pl.DataFrame) -> 
 
 def file_effects(guess_N: Ints, sample: Sample) -> list[Effect]:
     """How much oftener a country is named for its own files than for others'."""
-    return by_country("told by file", skill(guess_N, sample), sample, FILE_LIMITS)
+    return by_country("by file", skill(guess_N, sample), sample, FILE_LIMITS)
 
 
 def size_effects(guess_N: Ints, anew_N: Ints, sample: Sample) -> list[Effect]:
     """The same by the number of bytes, beyond what the pictures themselves explain: busy ones take more."""
     real, control = skill(guess_N, sample), skill(anew_N, sample)
-    return by_country("told by size", lambda w: real(w) - np.maximum(control(w), 0), sample, FILE_LIMITS)
+    return by_country("by size", lambda w: real(w) - np.maximum(control(w), 0), sample, FILE_LIMITS)
 
 
 def thumbnail_effect(thumb_N: Ints, model_N: Ints, sample: Sample) -> list[Effect]:
@@ -178,7 +178,7 @@ def file_checks(train: ReadPhotos, judged: ReadPhotos, model_N: Ints, names: Seq
             "file",
             header_N,
             title="file's header alone",
-            asks="Do size in pixels, JPEG tables and layout of the file tell the country?",
+            asks="Do size in pixels, JPEG tables and layout of the file reveal the country?",
             effects=tuple(file_effects(header_N, sample)),
             facts=(("it leans on", ", ".join(leaned) or "nothing"),),
         ),
@@ -186,7 +186,7 @@ def file_checks(train: ReadPhotos, judged: ReadPhotos, model_N: Ints, names: Seq
             "bytes",
             size_N,
             title="number of bytes alone",
-            asks="Does the file's size tell more than the same pixels written anew would?",
+            asks="Does the file's size reveal more than the same pixels written anew would?",
             effects=tuple(size_effects(size_N, anew_N, sample)),
             facts=(("same pixels, all written alike", str(anew)),),
             null=max(anew.value, chance),
@@ -196,7 +196,7 @@ def file_checks(train: ReadPhotos, judged: ReadPhotos, model_N: Ints, names: Seq
 
 
 def source_check(manifest: Manifest, names: Sequence[str], *, seed: int, column: str = "country") -> Check:
-    """Measure how far the source tells the country: the mean distance between two countries' mixes of sources.
+    """Measure how far the source reveals the country: the mean distance between two countries' mixes of sources.
 
     The distance is half the summed difference of the shares (total variation): whoever knows the source
     distinguishes two countries in half of all cases plus half of it. It is above zero by chance alone, so it is
@@ -207,7 +207,7 @@ def source_check(manifest: Manifest, names: Sequence[str], *, seed: int, column:
     check = Check(
         name="source",
         title="source of the photo",
-        asks="Does the source tell the country, and the file the source?",
+        asks="Does the source reveal the country, and the file the source?",
         measure="countries apart by source",
         score=None,
         null=0.0,
@@ -222,15 +222,15 @@ def source_check(manifest: Manifest, names: Sequence[str], *, seed: int, column:
     try:
         header = source_probe(manifest, ProbeConfig(photos=PROBED, seed=seed)).readings[0]
     except UserError as error:
-        unless, reading = "whether files tell the source cannot be probed", str(error)
+        unless, reading = "whether files reveal the source cannot be probed", str(error)
     else:
         reading = f"{header.score}, chance {header.chance:.1%}"
-        tells = header.score.above(header.chance + MARGIN)
-        unless = "" if tells else "the files' headers do not tell the source; their pixels may"
+        reveals = header.score.above(header.chance + MARGIN)
+        unless = "" if reveals else "the files' headers do not reveal the source; their pixels may"
     return replace(
         check,
         unless=unless,
-        facts=(*check.facts, ("countries that one source alone has", few), ("source told from the header", reading)),
+        facts=(*check.facts, ("countries that one source alone has", few), ("source by the header", reading)),
         **_apart(rows, column, seed),
     )
 

@@ -240,9 +240,9 @@ def mirror_check(plain_NK: Floats, mirrored_NK: Floats, sample: Sample, *, flipp
 
 def _moved(both: Effect | None) -> tuple[Finding, str]:
     if both is None:
-        return "cannot be told", "too few photos from countries that drive on one of the sides"
+        return "inconclusive", "too few photos from countries that drive on one of the sides"
     if both.above(BLIND):
         return "found", "it uses the driving side or the writing"
     if both.below(USED):
         return "not found", "blind to mirroring: it uses neither driving side nor writing"
-    return "cannot be told", "too few photos to tell whether mirroring matters to it"
+    return "inconclusive", "too few photos to say whether mirroring matters to it"

@@ -36,7 +36,7 @@ FOLDS = 5
 class CalibrateConfig(Config):
     """What is fitted on the validation photos, beside the temperature."""
 
-    levels: Annotated[tuple[float, ...], "coverage of the country sets, each between 0 and 1", BETWEEN_0_AND_1] = LEVELS
+    levels: Annotated[tuple[float, ...], "coverage of prediction sets, each between 0 and 1", BETWEEN_0_AND_1] = LEVELS
     accuracies: Annotated[tuple[float, ...], "accuracy to keep by answering only when sure enough", BETWEEN_0_AND_1] = (
         LEVELS
     )

@@ -95,7 +95,7 @@ def compare(places: Sequence[str | Path], manifest: Manifest | str | Path, split
     table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
     answered = [_answers(Path(place), table, split) for place in places]
     if len(kinds := {answers.kind for answers in answered}) > 1:
-        raise UserError(f"the models tell different things apart, {' and '.join(sorted(kinds))}: compare those of one")
+        raise UserError(f"the models distinguish different labels, {' and '.join(sorted(kinds))}: compare those of one")
     names = _names([Path(place) for place in places])
     return compare_answers({n: [a] for n, a in zip(names, answered, strict=True)}, split)
 

@@ -36,7 +36,7 @@ from whichland.whole_file import whole_file
 def cross_source(manifest: Manifest | str | Path, config: TrainConfig, out: str | Path) -> CrossSource:
     """Train and test every pair of sources of a split manifest; write matrix and runs to `out`.
 
-    The same call goes on where an interrupted one stopped. Raises UserError when there are fewer than two sources,
+    The same call resumes where an interrupted one stopped. Raises UserError when there are fewer than two sources,
     or `out` holds runs of other settings or photos.
     """
     table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)

@@ -177,7 +177,7 @@ def calibration_error(sure_N: Probabilities, right_N: Flags, group_N: Ints) -> C
     """The calibration error of first guesses, and how much of it may be chance still, by the photos' weights.
 
     The mean over photos of the size of their bin's gap, less what chance adds: the variance between groups of a bin's
-    mean miss (right, 1 or 0, less the probability), photos of one group together. A bin of one group does not tell
+    mean miss (right, 1 or 0, less the probability), photos of one group together. A bin of one group does not show
     how its gap would vary; as much as the gap itself, say. Chance adds most to a gap that is none, and what a small gap
     was no one knows: the rest of that may be chance still.
     """

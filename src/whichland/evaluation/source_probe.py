@@ -38,7 +38,7 @@ class ProbeConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How well one set of facts tells the source; shares of 1, intervals of 95 % over groups."""
+    """How well one set of facts predicts the source; shares of 1, intervals of 95 % over groups."""
 
     facts: str
     balanced_accuracy: float  # mean over the sources of the share of their photos that is recognised
@@ -65,7 +65,7 @@ class SourceProbe:
 
 
 def source_probe(manifest: Manifest, config: ProbeConfig | None = None, *, progress: bool = True) -> SourceProbe:
-    """Try to tell the source of the kept photos from facts of their files, cross-validated by group.
+    """Predict the source of the kept photos from facts of their files, cross-validated by group.
 
     Three sets of facts, each with what it says: `header` (size in pixels, encoder settings, layout; at chance
     once all files are written alike), `header and size` (with the compressed size, which follows from the
@@ -112,7 +112,7 @@ def _drawn(manifest: Manifest, config: ProbeConfig) -> pl.DataFrame:
     order = pl.int_range(pl.len()).shuffle(config.seed).over("source")
     drawn = manifest.kept.with_columns(pl.coalesce(ties).alias("_group")).filter(order < config.photos)
     if drawn["source"].n_unique() < 2:
-        raise UserError("the manifest has one source only, so there is nothing to tell apart; merge first")
+        raise UserError("the manifest has one source only, so there is nothing to distinguish; merge first")
     return drawn
 
 

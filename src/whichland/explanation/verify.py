@@ -197,7 +197,7 @@ def ssim(a_BHW: Tensor, b_BHW: Tensor) -> Floats:
 
 
 def gaussian_blur(x_BCHW: Tensor, sigma: float) -> Tensor:
-    """Blur each channel with a Gaussian of `sigma` pixels; edges go on as they end."""
+    """Blur each channel with a Gaussian of `sigma` pixels; pixels at the edge are repeated."""
     reach = ceil(3 * sigma)
     at = torch.arange(-reach, reach + 1, device=x_BCHW.device, dtype=x_BCHW.dtype)
     kernel = torch.exp(-0.5 * (at / sigma) ** 2)

@@ -43,7 +43,7 @@ SYSTEM_FOLDERS = {
 
 
 def passed_over(name: str) -> bool:
-    """Tell whether a file or folder is not the user's own: hidden by a dot, or put there by a system."""
+    """Whether a file or folder is not the user's own: hidden by a dot, or put there by a system."""
     return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS
 
 

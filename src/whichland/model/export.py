@@ -95,7 +95,7 @@ class ExportConfig(Config):
     force: Annotated[bool, "write anew, also over a file that was not exported from this bundle"] = False
 
     def good(self, found: Agreement, strictness: float = 1.0) -> bool:
-        """Tell whether so much agreement is enough."""
+        """Whether so much agreement is enough."""
         return found.low >= self.same and found.moved <= strictness * self.moved
 
 
@@ -171,7 +171,7 @@ def _keep(folder: Path, record: dict[str, Any]) -> None:
 
 
 def _up_to_date(name: str, read: Settings, facts: dict[str, str]) -> bool:
-    """Tell whether a file was exported from the bundle as it is now, and has not changed since."""
+    """Whether a file was exported from the bundle as it is now, and has not changed since."""
     try:
         check_exported(read.folder / name, read)
     except UserError:

@@ -38,7 +38,7 @@ class BackboneConfig(Config):
 def features(uris: Sequence[str], keys: Sequence[str], config: BackboneConfig, cache: Path | None = None) -> Features:
     """Return what the backbone's head would see of each photo, N×F; rows of NaN where one cannot be read.
 
-    `keys` tell photos apart by their bytes (sha256). With the folder `cache`, vectors are kept there in half
+    `keys` distinguish photos by their bytes (sha256). With the folder `cache`, vectors are kept there in half
     precision and photos known from an earlier run are not seen again; an interrupted run keeps what it has.
     """
     file = cache / f"{_name(config)}.npz" if cache else None

@@ -4,7 +4,7 @@
     near = read_gallery(folder).nearest(probs_K, 6)
 
 Near is what the model answers alike: the cosine between the logarithms of the probabilities, less their mean. So
-every engine and every bundle can tell, and the temperature changes nothing. docs/decisions/gallery.md has the
+every engine and every bundle can give, and the temperature changes nothing. docs/decisions/gallery.md has the
 reasons.
 
 A row is a photo: country, license, credit, probabilities (those centred logarithms, in the order of the labels),
@@ -85,7 +85,7 @@ def _directions(centred_NK: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def read_gallery(folder: Path) -> Gallery | None:
-    """The gallery that a bundle keeps; None when it keeps none, or one of other weights, which stderr then tells.
+    """The gallery that a bundle keeps; None when it keeps none, or one of other weights, which stderr then says.
 
     Raises UserError when the file is damaged or too large.
     """
@@ -112,7 +112,7 @@ def read_gallery(folder: Path) -> Gallery | None:
 
 
 def fits(folder: Path) -> bool:
-    """Tell whether a bundle's gallery was made with its labels, preprocessing and weights as they are now."""
+    """Whether a bundle's gallery was made with its labels, preprocessing and weights as they are now."""
     try:
         kept = pl.read_parquet_metadata(folder / FILE).get(MADE_FROM_KEY, "null")
     except (pl.exceptions.PolarsError, OSError):

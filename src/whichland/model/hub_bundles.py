@@ -101,7 +101,7 @@ def fetched(name: str, patterns: Sequence[str], main: Sequence[str]) -> Path:
         raise
     except Exception as error:  # the hub's client lets its transport's errors through, whichever that is
         raise refusal(error, name, "model", revision) or UserError(
-            f"{name}: could not be fetched ({first_line(error)}); the same command goes on where this one stopped, or "
+            f"{name}: could not be fetched ({first_line(error)}); the same command resumes where this one stopped, or "
             "fetch its files elsewhere and give their folder"
         ) from None
 

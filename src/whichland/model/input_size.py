@@ -86,7 +86,7 @@ def resampled(model: nn.Module, weights: Mapping[str, Tensor], source: Size) -> 
 
 
 def _ways(size: Size, own: nn.Module) -> list[dict[str, Any]]:
-    """The arguments that may tell timm a size, the likelier first.
+    """The arguments that may give timm a size, the likelier first.
 
     A model of fixed size is given one in any case, lest another tag's or a bundle's be taken. Some that timm
     calls fixed (CLIP's ResNets) are made for their own size and adapt when they are shown another.
@@ -102,7 +102,7 @@ def _way(arch: str, given: Mapping[str, Any], size: Size, own: nn.Module) -> dic
 
 
 def _takes(arch: str, model_args: Mapping[str, Any], size: Size, own: nn.Module) -> bool:
-    """Tell whether a model made with `model_args` runs on images of `size` and pretrained weights fit it."""
+    """Whether a model made with `model_args` runs on images of `size` and pretrained weights fit it."""
     stem = getattr(getattr(own, "patch_embed", None), "proj", None)
     if isinstance(stem, nn.Conv2d) and stem.stride == stem.kernel_size:
         rows, columns = stem.kernel_size

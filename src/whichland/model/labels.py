@@ -1,4 +1,4 @@
-"""What a model tells apart: countries, or the values of any text column of a manifest.
+"""What a model distinguishes: countries, or the values of any text column of a manifest.
 
     labels = countries(("FR", "JP"))
     labels.name("FR"), labels.levels

@@ -2,14 +2,14 @@
 
     whichland data score photos.parquet -o photos.parquet --arch mobilenetv2_100 --weights W.safetensors
 
-ImageNet has no class "street", but what a classifier takes a photo for tells where it was taken: streetcar,
+ImageNet has no class "street", but what a classifier takes a photo for says where it was taken: streetcar,
 traffic light and mobile home are seen outdoors, restaurant, bookcase and desk indoors. With O and I the summed
 probabilities of such classes, the mean over the pieces of the photo,
 
     street = (O + 0.05) / (O + I + 0.1)
 
 so a photo in which the classifier sees neither (a face, a dish) has 0.5. Shop fronts, shutters and walls count as
-outdoors. It tells indoors from outdoors and knows nothing of roads: a beach is outdoors.
+outdoors. It distinguishes indoors from outdoors and knows nothing of roads: a beach is outdoors.
 """
 
 import time
@@ -71,7 +71,7 @@ def score(
     """Write `street`, 0 to 1, of the rows that have none; images that cannot be read stay without.
 
     `checkpoint` is called about every minute and when interrupted with the manifest as far as it is scored:
-    scoring that one goes on where this one stopped. Raises UserError when the weights do not hold a classifier of
+    scoring that one resumes where this one stopped. Raises UserError when the weights do not hold a classifier of
     ImageNet's 1,000 classes.
     """
     config, frame = config or ScoreConfig(), manifest.frame

@@ -11,7 +11,7 @@ MOST_PATCHES = 256  # written out, attention keeps a matrix of tokens × tokens 
 
 
 def write_out_attention(model: nn.Module, device: torch.device) -> bool:
-    """Switch timm's fused attention off in a model to be trained on a CPU; tell whether that was done.
+    """Switch timm's fused attention off in a model to be trained on a CPU; return whether that was done.
 
     The model computes the same, but for rounding. Models of other makes, and inputs of more than `MOST_PATCHES`
     patches, are left as they are.

@@ -135,7 +135,7 @@ def _codes(given: Sequence[str]) -> list[str]:
 
 def _card(model: str, arch: str, count: int, prompts: Sequence[str]) -> str:
     lines = "\n".join(f"- {prompt}" for prompt in prompts)
-    return f"""# A model that tells the country of a street-level photo, untrained
+    return f"""# A model that names the country of a street-level photo, untrained
 
 The image tower of `{model}` (timm's `{arch}`) with a head that compares a photo with the names of {count} countries.
 No photo with a known country was used, so there is no score here: judge it with `whichland evaluate` on photos whose

@@ -37,7 +37,7 @@ _ANGLE = (
 
 
 def say(line: str) -> None:
-    """Tell the user on stderr what was left out or found odd."""
+    """Say on stderr what was left out or found odd."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -58,7 +58,7 @@ def complete(frame: pl.DataFrame, extra: Sequence[str] = ()) -> pl.DataFrame:
 
 
 def identified(source: str, key: str | pl.Expr) -> tuple[pl.Expr, pl.Expr]:
-    """The columns `image_id` and `source` of rows that the source itself tells apart by `key`."""
+    """The columns `image_id` and `source` of rows that the source itself distinguishes by `key`."""
     return pl.concat_str(pl.lit(f"{source}/"), key).alias("image_id"), pl.lit(source).alias("source")
 
 
@@ -92,7 +92,7 @@ def _bare(name: str) -> list[str]:
 
 
 def _pairs(cells: pl.Series) -> bool:
-    """Tell whether at least half of the cells that are not empty hold two numbers, as places in one cell do."""
+    """Whether at least half of the cells that are not empty hold two numbers, as places in one cell do."""
     stated = cells.drop_nulls().head(1000)
     return stated.len() > 0 and 2 * int(stated.str.contains(r"\d[^\d]+\d").sum()) >= stated.len()
 
@@ -170,12 +170,12 @@ def labels(rows: pl.DataFrame, where: str, skip_unknown: bool) -> pl.DataFrame:
 
 
 def good_degrees(lat: pl.Expr, lon: pl.Expr) -> pl.Expr:
-    """Tell, never null, whether (lat, lon) is a place on the globe."""
+    """Whether, never null, (lat, lon) is a place on the globe."""
     return (lat.is_between(-90, 90) & lon.is_between(-180, 180)).fill_null(value=False)
 
 
 def at_zero(lat: pl.Expr, lon: pl.Expr) -> pl.Expr:
-    """Tell, never null, whether (lat, lon) is (0, 0), which stands for no place."""
+    """Whether, never null, (lat, lon) is (0, 0), which stands for no place."""
     return ((lat.abs() < NOWHERE) & (lon.abs() < NOWHERE)).fill_null(value=False)
 
 

@@ -99,7 +99,7 @@ def stated_place(data: bytes) -> tuple[float, float] | None:
 
 
 def _degrees(gps: Mapping[int, Any], tag: int, ref: int, letters: str) -> tuple[float | None, bool]:
-    """Turn degrees, minutes and seconds to degrees, and tell whether there was anything to turn.
+    """Turn degrees, minutes and seconds to degrees, and return whether there was anything to turn.
 
     Minutes and seconds of 0/0 count nothing. The hemisphere is a letter or a word; without one the sign would be a
     guess, and so it would be where a negative number says north or east.

@@ -95,7 +95,7 @@ def read_country211(
 
 
 def has_parts(folder: Path) -> bool:
-    """Tell whether a folder's folders are parts of a data set, such as train and test, and none is a country."""
+    """Whether a folder's folders are parts of a data set, such as train and test, and none is a country."""
     inside = [path.name for path in _folders(folder)]
     return any(name in PARTS for name in inside) and not any(find_country(name) for name in inside)
 

@@ -18,7 +18,7 @@ import polars as pl
 from whichland.errors import UserError, first_line
 from whichland.sources.columns import say, slug
 from whichland.sources.parquet import read_shards
-from whichland.sources.shards import Shard, ambiguous, choose, tell_shards
+from whichland.sources.shards import Shard, ambiguous, choose, shards_by_name
 
 try:
     import huggingface_hub as client
@@ -104,7 +104,7 @@ def _list(name: str, revision: str) -> tuple[str, list[Shard]] | None:
         say(f"hub:{name}: the hub cannot be asked ({first_line(error)}); looking in its cache")
         return None
     files = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    shards = tell_shards(files)
+    shards = shards_by_name(files)
     if not shards:
         kinds = sorted({Path(file).suffix for file in files} - {""})
         raise UserError(
@@ -149,7 +149,7 @@ def _fetch(name: str, revision: str, commit: str, shards: Sequence[Shard]) -> Pa
         folder = client.snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=patterns)
     except Exception as error:  # the client has tried several times, each from where it stopped
         raise refusal(error, f"hub:{name}", "data set", revision) or UserError(
-            f"hub:{name}: not all could be fetched ({first_line(error)}); the same command goes on where this one "
+            f"hub:{name}: not all could be fetched ({first_line(error)}); the same command resumes where this one "
             "stopped"
         ) from None
     return Path(folder)
@@ -173,5 +173,5 @@ def _cached(name: str, revision: str) -> tuple[Path, list[Shard]]:
             folder = Path(snapshot.snapshot_path)
             files = {path.relative_to(folder).as_posix(): 0 for path in folder.rglob("*.parquet")}
             if files:
-                return folder, tell_shards(files)
+                return folder, shards_by_name(files)
     raise UserError(f"hub:{name}: not in the hub's cache, and the hub cannot be asked; connect and try again")

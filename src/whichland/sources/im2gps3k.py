@@ -3,7 +3,7 @@
     im2gps3k_places365.csv     IMG_ID, AUTHOR, LAT, LON, … (of TIBHannover/GeoEstimation; 2,997 rows)
     images/ or im2gps3ktest/   or im2gps3ktest.zip: <photo>_<secret>_<server>_<author>.jpg
 
-The photos are from Flickr, each under its own licence, which the table does not tell; the names in it lead to the
+The photos are from Flickr, each under its own licence, which the table does not state; the names in it lead to the
 photo's page. They are travel photos, few of them of a street.
 """
 
@@ -43,7 +43,7 @@ def read_im2gps3k(folder: Path, *, source: str | None = None, skip_unknown: bool
 
 
 def is_im2gps3k(folder: Path) -> bool:
-    """Tell whether a folder has the data set's table, whose columns YFCC4k's has as well."""
+    """Whether a folder has the data set's table, whose columns YFCC4k's has as well."""
     for table in folder.glob("*_places365.csv"):
         with table.open("rb") as file:
             if b"IMG_ID" in file.readline():

@@ -1,4 +1,4 @@
-"""Photos from anywhere to the manifest: tell the kind of origin and hand it to the source that reads it."""
+"""Photos from anywhere to the manifest: recognise the kind of origin and hand it to the source that reads it."""
 
 from importlib import import_module
 from pathlib import Path
@@ -117,7 +117,7 @@ def _kind_of_folder(folder: Path) -> str:
 
 
 def _holds_shards(folder: Path) -> bool:
-    """Tell whether Parquet files with images lie here; a table, such as a manifest, may lie beside photos."""
+    """Whether Parquet files with images lie here; a table, such as a manifest, may lie beside photos."""
     shards = [file for pattern in ("*.parquet", "data/*.parquet") for file in sorted(folder.glob(pattern))]
     shards = [file for file in shards if not passed_over(file.name)]
     photos = next(iter(walk(folder, skip_unknown=True)[0]), None) if shards else None

@@ -15,7 +15,7 @@ from whichland.errors import UserError
 from whichland.sources import columns
 from whichland.sources.columns import ROLES, say, slug
 from whichland.sources.sequences import warn_untied
-from whichland.sources.shards import find_shards, tell_shards
+from whichland.sources.shards import find_shards, shards_by_name
 
 FEW_TORN = 0.05  # share of repeated names at two places, up to which they are taken for errors in the places
 _SMALL = {role: names for role, names in ROLES.items() if role != "path"}
@@ -33,8 +33,9 @@ def read_parquet(pattern: str, *, source: str | None = None, skip_unknown: bool 
     shards = find_shards(pattern)
     folder = shards[0].parent  # the hub keeps its shards in a folder `data`
     source = source or slug(folder.parent.name if folder.name == "data" else folder.name)
-    told = {shard.path: shard.split for shard in tell_shards({str(s): 0 for s in shards}) if shard.total is not None}
-    splits = [told.get(str(shard)) for shard in shards]
+    named = shards_by_name(dict.fromkeys(map(str, shards), 0))
+    by_path = {shard.path: shard.split for shard in named if shard.total is not None}
+    splits = [by_path.get(str(shard)) for shard in shards]
     return read_shards(shards, splits, pattern, source=source, skip_unknown=skip_unknown)
 
 
@@ -118,7 +119,7 @@ def _identify(rows: pl.DataFrame, source: str, where: str) -> pl.DataFrame:
 
 
 def _names_are_ids(rows: pl.DataFrame) -> bool:
-    """Tell whether files' names may be those of panoramas: not where a name that repeats is at another place.
+    """Whether files' names may be those of panoramas: not where a name that repeats is at another place.
 
     An image folder that was pushed to the hub keeps the file's name alone, and numbers begin anew in each folder.
     """

@@ -52,7 +52,7 @@ Ties = list[str | None]  # of each photo, the name of what ties it to others of 
 
 
 class _Name(NamedTuple):
-    """What the name of a photo tells."""
+    """What the name of a photo says."""
 
     folder: str
     stem: str
@@ -71,7 +71,7 @@ def sequences(
 ) -> Ties:
     """Name the sequence of each photo, given as (path below the folder, country); None: nothing ties it to another.
 
-    `times` are of capture, in seconds since 1970, `cameras` tell whose clock they are. A sequence is named by the
+    `times` are of capture, in seconds since 1970, `cameras` say whose clock they are. A sequence is named by the
     source and by what ties its photos: a folder, a name or the first time.
     """
     names = [_read(path) for path, _ in photos]
@@ -109,7 +109,7 @@ def seconds(times: pl.Series) -> list[float | None]:
 
 
 def warn_untied(rows: pl.DataFrame, where: str, remedy: str) -> None:
-    """Say so when nothing tells which photos of a source are of one drive."""
+    """Say so when nothing shows which photos of a source are of one drive."""
     has = {name for name in ("sequence", "lat") if name in rows.columns and rows[name].null_count() < rows.height}
     if not has and rows.height > 1:
         say(

@@ -26,18 +26,18 @@ _CONVERTED = re.compile(r"(?P<config>.+)/(?P<split>[^/]+)/(?P<number>\d{4})\.par
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One Parquet file of a repository or a folder, by what its name tells."""
+    """One Parquet file of a repository or a folder, by what its name says."""
 
     path: str
     config: str
     split: str
     number: int
-    total: int | None  # shards of its set, where the name tells
+    total: int | None  # shards of its set, where the name says
     size: int = 0  # bytes; 0 for one on the disk
 
 
-def tell_shards(files: Mapping[str, int]) -> list[Shard]:
-    """Tell the Parquet files among `files` (path: bytes) by their names."""
+def shards_by_name(files: Mapping[str, int]) -> list[Shard]:
+    """The Parquet files among `files` (path: bytes), by what their names say."""
     shards = []
     for path, size in sorted(files.items()):
         if not path.endswith(".parquet"):
@@ -71,7 +71,7 @@ def _sets(shards: Iterable[Shard]) -> Sets:
 
 
 def ambiguous(shards: Iterable[Shard]) -> bool:
-    """Tell whether there is more than one set of shards of a split, or a shard twice."""
+    """Whether there is more than one set of shards of a split, or a shard twice."""
     return any(len(by_total) > 1 or _repeats(by_total) for by_total in _sets(shards).values())
 
 
@@ -141,8 +141,8 @@ def find_shards(pattern: str) -> list[Path]:
             raise UserError(f"{pattern}: not a glob ({error})") from None
     if not paths:
         raise UserError(f"{pattern}: no Parquet files there")
-    told = tell_shards({str(path): 0 for path in paths})
-    for (folder, split), by_total in _sets(shard for shard in told if shard.total is not None).items():
+    named = shards_by_name({str(path): 0 for path in paths})
+    for (folder, split), by_total in _sets(shard for shard in named if shard.total is not None).items():
         if len(by_total) > 1:
             names = [f"{split}-*-of-{total:05}*.parquet" for total in sorted(by_total, key=lambda total: total or 0)]
             raise UserError(
@@ -160,7 +160,7 @@ def find_shards(pattern: str) -> list[Path]:
 
 
 def holds_images(file: Path, *, unreadable: bool | None = None) -> bool:
-    """Tell whether a Parquet file has embedded images; one that cannot be read raises UserError or is `unreadable`."""
+    """Whether a Parquet file has embedded images; one that cannot be read raises UserError or is `unreadable`."""
     try:
         image = pl.scan_parquet(file, glob=False).collect_schema().get("image")
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -32,7 +32,7 @@ _COLUMNS = {
 
 
 def is_traffic_signs(folder: Path) -> bool:
-    """Tell whether a folder has the data set's layout."""
+    """Whether a folder has the data set's layout."""
     return (folder / "images").is_dir() and any((folder / "splits" / f"{name}.txt").is_file() for name in SPLITS)
 
 

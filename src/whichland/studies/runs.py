@@ -1,4 +1,4 @@
-"""Run the cells of a study, each in a process of its own, here or on a Ray cluster; where one fails, the others go on.
+"""Run the cells of a study, each in a process of its own, here or on a Ray cluster; one that fails stops no other.
 
 The folder of a cell is a run folder like any other, with cell.json (what to do), result.json (what came of it) or
 failed.txt (why nothing did), and output.txt (all that it printed).

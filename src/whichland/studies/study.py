@@ -45,7 +45,7 @@ def study(
     """Run the cells of a grid that are not done yet, and write the tables, the figures and the page.
 
     Returns what was found and why cells failed, by cell. A cell whose settings, photos and weights are those of
-    one that is done under `out` is not run again; one that was interrupted goes on from its checkpoint.
+    one that is done under `out` is not run again; one that was interrupted resumes from its checkpoint.
     Raises UserError for what is wrong with the grid itself.
     """
     manifest, out = Path(manifest), Path(out)

@@ -56,7 +56,7 @@ def choose_labels(manifest: Manifest, config: TrainConfig) -> LabelSpace:
     if len(codes) < 2:
         raise UserError(f"training needs photos of at least two labels of `{column}`; the manifest has {len(codes)}")
     seen: dict[str, str] = {}
-    for code in codes:  # nobody can tell some labels apart, and no file can name others
+    for code in codes:  # some labels look the same, and no file can name others
         plain = " ".join(unicodedata.normalize("NFKC", code).split()).casefold()
         if not plain or not code.isprintable():
             raise UserError(f"label {code!r} of `{column}` is empty or not printable; mend the column")

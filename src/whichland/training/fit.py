@@ -131,7 +131,7 @@ class Fit:
             if len(self.plan) > 1:
                 self.say(f"epoch {phase.first + 1}: freeze {phase.policy}")
             if self.wrapped is not self.model:
-                self.accelerator.free_memory()  # an earlier phase's wrapper would go on averaging gradients
+                self.accelerator.free_memory()  # an earlier phase's wrapper would still average gradients
             freeze(self.model, phase.policy)
             self.objective.frozen = frozen_part(
                 *(self.model, phase, self.config, self.loader, self.judge),

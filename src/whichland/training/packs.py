@@ -137,7 +137,7 @@ def _size_text(size: int) -> str:
 
 
 def _sound(folder: Path, name: str) -> bool:
-    """Tell whether a chunk is there and holds what was written."""
+    """Whether a chunk is there and holds what was written."""
     try:
         expected = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["sha256"]
         with (folder / f"{name}.bin").open("rb") as stream:

@@ -36,7 +36,7 @@ class Interrupted(Exception):
 
 
 class ProcessLost(Exception):
-    """Another process of the job ended, so that this one cannot go on."""
+    """Another process of the job ended, so that this one cannot continue."""
 
 
 def join(precision: str) -> Accelerator:

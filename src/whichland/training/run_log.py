@@ -1,4 +1,4 @@
-"""What a run tells while it goes: log.jsonl, a line a step and an epoch, and what is made of it at once.
+"""What a run writes while it trains: log.jsonl, a line a step and an epoch, and what is made of it at once.
 
 That is the page of the run, index.html in its folder (curves, speed, time left, settings), and event files.
 """
@@ -166,7 +166,7 @@ class RunPage:
             self.write("running")
 
     def write(self, state: State) -> None:
-        """Write the page as things stand."""
+        """Write the page with what is known so far."""
         begun = time.monotonic()
         with whole_file(self.folder / "index.html") as partial:
             partial.write_text(self._render(state), encoding="utf-8")

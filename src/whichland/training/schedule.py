@@ -72,7 +72,7 @@ def parameter_groups(
     if config.layer_decay != 1:
         matcher = getattr(model, "group_matcher", None)
         if matcher is None:
-            raise UserError("this architecture does not tell timm its layers; train it without layer_decay")
+            raise UserError("this architecture does not name its layers to timm; train it without layer_decay")
         layers = group_parameters(model, matcher(coarse=False), reverse=True)
     top = max(layers.values(), default=0)
     undecayed: set[str] = getattr(model, "no_weight_decay", set)()

@@ -111,7 +111,7 @@ class Client:
         self._http.close()
 
     def api(self, path: str, params: Mapping[str, str], *, tries: int | None = None) -> dict[str, Any]:
-        """Ask the API. Raises Refused, GaveUp, or UserError when the harvest cannot go on."""
+        """Ask the API. Raises Refused, GaveUp, or UserError when the harvest cannot continue."""
         trouble = "no answer"
         for attempt in range(tries or self.config.tries):
             if attempt:
@@ -183,9 +183,9 @@ class Client:
             stated = answer.headers.get("retry-after", "")
             seconds = float(stated) if stated.isdecimal() else min(self.config.backoff_s * 2**wait, LONGEST_PAUSE_S)
             if seconds > LONGEST_WAIT_S:
-                raise UserError(f"Mapillary asks to wait for {seconds:.0f} s; go on then with the same command")
+                raise UserError(f"Mapillary asks to wait for {seconds:.0f} s; run the same command again then")
             self._not_before = max(self._not_before, time.monotonic() + seconds)
-        raise UserError("Mapillary keeps answering that these are too many requests; go on later, or lower --rate")
+        raise UserError("Mapillary keeps answering that these are too many requests; try again later, or lower --rate")
 
     def _receive(self, url: str, params: Mapping[str, str] | None, headers: dict[str, str]) -> _Answer:
         """Read an answer to its end, within time and size."""

@@ -10,7 +10,7 @@ from whichland.errors import UserError
 # A sampled country is to be seen from many drives; a drive's frames resemble each other.
 PER_SEQUENCE_SAMPLED = 5
 
-# What decides which photos come, so that a journal can tell whether it is asked for the same ones again.
+# What decides which photos come, so that a journal shows whether it is asked for the same ones again.
 CHOOSING = ("size", "quota", "per_sequence", "per_box", "panoramas", "after", "before", "min_size", "seed")
 
 

@@ -37,7 +37,7 @@ from whichland.sources.mapillary.journal import BudgetSpentError, Journal, Settl
 from whichland.sources.mapillary.search import BoxJob, FullError, Search, listed
 from whichland.whole_file import whole_file
 
-MOST_FAILURES = 150  # things given up or boxes refused in a row, after which something is wrong with all
+MOST_FAILURES = 150  # photos given up or boxes refused in a row, after which something is wrong with all
 LISTS = ("ids", "sequence")  # origins that need no search
 MOST_WAITING = 5000  # photos known and not fetched, above which searches wait: their addresses expire
 
@@ -111,7 +111,7 @@ Job = BoxJob | PhotoJob | SequenceJob
 
 
 def fetch(origin: str, folder: Path, config: HarvestConfig, *, token: str, api: str = API) -> Harvested:
-    """Fetch the photos of `origin` into `folder` and return their manifest; goes on where it was left.
+    """Fetch the photos of `origin` into `folder` and return their manifest; resumes where it was left.
 
     Photos lie in `folder` as `<last two digits>/<id>.jpg`. A budget that runs out ends the harvest early, with the
     manifest of what is there. Raises UserError.
@@ -246,11 +246,11 @@ class _Run:
         if self._failures >= MOST_FAILURES:
             last = result.reason if isinstance(result, Settled) else result
             raise UserError(
-                f"{self._failures} things in a row failed, the last with: {last}; go on later with the same command"
+                f"{self._failures} requests in a row failed, the last with: {last}; run the same command again later"
             )
 
     def result(self, origin: str, unfinished: str | None) -> Harvested:
-        """Make the manifest, which depends on what was found alone, and the summary, which tells of this run too."""
+        """Make the manifest, which depends on what was found alone, and the summary, which covers this run too."""
         rows = self._journal.stored()
         uris = [str(absolute(photo_path(self._folder, native))) for native, _, _ in rows]
         frame = records.to_frame([record for _, record, _ in rows], uris)

@@ -4,7 +4,7 @@ One SQLite file in the harvest's folder. A transaction that has been committed o
 included); a loss of power may cost the last few, never the file (WAL, synchronous=NORMAL). The file is locked
 while a harvest runs: two of them cannot spend one budget twice.
 
-An area is worked through box by box in a fixed order (`cell` counts them), a box that is cut up is told by the
+An area is worked through box by box in a fixed order (`cell` counts them), a box that is cut up is named by the
 path of its quarters ("": the whole, "02": quarter 2 of quarter 0). The token is never written here.
 """
 
@@ -112,7 +112,7 @@ class Journal:
             differing = [name for name in wanted if known.get(name) != wanted[name]]
             raise UserError(
                 f"{folder} holds another harvest (its {', '.join(differing)} differ): give the same settings "
-                "to go on with it, or another --folder"
+                "to resume it, or another --folder"
             )
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO harvest VALUES (?, ?)", wanted.items())
@@ -132,7 +132,7 @@ class Journal:
     # -- requests -------------------------------------------------------------------------------------------------
 
     def next_at(self) -> float:
-        """Tell the time, seconds since 1970, before which no request may be sent."""
+        """The time, seconds since 1970, before which no request may be sent."""
         return float(self._do("SELECT coalesce(max(next_at), 0) FROM spent")[0][0])
 
     def spend(self, kind: str, budget: int, next_at: float) -> None:
@@ -149,7 +149,7 @@ class Journal:
     # -- searching ------------------------------------------------------------------------------------------------
 
     def frontier(self, area: int) -> Frontier:
-        """Tell how far an area has been worked through."""
+        """How far an area has been worked through."""
         rows = self._do("SELECT next_cell, idle, finished FROM area WHERE area = ?", area)
         return Frontier(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else Frontier()
 
@@ -191,7 +191,7 @@ class Journal:
             self._db.execute("INSERT OR REPLACE INTO area VALUES (?, 1, 0, 1)", (area,))
 
     def known(self, native: str) -> bool:
-        """Tell whether an image has been chosen before."""
+        """Whether an image has been chosen before."""
         return bool(self._do("SELECT 1 FROM image WHERE id = ?", native))
 
     def counts(self, area: int) -> tuple[int, dict[str, int]]:

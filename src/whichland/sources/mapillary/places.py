@@ -164,7 +164,7 @@ def _within_180(polygon: Any) -> Iterator[Any]:
     """Part a polygon that crosses the antimeridian at 180°, and bring the parts to longitudes of -180 to 180.
 
     Two points more than 180° apart are joined over the antimeridian, the short way round, as programs write it that
-    do not cut there (RFC 7946, section 3.1.9, asks them to). Longitudes may go on beyond 180, too.
+    do not cut there (RFC 7946, section 3.1.9, asks them to). Longitudes may continue beyond 180, too.
     """
     rings = [shapely.get_coordinates(ring) for ring in (polygon.exterior, *polygon.interiors)]
     outer, *inner = [_unrolled(ring) for ring in rings]
@@ -185,7 +185,7 @@ def _within_180(polygon: Any) -> Iterator[Any]:
 
 
 def _unrolled(points: Floats) -> Floats:
-    """Make longitudes of a ring go on where they jump by more than 180°; from -180 to 180 goes round the world."""
+    """Make longitudes of a ring continuous where they jump by more than 180°; from -180 to 180 goes round the world."""
     steps = np.diff(points[:, 0], prepend=points[0, 0])
     jumps = np.where((np.abs(steps) > 180) & (np.abs(steps) < 360), -360 * np.sign(steps), 0)
     return np.column_stack([points[:, 0] + np.cumsum(jumps), points[:, 1]])

@@ -57,7 +57,7 @@ def url_field(config: HarvestConfig) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Tell whether a text is an image's id: a number of at most 20 digits, as it becomes the name of a file."""
+    """Whether a text is an image's id: a number of at most 20 digits, as it becomes the name of a file."""
     return text.isascii() and text.isdecimal() and len(text) <= 20
 
 

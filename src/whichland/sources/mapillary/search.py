@@ -157,7 +157,7 @@ class Search:
         self._advance()
 
     def _advance(self) -> bool:
-        """Choose from the boxes that are wholly known and next in order; tell whether there was one."""
+        """Choose from the boxes that are wholly known and next in order; return whether there was one."""
         moved = False
         while not self.finished:
             cell = self._frontier.next_cell

@@ -2,7 +2,7 @@
 
 frame = write(parse("synthetic:scenes=2400,seed=0"), Path("data/synthetic"))
 
-The size, quality and tables of a JPEG are drawn before anything is known of the scene, so they tell nothing of it.
+The size, quality and tables of a JPEG are drawn before anything is known of the scene, so they reveal nothing of it.
 """
 
 import io

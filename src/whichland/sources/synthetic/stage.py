@@ -1,4 +1,4 @@
-"""Where things are: the road, the camera that looks along it, the light, and the usual ways to place a face.
+"""Where everything stands: the road, the camera that looks along it, the light, and the usual ways to place a face.
 
 World axes: x to the right of the road's first metre, y up, z forward, in metres. Angles are given as slopes
 (tangents) so that no trigonometry is needed and the same numbers come out on any machine.
