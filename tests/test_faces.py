@@ -281,3 +281,47 @@ def test_the_documented_python_runs(
     Path("photo.jpg").write_bytes(photos[0].read_bytes())
     exec(code.replace("runs/mine/bundle", str(bundle)), {})
     assert Path("why.png").stat().st_size > 1000
+
+
+def test_every_face_restricts_and_rolls_up_alike(
+    bundle: Path, model: Model, photos: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = [model.predict(photo, among="Europe,ZA") for photo in photos]
+    assert {answer.label for answer in own} <= {"DE", "FR", "NO", "ZA"}
+
+    def check(found: list[tuple[str, float, float]]) -> None:
+        assert [code for code, *_ in found] == [answer.label for answer in own]
+        expected = [(answer.probability, answer.outside) for answer in own]
+        np.testing.assert_allclose([numbers for _, *numbers in found], expected, atol=2 * 10.0**-DECIMALS)
+
+    certain = [found and (found.level, found.code) for found in (answer.certain(0.9) for answer in own)]
+    assert {found and found[0] for found in certain} == {"continent", None}
+
+    def call(*arguments: object) -> None:
+        asked = (bundle, *photos, "--among", "Europe,ZA", "--certainty", 90, *arguments)
+        load("predict", COMMANDS["predict"]).main([*map(str, asked)], standalone_mode=False)
+
+    call("--json")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    check([(one["country"], one["probability"], one["outside"]) for one in lines])
+    assert [one["certain"] and (one["certain"]["level"], one["certain"]["code"]) for one in lines] == certain
+    for name, read in (("a.parquet", pl.read_parquet), ("a.csv", pl.read_csv)):
+        call("-o", tmp_path / name, "--batch-size", 4)
+        rows = read(tmp_path / name).rows(named=True)
+        check([(row["country"], row["probability"], row["outside"]) for row in rows])
+        assert [row["certain"] and (row["certain_level"], row["certain"]) for row in rows] == certain
+        assert "country_5" not in rows[0], "no more guesses than there are labels"
+    with TestClient(create(bundle)) as client:
+        sent = [("files", (photo.name, photo.read_bytes())) for photo in photos]
+        asked = {"among": "Europe,ZA", "certainty": "90"}
+        found = client.post("/api/predict", files=sent, data=asked).json()["results"]
+        refused = client.post("/api/predict", files=sent[:1], data={"among": "Afrika"})
+        groups = client.get("/api/info").json()["among"]
+    check([(*(one["guesses"][0][name] for name in ("country", "probability")), one["outside"]) for one in found])
+    assert [set(one["probabilities"]) for one in found] == [{"DE", "FR", "NO", "ZA"}] * len(found)
+    assert [one["certain"] and (one["certain"]["level"], one["certain"]["code"]) for one in found] == certain
+    assert refused.status_code == 422
+    assert refused.json()["error"] == "among: no country 'Afrika'; near: Africa"
+    assert groups["drives left"] == ["JP", "NA", "ZA"]
+    assert groups["EU"] == ["DE", "FR"]
+    assert "Oceania" not in groups

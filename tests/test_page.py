@@ -349,7 +349,7 @@ def test_labels_that_are_no_countries_are_called_what_they_are(states: Path, pho
 def test_both_languages_say_the_same_things(visit: Any):
     page = visit()
     words = page.evaluate("import('/static/words.js').then(({WORDS}) => WORDS)")
-    service = {word for _, word in WORDS}
+    service = {word for _, word in WORDS} | {name for of in COUNTRIES.values() for name in (of.continent, of.region)}
     assert set(words["de"]) - set(words["en"]) == service
     assert set(words["en"]) <= set(words["de"])
     for key, text in words["en"].items():
@@ -379,3 +379,33 @@ def test_nothing_in_the_page_needs_what_its_policy_forbids(server: str):
     for page in ("/", "/play"):
         source = httpx.get(server + page).text
         assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=|(?:src|href)=\"(?:https?:)?//", source)
+
+
+@needs_browser
+def test_the_answer_is_within_what_is_chosen_and_says_the_region_that_is_certain(
+    visit: Any, server: str, photos: list[Path]
+):
+    page = visit()
+    upload(page, photos[:1])
+    whole = answer_of(server, photos[0])
+    expect(page.locator("#outside")).to_be_hidden()
+    with httpx.Client() as client:
+        groups = client.get(f"{server}/api/info").json()["among"]
+    expect(page.locator("#among option")).to_have_count(1 + len(groups))
+    for name in ("drives left", "EU"):
+        page.select_option("#among", name)
+        sent = {"files": (photos[0].name, photos[0].read_bytes())}
+        one = httpx.post(f"{server}/api/predict", files=sent, data={"among": name}, timeout=60).json()["results"][0]
+        expect(page.locator("#verdict")).to_have_text(COUNTRIES[one["guesses"][0]["country"]].name)
+        expect(page.locator("#outside")).to_contain_text("of the probability fell outside this choice")
+        expect(page.locator("#guesses li")).to_have_count(len(groups[name]))
+        certain = one["certain"] if one["certain"] and one["certain"]["level"] != "country" else None
+        expect(page.locator("#certain")).to_be_visible(visible=certain is not None)
+        expect(page.locator("#certain")).to_contain_text(certain["name"] if certain else "")
+    page.select_option("#language", "de")
+    expect(page.locator("#among option").first).to_have_text("allen Ländern")
+    expect(page.locator("#among option[value='Southern Africa']")).to_have_text("südliches Afrika")
+    assert findings(page) == []
+    page.select_option("#among", "")
+    expect(page.locator("#outside")).to_be_hidden()
+    expect(page.locator("#verdict-flag img")).to_have_attribute("src", re.compile(whole["guesses"][0]["country"]))

@@ -56,7 +56,7 @@ def answers(
         if addresses:
             stack.callback(fetcher.stop)  # before the threads are waited for
         for paths, seen in batches:
-            found = model.answers(paths, [one.views for one in seen], config.batch_size)
+            found = model.answers(paths, [one.views for one in seen], config.batch_size, among=config.among)
             yield list(zip(found, seen, strict=True))
 
 

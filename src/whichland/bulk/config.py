@@ -22,6 +22,17 @@ class PredictConfig(Config):
         "`whichland calibrate` has seen, which fits 80, 90 and 95",
         Interval(gt=0, lt=100),
     ] = None
+    among: Annotated[
+        str | None,
+        "answer within these alone: codes or names of labels, a continent, a region, EU, drives left or drives right, "
+        "with commas between; the probability that fell outside is stated",
+    ] = None
+    certainty: Annotated[
+        float | None,
+        "also what is certain to this probability, in percent: the country, or where none reaches it, the region or "
+        "continent that does",
+        Interval(gt=0, lt=100),
+    ] = None
     pin: Annotated[bool, "also the point on the map with the highest expected score"] = False
     views: Annotated[
         HowMany, "see a wide photo or a sphere in several views and combine their probabilities, or only its middle"

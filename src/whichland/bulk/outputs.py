@@ -62,7 +62,7 @@ def schema_of(rows: Rows) -> dict[str, "pl.DataType"]:
     import polars as pl
 
     of_name: dict[str, pl.DataType] = {"views": pl.Int64(), "agrees": pl.Boolean()}
-    of_name |= dict.fromkeys(("pin_lat", "pin_lon", "pin_score", "exif_lat", "exif_lon"), pl.Float64())
+    of_name |= dict.fromkeys(("outside", "pin_lat", "pin_lon", "pin_score", "exif_lat", "exif_lon"), pl.Float64())
     if rows.set_column:
         of_name[rows.set_column] = pl.List(pl.String())
     of_name |= {name: pl.Float64() for name in rows.columns if "probability" in name}
@@ -77,7 +77,7 @@ def csv_row(row: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
             return str(value).lower()
         if isinstance(value, list):
             return ("; " if any(" " in code for code in value) else " ").join(value)
-        return "" if value is None else f"{value:.6f}" if "probability" in name else str(value)
+        return "" if value is None else f"{value:.6f}" if "probability" in name or name == "outside" else str(value)
 
     return [cell(name, row[name]) for name in columns]
 
@@ -90,6 +90,11 @@ def json_row(row: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
     found: dict[str, Any] = {"path": row["path"], **ranked[0], "top": ranked}
     if rows.adds_countries:
         found |= {name: row[name] for name in ("country", "country_probability")}
+    if rows.config.among is not None:
+        found["outside"] = row["outside"]
+    if rows.config.certainty is not None:
+        keys = {"level": "certain_level", "code": "certain", "probability": "certain_probability"}
+        found["certain"] = {key: row[name] for key, name in keys.items()} if row["certain"] is not None else None
     if rows.set_column:
         found |= {"set": row[rows.set_column], "set_percent": rows.config.sets}
     if rows.config.pin:

@@ -1,7 +1,9 @@
 """Answers as rows of one table: the same columns in every form that is written.
 
-path, country, probability, country_2, probability_2, …, and where they are asked for set_90 (the countries of
-which one is right with that probability), pin_lat, pin_lon, pin_score, exif_lat, exif_lon, exif_country, agrees
+path, country, probability, country_2, probability_2, …, and where they are asked for outside (the probability that
+fell outside the labels that answers are restricted to), set_90 (the countries of which one is right with that
+probability), certain, certain_level, certain_probability (the country, or the region or continent where that alone
+is certain enough), pin_lat, pin_lon, pin_score, exif_lat, exif_lon, exif_country, agrees
 (the place that the file states, which the model never sees); then views (how many the probabilities were combined
 of) and error (why a photo could not be read; the rest is empty then). Where labels are no countries the guesses
 are label, label_2, …; country and country_probability are then the likeliest country that they add up to, where
@@ -16,6 +18,7 @@ import numpy as np
 
 from whichland.bulk.answers import Answered, Place, Seen
 from whichland.bulk.config import PredictConfig
+from whichland.model.among import among
 from whichland.model.answer import DECIMALS, Answer
 from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.model.model import Model
@@ -53,7 +56,9 @@ class Rows:
         guesses = [name for n in range(2, self.top + 1) for name in (f"{self.label}_{n}", f"probability_{n}")]
         found = ["path", self.label, "probability", *guesses]
         found += ["country", "country_probability"] if self.adds_countries else []
+        found += ["outside"] if self.config.among is not None else []
         found += [self.set_column] if self.set_column else []
+        found += ["certain", "certain_level", "certain_probability"] if self.config.certainty is not None else []
         found += ["pin_lat", "pin_lon", "pin_score"] if self.config.pin else []
         found += ["exif_lat", "exif_lon", "exif_country", "agrees"] if self.config.check_exif else []
         return [*found, "views", "error"]
@@ -84,6 +89,11 @@ class Rows:
         if self.adds_countries:
             likeliest = answer.at(COUNTRY)[0]
             row["country"], row["country_probability"] = likeliest.code, round(likeliest.probability, DECIMALS)
+        if self.config.among is not None:
+            row["outside"] = round(answer.outside, DECIMALS)
+        if self.config.certainty is not None and (certain := answer.certain(self.config.certainty / 100)):
+            row["certain"], row["certain_level"] = certain.code, certain.level
+            row["certain_probability"] = round(certain.probability, DECIMALS)
         if self.config.level is not None:
             row[str(self.set_column)] = list(answer.set(self.config.level))
         if self.config.pin:
@@ -96,11 +106,12 @@ class Rows:
 def rows_for(model: Model, config: PredictConfig) -> Rows:
     """What it takes to turn a bundle's answers into rows.
 
-    Raises UserError where sets are asked for that the bundle does not keep.
+    Raises UserError where sets are asked for that the bundle does not keep, or labels that it does not know.
     """
     if config.level is not None:
         model.require_level(config.level)
-    return Rows(space=model.space, top=min(config.top, len(model.labels)), config=config)
+    within = model.labels if config.among is None else among(model.space, config.among)
+    return Rows(space=model.space, top=min(config.top, len(within)), config=config)
 
 
 def shown(path: str) -> str:

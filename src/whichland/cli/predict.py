@@ -154,6 +154,12 @@ def _further(row: "Row", rows: "Rows") -> list[str]:
     if rows.adds_countries:
         country = rows.space.at("country").described(row["country"])
         said.append(f"added up, {country} {row['country_probability']:.1%}")
+    if rows.config.among is not None:
+        said.append(f"{row['outside']:.1%} fell outside {rows.config.among}")
+    if rows.config.certainty is not None:
+        name = row["certain"] and rows.space.at(row["certain_level"]).described(row["certain"])
+        found = f"{name} {row['certain_probability']:.1%}" if name else f"no {' or '.join(rows.space.levels)}"
+        said.append(f"certain to {rows.config.certainty:g} %: {found}")
     if rows.set_column:
         named = row[rows.set_column]
         said.append(("one of " if len(named) > 1 else "") + ", ".join(named) + f" at {rows.config.sets:g} %")

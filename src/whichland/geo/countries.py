@@ -40,6 +40,10 @@ def _read(file: Path) -> dict[str, Country]:
 
 COUNTRIES: Mapping[str, Country] = _read(Path(__file__).with_name("countries.csv"))
 
+# Member states of the European Union since 2020: Treaty on European Union, article 52, less the United Kingdom.
+_EU = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
+GROUPS: Mapping[str, frozenset[str]] = {"EU": frozenset(_EU.split())}  # beside the UN's regions
+
 # Codes of three letters that folders and cells as often hold as a word, a month, a maker or a file format.
 ALSO_WORDS = frozenset(
     (

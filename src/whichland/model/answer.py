@@ -2,13 +2,15 @@
 
     answer = wl.load("runs/mine/bundle").predict("a.jpg")
     answer.country, answer.probability, answer.top(5), answer.set(0.9), answer.abstains, answer.pin
+    answer.among("EU, RS"), answer.certain(0.9)
 
 An answer is the same wherever it is asked for: in Python, on the command line, over HTTP, in a report.
 """
 
 import base64
 import html
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -19,6 +21,7 @@ from whichland.errors import UserError
 from whichland.images.containers import ImageError, is_address
 from whichland.images.decode import encode_jpeg, shrink
 from whichland.images.photo import PhotoLike, open_photo
+from whichland.model.among import among
 from whichland.model.bundle import Settings
 from whichland.model.calibration import reaches
 from whichland.model.labels import COUNTRY, LabelSpace
@@ -35,6 +38,15 @@ SHOWN, PICTURE = 5, 320  # labels and pixels in a notebook
 class Guess(NamedTuple):
     """A label and its probability."""
 
+    code: str
+    name: str
+    probability: float
+
+
+class Certain(NamedTuple):
+    """A label, or what it lies in, that is certain enough."""
+
+    level: str  # "country", "region", …
     code: str
     name: str
     probability: float
@@ -64,6 +76,8 @@ class Answer:
     error: ImageError | None = None
     settings: Settings  # of the bundle: labels, calibration, pins
     photo: PhotoLike | None = None  # as it was given, for a picture of it
+    within: tuple[str, ...] | None = None  # the labels that it was restricted to
+    original: "Answer | None" = None  # what it was before
 
     @property
     def space(self) -> LabelSpace:
@@ -81,11 +95,36 @@ class Answer:
             raise self.error
         return self.probabilities[None]
 
+    def among(self, names: str | Iterable[str]) -> "Answer":
+        """The answer if it were known that one of some labels is right: their probabilities alone, scaled to sum to 1.
+
+        `names` are as `model.among.among` takes them, such as "EU, RS" or "drives left"; of an answer that was
+        restricted before, the original one is restricted. Where they had no probability at all, each is as likely
+        as the others. Raises UserError for a name that covers no label.
+        """
+        original = self.original or self
+        within = among(self.space, names)
+        inside_K = np.isin(np.arange(len(self.labels)), [self.space.index[code] for code in within])
+        shares_K = np.where(inside_K, original.probabilities, 0).astype(np.float64)
+        total = shares_K.sum()
+        scaled_K = (shares_K / total if total else inside_K / inside_K.sum()).astype(np.float32)
+        return replace(original, probabilities=scaled_K, within=within, original=original)
+
+    @property
+    def outside(self) -> float:
+        """The probability that lay outside the labels it was restricted to; 0 where it was not."""
+        if self.original is None or self.within is None:
+            return 0.0
+        inside = [self.space.index[code] for code in self.within]
+        return float(np.delete(self.original._known()[0], inside).sum(dtype=np.float64))
+
     @cached_property
     def order(self) -> NDArray[np.intp]:
-        """Indices of the labels, likeliest first."""
+        """Indices of the labels, likeliest first; of a restricted answer those that it was restricted to."""
         order: NDArray[np.intp] = (-self._known()[0]).argsort(kind="stable")
-        return order
+        if self.within is None:
+            return order
+        return order[np.isin(order, [self.space.index[code] for code in self.within])]
 
     def top(self, n: int = SHOWN) -> list[Guess]:
         """The `n` likeliest labels, likeliest first."""
@@ -103,8 +142,22 @@ class Answer:
         Raises UserError for a level that the labels do not add up to; `space.levels` lists those they do.
         """
         upper, probs_NP = self.space.roll_up(self._known(), level)
+        within = {self.space.named(code, level) for code in self.within or self.labels}
         order = (-probs_NP[0]).argsort(kind="stable")
-        return [Guess(upper.codes[at], upper.name(upper.codes[at]), float(probs_NP[0, at])) for at in order]
+        found = [Guess(upper.codes[at], upper.name(upper.codes[at]), float(probs_NP[0, at])) for at in order]
+        return [one for one in found if one.code in within]
+
+    def certain(self, certainty: float) -> Certain | None:
+        """The first guess where its probability reaches `certainty`, else the likeliest of the first level that does.
+
+        None where no level does; a level above at which all labels lie in one says nothing and does not count.
+        """
+        for level in self.space.levels:
+            likeliest, *others = self.at(level)
+            says = others or level == self.space.kind
+            if says and reaches(np.array(likeliest.probability), certainty):
+                return Certain(level, *likeliest)
+        return None
 
     @property
     def label(self) -> str:
@@ -178,7 +231,8 @@ class Answer:
             return f"<Answer {of}not read ({self.reason})>"
         named = ", ".join(f"{self.space.described(guess.code)} {guess.probability:.1%}" for guess in self.top(3))
         seen = f"; {len(self.views)} views" if len(self.views) > 1 else ""
-        return f"<Answer {of}{named}{seen}>"
+        left_out = f"; {self.outside:.1%} fell outside" if self.within is not None else ""
+        return f"<Answer {of}{named}{left_out}{seen}>"
 
     def _repr_html_(self) -> str:
         """The photo and its likeliest labels as bars, for a notebook."""

@@ -148,10 +148,10 @@ class LabelSpace:
 
         return tuple(COUNTRIES[str(code)].drives_on for code in self._ancestors[COUNTRY])
 
-    def find(self, text: str) -> str:
+    def find(self, text: str, also: Sequence[str] = ()) -> str:
         """The code of a label from its code or name; of a country from any usual spelling.
 
-        Raises UserError, with the nearest names, for what is none of these labels.
+        Raises UserError, with the nearest names and those of `also`, for what is none of these labels.
         """
         wanted = text.strip()
         if wanted in self:
@@ -165,6 +165,7 @@ class LabelSpace:
             found, alike = by_name.get(wanted.casefold()), difflib.get_close_matches(wanted.casefold(), by_name, n=3)
             near = list(dict.fromkeys(self.name(by_name[key]) for key in alike))
         if found is None:
+            near = list(dict.fromkeys((*also, *near)))
             raise UserError(f"no {self.kind} {wanted!r}" + (f"; near: {', '.join(near)}" if near else ""))
         if found not in self:
             raise UserError(f"this bundle does not know {found}; it knows {', '.join(self.codes)}")

@@ -21,6 +21,7 @@ import numpy as np
 from whichland.images.containers import ImageError, is_address
 from whichland.images.photo import OpenPhoto, PhotoLike, is_photo, open_photo
 from whichland.images.preprocess import Pixels
+from whichland.model.among import among as labels_among
 from whichland.model.answer import Answer, Probabilities
 from whichland.model.bundle import Bundle, Settings, home, in_hub_cache, read_settings
 from whichland.model.engines import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 BATCH = 32  # crops that the network takes at once
 Photos = Iterable[PhotoLike]
 Listed = list[Any] | tuple[Any, ...]
+Among = str | Iterable[str] | None  # names of labels that an answer is restricted to; None: any label
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -70,15 +72,29 @@ class Model(Settings):
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a text is one photo, though it can be iterated over
-        self, photos: PhotoLike, *, views: HowMany = ..., panorama: bool = ...
+        self, photos: PhotoLike, *, views: HowMany = ..., panorama: bool = ..., among: Among = ...
     ) -> Answer: ...
     @overload
     def predict(
-        self, photos: Listed, *, views: HowMany = ..., panorama: bool = ..., batch_size: int = ..., progress: bool = ...
+        self,
+        photos: Listed,
+        *,
+        views: HowMany = ...,
+        panorama: bool = ...,
+        among: Among = ...,
+        batch_size: int = ...,
+        progress: bool = ...,
     ) -> list[Answer]: ...
     @overload
     def predict(
-        self, photos: Photos, *, views: HowMany = ..., panorama: bool = ..., batch_size: int = ..., progress: bool = ...
+        self,
+        photos: Photos,
+        *,
+        views: HowMany = ...,
+        panorama: bool = ...,
+        among: Among = ...,
+        batch_size: int = ...,
+        progress: bool = ...,
     ) -> Iterator[Answer]: ...
     def predict(
         self,
@@ -86,6 +102,7 @@ class Model(Settings):
         *,
         views: HowMany = "auto",
         panorama: bool = False,
+        among: Among = None,
         batch_size: int = BATCH,
         progress: bool = False,
     ) -> Answer | list[Answer] | Iterator[Answer]:
@@ -93,22 +110,24 @@ class Model(Settings):
 
         A photo is a path, `shard.parquet#row`, `archive.zip#member`, a web address, the bytes of a file, a Pillow
         image, or an array H×W×3 of uint8. A wide photo and a sphere are seen in several views, unless `views` is
-        "one"; `panorama` takes every photo that is twice as wide as high for a sphere.
+        "one"; `panorama` takes every photo that is twice as wide as high for a sphere. `among` restricts the answers
+        to some labels, see `Answer.among`.
 
         One photo that cannot be read raises ImageError; of several, its Answer has `error` set, and the rest go
         on. An iterable may be endless: no more than a few batches are taken from it before their answers are
         asked for.
         """
         cut = partial(cut_views, preprocess=self.preprocess, views=views, panorama=panorama)
+        within = among if among is None else labels_among(self.space, among)
         if is_photo(photos):
             opened = open_photo(photos)
-            (answer,) = self.answers([photos], [cut(opened)])
+            (answer,) = self.answers([photos], [cut(opened)], among=within)
             return replace(answer, photo=opened.data) if answer.path and is_address(answer.path) else answer
-        found = self._many(cast(Photos, photos), cut, batch_size, progress)
+        found = self._many(cast(Photos, photos), cut, within, batch_size, progress)
         return list(found) if isinstance(photos, list | tuple) else found
 
     def _many(
-        self, photos: Photos, cut: Callable[[OpenPhoto], PhotoViews], batch_size: int, progress: bool
+        self, photos: Photos, cut: Callable[[OpenPhoto], PhotoViews], among: Among, batch_size: int, progress: bool
     ) -> Generator[Answer, None, None]:
         """Answers in the order of the photos, which threads read ahead."""
 
@@ -122,7 +141,7 @@ class Model(Settings):
         batches = made_ahead(photos, look, batch_size)
         with closing(batches), Progress("predicting", total, show=progress) as shown:
             for some, seen in batches:
-                yield from self.answers(some, seen, batch_size)
+                yield from self.answers(some, seen, batch_size, among=among)
                 shown.advance(len(some))
 
     def explain(
@@ -134,19 +153,28 @@ class Model(Settings):
         return explain(self, photo, target, method, **options)
 
     def answers(
-        self, photos: Sequence[PhotoLike], seen: Sequence[PhotoViews | ImageError], most: int = BATCH
+        self,
+        photos: Sequence[PhotoLike],
+        seen: Sequence[PhotoViews | ImageError],
+        most: int = BATCH,
+        *,
+        among: Among = None,
     ) -> list[Answer]:
         """The answers to photos from what is to be seen of them; `most` crops go through the network at once."""
         crops = [crop for one in seen if isinstance(one, PhotoViews) for crop in one.crops]
         parts = [self.probabilities(np.stack(crops[at : at + most])) for at in range(0, len(crops), most)]
         left = iter(np.concatenate(parts) if parts else ())
         none_K = np.full(len(self.labels), np.nan, np.float32)
-        return [
+        found = [
             Answer(path=_path(photo), probabilities=none_K, error=one, settings=self)
             if isinstance(one, ImageError)
             else self.answer(photo, one, np.stack(list(islice(left, len(one.crops)))))
             for photo, one in zip(photos, seen, strict=True)
         ]
+        if among is None:
+            return found
+        within = labels_among(self.space, among)
+        return [one if one.error else one.among(within) for one in found]
 
     def answer(self, photo: PhotoLike, seen: PhotoViews, probs_VK: Probabilities) -> Answer:
         """The answer to a photo from the probabilities of its views."""

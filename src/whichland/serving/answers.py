@@ -97,6 +97,10 @@ class ServiceInfo(BaseModel):
     report: bool
     atlas: bool
     play: bool
+    among: Annotated[
+        dict[str, list[str]],
+        about("names that `among` takes beside labels, with what each covers", {"EU": ["FR", "SE"]}),
+    ]
     neighbours: Annotated[bool, about("whether training photos can be shown beside an answer")]
 
 
@@ -114,6 +118,15 @@ class CountrySet(BaseModel):
 
     percent: Annotated[float, about("", 90)]
     countries: Annotated[list[str], about("", ["NO", "SE"])]
+
+
+class CertainAnswer(BaseModel):
+    """What is certain enough: the label, or the region or continent that it lies in."""
+
+    level: Annotated[str, about("", "region")]
+    code: Annotated[str, about("", "Northern Europe")]
+    name: Annotated[str, about("", "Northern Europe")]
+    probability: Annotated[Probability, about("", 0.93)]
 
 
 class BestPin(BaseModel):
@@ -142,8 +155,11 @@ class PhotoAnswer(BaseModel):
     height: Annotated[int, about("", 662)]
     guesses: Annotated[list[LabelGuess], about("likeliest first")]
     probabilities: Annotated[
-        dict[str, Probability], about("of every country the model knows, likeliest first", {"NO": 0.81, "SE": 0.19})
+        dict[str, Probability],
+        about("of every country the model knows, or of those of `among`, likeliest first", {"NO": 0.81, "SE": 0.19}),
     ]
+    outside: Annotated[Probability | None, about("probability that fell outside `among`; null where not restricted")]
+    certain: Annotated[CertainAnswer | None, about("null where not even a continent is as certain as was asked for")]
     words: Annotated[str, about("those of the first guess", "likely")]
     levels: Annotated[
         dict[str, dict[str, Probability]],
@@ -208,9 +224,10 @@ class ExplainedPhoto(BaseModel):
 
 
 def answer_json(
-    service: "Service", name: str, answer: Answer, *, top: int, nearest: int, milliseconds: float
+    service: "Service", name: str, answer: Answer, *, top: int, nearest: int, certainty: int, milliseconds: float
 ) -> dict[str, Any]:
     """The answer for one photo, as `PhotoAnswer` describes it."""
+    certain = answer.certain(certainty / 100)
     calibration, pin = answer.settings.info.calibration, answer.pin
     percent = service.settings.set_percent
     level = round(percent / 100, 6)
@@ -226,10 +243,12 @@ def answer_json(
             for above in answer.space.levels[1:]
         },
         "words": words(answer.probability),
+        "outside": None if answer.within is None else round(answer.outside, DECIMALS),
+        "certain": certain and {**certain._asdict(), "probability": round(certain.probability, DECIMALS)},
         "set": {"percent": percent, "countries": list(answer.set(level))} if calibrated else None,
         "abstained": answer.abstains_at(round(service.settings.accuracy / 100, 6)),
         "pin": pin and {**rounded(pin.lat, pin.lon), "expected_score": round(pin.expected_score, 1)},
-        "neighbours": neighbours(service, answer.probabilities, nearest),
+        "neighbours": neighbours(service, (answer.original or answer).probabilities, nearest),
         "milliseconds": round(milliseconds, 1),
     }
 

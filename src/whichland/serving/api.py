@@ -1,6 +1,8 @@
 """The API for programs: predict, explain, info and metrics."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -11,12 +13,14 @@ from whichland import __version__
 from whichland.errors import UserError
 from whichland.explanation.methods import METHODS, METHODS_HELP
 from whichland.images.decode import ImageError
+from whichland.model.among import among, groups_of
 from whichland.serving.answers import Error, ExplainedPhoto, PhotoAnswers, ServiceInfo, answer_json
 from whichland.serving.limits import Refusal, Upload, read_form
 from whichland.serving.metrics import CONTENT_TYPE_LATEST
 from whichland.serving.service import Service
 
 TOP = 5
+CERTAINTY = 90  # percent
 NEIGHBOURS = 12  # training photos beside one answer, at most
 PHOTO = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF"}
 
@@ -45,6 +49,7 @@ def router(service: Service) -> APIRouter:
     calibration = service.model.info.calibration
     settings, space = service.settings, service.model.space
     code = {"type": "string", "enum": sorted(space.codes)}
+    groups = {name: codes for name, codes in groups_of(space).items() if 0 < len(codes) < len(space)}
 
     @routes.get("/api/info", response_model=ServiceInfo, responses=errors(401), summary="What is served")
     async def info() -> dict[str, Any]:
@@ -62,6 +67,7 @@ def router(service: Service) -> APIRouter:
             "report": service.report is not None,
             "atlas": service.atlas is not None,
             "play": True,  # on drawn streets where no manifest was given
+            "among": groups,
             "neighbours": service.gallery is not None,
         }
 
@@ -74,6 +80,9 @@ def router(service: Service) -> APIRouter:
             "files",
             files={"type": "array", "items": PHOTO, "minItems": 1, "maxItems": settings.files},
             top={"type": "integer", "minimum": 1, "default": TOP, "description": "guesses to name"},
+            among={"type": "string", "description": "answer within these labels alone, with commas between; see info"},
+            certainty={"type": "integer", "minimum": 1, "maximum": 99, "default": CERTAINTY}
+            | {"description": "percent that the country, region or continent under `certain` reaches"},
             neighbours={"type": "integer", "minimum": 0, "maximum": NEIGHBOURS, "default": 0}
             | {"description": "training photos to show that the model answers alike"},
         ),
@@ -87,8 +96,14 @@ def router(service: Service) -> APIRouter:
         uploads, fields = await read_form(request, field="files", files=settings.files)
         top = _whole_number(fields, "top", TOP)
         nearest = _whole_number(fields, "neighbours", 0, least=0, most=NEIGHBOURS)
+        certainty = _whole_number(fields, "certainty", CERTAINTY, most=99)
+        try:
+            within = among(space, fields["among"]) if fields.get("among") else None
+        except UserError as error:
+            raise Refusal(422, f"among: {error}", reason="form") from None
+        as_json = partial(answer_json, service, top=top, nearest=nearest, certainty=certainty)
         with service.load.seats(len(uploads)):
-            results = await asyncio.gather(*(_judge(service, upload, top, nearest) for upload in uploads))
+            results = await asyncio.gather(*(_judge(service, upload, within, as_json) for upload in uploads))
         read = any("probabilities" in result for result in results)
         return JSONResponse({"results": results}, 200 if read else 422)
 
@@ -128,8 +143,10 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
-async def _judge(service: Service, upload: Upload, top: int, nearest: int) -> dict[str, Any]:
-    """The answer for one photo, or its error."""
+async def _judge(
+    service: Service, upload: Upload, within: tuple[str, ...] | None, as_json: Callable[..., dict[str, Any]]
+) -> dict[str, Any]:
+    """The answer for one photo, or its error; `as_json` makes JSON of its name and answer."""
     (name, data), started = upload, perf_counter()
     try:
         answer = await service.answer(data)
@@ -138,7 +155,7 @@ async def _judge(service: Service, upload: Upload, top: int, nearest: int) -> di
         return {"name": name, "error": str(error)}
     service.metrics.photos.labels("judged").inc()
     passed = 1000 * (perf_counter() - started)
-    return answer_json(service, name, answer, top=top, nearest=nearest, milliseconds=passed)
+    return as_json(name, answer if within is None else answer.among(within), milliseconds=passed)
 
 
 def _whole_number(fields: dict[str, str], name: str, default: int, *, least: int = 1, most: int = 999_999) -> int:

@@ -2,7 +2,7 @@
 //
 //   info()                   what answers: labels, engine, limits (`ServiceInfo` in serving/answers.py)
 //   predict(file, options)   a `PhotoAnswer`, or an `UnreadPhoto` that has an `error`
-//   explain(file, why)       an `ExplainedPhoto`; `why` is null or [label, label it is compared with]
+//   explain(file, why)       an `ExplainedPhoto`; `why` is [label] or [label, label it is compared with]
 
 const { site } = document.documentElement.dataset;
 

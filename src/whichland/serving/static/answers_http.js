@@ -12,12 +12,13 @@ async function send(path, fields) {
 
 const sent = (file) => [file, file.name || "photo"];
 
-export async function predict(file, { neighbours = 0 } = {}) {
-  const { results } = await send("api/predict", [["files", sent(file)], ...(neighbours ? [["neighbours", neighbours]] : [])]);
+export async function predict(file, { neighbours = 0, among = "" } = {}) {
+  const asked = Object.entries({ neighbours, among }).filter(([, value]) => value);
+  const { results } = await send("api/predict", [["files", sent(file)], ...asked]);
   return results[0];
 }
 
 export async function explain(file, why) {
-  const [country, against] = why ?? [];
-  return send("api/explain", [["file", sent(file)], ...(why ? [["country", country], ["against", against]] : [])]);
+  const asked = ["country", "against"].map((name, at) => [name, why?.[at]]).filter(([, value]) => value);
+  return send("api/explain", [["file", sent(file)], ...asked]);
 }

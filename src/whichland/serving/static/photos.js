@@ -4,6 +4,7 @@ import {
   $, about, ask, clearError, COUNTRIES, kindly, labelFlag, labelName, make, number, onChange, percent, Refused, say,
   showError, start, t,
 } from "./app.js";
+import { among, drawAmong, startAmong } from "./among.js";
 import * as answers from "./answers.js";
 import { guessRow } from "./guess.js";
 import { fitStage, heatOn, hideHeat, showHeat, startHeat, turnHeatOn } from "./heat.js";
@@ -61,8 +62,10 @@ function work() {
 }
 
 async function predict(photo) {
+  const within = among();
   try {
-    const found = await answers.predict(photo.file, { neighbours: info.neighbours ? NEIGHBOURS : 0 });
+    const found = await answers.predict(photo.file, { neighbours: info.neighbours ? NEIGHBOURS : 0, among: within });
+    if (within !== among()) return (photo.sent = false); // another choice meanwhile: asked again
     if (found.error) photo.error = t("error.unreadable", { name: photo.file.name, error: found.error });
     else photo.answer = found;
   } catch (error) {
@@ -78,6 +81,15 @@ async function predict(photo) {
     const best = photo.answer.guesses[0];
     say(t("done.one", { country: labelName(best.country), probability: percent(best.probability) }));
   } else say("");
+}
+
+// Ask about every photo again.
+function askAgain() {
+  for (const photo of photos)
+    if (!photo.error) Object.assign(photo, { sent: photo.sent && !photo.answer, answer: null, heats: new Map(), why: null });
+  drawStrip();
+  drawCurrent();
+  work();
 }
 
 function startOver() {
@@ -142,7 +154,7 @@ function drawCurrent() {
   drawNeighbours(answer?.neighbours);
   $("heat-toggle").disabled = !answer;
   $("opacity").disabled = !answer;
-  $("why").hidden = !answer || !info.torch || info.labels.length < 2;
+  $("why").hidden = !answer || !info.torch || Object.keys(answer.probabilities).length < 2;
   if (answer) {
     drawAnswer(answer);
     drawMap(answer);
@@ -158,6 +170,7 @@ function drawAnswer(answer) {
   $("verdict-probability").textContent = percent(best.probability);
   $("verdict-words").textContent = t(answer.words);
   $("abstained").hidden = !answer.abstained;
+  drawAmong(answer, info.kind);
   $("guesses").replaceChildren(...answer.guesses.map(guessRow));
   $("set").hidden = !answer.set;
   if (answer.set) drawSet(answer.set);
@@ -181,7 +194,8 @@ async function drawMap(answer) {
   }
   if (current?.answer !== answer) return;
   map.relabel("map.label");
-  const shades = COUNTRIES ? answer.probabilities : answer.levels.country ?? null; // labels may lie in no country
+  const none = Object.fromEntries(info.labels.map(({ code }) => [code, 0])); // where the answer is within others
+  const shades = COUNTRIES ? { ...none, ...answer.probabilities } : answer.levels.country ?? null; // labels may lie in no country
   map.shade(shades);
   legend($("legend"));
   $("legend").parentElement.hidden = !shades;
@@ -219,7 +233,7 @@ async function drawHeat() {
   if (!photo.heats.has(key)) {
     hideHeat();
     $("heat-caption").textContent = t("heat.busy");
-    photo.heats.set(key, answers.explain(photo.file, photo.why));
+    photo.heats.set(key, answers.explain(photo.file, photo.why ?? [photo.answer.guesses[0].country]));
   }
   try {
     const heat = await photo.heats.get(key);
@@ -326,6 +340,7 @@ async function main() {
     $("choose").disabled = true;
     return showError(error instanceof Refused && error.status === 401 ? error.message : kindly(error));
   }
+  startAmong(info.among ?? {}, askAgain);
   startHeat(info.torch, drawHeat); // by gradients it costs no more than an answer; else it is made when asked for
   $("example").hidden = !info.play;
   onChange(() => {
