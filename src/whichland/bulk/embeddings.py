@@ -35,6 +35,7 @@ from whichland.model.bundle import bundle_hash, load
 from whichland.model.engines import best_device
 from whichland.model.head import classifier_name, features_before_head
 from whichland.model.hub_bundles import found
+from whichland.model.stored_features import KEY
 from whichland.model.views import HowMany, PhotoViews, cut_views, made_ahead
 from whichland.progress import Progress
 from whichland.whole_file import check_writable, whole_file
@@ -42,7 +43,6 @@ from whichland.workers import map_on_ray
 
 Embeddings = NDArray[np.float32]  # N×F, rows of length 1; NaN for photos that cannot be read
 CARRIED = ("image_id", "country", "lat", "lon", "split", "group", "license", "attribution", "creator")
-KEY = "whichland.embeddings"  # in the file's metadata
 SHARD = 1024  # photos that are done and kept together
 BLOCK = 65_536  # rows that a search holds in memory
 

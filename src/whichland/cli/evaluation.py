@@ -31,6 +31,13 @@ def evaluate(
     per: Annotated[
         str, Option(metavar="photo|panorama", help="What counts as one; a panorama's views are combined.")
     ] = "photo",
+    knn: Annotated[
+        Path | None,
+        Option(
+            metavar="FEATURES.parquet",
+            help="Judge a k-nearest-neighbour head, too, on features of all photos from `whichland embed`.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Judge a bundle on a split: scores with 95 % intervals over groups, and a report in one HTML file.
@@ -43,7 +50,7 @@ def evaluate(
     from whichland.evaluation.evaluate import evaluate as judge
     from whichland.evaluation.report import numbers
 
-    report = judge(bundle, manifest, split, out, per="panorama" if per == "panorama" else "photo")
+    report = judge(bundle, manifest, split, out, per="panorama" if per == "panorama" else "photo", knn=knn)
     give(numbers(report), lambda: _report(report), json=json)
 
 
@@ -57,6 +64,11 @@ def _report(report: "Report") -> list[str]:
         largest, chance = report.floors["majority"][name], report.floors["chance"][name]
         title = titles.get(name, name.replace("_", " "))
         lines.append(f"{title:<20}{score.value:>8.1%}{between(score):>28}{largest:>18.1%}{chance:>9.1%}")
+    if other := report.neighbours:
+        lines.append(f"{other.k} nearest of {other.photos:,} training photos by {other.features}:")
+        for name, ahead in other.ahead.items():
+            points = f"{ahead.value * 100:+.1f} points ({ahead.within('+.1f', 100)})"
+            lines.append(f"  {titles[name]} {other.scores[name]}; this model is ahead by {points}")
     left = {
         f"of {space.nouns} the model does not know": sum(found.unknown.values()),
         f"without a {space.kind}": found.unplaced,

@@ -14,6 +14,7 @@ from whichland import manifest as manifests
 from whichland.errors import UserError
 from whichland.evaluation import metrics, page
 from whichland.evaluation.figures import confusion_svg
+from whichland.evaluation.neighbours import answer_by_neighbours, judge_neighbours
 from whichland.evaluation.page import Picture
 from whichland.evaluation.predictions import FILE, Identity, Per, collect, identity_of
 from whichland.evaluation.report import Report, confusion_csv, numbers
@@ -34,6 +35,7 @@ def evaluate(
     *,
     per: Per = "photo",
     explanations: Sequence[Picture] = (),
+    knn: str | Path | None = None,
 ) -> Report:
     """Judge the bundle in a folder on the kept photos of one split, and write the report.
 
@@ -41,7 +43,8 @@ def evaluate(
     others; when another bundle's or manifest's report lies there, into the next free `report-2`, `report-3`, …
     The same bundle and manifest again: the report is made anew from the answers that lie there. With `per`
     "panorama" the answers for the views of one panorama are combined, and the folder is `report-panorama`.
-    Raises UserError when `out` holds another evaluation, or the split has nothing to judge.
+    With `knn`, a file of features from `whichland embed`, a k-nearest-neighbour head is judged beside the bundle.
+    Raises UserError when `out` holds another evaluation, the split has nothing to judge, or features are missing.
     """
     loaded = bundles.load(bundle)
     table = manifest if isinstance(manifest, Manifest) else manifests.read(manifest)
@@ -57,8 +60,14 @@ def evaluate(
     log, model = place / LOG, file_sha256(loaded.folder / WEIGHTS)
     if asked:
         note(log, identity, model)
+    by_neighbours = answer_by_neighbours(predictions, table, Path(knn)) if knn else None
     if per == "panorama":
         predictions = predictions.per_panorama()
+    neighbours = None
+    if knn and by_neighbours:
+        others, head = by_neighbours
+        others = others.per_panorama() if per == "panorama" else others
+        neighbours = judge_neighbours(predictions, others, head, Path(knn))
     report = Report(
         folder=folder,
         bundle=loaded,
@@ -67,6 +76,7 @@ def evaluate(
         scores=metrics.judged(predictions.outcomes, predictions.groups),
         floors=metrics.floors(predictions.outcomes),
         evaluations=times(log, identity, model),
+        neighbours=neighbours,
     )
     texts = {
         "metrics.json": json.dumps(numbers(report), indent=2, ensure_ascii=False) + "\n",

@@ -13,6 +13,7 @@ import numpy as np
 from whichland import statistics
 from whichland.evaluation import metrics, probabilities
 from whichland.evaluation.geography import Geography, geography
+from whichland.evaluation.neighbours import Neighbours
 from whichland.evaluation.pins import PinReport, judge_pins
 from whichland.evaluation.predictions import Predictions, doubt_about
 from whichland.evaluation.probabilities import ProbabilityReport, judge_probabilities
@@ -45,6 +46,7 @@ class Report:
     scores: dict[str, Score]  # top1, top5, macro_f1, balanced_accuracy
     floors: dict[str, dict[str, float]]  # the same scores for "majority" and "chance"
     evaluations: int  # how often this bundle has answered this split, this time included
+    neighbours: Neighbours | None = None  # a k-nearest-neighbour head on the same photos, where it was asked for
 
     @cached_property
     def outcomes(self) -> metrics.Outcomes:
@@ -136,6 +138,7 @@ def numbers(report: Report) -> dict[str, Any]:
         "kind": found.space.kind,
         "scores": {name: asdict(score) for name, score in report.scores.items()},
         "floors": report.floors,
+        "neighbours": asdict(report.neighbours) if report.neighbours else None,
         "worst_tenth": {"recall": float(np.mean([c.recall for c in worst])), "countries": len(worst)},
         "mean_probability_of_first_guess": float(found.probabilities.max(axis=1).mean()),
         "by_country": {

@@ -1,0 +1,36 @@
+"""Features of photos that `whichland embed` has stored, looked up by the photos' paths."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from whichland.errors import UserError
+
+KEY = "whichland.embeddings"  # in the file's metadata: by which model they were made
+
+
+def stored_features(file: Path, uris: Sequence[str]) -> NDArray[np.float32]:
+    """The features of photos, N×F, in the order of `uris`: rows of length 1, or NaN for a photo that was unreadable.
+
+    Raises UserError for a file that `whichland embed` has not made, and where photos are not in it.
+    """
+    try:
+        if KEY not in pl.read_parquet_metadata(file):
+            raise UserError(f"{file}: no features; make them with `whichland embed MANIFEST -o {file}`")
+        wanted = pl.DataFrame({"path": uris}, schema={"path": pl.String})
+        held = pl.scan_parquet(file, glob=False).select("path", "embedding", there=pl.lit(True)).unique("path")
+        rows = wanted.lazy().join(held, on="path", how="left", maintain_order="left").collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{file}: not readable ({reason}); make it with `whichland embed MANIFEST -o {file}`") from None
+    if missing := rows["there"].null_count():
+        first = rows.filter(pl.col("there").is_null())["path"][0]
+        raise UserError(f"{file} lacks {missing:,} of {len(uris):,} photos, such as {first}; embed the whole manifest")
+    vectors = rows["embedding"]
+    readable = vectors.drop_nulls().to_numpy()
+    features_NF = np.full((len(uris), readable.shape[-1]), np.nan, np.float32)
+    features_NF[vectors.is_not_null().to_numpy()] = readable
+    return features_NF
