@@ -1,19 +1,23 @@
-"""Make the vendored files of the page: Leaflet, the flags and the map of the world.
+"""Make the vendored files of the page: Leaflet, the flags, the map of the world, and ONNX Runtime for browsers.
 
-    python scripts/page_assets.py        (needs npm, for the three packages below)
+    python scripts/page_assets.py        (needs npm, for the packages below, and pip)
 
 Everything lands in src/whichland/serving/static, with its licence in static/vendor/LICENSES. The map is Natural
 Earth (1:50 million, public domain): every polygon is given to the country that `geo.borders.country_of` answers
 in it, so that the map agrees with the rest of whichland on disputed and dependent places, and neighbours are
 simplified together, so that no gap opens between them. A country too small to be seen or hit is a point as well;
-a few are nothing else.
+a few are nothing else. ONNX Runtime is its build for processors alone, packed as small as gzip allows (zopfli) for
+hosts that pack nothing; it comes with the licence and the notices of its wheel of the same version.
 """
 
+import gzip
 import json
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
+import zipfile
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -27,7 +31,7 @@ from whichland.geo.countries import COUNTRIES
 from whichland.geo.relations import points_of
 
 STATIC = Path(__file__).parent.parent / "src/whichland/serving/static"
-PACKAGES = {"leaflet": "1.9.4", "country-flag-icons": "1.6.20", "world-atlas": "2.0.2"}
+PACKAGES = {"leaflet": "1.9.4", "country-flag-icons": "1.6.20", "world-atlas": "2.0.2", "onnxruntime-web": "1.22.0"}
 TOLERANCE = 0.18  # degrees: half a pixel on a map of the world 1,000 pixels wide
 SPECK = 0.04  # square degrees: islands below it go, unless they are all there is of a country
 POLE = -89.9  # degrees: Antarctica's edge runs along it from one side of the map to the other
@@ -41,6 +45,7 @@ def main() -> None:
         leaflet(fetched["leaflet"])
         flags(fetched["country-flag-icons"])
         world(fetched["world-atlas"])
+        onnx_runtime(fetched["onnxruntime-web"], Path(temporary))
     total = sum(file.stat().st_size for file in STATIC.rglob("*") if file.is_file())
     print(f"{STATIC}: {total:,} bytes")
 
@@ -64,6 +69,31 @@ def leaflet(package: Path) -> None:
     (vendor / "leaflet.js").write_text("\n".join(kept) + "\n", encoding="utf-8")
     shutil.copyfile(package / "dist/leaflet.css", vendor / "leaflet.css")
     shutil.copyfile(package / "LICENSE", vendor / "LICENSES/leaflet.txt")
+
+
+def onnx_runtime(package: Path, temporary: Path) -> None:
+    """Copy ONNX Runtime for browsers, its WebAssembly packed, and the licences of all that is in it."""
+    folder, licences = STATIC / "vendor/onnxruntime", STATIC / "vendor/LICENSES"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs"):
+        script = (package / "dist" / name).read_text(encoding="utf-8")
+        kept = [line for line in script.splitlines() if not line.startswith("//# sourceMappingURL")]
+        (folder / name).write_text("\n".join(kept) + "\n", encoding="utf-8")
+    environment = temporary / "zopfli"
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    python = str(environment / "bin/python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "zopfli==0.4.3"], check=True)
+    pack = "import sys, zopfli.gzip as z; sys.stdout.buffer.write(z.compress(sys.stdin.buffer.read(), numiterations=5))"
+    wasm = "ort-wasm-simd-threaded.wasm"
+    with (package / "dist" / wasm).open("rb") as plain, (folder / f"{wasm}.gz").open("wb") as packed:
+        subprocess.run([python, "-c", pack], stdin=plain, stdout=packed, check=True)
+    wheel = f"onnxruntime=={PACKAGES['onnxruntime-web']}"
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    subprocess.run([*pip, "--python-version", "3.11", wheel, "-d", str(temporary)], check=True)
+    with zipfile.ZipFile(next(temporary.glob("onnxruntime-*.whl"))) as archive:
+        (licences / "onnxruntime-web.txt").write_bytes(archive.read("onnxruntime/LICENSE"))
+        notices = archive.read("onnxruntime/ThirdPartyNotices.txt")
+    (licences / "onnxruntime-web-notices.txt.gz").write_bytes(gzip.compress(notices, 9, mtime=0))
 
 
 def flags(package: Path) -> None:

@@ -80,6 +80,10 @@ def export(
         Path | None,
         Option(help="The table of photos, with splits: train fits int8 and is shown in a gallery, val judges."),
     ] = None,
+    site: Annotated[
+        Path | None,
+        Option(metavar="FOLDER", help="Also the page as a folder for any static host; with --int8 of that network."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write the network as ONNX into the bundle, so that prediction needs no torch and is faster.
@@ -91,6 +95,9 @@ def export(
     With --gallery the bundle also gets thumbnails of training photos, which the page shows beside an answer that
     is like theirs: "open" takes those whose licence lets anybody show them, "any" all, for who has the right to.
     Whoever gets the bundle gets them too; delete gallery.parquet and they are gone.
+
+    With --site the page becomes a folder that needs no server of its own: the model runs in the visitor's browser, and
+    no photo leaves it. Any static host shows it, under any path; try it with `python -m http.server -d FOLDER`.
     """
     from whichland import manifest as manifests
     from whichland.model.export import export as write
@@ -98,7 +105,16 @@ def export(
 
     check_own(bundle)
     done = write(bundle, manifests.read(photos) if photos else None, config)
-    give({"bundle": str(done.bundle), "written": done.written, **done.record}, lambda: _exported(done), json=json)
+    values = {"bundle": str(done.bundle), "written": done.written, **done.record}
+    lines = _exported(done)
+    if site is not None:
+        from whichland.serving.site import write_site
+
+        made = write_site(bundle, site, network="int8" if config.int8 else "onnx")
+        values["site"] = {"folder": str(made.folder), "files": made.files, "bytes": made.bytes}
+        size = f"{made.files} files, {made.bytes / 1e6:.1f} MB"
+        lines.append(f"{made.folder}: {size}; look at it with python -m http.server -d {made.folder}")
+    give(values, lambda: lines, json=json)
 
 
 def _exported(done: "Exported") -> list[str]:

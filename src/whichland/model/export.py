@@ -117,12 +117,14 @@ def export(folder: str | Path, manifest: Manifest | None = None, config: ExportC
     and, after the rest was written, when int8 does not agree.
     """
     config, folder = config or ExportConfig(), Path(folder)
-    if manifest is None and (config.int8 or config.openvino):
+    read = read_settings(folder)
+    facts, record, written = _facts(read), read.info.record, []
+    there = all(_up_to_date(name, read, facts) for name in (FLOAT_FILE, INT8_FILE))
+    int8 = config.int8 and (config.force or not there)
+    if manifest is None and (int8 or config.openvino):
         raise UserError("int8 and openvino are judged on validation photos: give their manifest with --photos")
     if manifest is None and config.gallery != "none":
         raise UserError("a gallery shows training photos: give their manifest with --photos")
-    read = read_settings(folder)
-    facts, record, written = _facts(read), read.info.record, []
     for name in (FLOAT_FILE, INT8_FILE, GALLERY_FILE):
         if (folder / name).exists() and name not in record["files"] and not config.force:
             raise UserError(f"{folder / name} was not exported from this bundle; write over it with --force")
@@ -137,14 +139,14 @@ def export(folder: str | Path, manifest: Manifest | None = None, config: ExportC
         record["files"][GALLERY_FILE] = write_gallery(model, shown) | {"gallery": config.gallery}
         _keep(folder, record)
         written.append(GALLERY_FILE)
-    if model is not None and manifest is not None and (config.int8 or config.openvino):
+    if model is not None and manifest is not None and (int8 or config.openvino):
         photos = _some_photos(manifest, "val", model, config.judge_on)
         if config.openvino:
             found = _agreement(model, photos, open_openvino(folder / FLOAT_FILE, "bf16"))
             precision = "bf16" if config.good(found) else "f32"
             record["openvino"] = {"precision": precision, "bf16": asdict(found)}
             _keep(folder, record)
-        if config.int8 and not _up_to_date(INT8_FILE, model, facts):
+        if int8:
             fitted_on = _some_photos(manifest, "train", model, config.fit_on)
             record["files"][INT8_FILE] = _try_int8(model, fitted_on, photos, config, facts)
             _keep(folder, record)

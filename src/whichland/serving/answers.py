@@ -65,45 +65,6 @@ class Health(BaseModel):
     status: Annotated[str, about("", "ok")]
 
 
-class ServedLabel(BaseModel):
-    """A label the model knows: a country, or what else it was trained on."""
-
-    code: Annotated[str, about("of a country ISO 3166-1 alpha-2; NA is Namibia", "NO")]
-    name: Annotated[str, about("", "Norway")]
-
-
-class RequestLimits(BaseModel):
-    """What one request may hold, and how long it may take to arrive."""
-
-    files: int
-    bytes: int
-    pixels: Annotated[int, about("of one photo")]
-    seconds: float
-
-
-class ServiceInfo(BaseModel):
-    """What is served."""
-
-    version: str
-    name: Annotated[str, about("of the model: its folder or its run")]
-    kind: Annotated[str, about("what the labels are: country, or a column of a table of photos")]
-    labels: list[ServedLabel]
-    engine: Annotated[str, about("torch, onnx, int8 or openvino")]
-    torch: Annotated[bool, about("whether heat maps come from gradients")]
-    methods: Annotated[list[str], about("ways to explain, the usual one first")]
-    calibrated: Annotated[bool, about("whether probabilities were fitted on validation photos")]
-    sets: Annotated[list[float], about("percent of the country sets that the bundle keeps")]
-    limits: RequestLimits
-    report: bool
-    atlas: bool
-    play: bool
-    among: Annotated[
-        dict[str, list[str]],
-        about("names that `among` takes beside labels, with what each covers", {"EU": ["FR", "SE"]}),
-    ]
-    neighbours: Annotated[bool, about("whether training photos can be shown beside an answer")]
-
-
 class LabelGuess(BaseModel):
     """One label and its probability."""
 

@@ -9,12 +9,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from whichland import __version__
 from whichland.errors import UserError
-from whichland.explanation.methods import METHODS, METHODS_HELP
+from whichland.explanation.methods import METHODS_HELP
 from whichland.images.decode import ImageError
-from whichland.model.among import among, groups_of
-from whichland.serving.answers import Error, ExplainedPhoto, PhotoAnswers, ServiceInfo, answer_json
+from whichland.model.among import among
+from whichland.serving.answers import Error, ExplainedPhoto, PhotoAnswers, answer_json
+from whichland.serving.facts import ServiceInfo, service_info
 from whichland.serving.limits import Refusal, Upload, read_form
 from whichland.serving.metrics import CONTENT_TYPE_LATEST
 from whichland.serving.service import Service
@@ -46,30 +46,12 @@ def form(required: str, **properties: Any) -> dict[str, Any]:
 def router(service: Service) -> APIRouter:
     """The routes over one service."""
     routes = APIRouter()
-    calibration = service.model.info.calibration
     settings, space = service.settings, service.model.space
     code = {"type": "string", "enum": sorted(space.codes)}
-    groups = {name: codes for name, codes in groups_of(space).items() if 0 < len(codes) < len(space)}
 
     @routes.get("/api/info", response_model=ServiceInfo, responses=errors(401), summary="What is served")
     async def info() -> dict[str, Any]:
-        return {
-            "version": __version__,
-            "name": service.model.name,
-            "kind": space.kind,
-            "labels": [{"code": code, "name": space.name(code)} for code in space.codes],
-            "engine": service.model.engine,
-            "torch": METHODS[service.methods[0]].torch,
-            "methods": service.methods,
-            "calibrated": calibration is not None,
-            "sets": [share * 100 for share in calibration.sets] if calibration else [],
-            "limits": {name: getattr(settings, name) for name in ("files", "bytes", "pixels", "seconds")},
-            "report": service.report is not None,
-            "atlas": service.atlas is not None,
-            "play": True,  # on drawn streets where no manifest was given
-            "among": groups,
-            "neighbours": service.gallery is not None,
-        }
+        return service_info(service)
 
     @routes.post(
         "/api/predict",

@@ -69,7 +69,7 @@ def router(service: Service) -> APIRouter:
     environment, space = templates_beside(__file__), service.model.space
     kind = space.kind.replace("_", " ")
     for route, name in (("/", "photos"), ("/play", "play")):
-        page = environment.get_template(f"{name}.html.j2").render(name=name, kind=kind, service=service)
+        page = environment.get_template(f"{name}.html.j2").render(name=name, kind=kind, service=service, site=False)
         routes.add_api_route(route, _sender(page), response_class=HTMLResponse)
     if service.report is not None:
         _show(routes, "report", {"": service.report})

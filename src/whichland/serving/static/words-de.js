@@ -24,6 +24,8 @@ export const DE = {
   "hero.camera": "Foto aufnehmen",
   "hero.example": "Eine gezeichnete Straße probieren",
   "hero.private": "Kein Foto wird aufbewahrt. Koordinaten, die eine Kamera hineingeschrieben hat, werden nicht gelesen.",
+  "site.private": "Das Modell läuft in diesem Browser: kein Foto verlässt dieses Gerät.",
+  "site.loading": "Das Modell wird geladen: {share} % …",
   "drop.here": "Fotos irgendwo ablegen",
   "strip.label": "Fotos",
   "strip.add": "Weitere Fotos",

@@ -24,6 +24,8 @@ export const EN = {
   "hero.camera": "Take a photo",
   "hero.example": "Try a drawn street",
   "hero.private": "No photo is kept. The coordinates that a camera may have written into it are not read.",
+  "site.private": "The model runs in this browser: no photo leaves this device.",
+  "site.loading": "Fetching the model: {share}% …",
   "drop.here": "Drop the photos anywhere",
   "strip.label": "Photos",
   "strip.add": "Add photos",

@@ -1,0 +1,179 @@
+"""A folder that is the page without a server: the model runs in the visitor's browser.
+
+    write_site("runs/mine/bundle", "site")       python -m http.server -d site
+
+It holds the page's own files, the network packed by gzip beside ONNX Runtime for browsers, and site.json: what the
+bundle says, for the code in static/site, which answers as `Model.predict` does. sw.js keeps all of it for visits
+without a network. Every address is relative, so any static host shows the folder under any path.
+"""
+
+import gzip
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Literal
+
+from whichland.errors import UserError
+from whichland.geo.distance import WORLD_KM
+from whichland.model.calibration import Calibration
+from whichland.model.engines import FLOAT_FILE, INT8_FILE
+from whichland.model.labels import COUNTRY, LabelSpace
+from whichland.serving.answers import WORDS
+from whichland.serving.api import CERTAINTY, TOP
+from whichland.serving.facts import service_info
+from whichland.serving.pages import STATIC
+from whichland.serving.service import Service, open_service
+from whichland.serving.settings import ServeConfig
+from whichland.templates import templates_beside
+from whichland.whole_file import cannot_write, check_writable
+
+FACTS, PAGE, KEEPER = "site.json", "index.html", "sw.js"
+RUNTIME = "static/vendor/onnxruntime/ort-wasm-simd-threaded.wasm.gz"
+OF_SERVERS = {"answers_http.js", "play.js", "play.css"}  # of the static files; no page of the folder asks for them
+POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; script-src 'self' 'wasm-unsafe-eval'; object-src 'none'; "
+    "base-uri 'none'; form-action 'none'"
+)
+Network = Literal["onnx", "int8"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A folder that was written."""
+
+    folder: Path
+    files: int
+    bytes: int
+
+
+def write_site(bundle: str | Path, folder: str | Path, *, network: Network = "onnx") -> Site:
+    """Write the folder; one that this function wrote before is replaced.
+
+    Raises UserError when the folder holds anything else or cannot be written, when the bundle was not exported, or
+    when its network for that engine is missing or damaged.
+    """
+    folder = Path(folder)
+    check_writable(folder)
+    if folder.exists() and not (folder.is_dir() and ((folder / FACTS).is_file() or not any(folder.iterdir()))):
+        raise UserError(f"{folder}: holds something else than a site; give a new folder")
+    service = open_service(bundle, ServeConfig(engine=network, explain="occlusion"))
+    try:
+        with _whole_folder(folder) as partial:
+            return _fill(partial, service, folder)
+    finally:
+        service.close()
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `folder` that takes its place if nothing fails."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    try:
+        made = work / "new"
+        made.mkdir()  # with the permissions of a usual folder, which a temporary one has not
+        yield made
+        if folder.exists():
+            folder.rename(work / "old")
+        made.rename(folder)
+    except OSError as error:
+        with suppress(OSError):
+            (work / "old").rename(folder)
+        raise cannot_write(folder, error) from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _fill(partial: Path, service: Service, folder: Path) -> Site:
+    space = service.model.space
+    flags = {f"{code}.svg" for code in space.codes} if space.kind == COUNTRY else set()
+    shutil.copytree(
+        STATIC,
+        partial / "static",
+        ignore=lambda at, names: [
+            name for name in names if name in OF_SERVERS or (Path(at).name == "flags" and name not in flags)
+        ],
+    )
+    model = service.model.folder / (INT8_FILE if service.model.engine == "int8" else FLOAT_FILE)
+    packed = gzip.compress(model.read_bytes(), 9, mtime=0)
+    (partial / f"{model.name}.gz").write_bytes(packed)
+    page = templates_beside(__file__).get_template("photos.html.j2")
+    kind = space.kind.replace("_", " ")
+    html = page.render(name="photos", kind=kind, service=service, site=True, policy=POLICY)
+    (partial / PAGE).write_text(html, encoding="utf-8")
+    facts = facts_of(service) | {"files": [RUNTIME, f"{model.name}.gz"]}
+    facts["bytes"] = sum((partial / name).stat().st_size for name in facts["files"])
+    files = sorted(path for path in partial.rglob("*") if path.is_file())
+    names = [path.relative_to(partial).as_posix() for path in files]
+    facts["version"] = _version(files, names, facts)
+    (partial / FACTS).write_text(json.dumps(facts, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+    kept = ["./", FACTS, *(name for name in names if name != PAGE and "/LICENSES/" not in name)]
+    keeper = templates_beside(__file__).get_template("sw.js.j2").render(version=facts["version"], files=kept)
+    (partial / KEEPER).write_text(keeper, encoding="utf-8")
+    sizes = [path.stat().st_size for path in partial.rglob("*") if path.is_file()]
+    return Site(folder=folder, files=len(sizes), bytes=sum(sizes))
+
+
+def _version(files: list[Path], names: list[str], facts: dict[str, Any]) -> str:
+    """A name for exactly these files, under which browsers keep them."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for path, name in zip(files, names, strict=True):
+        digest.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
+    return digest.hexdigest()[:16]
+
+
+def facts_of(service: Service) -> dict[str, Any]:
+    """What the code in the browser must know to answer as the service does."""
+    model, settings = service.model, service.settings
+    info = service_info(service) | {"report": False, "atlas": False, "play": False, "neighbours": False}
+    points = model.space.points
+    return {
+        "info": info,
+        "preprocess": asdict(model.preprocess),
+        "temperature": model.temperature,
+        "top": TOP,
+        "certainty": CERTAINTY / 100,
+        "set": _set_rule(model.info.calibration, settings),
+        "abstain": _abstention_rule(model.info.calibration, settings),
+        "words": WORDS,
+        "levels": _levels(model.space),
+        "points": points and [of.tolist() for of in points],
+        "scale_km": WORLD_KM,
+    }
+
+
+def _set_rule(calibration: Calibration | None, settings: ServeConfig) -> dict[str, float] | None:
+    """From which probability on a label is in the set that is shown; None where the bundle keeps no such set."""
+    level = round(settings.set_percent / 100, 6)
+    if calibration is None or level not in calibration.sets:
+        return None
+    return {"percent": settings.set_percent, "threshold": calibration.sets[level]}
+
+
+def _abstention_rule(calibration: Calibration | None, settings: ServeConfig) -> dict[str, float | None] | None:
+    """From which probability on to answer, None where none keeps the promise; no rule where nothing is promised."""
+    accuracy = round(settings.accuracy / 100, 6)
+    if calibration is None or accuracy not in calibration.abstain:
+        return None
+    return {"threshold": calibration.abstain[accuracy].threshold}
+
+
+def _levels(space: LabelSpace) -> list[dict[str, Any]]:
+    """Of each level, the labels' own first: what is in it, and the number of the one that each label lies in."""
+    return [
+        {
+            "level": level,
+            "codes": list(upper.codes),
+            "names": [upper.name(code) for code in upper.codes],
+            "numbers": space.numbers_at(level).tolist(),
+        }
+        for level, upper in ((level, space.at(level)) for level in space.levels)
+    ]

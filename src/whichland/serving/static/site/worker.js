@@ -1,0 +1,108 @@
+// The model in the browser: photos come in as messages, answers go out. No photo leaves this thread.
+
+import * as ort from "../vendor/onnxruntime/ort.wasm.min.mjs";
+import { answerOf, combined, pinTable, softmax } from "./answer.js";
+import { fetchPacked } from "./fetching.js";
+import { Unreadable } from "./files.js";
+import { occlusion, picture } from "./heat.js";
+import { openPhoto } from "./pixels.js";
+import { cutViews } from "./views.js";
+
+const ROOT = new URL("../../", import.meta.url);
+const [INPUT, OUTPUT] = ["pixels", "logits"];
+
+let site = null; // site.json
+let session = null; // a promise of the open network
+let pins = null; // a promise of what every pin is worth
+let last = Promise.resolve(); // the network takes one batch after the other
+
+const pause = () => new Promise((done) => setTimeout(done));
+
+async function open() {
+  ort.env.wasm.numThreads = 1; // more would need headers that static hosts do not send
+  const { files, bytes, version } = site;
+  const cache = `whichland ${ROOT.pathname} ${version}`; // as sw.js calls it
+  let come = 0;
+  const count = (some) => postMessage({ loaded: Math.min(1, (come += some) / bytes) });
+  const fetched = files.map((file) => fetchPacked(new URL(file, ROOT).href, cache, count));
+  ort.env.wasm.wasmBinary = await fetched[0];
+  return ort.InferenceSession.create(await fetched[1], { graphOptimizationLevel: "all" });
+}
+
+async function run(crops) {
+  const network = await session;
+  const turn = last.then(async () => {
+    const { width, height } = crops[0];
+    const data = new Uint8Array(crops.length * 3 * width * height);
+    crops.forEach((crop, at) => data.set(crop.data, at * 3 * width * height));
+    const found = await network.run({ [INPUT]: new ort.Tensor("uint8", data, [crops.length, height, width, 3]) });
+    return found[OUTPUT].data;
+  });
+  last = turn.catch(() => {});
+  const logits = await turn;
+  if (!logits.every(Number.isFinite)) throw new Error("the network's outputs are not finite numbers");
+  const labels = logits.length / crops.length;
+  return crops.map((_, at) => logits.subarray(at * labels, (at + 1) * labels));
+}
+
+async function look(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const photo = await openPhoto(bytes, site.info.limits);
+  const views = cutViews(photo, bytes, site.preprocess);
+  photo.bitmap.close();
+  return { photo, views };
+}
+
+async function probabilitiesOf(views) {
+  const found = [];
+  for (const { crop } of views) found.push(...(await run([crop])));
+  return combined(found.map((logits) => softmax(logits, site.temperature)));
+}
+
+async function predict({ file, name, among }) {
+  const started = performance.now();
+  const { photo, views } = await look(file);
+  const probabilities = await probabilitiesOf(views);
+  const table = await pins;
+  const milliseconds = Number((performance.now() - started).toFixed(1));
+  const { width, height } = photo;
+  return { name, width, height, ...answerOf(site, probabilities, among, table), neighbours: null, milliseconds };
+}
+
+async function explain({ file, name, why }) {
+  const { views } = await look(file);
+  const codes = site.info.labels.map(({ code }) => code);
+  let [country, against = null] = why ?? [];
+  if (!country) {
+    const probabilities = await probabilitiesOf(views);
+    country = codes[probabilities.indexOf(Math.max(...probabilities))];
+  }
+  const target = against === null ? codes.indexOf(country) : [codes.indexOf(country), codes.indexOf(against)];
+  const found = [];
+  let evidence = false;
+  for (const view of views) {
+    const map = await occlusion(run, view.crop, target);
+    evidence ||= map.data.some((value) => value > 0);
+    found.push({ box: view.box, heading: view.heading, fov: view.fov, png: await picture(map, view) });
+  }
+  return { name, country, against, method: "occlusion", views: found, evidence, verified: null };
+}
+
+const WORK = { predict, explain };
+
+function start(facts) {
+  site = facts;
+  session = open();
+  pins = site.points && pinTable(site.points, site.scale_km, pause);
+  session.then(() => postMessage({ ready: true }), (error) => postMessage({ failed: error.message }));
+}
+
+addEventListener("message", async ({ data: { id, work, ...message } }) => {
+  if (message.site) return start(message.site);
+  try {
+    postMessage({ id, found: await WORK[work](message) });
+  } catch (error) {
+    const unread = error instanceof Unreadable && work === "predict";
+    postMessage(unread ? { id, found: { name: message.name, error: error.message } } : { id, failed: error.message });
+  }
+});
