@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from forked import torchrun
 from whichland.manifest import Manifest, write
+from whichland.training import linear_probe
 from whichland.training.config import TrainConfig
 from whichland.training.frozen_cache import Form, times_before
 from whichland.training.process import Interrupted
@@ -73,6 +74,21 @@ def test_activations_train_as_photos_do(manifest: Path, tmp_path: Path, arch: st
     for score in ("val_loss", "val_top1"):
         judged = [[line[score] for line in lines(tmp_path / name, "epoch")] for name in ("photos", "activations")]
         np.testing.assert_allclose(judged[1], judged[0], rtol=5e-3)
+
+
+@pytest.mark.parametrize("policy", ["front", "backbone"])
+def test_the_head_is_fitted_on_the_pass_that_is_kept(
+    manifest: Path, tmp_path: Path, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "w.safetensors")
+    settings = {"weights": str(tmp_path / "w.safetensors"), "test_size": 64, "freeze": policy, **PLAIN}
+    train(manifest, config(**settings, views=0), tmp_path / "photos")
+    monkeypatch.setattr(linear_probe, "outputs_of", None)  # no pass of its own
+    train(manifest, config(**settings, views=2), tmp_path / "activations")
+    before, after = ({**lines(tmp_path / name, "epoch")[0]} for name in ("photos", "activations"))
+    assert before["epoch"] == after["epoch"] == 0
+    assert after["val_loss"] == pytest.approx(before["val_loss"], rel=1e-2)
 
 
 def test_the_disk_it_takes_is_said_and_given_back(

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from whichland.images.augment import Draw, colour
 from whichland.model.choices import Freeze
+from whichland.model.head import classifier_name, features_before_head
 from whichland.model.views import made_ahead
 from whichland.training.config import Phase, TrainConfig
 from whichland.training.cut import Cut, NotCut
@@ -97,6 +98,13 @@ class Front:
         """Those of unpacked activations, by what learns of the model."""
         return self.cut.resume(model, activations.to(self.form.given))
 
+    def features(self, model: nn.Module, activations: Tensor) -> Tensor:
+        """What the head sees of unpacked activations, B×F."""
+        given = activations.to(self.form.given)
+        if self.cut.name == classifier_name(model):
+            return given.flatten(1)
+        return features_before_head(model, given, lambda batch: self.cut.resume(model, batch))
+
     def fingerprint(self) -> str:
         """SHA-256 over the frozen part: its modules, parameters and statistics."""
         digest = hashlib.sha256("\n".join([self.cut.name, *map(repr, self.cut.front)]).encode())
@@ -140,14 +148,22 @@ class FrozenCache:
     @torch.no_grad()
     def validation_logits(self, model: nn.Module) -> Tensor:
         """Logits of every validation photo, N×K; the model in evaluation mode."""
-        front, accelerator, photos = self.test_front, self.test_front.accelerator, len(self.validation)
-        mine = share_of(photos, accelerator)
+        return self._outputs(self.validation, self.test_front, lambda stored: self.test_front.logits(model, stored))
+
+    @torch.no_grad()
+    def training_features(self, model: nn.Module) -> Tensor:
+        """What the head sees of every stored view, N·views×F, photo by photo; the model in evaluation mode."""
+        return self._outputs(self.train, self.front, lambda stored: self.front.features(model, stored))
+
+    def _outputs(self, packs: Packs, front: Front, function: Callable[[Tensor], Tensor]) -> Tensor:
+        accelerator = front.accelerator
+        mine = share_of(len(packs), accelerator)
         parts = []
         for start in range(0, len(mine), JUDGED):
-            packed = self.validation.take(mine[start : start + JUDGED])
+            packed = packs.take(mine[start : start + JUDGED])
             with accelerator.autocast():
-                parts.append(front.logits(model, front.form.unpack(packed).to(accelerator.device)).float())
-        return gathered(torch.cat(parts), photos, accelerator)
+                parts.append(function(front.form.unpack(packed).to(accelerator.device)).float())
+        return gathered(torch.cat(parts), len(packs), accelerator)
 
     def _training_pass(self) -> Packs:
         """Run several views of every training photo through the front."""

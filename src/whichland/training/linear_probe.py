@@ -12,7 +12,17 @@ from whichland.images.preprocess import Preprocess
 from whichland.model.head import features_before_head, get_head
 from whichland.training.config import TrainConfig
 from whichland.training.data import Photos
+from whichland.training.frozen_cache import FrozenCache
 from whichland.training.validation import outputs_of
+
+
+def fits_head_first(model: nn.Module, config: TrainConfig) -> bool:
+    """Whether the head is to be fitted before the first step.
+
+    One after the logits is not: the pretrained classifier would be overwritten.
+    """
+    linear = any(isinstance(module, nn.Linear) for module in get_head(model).modules())
+    return config.head_first and config.head_after == "features" and linear and config.weights != "none"
 
 
 def head_first(
@@ -23,27 +33,28 @@ def head_first(
     accelerator: Accelerator,
     config: TrainConfig,
     soft: Tensor | None,
-) -> bool:
-    """Fit the head where that is asked for; whether it was. `soft` are the targets of `target_table`.
+    frozen: FrozenCache | None = None,
+) -> None:
+    """Fit the head on what a frozen part has seen already; else on the photos as they are seen at test time.
 
-    One after the logits is not: the pretrained classifier would be overwritten. The model is left on the CPU.
+    `soft` are the targets of `target_table`. The model is left on the CPU.
     """
-    linear = any(isinstance(module, nn.Linear) for module in get_head(model).modules())
-    if not (config.head_first and config.head_after == "features" and linear and config.weights != "none"):
-        return False
     model.eval().to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(x_BCHW: Tensor) -> Tensor:
         return features_before_head(model, x_BCHW)
 
-    seen = outputs_of(features, photos, preprocess, accelerator, description="fitting the head: features")
+    if frozen:
+        views, seen = frozen.views, frozen.training_features(model)
+    else:
+        views = 1
+        seen = outputs_of(features, photos, preprocess, accelerator, description="fitting the head: features")
     model.to("cpu")
-    targets, smoothing = torch.from_numpy(photos.targets), config.smoothing
+    targets, smoothing = torch.from_numpy(photos.targets.repeat(views)), config.smoothing
     if soft is not None:
         targets, smoothing = soft[targets], 0.0
-    weights_N = torch.from_numpy(weights).float()
+    weights_N = torch.from_numpy(weights.repeat(views)).float()
     fit_head(model, seen, targets, weights_N, decay=config.head_decay, smoothing=smoothing)
-    return True
 
 
 def fit_head(
