@@ -104,6 +104,7 @@ def opened(browser: Browser, address: str) -> Iterator[Page]:
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
     context.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+    expect.set_options(timeout=PATIENCE_MS)
     page.goto(address)
     yield page
     context.close()

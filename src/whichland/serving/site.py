@@ -109,8 +109,8 @@ def _fill(partial: Path, service: Service, folder: Path) -> Site:
     kind = space.kind.replace("_", " ")
     html = page.render(name="photos", kind=kind, service=service, site=True, policy=POLICY)
     (partial / PAGE).write_text(html, encoding="utf-8")
-    facts = facts_of(service) | {"files": [RUNTIME, f"{model.name}.gz"]}
-    facts["bytes"] = sum((partial / name).stat().st_size for name in facts["files"])
+    facts = facts_of(service) | {"files": {"runtime": RUNTIME, "network": f"{model.name}.gz"}}
+    facts["bytes"] = sum((partial / name).stat().st_size for name in facts["files"].values())
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     names = [path.relative_to(partial).as_posix() for path in files]
     facts["version"] = _version(files, names, facts)

@@ -2,32 +2,38 @@
 
 import * as ort from "../vendor/onnxruntime/ort.wasm.min.mjs";
 import { answerOf, combined, pinTable, softmax } from "./answer.js";
-import { fetchPacked } from "./fetching.js";
 import { Unreadable } from "./files.js";
 import { occlusion, picture } from "./heat.js";
 import { openPhoto } from "./pixels.js";
 import { cutViews } from "./views.js";
 
-const ROOT = new URL("../../", import.meta.url);
 const [INPUT, OUTPUT] = ["pixels", "logits"];
 
 let site = null; // site.json
-let session = null; // a promise of the open network
 let pins = null; // a promise of what every pin is worth
+let opened = null; // settles `session`
 let last = Promise.resolve(); // the network takes one batch after the other
+const session = new Promise((done, stop) => (opened = { done, stop }));
 
 const pause = () => new Promise((done) => setTimeout(done));
 
-async function open() {
-  ort.env.wasm.numThreads = 1; // more would need headers that static hosts do not send
-  const { files, bytes, version } = site;
-  const cache = `whichland ${ROOT.pathname} ${version}`; // as sw.js calls it
-  let come = 0;
-  const count = (some) => postMessage({ loaded: Math.min(1, (come += some) / bytes) });
-  const fetched = files.map((file) => fetchPacked(new URL(file, ROOT).href, cache, count));
-  ort.env.wasm.wasmBinary = await fetched[0];
-  return ort.InferenceSession.create(await fetched[1], { graphOptimizationLevel: "all" });
-}
+// What the page sends before any photo, in this order.
+const BEGINNING = {
+  site(facts) {
+    site = facts;
+    pins = site.points && pinTable(site.points, site.scale_km, pause);
+  },
+  runtime(bytes) {
+    ort.env.wasm.numThreads = 1; // more would need headers that static hosts do not send
+    ort.env.wasm.wasmBinary = bytes;
+    // no network, but the runtime is compiled now; there is no other way to ask for that
+    ort.InferenceSession.create(new Uint8Array(1)).catch(() => {});
+  },
+  network(bytes) {
+    ort.InferenceSession.create(bytes, { graphOptimizationLevel: "all" }).then(opened.done, opened.stop);
+    session.then(() => postMessage({ ready: true }), (error) => postMessage({ failed: error.message }));
+  },
+};
 
 async function run(crops) {
   const network = await session;
@@ -90,15 +96,11 @@ async function explain({ file, name, why }) {
 
 const WORK = { predict, explain };
 
-function start(facts) {
-  site = facts;
-  session = open();
-  pins = site.points && pinTable(site.points, site.scale_km, pause);
-  session.then(() => postMessage({ ready: true }), (error) => postMessage({ failed: error.message }));
-}
-
 addEventListener("message", async ({ data: { id, work, ...message } }) => {
-  if (message.site) return start(message.site);
+  if (!work) {
+    for (const [part, given] of Object.entries(message)) BEGINNING[part](given);
+    return;
+  }
   try {
     postMessage({ id, found: await WORK[work](message) });
   } catch (error) {
