@@ -14,6 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from forked import torchrun
+from whichland.bulk.config import EmbedConfig
+from whichland.bulk.embeddings import embed_to
+from whichland.errors import UserError
 from whichland.manifest import Manifest, write
 from whichland.training import linear_probe
 from whichland.training.config import TrainConfig
@@ -89,6 +92,29 @@ def test_the_head_is_fitted_on_the_pass_that_is_kept(
     before, after = ({**lines(tmp_path / name, "epoch")[0]} for name in ("photos", "activations"))
     assert before["epoch"] == after["epoch"] == 0
     assert after["val_loss"] == pytest.approx(before["val_loss"], rel=1e-2)
+
+
+def test_stored_features_train_as_the_photos_do(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, stored = tmp_path / "w.safetensors", tmp_path / "f.parquet"
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet").state_dict(), weights)
+    embed_to([str(manifest)], stored, EmbedConfig(arch="test_resnet", weights=str(weights), size=64))
+    settings = {"weights": str(weights), "test_size": 64, "freeze": "backbone", "views": 1, **PLAIN}
+    train(manifest, config(**settings), tmp_path / "photos")
+    assert "cache of" in capsys.readouterr().err
+    train(manifest, config(**settings, features=str(stored)), tmp_path / "features")
+    assert "cache of" not in capsys.readouterr().err
+    np.testing.assert_allclose(losses(tmp_path / "features"), losses(tmp_path / "photos"), rtol=1e-2)
+    bundles = [load_file(tmp_path / name / "bundle" / "model.safetensors") for name in ("features", "photos")]
+    assert all(torch.equal(bundles[0][name], bundles[1][name]) for name in bundles[0] if not name.startswith("fc."))
+    torch.testing.assert_close(bundles[0]["fc.weight"], bundles[1]["fc.weight"], rtol=0.05, atol=0.01)
+
+    with pytest.raises(UserError, match=r"other features than these weights give at 96x96 px \(off by \d+%\)"):
+        train(manifest, config(**(settings | {"test_size": 96}), features=str(stored)), tmp_path / "larger")
+    with pytest.raises(UserError, match="features stand for a frozen backbone"):
+        config(freeze="front", features=str(stored))
 
 
 def test_the_disk_it_takes_is_said_and_given_back(

@@ -76,10 +76,13 @@ class EmbedConfig(Config):
     bundle: Annotated[str, "folder of a trained model, or hub:OWNER/NAME; or give an arch"] = ""
     arch: Annotated[str, "timm's name of a pretrained model, in place of a bundle"] = ""
     weights: Annotated[str, "of an arch: `hub`, `none` (at random), or a .safetensors file"] = "hub"
+    size: Annotated[int | None, "of an arch: side of the crop in pixels; the model's own when unset", AT_LEAST_1] = None
     views: Annotated[HowMany, "see a wide photo or a sphere in several views, or only its middle"] = "auto"
     batch_size: Annotated[int, "photos the model takes at once", AT_LEAST_1] = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.bundle and self.size:
+            raise UserError("a bundle has its size; --size goes with an --arch")
         if bool(self.bundle) == bool(self.arch):
             raise UserError("give either a bundle or an --arch")

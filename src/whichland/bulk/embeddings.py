@@ -1,9 +1,10 @@
 """Photos as vectors, kept in a Parquet file, and the photos in it that lie nearest to another one.
 
-    path, country, lat, lon, … (what a manifest knows of the photo), error, embedding (F numbers of length 1)
+    path, country, lat, lon, … (what a manifest knows of the photo), error, length, embedding (F numbers of length 1)
 
-An embedding is what a model's head sees: of several views the mean, scaled to length 1. The file's metadata says by
-which model, so that `search` embeds its photo alike.
+An embedding is what a model's head sees: of several views the mean, scaled to length 1. `length` is what was scaled, of
+several views their mean, so that a head can be trained on it. The file's metadata says by which model, so that `search`
+embeds its photo alike.
 """
 
 import hashlib
@@ -43,6 +44,7 @@ from whichland.workers import map_on_ray
 
 Embeddings = NDArray[np.float32]  # N×F, rows of length 1; NaN for photos that cannot be read
 CARRIED = ("image_id", "country", "lat", "lon", "split", "group", "license", "attribution", "creator")
+SAID = ("bundle", "arch", "weights", "size", "views")  # there, besides the model's name
 SHARD = 1024  # photos that are done and kept together
 BLOCK = 65_536  # rows that a search holds in memory
 
@@ -66,23 +68,28 @@ def open_eye(config: EmbedConfig) -> Eye:
     else:
         with torch.random.fork_rng():
             torch.manual_seed(0)  # weights at random must be the same each time
-            made = backbone.create(config.arch, 2, weights=config.weights)
-        model, preprocess = made.model.eval(), Preprocess.from_config(made.pretrained_cfg)
+            made = backbone.create(config.arch, 2, weights=config.weights, size=config.size)
+        model, preprocess = made.model.eval(), Preprocess.from_config(made.pretrained_cfg | _sized(config.size))
         head = classifier_name(model)
         digest = hashlib.sha256()
         for part, tensor in model.state_dict().items():
             if not part.startswith(head):
                 digest.update(part.encode() + tensor.numpy().tobytes())
-        name = f"{made.arch} {digest.hexdigest()}"
+        name = f"{made.arch} {digest.hexdigest()}" + (f" at {config.size}" if config.size else "")
     with torch.inference_mode():
         width = features_before_head(model, torch.zeros(1, 3, *preprocess.size)).shape[1]
     return Eye(model.to(best_device()), preprocess, name, width)
 
 
+def _sized(size: int | None) -> dict[str, Any]:
+    """The crop of a side that was asked for: all of the photo's middle, as in training."""
+    return {"test_input_size": (3, size, size), "test_crop_pct": 1.0, "crop_mode": "center"} if size else {}
+
+
 def embed(
     eye: Eye, photos: Sequence[PhotoLike], *, views: HowMany = "auto", batch_size: int = 32
-) -> Iterator[tuple[Embeddings, list[str | None]]]:
-    """Yield embeddings and reasons why photos cannot be read (None where they can), in batches in order."""
+) -> Iterator[tuple[Embeddings, NDArray[np.float32], list[str | None]]]:
+    """Yield embeddings, their lengths before, and reasons why photos cannot be read (None), in batches in order."""
 
     def look(photo: PhotoLike) -> PhotoViews | ImageError:
         try:
@@ -93,19 +100,23 @@ def embed(
     with closing(made_ahead(photos, look, batch_size)) as batches, torch.inference_mode():
         for _, seen in batches:
             vectors_NF = np.full((len(seen), eye.width), np.nan, np.float32)
+            lengths_N = np.full(len(seen), np.nan, np.float32)
             crops = [crop for one in seen if isinstance(one, PhotoViews) for crop in one.crops]
             parts = [_vectors(eye, crops[at : at + batch_size]) for at in range(0, len(crops), batch_size)]
-            left = iter(np.concatenate(parts) if parts else ())
+            left = iter(np.concatenate(parts) if parts else ())  # one a view, not scaled
             for row, one in enumerate(seen):
                 if isinstance(one, PhotoViews):
-                    vectors_NF[row] = np.mean(list(islice(left, len(one.crops))), axis=0)
-            yield _unit(vectors_NF), [str(one) if isinstance(one, ImageError) else None for one in seen]
+                    of_views: Embeddings = np.stack(list(islice(left, len(one.crops))))
+                    vectors_NF[row] = _unit(of_views).mean(axis=0)
+                    lengths_N[row] = np.linalg.norm(of_views, axis=1).mean()
+            yield _unit(vectors_NF), lengths_N, [str(one) if isinstance(one, ImageError) else None for one in seen]
 
 
 def _vectors(eye: Eye, crops: Sequence[NDArray[np.uint8]]) -> Embeddings:
     device = next(eye.model.parameters()).device
     x_BCHW = torch.from_numpy(eye.preprocess.normalise(np.stack(crops))).to(device)
-    return _unit(features_before_head(eye.model, x_BCHW).float().cpu().numpy())
+    vectors: Embeddings = features_before_head(eye.model, x_BCHW).float().cpu().numpy()
+    return vectors
 
 
 def _unit(vectors_NF: NDArray[Any]) -> Embeddings:
@@ -129,13 +140,14 @@ def embed_shard(shard: Shard) -> None:
     with chdir(shard.folder):
         eye = open_eye(config)
         batches = list(embed(eye, shard.photos, views=config.views, batch_size=config.batch_size))
-    errors = [error for _, some in batches for error in some]
-    vectors = [
-        None if error else vector.tolist() for found, some in batches for vector, error in zip(found, some, strict=True)
-    ]
+    rows = [row for batch in batches for row in zip(*batch, strict=True)]
+    errors = [error for _, _, error in rows]
+    vectors = [None if error else vector.tolist() for vector, _, error in rows]
+    lengths = [None if error else float(length) for _, length, error in rows]
     columns = {
         "path": pl.Series(list(map(shown, shard.photos)), dtype=pl.String),
         "error": pl.Series(errors, dtype=pl.String),
+        "length": pl.Series(lengths, dtype=pl.Float32),
         "embedding": pl.Series(vectors, dtype=pl.Array(pl.Float32, eye.width)),
     }
     with whole_file(shard.file) as partial:
@@ -170,7 +182,7 @@ def embed_to(inputs: Sequence[str], out: Path, config: EmbedConfig, *, ray: str 
             bar.advance(len(shard.photos))
     if missing := [shard.file for shard in waiting if not shard.file.is_file()]:
         raise UserError(f"{len(missing)} of {len(shards)} shards are missing: their workers died; run it again")
-    said = {"model": eye.name, **{name: getattr(config, name) for name in ("bundle", "arch", "weights", "views")}}
+    said = {"model": eye.name, **{name: getattr(config, name) for name in SAID}}
     table = pl.scan_parquet([shard.file for shard in shards])
     table = _with_what_is_known(table, inputs).select(pl.exclude("embedding"), "embedding")
     with whole_file(out) as partial:
@@ -207,7 +219,7 @@ def search(index: Path, photo: PhotoLike, count: int = 5) -> list[Neighbour]:
     ImageError for a photo that cannot be read.
     """
     config = _made_by(index)
-    ((query_1F, (reason,)),) = embed(open_eye(config), [photo], views=config.views)
+    ((query_1F, _, (reason,)),) = embed(open_eye(config), [photo], views=config.views)
     if reason:
         raise ImageError(reason)
     return nearest(index, query_1F[0], count)
@@ -233,7 +245,7 @@ def _made_by(index: Path) -> EmbedConfig:
     """By which model an index was made. Raises UserError where it is none, or the model is another one by now."""
     try:
         said = json.loads(pl.read_parquet_metadata(index)[KEY])
-        config = EmbedConfig(**{name: said[name] for name in ("bundle", "arch", "weights", "views")})
+        config = EmbedConfig(**{name: said.get(name) for name in SAID})
     except (OSError, pl.exceptions.PolarsError, KeyError, ValueError):
         raise UserError(f"{index}: no embeddings; make them with `whichland embed PHOTOS -o {index}`") from None
     if open_eye(config).name != said["model"]:

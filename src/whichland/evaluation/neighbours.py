@@ -104,7 +104,7 @@ def answer_by_neighbours(answered: Predictions, manifest: Manifest, file: Path) 
     if rows.is_empty():
         raise UserError(f"the manifest has no training photos of the bundle's {space.nouns}, of which --knn takes some")
     groups = rows["group"].to_list() if "group" in rows.columns else [None] * len(rows)
-    every = stored_features(file, [*rows["uri"], *answered.frame["uri"]])
+    every = stored_features(file, [*rows["uri"], *answered.frame["uri"]]).directions
     training_NF, asked_MF = every[: len(rows)], every[len(rows) :]
     if unread := int(np.isnan(asked_MF[:, 0]).sum()):
         raise UserError(f"{file}: {unread} photos of split {answered.identity.split} were unreadable; embed them again")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -12,8 +13,15 @@ from whichland.errors import UserError
 KEY = "whichland.embeddings"  # in the file's metadata: by which model they were made
 
 
-def stored_features(file: Path, uris: Sequence[str]) -> NDArray[np.float32]:
-    """The features of photos, N×F, in the order of `uris`: rows of length 1, or NaN for a photo that was unreadable.
+class Stored(NamedTuple):
+    """Features of N photos, NaN for one that was unreadable."""
+
+    directions: NDArray[np.float32]  # N×F, rows of length 1
+    lengths: NDArray[np.float32]  # N, as the model's head sees them
+
+
+def stored_features(file: Path, uris: Sequence[str]) -> Stored:
+    """The features of photos in the order of `uris`.
 
     Raises UserError for a file that `whichland embed` has not made, and where photos are not in it.
     """
@@ -21,7 +29,8 @@ def stored_features(file: Path, uris: Sequence[str]) -> NDArray[np.float32]:
         if KEY not in pl.read_parquet_metadata(file):
             raise UserError(f"{file}: no features; make them with `whichland embed MANIFEST -o {file}`")
         wanted = pl.DataFrame({"path": uris}, schema={"path": pl.String})
-        held = pl.scan_parquet(file, glob=False).select("path", "embedding", there=pl.lit(True)).unique("path")
+        columns = ("path", "embedding", "length")
+        held = pl.scan_parquet(file, glob=False).select(*columns, there=pl.lit(True)).unique("path")
         rows = wanted.lazy().join(held, on="path", how="left", maintain_order="left").collect()
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
@@ -33,4 +42,4 @@ def stored_features(file: Path, uris: Sequence[str]) -> NDArray[np.float32]:
     readable = vectors.drop_nulls().to_numpy()
     features_NF = np.full((len(uris), readable.shape[-1]), np.nan, np.float32)
     features_NF[vectors.is_not_null().to_numpy()] = readable
-    return features_NF
+    return Stored(features_NF, rows["length"].fill_null(np.nan).to_numpy())

@@ -50,6 +50,11 @@ class ModelSettings(Config):
     model_args: Annotated[Arguments, "arguments for timm, such as pad_type=same", TOML_ONLY] = field(
         default_factory=dict
     )
+    features: Annotated[
+        str | None,
+        "file of `whichland embed` by the same weights and size: what the frozen backbone makes of the photos, so that "
+        "it does not run; with freeze backbone",
+    ] = None
     head: Annotated[tuple[int, ...], "widths of hidden layers in the head; none when empty", AT_LEAST_1] = ()
     head_after: Annotated[HeadAfter, "the head follows features, or the pretrained logits", TOML_ONLY] = "features"
     dropout: Annotated[float, "dropout between the head's hidden layers", SHARE, TOML_ONLY] = 0.2
@@ -160,6 +165,8 @@ class TrainConfig(DataSettings, ModelSettings, OptimisationSettings, Augmentatio
             raise UserError(f"lr_end {self.lr_end}: give a rate no higher than lr ({self.lr})")
         if self.balance in ("sqrt", "class") and self.weighting == "none":
             raise UserError(f"balance {self.balance} acts through weighting: give sample or loss, not none")
+        if self.features and (self.freeze != "backbone" or not self.views or self.mixup or self.cutmix):
+            raise UserError("features stand for a frozen backbone: give freeze backbone, and neither views 0 nor a mix")
         if self.smoothing_by != "all" and not self.smoothing:
             raise UserError(f"smoothing_by {self.smoothing_by} says who gets the share smoothing, which is 0")
         if self.schedule == "exponential" and self.lr_end is None:

@@ -21,9 +21,11 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from whichland.errors import UserError
 from whichland.images.augment import Draw, colour
 from whichland.model.choices import Freeze
 from whichland.model.head import classifier_name, features_before_head
+from whichland.model.stored_features import stored_features
 from whichland.model.views import made_ahead
 from whichland.training.config import Phase, TrainConfig
 from whichland.training.cut import Cut, NotCut
@@ -33,6 +35,8 @@ from whichland.training.validation import Judge, crops_of, gathered, share_of
 
 VERSION = 1  # of what follows: activations of another version are not used
 BATCH = 32  # photos at once through the front
+CHECKED = 8  # photos by which stored features are compared with the backbone's own
+NEAR = 0.05  # how far they may lie from them: 16-bit arithmetic comes within 0.02
 JUDGED = 256  # activations at once through the rest, validating
 
 Packed = NDArray[np.int16]
@@ -126,11 +130,17 @@ class FrozenCache:
     folder: Path
     made_from: str  # what activations depend on that the photos do not show
     share: Share
+    features: Path | None = None  # of the photos, stored by `whichland embed`
     train: Packs = field(init=False)  # entry photo·views + view
     validation: Packs = field(init=False)
 
     def __post_init__(self) -> None:
-        self.train, self.validation = self._training_pass(), self._validation_pass()
+        if self.features:
+            self.train = self._stored(self.features, self.loader.photos.uris)
+            self.validation = self._stored(self.features, self.judge.photos.uris)
+            self._check_stored(self.features)
+        else:
+            self.train, self.validation = self._training_pass(), self._validation_pass()
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the loader's batches of an epoch from step `start` on, with activations in place of photos."""
@@ -164,6 +174,31 @@ class FrozenCache:
             with accelerator.autocast():
                 parts.append(function(front.form.unpack(packed).to(accelerator.device)).float())
         return gathered(torch.cat(parts), len(packs), accelerator)
+
+    def _stored(self, file: Path, uris: list[str]) -> Packs:
+        """Features from a file, as the front would have given them. Raises UserError where one is missing."""
+        directions_NF, lengths_N = stored_features(file, uris)
+        unread = np.flatnonzero(np.isnan(lengths_N))
+        if len(unread):
+            raise UserError(
+                f"{file}: {len(unread)} photos were unreadable, such as {uris[unread[0]]}; clean the manifest"
+            )
+        given = torch.from_numpy(directions_NF * lengths_N[:, None]).to(self.front.form.given)
+        return Packs(self.front.form.pack(given))
+
+    def _check_stored(self, file: Path) -> None:
+        """Put a few photos through the backbone. Raises UserError where the file holds something else for them."""
+        preprocess, uris = self.judge.preprocess, self.loader.photos.uris[:CHECKED]
+        with closing(crops_of(uris, preprocess)) as batches:
+            made = self.test_front.packed(torch.from_numpy(preprocess.normalise(next(batches))))
+        own, held = (self.front.form.unpack(packed).float() for packed in (made, self.train.take(range(len(uris)))))
+        off = float((own - held).norm() / own.norm()) if own.shape == held.shape else 1.0
+        if off > NEAR:
+            size = "x".join(map(str, preprocess.size))
+            raise UserError(
+                f"{file} holds other features than these weights give at {size} px (off by {off:.0%}): embed the "
+                "photos with the same --arch and --weights, and with --size as --test-size here"
+            )
 
     def _training_pass(self) -> Packs:
         """Run several views of every training photo through the front."""
@@ -236,12 +271,17 @@ def frozen_part(
         if judge.preprocess.size != size:
             test_front = Front.of(model, phase.policy, judge.preprocess.size, accelerator)
     except NotCut as reason:
+        if config.features:
+            raise UserError(
+                f"features cannot stand for this model's backbone: it cannot be cut in two, {reason}"
+            ) from None
         say(f"the frozen part runs at every step: this model cannot be cut in two, {reason}")
         return None
-    views = min(config.views, ceil(phase.end - phase.first))
+    views = 1 if config.features else min(config.views, ceil(phase.end - phase.first))
     folder = Path(config.cache) if config.cache else folder / "cache"
     size_of_all = len(loader.photos) * views * front.bytes + len(judge.photos) * test_front.bytes
-    announce(f"what the frozen part makes of {views} views of each photo", folder, size_of_all, say)
+    if not config.features:
+        announce(f"what the frozen part makes of {views} views of each photo", folder, size_of_all, say)
     made_from = f"{config.arch} {sorted(config.model_args.items())} {accelerator.mixed_precision}"
     return FrozenCache(
         loader=loader,
@@ -252,4 +292,5 @@ def frozen_part(
         folder=folder,
         made_from=f"{made_from} {front.fingerprint()} v{VERSION}",
         share=Share.of(accelerator, loader.workers, stop),
+        features=Path(config.features) if config.features else None,
     )

@@ -137,6 +137,7 @@ def _calibrate(folder: Path, ready: Prepared) -> None:
 def _info(ready: Prepared, config: TrainConfig) -> Info:
     # paths on this machine concern nobody else
     settings = vars(config) | {"weights": Path(config.weights).name, "cache": None}
+    settings["features"] = config.features and Path(config.features).name
     return Info(
         version=whichland.__version__,
         temperature=1.0,
