@@ -92,7 +92,7 @@ def test_reports_that_contradict_each_other_are_refused() -> None:
     ("wrong", "message"),
     [
         (lambda folder: [folder / "first"], "two models or more"),
-        (lambda folder: [folder / "first", folder], "neither a bundle nor a run folder"),
+        (lambda folder: [folder / "first", folder], "is no bundle, run folder"),
         (lambda folder: [folder / "first", folder / "first"], "named twice"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from whichland.cli.flags import flags
-from whichland.cli.output import Bundle, Json, Split, SplitManifest, between, give, print_table
+from whichland.cli.output import Bundle, Json, Split, SplitManifest, between, give, print_table, say
 from whichland.errors import UserError
 from whichland.evaluation.audit_checks import AuditConfig
 from whichland.explanation.atlas_config import AtlasConfig
@@ -98,19 +98,33 @@ def _report(report: "Report") -> list[str]:
 def compare(
     models: Annotated[
         list[Path],
-        Argument(metavar="A B … MANIFEST", help="Bundles, run folders or report folders, two or more; then the table."),
+        Argument(
+            metavar="A B … MANIFEST",
+            help="Two or more of bundles, run folders, report folders and tables of answers; then the manifest.",
+        ),
     ],
     split: Split = "test",
+    template: Annotated[
+        Path | None, Option(dir_okay=False, help="Write an empty table of answers to the split here, and end.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compare models on one split: differences with 95 % intervals, tests, and tie groups in place of ranks.
 
     Models that share a letter cannot be distinguished at this test size. A bundle that has answered the split
-    already is not run again.
+    already is not run again. A table of answers, such as a CSV file with columns path and country (or lat and lon),
+    is compared like a model, whoever made it.
     """
+    *places, manifest = models
+    if template:
+        from whichland.evaluation.outside import write_template
+        from whichland.manifest import read
+
+        if places:
+            raise UserError("--template FILE wants the manifest alone: whichland compare --template FILE MANIFEST")
+        return say(f"{write_template(template, read(manifest), split):,} photos to answer: {template}")
     from whichland.evaluation.compare import compare as judge
 
-    *places, manifest = models
     if len(places) < 2:
         raise UserError("name two models or more, then the manifest: whichland compare A B MANIFEST")
     found = judge(places, manifest, split)

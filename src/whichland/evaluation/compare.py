@@ -14,6 +14,7 @@ from whichland import manifest as manifests
 from whichland.errors import UserError
 from whichland.evaluation import paired
 from whichland.evaluation.evaluate import evaluate
+from whichland.evaluation.outside import read_outside
 from whichland.evaluation.paired import SCORES, Tally
 from whichland.evaluation.predictions import FILE, Identity, identity_of, metadata
 from whichland.manifest import Manifest
@@ -29,7 +30,7 @@ class Contender:
     """One model of a comparison; models that share a letter do not differ demonstrably by that score."""
 
     name: str
-    labels: int  # countries it knows
+    labels: int | None  # countries it knows; None: it may name any
     top1: Score
     macro_f1: Score
     ties_top1: str
@@ -86,8 +87,9 @@ class Comparison:
 def compare(places: Sequence[str | Path], manifest: Manifest | str | Path, split: str = "test") -> Comparison:
     """Compare models on the photos of a split that all of them answered.
 
-    A place is a bundle, a run folder, or a report folder of this manifest and split. A bundle that has answered
-    the split is not asked again; one that has not gets a report beside it, as `evaluate` makes it.
+    A place is a bundle, a run folder, a report folder of this manifest and split, or a table of answers that were
+    made elsewhere (`read_outside`). A bundle that has answered the split is not asked again; one that has not gets a
+    report beside it, as `evaluate` makes it.
     Raises UserError for fewer than two models, and where they share no photos.
     """
     if len(places) < 2:
@@ -105,8 +107,13 @@ class Guesses:
     """One model's answers: a row a photo with image_id, truth, group and guess."""
 
     kind: str  # what the labels are, see `LabelSpace`
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] | None  # what it may answer; None: anything
     frame: pl.DataFrame
+
+    @property
+    def named(self) -> set[str]:
+        """Every label that it may answer, or that it does and that is true."""
+        return set(self.labels or ()) | set(self.frame["guess"]) | set(self.frame["truth"])
 
 
 def compare_answers(runs: Mapping[str, Sequence[Guesses]], split: str) -> Comparison:
@@ -120,7 +127,7 @@ def compare_answers(runs: Mapping[str, Sequence[Guesses]], split: str) -> Compar
     models = [
         Contender(
             name=name,
-            labels=len(runs[name][0].labels),
+            labels=None if (labels := runs[name][0].labels) is None else len(labels),
             top1=judged_MS[at][0],
             macro_f1=judged_MS[at][1],
             ties_top1=letters["top1"][at],
@@ -153,7 +160,7 @@ def count_answers(runs: Mapping[str, Sequence[Guesses]]) -> tuple[Tally, int]:
         joined = joined.drop("other")
     if joined.is_empty():
         raise UserError("no photo was answered by all of the models: they share no labels of this split")
-    labels = sorted({label for answers in every for label in answers.labels})
+    labels = sorted(set().union(*(answers.named for answers in every)))
     index = {label: at for at, label in enumerate(labels)}
 
     def numbers(column: str) -> Ints:
@@ -203,12 +210,16 @@ def _ties(names: Sequence[str], pairs: Sequence[Pair], seen_M: Floats, score: st
 
 
 def _answers(place: Path, table: Manifest, split: str) -> Guesses:
-    """The answers of a bundle, a run folder or a report folder to a split of the table."""
+    """The answers of a bundle, a run folder, a report folder or a table of answers to a split of the manifest."""
+    if place.is_file():
+        return Guesses(kind=COUNTRY, labels=None, frame=read_outside(place, table, split))
     if (place / FILE).is_file():
         return _of_report(place, table, split)
     bundle = place / "bundle" if (place / "bundle").is_dir() else place
     if not (bundle / "whichland.json").is_file():
-        raise UserError(f"{place} is neither a bundle nor a run folder nor a report folder with {FILE}")
+        raise UserError(
+            f"{place} is neither a bundle nor a run folder, a report folder with {FILE} or a table of answers"
+        )
     digest = table.digest(read_settings(bundle).space.kind)
     identity = Identity(bundle_sha256=bundle_hash(bundle), manifest_sha256=digest, split=split)
     beside = sorted(path.parent for path in bundle.parent.glob(f"report*/{FILE}"))
