@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import forked
+from misbehaving_hub import serve
 
 OFFLINE = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}  # nothing may be fetched
 
@@ -22,8 +24,8 @@ def test_a_table_of_a_family() -> None:
     assert (shown.returncode, shown.stderr) == (0, "")
     lines = shown.stdout.strip().splitlines()
     assert lines[0] == "3 models"
-    assert lines[1].split() == ["family", "tier", "model", "parameters", "input", "GMACs", "licence"]
-    wanted = ["DeiT", "tiny", "deit_tiny_patch16_224.fb_in1k", "5.5", "M", "224×224", "1.3", "apache-2.0"]
+    assert lines[1].split() == ["family", "tier", "model", "parameters", "input", "GMACs", "licence", "weights"]
+    wanted = ["DeiT", "tiny", "deit_tiny_patch16_224.fb_in1k", "5.5", "M", "224×224", "1.3", "apache-2.0", "–"]
     assert lines[2].split() == wanted
     assert len(lines) == 5
 
@@ -39,6 +41,59 @@ def test_numbers_as_json_and_measured() -> None:
     unmeasured = json.loads(run("resnet18d", "--json").stdout)
     assert "images_per_second" not in unmeasured[0]
     assert unmeasured[0]["family"] == "ResNet-D"
+
+
+# Asks for the models and for training with the hub up, with one model's weights fetched, offline, and with both gone.
+STATES = """
+import json, shutil, sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+import huggingface_hub
+from huggingface_hub import constants
+from whichland.cli.main import main
+from whichland.cli.training import TODAY
+
+def ran(*words):
+    sys.argv[1:], out, error = words, StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(error):
+        try:
+            main()
+        except SystemExit:
+            pass
+    return out.getvalue(), error.getvalue()
+
+def state():
+    marks = {row["arch"].partition(".")[0]: row["weights"] for row in json.loads(ran("models", "dinov3", "--json")[0])}
+    print(json.dumps([marks, ran("train", "none.parquet", "--out", "run")[1].splitlines()[0]]), flush=True)
+
+state()
+huggingface_hub.hf_hub_download("timm/vit_small_patch16_dinov3.lvd1689m", "model.safetensors")
+state()
+constants.HF_HUB_OFFLINE = True
+state()
+huggingface_hub.constants.HF_HUB_OFFLINE = False
+huggingface_hub.hf_hub_download("timm/" + TODAY, "model.safetensors")
+constants.HF_HUB_OFFLINE = True
+state()
+"""
+
+
+def test_weights_are_marked_where_they_can_be_had_and_training_names_a_model_of_today(tmp_path: Path) -> None:
+    with serve(b"weights") as hub:
+        settings = {"HF_ENDPOINT": hub.address, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0"}
+        command = [sys.executable, "-c", STATES]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | settings)
+    assert ran.returncode == 0, ran.stderr
+    up, one, offline, today = (json.loads(line) for line in ran.stdout.splitlines())
+    three = ("convnext_tiny", "vit_small_patch16_dinov3", "vit_base_patch16_dinov3")
+    assert up[0] == dict.fromkeys(three, "hub")
+    assert one[0] == up[0] | {"vit_small_patch16_dinov3": "here"}
+    assert offline[0] == dict.fromkeys(three) | {"vit_small_patch16_dinov3": "here"}
+    named = "mobilenetv2_100 is a small model of 2018; --recipe cpu, gpu or best takes one of today"
+    assert [state[1].startswith(named) for state in (up, one, offline, today)] == [True, True, False, True]
+    assert (
+        "fetch model.safetensors of timm/convnext_small.dinov3_lvd1689m elsewhere and give --recipe gpu" in offline[1]
+    )
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def search(index: Path, photo: PhotoLike, count: int = 5) -> list[Neighbour]:
     Raises UserError for a file that `embed_to` has not made, or whose model is not to be had any more, and
     ImageError for a photo that cannot be read.
     """
-    config = _made_by(index)
+    config = made_by(index)
     ((query_1F, _, (reason,)),) = embed(open_eye(config), [photo], views=config.views)
     if reason:
         raise ImageError(reason)
@@ -241,7 +241,7 @@ def nearest(index: Path, query_F: NDArray[np.float32], count: int) -> list[Neigh
     return [Neighbour(distance=max(0.0, 1 + minus), row=found[number]) for minus, number in best]
 
 
-def _made_by(index: Path) -> EmbedConfig:
+def made_by(index: Path) -> EmbedConfig:
     """By which model an index was made. Raises UserError where it is none, or the model is another one by now."""
     try:
         said = json.loads(pl.read_parquet_metadata(index)[KEY])

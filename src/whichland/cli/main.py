@@ -55,6 +55,7 @@ DATA_COMMANDS = {
     "probe": Entry("sources", "Can the source of a photo be read from its file alone?"),
     "merge": Entry("sources", "Bring sources together: one table, one geometry, one encoding."),
     "score": Entry("score", "How like a street outdoors each photo is, by ImageNet.", "torch"),
+    "review": Entry("review", "Photos with doubtful labels, for a person to decide on."),
     "clean": Entry("data", "Give bad and duplicate images a drop reason."),
     "split": Entry("data", "Put groups of related images into train, val and test."),
     "balance": Entry("data", "Cap and rank the training images of each label."),

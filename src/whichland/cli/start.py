@@ -111,6 +111,7 @@ def models(
 
     Any of timm's names works as `whichland train --arch`; the families' are worth comparing first, and --all lists
     the others (which takes minutes without a FILTER). No weights are fetched; their licence is as timm states it.
+    Weights are `here` where the hub's cache holds them, else those of the `hub` where it answers now.
     """
     from whichland.model import families
     from whichland.progress import Progress
@@ -127,6 +128,8 @@ def models(
             if measure:
                 rows[-1]["images_per_second"] = families.images_per_second(fact.arch, fact.size, batch_size=batch_size)
             bar.advance()
+    for row, place in zip(rows, families.at_hand([row["arch"] for row in rows]), strict=True):
+        row["weights"] = place
     give(rows, lambda: _print_models(rows), json=json)
 
 
@@ -139,6 +142,7 @@ def _print_models(rows: list[dict[str, Any]]) -> None:
         "input": lambda row: f"{row['size'][0]}×{row['size'][1]}",
         "GMACs": lambda row: None if row["gmacs"] is None else f"{row['gmacs']:6.1f}",
         "licence": lambda row: row["license"],
+        "weights": lambda row: row["weights"],
     }
     if "images_per_second" in rows[0]:
         shown["images/s"] = lambda row: f"{row['images_per_second']:8.1f}"

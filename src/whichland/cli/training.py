@@ -1,5 +1,6 @@
 """whichland train | lr-find | cross-source | study"""
 
+import os
 from pathlib import Path
 from signal import SIG_IGN, SIGTERM, default_int_handler, signal
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,8 @@ from whichland.training.config import TrainConfig
 if TYPE_CHECKING:
     from whichland.evaluation.cross_source_matrix import CrossSource
     from whichland.studies.findings import Findings
+
+TODAY = "convnext_small.dinov3_lvd1689m"  # what the recipe `gpu` takes
 
 
 @flags(TrainConfig, recipe=True)
@@ -39,6 +42,8 @@ def train(
             say(f"{why} resume with the same command{again} ({where})")
         return Exit(code)
 
+    if not resume and os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first
+        _name_newer(config)
     signal(SIGTERM, default_int_handler)  # before and after the steps, which have their own
     try:
         result = run(manifest, config, out, resume=resume)
@@ -52,6 +57,22 @@ def train(
         raise Exit(2) from None
     if PartialState().is_main_process:
         print(result.bundle)
+
+
+def _name_newer(config: TrainConfig) -> None:
+    """Say which recipes take a model of today, where the default one would be fetched from the hub."""
+    if (config.arch, config.weights) != (TrainConfig.arch, "hub"):
+        return
+    from whichland.model.families import at_hand
+
+    if any(at_hand([TODAY])):
+        recipes = "--recipe cpu, gpu or best takes one of today (docs/how-to/which-model.md says what is known of each)"
+        say(f"{config.arch} is a small model of 2018; {recipes}")
+    else:
+        say(
+            f"the hub does not answer, and its cache holds no model of today: fetch model.safetensors of timm/{TODAY} "
+            "elsewhere and give --recipe gpu --weights FILE; going on with a small model of 2018"
+        )
 
 
 @flags(TrainConfig, recipe=True, every=False)

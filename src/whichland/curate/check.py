@@ -66,7 +66,7 @@ def _history(manifest: Manifest, _: Params) -> Iterator[str]:
     if len({step.rows for step in manifest.history}) > 1 or manifest.history[-1].rows != len(manifest):
         counts = " → ".join(str(step.rows) for step in manifest.history)
         yield f"steps never add or delete rows, yet the count went {counts} and is {len(manifest)}"
-    written = {"sha256": "measure", "drop_reason": "clean", "split": "split", "rank": "balance"}
+    written = {"sha256": "measure", "review": "review", "drop_reason": "clean", "split": "split", "rank": "balance"}
     steps = {step.step for step in manifest.history} | set(_carried(manifest.history[0].params))
     for column, step in written.items():
         if column in manifest.frame.columns and step not in steps:

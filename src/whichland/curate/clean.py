@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from whichland.config import AT_LEAST_0, TOML_ONLY, Config
 from whichland.curate.pairs import Rows, connected_components, near_duplicate_pairs
+from whichland.curate.review import DROPPED, REASON, corrected
 from whichland.errors import UserError
 from whichland.manifest import Manifest, sequence_key, with_empty
 
 OWN_FAULTS = (
     *("unreadable", "tiny", "dark", "blank", "placeholder", "blurred", "low_information"),
-    *("no_country", "wrong_country", "off_street"),
+    *("no_country", "wrong_country", "off_street", REASON),
 )
 REPEATS = ("conflicting_label", "duplicate", "near_duplicate")
 REASONS = (*OWN_FAULTS, *REPEATS)  # a row gets the first that is true of it
@@ -92,19 +93,23 @@ THRESHOLDS = {
         only=pl.col("country_conflict").fill_null(False),
     ),
 }
-NEEDED = ("unreadable", *sorted({name for rule in THRESHOLDS.values() for name in rule.needs}))  # by the rules
+NEEDED = (
+    "unreadable",
+    "review",
+    *sorted({name for rule in THRESHOLDS.values() for name in rule.needs}),
+)  # by the rules
 
 
 def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
     """Write `drop_reason`, afresh for all rows; null means the row is kept.
 
-    A row gets the first of `REASONS` that is true of it. What no step has written yet (`entropy`, `street`,
-    `country_conflict`) speaks against no row. Of rows with the same bytes (`sha256`) one is kept, the others are
-    `duplicate`: a row with a sequence goes before one without, then one with coordinates, then the smallest
-    image_id. Where they name different countries none is kept: `conflicting_label`. Near-duplicates are kept
-    unless asked for; `split` holds them together. `weight` and `rank` of an earlier run are removed, and
-    dropped rows leave their split, and their group unless they are repetitions. Raises UserError when the
-    manifest, or a part of it, is not measured.
+    A row gets the first of `REASONS` that is true of it, and the country that a person corrected it to. What no
+    step has written yet (`entropy`, `street`, `country_conflict`) speaks against no row. Of rows with the same
+    bytes (`sha256`) one is kept, the others are `duplicate`: a row with a sequence goes before one without, then
+    one with coordinates, then the smallest image_id. Where they name different countries none is kept:
+    `conflicting_label`. Near-duplicates are kept unless asked for; `split` holds them together. `weight` and `rank`
+    of an earlier run are removed, and dropped rows leave their split, and their group unless they are repetitions.
+    Raises UserError when the manifest, or a part of it, is not measured.
     """
     config = config or CleanConfig()
     manifest.require("sha256", "country", hint="run `whichland data measure` first")
@@ -118,9 +123,8 @@ def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
             f"{waiting.height:,} of {len(manifest):,} photos are not measured, {waiting['image_id'][0]} first: run "
             "`whichland data measure` first"
         )
-    frame = manifest.frame.drop("weight", "rank", strict=False).with_columns(
-        own_fault(manifest.frame, config).alias("drop_reason")
-    )
+    frame = corrected(manifest.frame.drop("weight", "rank", strict=False))
+    frame = frame.with_columns(own_fault(frame, config).alias("drop_reason"))
     if config.drop_duplicates:
         frame = _with_duplicates(frame)
     if config.drop_near_duplicates:
@@ -142,6 +146,7 @@ def own_fault(frame: pl.DataFrame, config: CleanConfig) -> pl.Series:
         "placeholder": pl.lit(pl.Series(is_placeholder(frame, config))),
         "no_country": pl.col("country").is_null(),
         **{reason: rule.beyond(config) for reason, rule in THRESHOLDS.items()},
+        REASON: pl.col("review") == DROPPED,
     }
     first = pl.coalesce(pl.when(faults[reason]).then(pl.lit(reason)) for reason in OWN_FAULTS)
     return frame.select(first.alias("drop_reason"))["drop_reason"]

@@ -37,6 +37,7 @@ RULES = {
     "unreadable": "no pixels could be had",
     "placeholder": "one picture in many countries or sequences",
     "no_country": "neither a label nor coordinates name a country",
+    "review": "a person dropped it",
     "conflicting_label": "the same bytes under several countries: it is not known which is right",
     "duplicate": "the bytes of another row, which is kept",
     "near_duplicate": "nearly the same as a better photo of its country, which is kept and stands beside it",

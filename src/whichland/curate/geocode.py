@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from whichland.config import AT_LEAST_0, Config
+from whichland.curate.review import corrected
 from whichland.geo.borders import COAST_KM, Borders, borders, on_globe
 from whichland.geo.territories import ISO, folded, sovereigns
 from whichland.manifest import Manifest
@@ -40,7 +41,8 @@ class GeocodeConfig(Config):
 def geocode(manifest: Manifest, config: GeocodeConfig | None = None) -> Manifest:
     """Write `country`, `border_km`, `country_conflict` and `swapped_country`, afresh for all rows.
 
-    `country` is by coordinates, else by label; with `trust="label"` the other way round. Two labels are believed
+    `country` is by coordinates, else by label; with `trust="label"` the other way round; or what a person corrected it
+    to. Two labels are believed
     against the coordinates: one within `tolerance_km` of its own border with the country looked up, and one whose
     country is found when latitude and longitude change places. `country_conflict` is null where either is missing.
     It is false within the tolerance, and where the label names the state that a dependency belongs to: then the
@@ -66,7 +68,7 @@ def geocode(manifest: Manifest, config: GeocodeConfig | None = None) -> Manifest
         "look_swapped": found["swapped_country"].count(),
         "without_country": found["country"].null_count(),
     }
-    return manifest.with_step("geocode", frame, **asdict(config), found=counts)
+    return manifest.with_step("geocode", corrected(frame), **asdict(config), found=counts)
 
 
 def _looked_up(rows: pl.DataFrame, land: Borders, fold: Mapping[str, str], config: GeocodeConfig) -> pl.DataFrame:

@@ -1,11 +1,12 @@
 """All steps from an origin to a table ready for training; a table that is there already is continued.
 
-A photo that the table has keeps what was measured of it, as long as its file is the same, and its group, and with it
-its split: so the table may be made again from a folder that has grown.
+A photo that the table has keeps what was measured of it and what a person decided on it, as long as its file is the
+same, and its group, and with it its split: so the table may be made again from a folder that has grown.
 """
 
 import os
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from whichland.curate.clean import CleanConfig, clean
 from whichland.curate.geocode import GeocodeConfig, geocode
 from whichland.curate.measure import measure
 from whichland.curate.merge import JUDGED, begun_anew
+from whichland.curate.review import REVIEWED
 from whichland.curate.split import SplitConfig, split
 from whichland.errors import UserError
 from whichland.images.containers import container_of
@@ -91,15 +93,27 @@ def continued(found: Manifest, there: Manifest, written: float) -> Manifest:
         return found
     differs = [_changed(uri, size, written) for uri, size in frame.select("uri", "bytes").iter_rows()]
     kept = ~again | ~pl.Series(differs, dtype=pl.Boolean)
-    measured = [name for name in MEASURED if name in taken]
-    frame = frame.drop("_known").with_columns(pl.when(kept).then(name).alias(name) for name in measured)
+    of_file = [name for name in (*MEASURED, *REVIEWED) if name in taken]
+    frame = frame.drop("_known").with_columns(pl.when(kept).then(name).alias(name) for name in of_file)
     same, new, gone = again.sum(), len(found) - again.sum(), len(there) - again.sum()
     print(f"continued: {same:,} photos are in the table, {new:,} are new, {gone:,} are gone", file=sys.stderr)
     first, *later = there.history
-    if there.last("split") is not None:  # what the tables before it say is in its certificate
-        first = replace(first, params={name: value for name, value in first.params.items() if name != "inputs"})
+    if there.last("split") is not None:  # what the tables before it say is in its certificate, but for decisions
+        params = {name: value for name, value in first.params.items() if name != "inputs"}
+        decided = [line for table in first.params.get("inputs", ()) for line in _reviews(table["history"])]
+        carried = {"inputs": [{"rows": len(there), "history": decided}]} if decided else {}
+        first = replace(first, params=params | carried)
     earlier = Manifest(there.frame, (first, *later))
     return begun_anew("ingest", frame, [earlier], **found.history[0].params)
+
+
+def _reviews(history: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The lines of a history, and of those it carries, that say what a person decided."""
+    for line in history:
+        if line["step"] == "review":
+            yield line
+        for table in line["params"].get("inputs", ()):
+            yield from _reviews(table["history"])
 
 
 def _changed(uri: str, size: int | None, written: float) -> bool:

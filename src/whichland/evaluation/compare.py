@@ -217,9 +217,7 @@ def _answers(place: Path, table: Manifest, split: str) -> Guesses:
         return _of_report(place, table, split)
     bundle = place / "bundle" if (place / "bundle").is_dir() else place
     if not (bundle / "whichland.json").is_file():
-        raise UserError(
-            f"{place} is neither a bundle nor a run folder, a report folder with {FILE} or a table of answers"
-        )
+        raise UserError(f"{place} is no bundle, run folder, report folder with {FILE} or table of answers")
     digest = table.digest(read_settings(bundle).space.kind)
     identity = Identity(bundle_sha256=bundle_hash(bundle), manifest_sha256=digest, split=split)
     beside = sorted(path.parent for path in bundle.parent.glob(f"report*/{FILE}"))

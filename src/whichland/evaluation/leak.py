@@ -9,6 +9,7 @@ groups; several ways to cut the folds are averaged.
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -107,7 +108,7 @@ def drawn(kept: pl.DataFrame, photos: int) -> pl.DataFrame:
 
 def answers(vectors: Features, country: Ints, group: Ints) -> tuple[Floats, Floats]:
     """How often the linear and the nearest probe named each photo's country, each N×2: random, grouped folds."""
-    standard = (vectors - vectors.mean(axis=0)) / np.maximum(vectors.std(axis=0), 1e-6)
+    standard = standardised(vectors)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     right = np.zeros((2, len(country), 2))
     with Progress("measuring the leak", total=SEEDS * FOLDS * 2) as shown:
@@ -145,10 +146,21 @@ def random_folds(country: Ints, grouped: Ints, seed: int) -> Ints:
     return fold
 
 
-def _linear(train: Features, labels: Ints, test: Features) -> Ints:
+def standardised(vectors: Features) -> Features:
+    """Each feature with mean 0 and deviation 1."""
+    scaled: Features = (vectors - vectors.mean(axis=0)) / np.maximum(vectors.std(axis=0), 1e-6)
+    return scaled
+
+
+def fitted_probe(train: Features, labels: Ints) -> Any:
+    """A logistic regression on standardised features, scikit-learn's."""
     from sklearn.linear_model import LogisticRegression
 
-    named: Ints = LogisticRegression(C=PENALTY, max_iter=200).fit(train, labels).predict(test)
+    return LogisticRegression(C=PENALTY, max_iter=200).fit(train, labels)
+
+
+def _linear(train: Features, labels: Ints, test: Features) -> Ints:
+    named: Ints = fitted_probe(train, labels).predict(test)
     return named
 
 

@@ -15,11 +15,14 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from whichland.errors import UserError
 from whichland.model.backbone import check_known
+from whichland.model.bundle import WEIGHTS
 from whichland.model.engines import best_device
 from whichland.model.input_size import Size, meta_model, own_size
 
 Tier = Literal["tiny", "small", "base"]
+AtHand = Literal["here", "hub"]
 
 
 class Member(NamedTuple):
@@ -84,6 +87,28 @@ def facts(member: Member) -> Facts:
         gmacs=_gmacs(model, size),
         license=cfg.get("license"),
     )
+
+
+def at_hand(archs: Sequence[str]) -> list[AtHand | None]:
+    """Where each model's pretrained weights can be had now: in the hub's cache, else from the hub, else nowhere.
+
+    The hub is asked once, and only where a cache lacks some of them.
+    """
+    try:
+        from huggingface_hub import try_to_load_from_cache
+
+        from whichland.sources.hub import check_reachable
+    except (ImportError, UserError):  # the extra `hub` is not installed
+        return [None] * len(archs)
+    places = [cfg.hf_hub_id if (cfg := timm.get_pretrained_cfg(arch)) else None for arch in archs]
+    held = [place is not None and isinstance(try_to_load_from_cache(place, WEIGHTS), str) for place in places]
+    asked = next((place for place, here in zip(places, held, strict=True) if place and not here), None)
+    answers = False
+    if asked:
+        with suppress(UserError):
+            check_reachable(asked, WEIGHTS)
+            answers = True
+    return ["here" if here else "hub" if place and answers else None for place, here in zip(places, held, strict=True)]
 
 
 def _gmacs(model: nn.Module, size: Size) -> float | None:
