@@ -14,7 +14,6 @@ from typing import NamedTuple
 import polars as pl
 
 from whichland.errors import UserError
-from whichland.geo.countries import nearest_names
 from whichland.geo.territories import ISO, folded
 from whichland.manifest import Manifest
 from whichland.model.labels import COUNTRY
@@ -124,15 +123,10 @@ def _named(names: pl.Series, file: Path, fold: Mapping[str, str]) -> pl.Series:
     codes = columns.country_codes(wanted, where=str(file), skip_unknown=True)
     unknown = [name for name in wanted if name not in codes]
     if unknown:
-        listed = ", ".join(map(_near, unknown[:SHOWN])) + (" …" if len(unknown) > SHOWN else "")
+        listed = ", ".join(map(columns.guessed, unknown[:SHOWN])) + (" …" if len(unknown) > SHOWN else "")
         say(f"{file}: {names.is_in(unknown).sum():,} answers name no country and count as wrong: {listed}")
     known = {name: fold.get(code, code) for name, code in codes.items()} | dict.fromkeys(unknown, NO_COUNTRY)
     return names.replace_strict(known, default=None, return_dtype=pl.String)
-
-
-def _near(name: str) -> str:
-    near = nearest_names(name)
-    return f"{name!r} (did you mean {' or '.join(near)}?)" if near else repr(name)
 
 
 def _matched(rows: pl.DataFrame, manifest: Manifest, photos: pl.DataFrame, file: Path) -> pl.DataFrame:

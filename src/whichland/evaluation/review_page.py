@@ -13,9 +13,10 @@ import numpy as np
 import whichland
 from whichland.evaluation.figures import inline_image
 from whichland.evaluation.review import LISTS, Review
-from whichland.geo.countries import COUNTRIES, country_name
 from whichland.images.decode import ImageError, load
 from whichland.manifest import credit
+from whichland.model.label_sources import countries
+from whichland.model.labels import LabelSpace
 from whichland.progress import track
 from whichland.templates import templates_beside
 from whichland.whole_file import whole_file
@@ -27,7 +28,8 @@ GUESSES = 3  # other countries that a key puts in place
 def write_page(found: Review, out: Path, each: int) -> int:
     """Write the page with the first `each` photos of each list; return how many photos are on it."""
     shown = list(track(found.shown(each), description="drawing photos"))
-    items = [_item(found, name, row) for name, row in shown]
+    space = countries()
+    items = [_item(found, space, name, row) for name, row in shown]
     names = hashlib.sha256("\n".join(item["id"] for item in items).encode()).hexdigest()[:16]
     text = (
         templates_beside(__file__)
@@ -37,7 +39,7 @@ def write_page(found: Review, out: Path, each: int) -> int:
                 "key": f"whichland-review-{names}",
                 "items": items,
                 "lists": list(LISTS.items()),
-                "countries": {code: country.name for code, country in COUNTRIES.items()},
+                "countries": {code: space.name(code) for code in space.codes},
             },
             photos=found.rows.height,
             suspected=int(found.suspected.sum()),
@@ -50,7 +52,7 @@ def write_page(found: Review, out: Path, each: int) -> int:
     return len(items)
 
 
-def _item(found: Review, name: str, row: int) -> dict[str, Any]:
+def _item(found: Review, space: LabelSpace, name: str, row: int) -> dict[str, Any]:
     """What the page says of one photo."""
     photo, probs_K = found.rows.row(row, named=True), np.nan_to_num(found.probabilities[row])
     label = photo["country"]
@@ -62,10 +64,10 @@ def _item(found: Review, name: str, row: int) -> dict[str, Any]:
         "id": photo["image_id"],
         "list": name,
         "label": label,
-        "name": country_name(label),
+        "name": space.name(label),
         "share": shares.get(label, 0.0),
         "judged": bool(shares),
-        "guesses": [{"code": code, "name": country_name(code), "share": shares[code]} for code in guesses],
+        "guesses": [{"code": code, "name": space.name(code), "share": shares[code]} for code in guesses],
         "distance": round(float(found.distances[row]), 3),
         "picture": picture,
         "trouble": trouble,

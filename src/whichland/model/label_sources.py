@@ -19,12 +19,12 @@ DECIMALS = 2  # of degrees, about a kilometre: a bundle gives no house away
 REGION, CONTINENT = "region", "continent"
 
 
-def countries(codes: Sequence[str]) -> LabelSpace:
-    """Countries by ISO 3166-1 alpha-2 code, in UN regions, in continents; without points.
+def countries(codes: Sequence[str] | None = None) -> LabelSpace:
+    """Countries by ISO 3166-1 alpha-2 code, in UN regions, in continents, all where none are named; without points.
 
     Raises UserError for what is no country.
     """
-    return LabelSpace(kind=COUNTRY, tree=_above_labels(codes))
+    return LabelSpace(kind=COUNTRY, tree=_above_labels(sorted(COUNTRIES) if codes is None else codes))
 
 
 def column_labels(manifest: Manifest, column: str, codes: Sequence[str]) -> LabelSpace:

@@ -145,13 +145,14 @@ def country_codes(names: Iterable[str], *, where: str, skip_unknown: bool) -> di
     found = {name: code for name, code in codes.items() if code and name not in words}
     unknown = [name for name in wanted if name not in found]
     if unknown and not skip_unknown:
-        guesses = "; ".join(_guess(name) for name in unknown[:20])
+        guesses = "; ".join(guessed(name) for name in unknown[:20])
         more = f"; and {len(unknown) - 20} more" if len(unknown) > 20 else ""
         raise UserError(f"{where}: not a country: {guesses}{more}. Rename, or leave out with --skip-unknown")
     return found
 
 
-def _guess(name: str) -> str:
+def guessed(name: str) -> str:
+    """A name that is no country, with the countries that it may have meant."""
     code = find_country(name, among_codes=True)
     nearest = [country_name(code)] if code else nearest_names(name)
     return f"{name!r} (did you mean {' or '.join(nearest)}?)" if nearest else repr(name)
