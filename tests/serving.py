@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.model.label_sources import countries, located
 from whichland.model.labels import labels_text
+from whichland.model.model import Judged
 from whichland.serving.app import create_app
 from whichland.serving.batching import Batcher
 from whichland.serving.server import listen, uvicorn_config
@@ -51,11 +52,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stalled(service: Service, gate: threading.Event) -> Service:
     """The same service with a model that answers only once the gate is open."""
 
-    def probabilities(crops_BHWC: np.ndarray) -> np.ndarray:
+    def judged(crops_BHWC: np.ndarray) -> list[Judged]:
         gate.wait(30)
-        return service.model.probabilities(crops_BHWC)
+        return service.model.judged(crops_BHWC)
 
-    return replace(service, batcher=Batcher(probabilities, batch=service.settings.batch))
+    return replace(service, batcher=Batcher(judged, batch=service.settings.batch))
 
 
 def service_of(bundle: Path, **settings: Any) -> Service:

@@ -19,6 +19,7 @@ from browsing import server as server
 from browsing import visit as visit
 from serving import create, running
 from tiny_bundle import LABELS, make_bundle
+from unlike import bundle_with_novelty, usual_and_unlike
 from whichland.geo.countries import COUNTRIES, country_name
 from whichland.model.labels import Label, LabelSpace, labels_text
 from whichland.serving import pages as page_module
@@ -409,3 +410,16 @@ def test_the_answer_is_within_what_is_chosen_and_says_the_region_that_is_certain
     page.select_option("#among", "")
     expect(page.locator("#outside")).to_be_hidden()
     expect(page.locator("#verdict-flag img")).to_have_attribute("src", re.compile(whole["guesses"][0]["country"]))
+
+
+@needs_browser
+def test_a_picture_unlike_the_training_photos_is_called_so(browser: Browser, tmp_path: Path):
+    usual, unlike = usual_and_unlike(tmp_path / "pictures")
+    with running(create(bundle_with_novelty(tmp_path))) as (host, port):
+        page = browser.new_page(locale="en-GB", base_url=f"http://{host}:{port}")
+        page.goto("/")
+        upload(page, [usual])
+        expect(page.locator("#unlike")).to_be_hidden()
+        page.set_input_files("#files", [unlike])
+        expect(page.locator("#unlike")).to_contain_text("unlike the photos the model was trained on")
+        page.close()

@@ -24,7 +24,7 @@ def test_what_waits_goes_together_and_each_gets_its_own():
         return crops_BHWC[:, 0, 0, :1].astype(np.float32)
 
     async def ask() -> list[float]:
-        asked = [asyncio.create_task(batcher.probabilities(crop(value))) for value in range(20)]
+        asked = [asyncio.create_task(batcher.judged(crop(value))) for value in range(20)]
         await asyncio.sleep(0.1)
         gate.set()
         return [float((await one)[0]) for one in asked]
@@ -46,7 +46,7 @@ def test_an_error_reaches_its_batch_and_the_next_one_is_answered():
     batcher = Batcher(probabilities, batch=1)
 
     async def ask() -> list[object]:
-        return await asyncio.gather(*(batcher.probabilities(crop(v)) for v in (1, 255, 2)), return_exceptions=True)
+        return await asyncio.gather(*(batcher.judged(crop(v)) for v in (1, 255, 2)), return_exceptions=True)
 
     first, broken, last = asyncio.run(ask())
     assert isinstance(broken, ValueError)
@@ -64,7 +64,7 @@ def test_closing_answers_what_waits():
     batcher = Batcher(probabilities, batch=2)
 
     async def ask() -> int:
-        asked = [asyncio.create_task(batcher.probabilities(crop(v))) for v in range(7)]
+        asked = [asyncio.create_task(batcher.judged(crop(v))) for v in range(7)]
         await asyncio.sleep(0.05)
         threading.Timer(0.1, gate.set).start()
         await asyncio.get_running_loop().run_in_executor(None, batcher.close)
@@ -84,9 +84,9 @@ def test_who_no_longer_waits_costs_the_model_nothing():
     batcher = Batcher(probabilities, batch=4)
 
     async def ask() -> None:
-        first = asyncio.create_task(batcher.probabilities(crop(1)))
+        first = asyncio.create_task(batcher.judged(crop(1)))
         await asyncio.sleep(0.05)
-        second, third = (asyncio.create_task(batcher.probabilities(crop(v))) for v in (2, 3))
+        second, third = (asyncio.create_task(batcher.judged(crop(v))) for v in (2, 3))
         await asyncio.sleep(0.05)
         second.cancel()
         await asyncio.sleep(0.05)

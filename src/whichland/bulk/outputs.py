@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 ENDINGS = (".parquet", ".csv", ".jsonl", ".geojson", ".html")
+SHARES = ("outside", "novelty")  # columns that hold shares of 1, beside probabilities
 PINNED = (".geojson", ".html")  # forms that need a point for every photo
 
 
@@ -61,8 +62,8 @@ def schema_of(rows: Rows) -> dict[str, "pl.DataType"]:
     """The types of the columns, and of `thumbnail`."""
     import polars as pl
 
-    of_name: dict[str, pl.DataType] = {"views": pl.Int64(), "agrees": pl.Boolean()}
-    of_name |= dict.fromkeys(("outside", "pin_lat", "pin_lon", "pin_score", "exif_lat", "exif_lon"), pl.Float64())
+    of_name: dict[str, pl.DataType] = {"views": pl.Int64(), "agrees": pl.Boolean(), "unlike": pl.Boolean()}
+    of_name |= dict.fromkeys((*SHARES, "pin_lat", "pin_lon", "pin_score", "exif_lat", "exif_lon"), pl.Float64())
     if rows.set_column:
         of_name[rows.set_column] = pl.List(pl.String())
     of_name |= {name: pl.Float64() for name in rows.columns if "probability" in name}
@@ -77,7 +78,7 @@ def csv_row(row: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
             return str(value).lower()
         if isinstance(value, list):
             return ("; " if any(" " in code for code in value) else " ").join(value)
-        return "" if value is None else f"{value:.6f}" if "probability" in name or name == "outside" else str(value)
+        return "" if value is None else f"{value:.6f}" if "probability" in name or name in SHARES else str(value)
 
     return [cell(name, row[name]) for name in columns]
 
@@ -102,6 +103,8 @@ def json_row(row: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
     if rows.config.check_exif and row["exif_lat"] is not None:
         stated = {"lat": row["exif_lat"], "lon": row["exif_lon"], "country": row["exif_country"]}
         found["exif"] = stated | {"agrees": row["agrees"]}
+    if rows.novelty:
+        found |= {name: row[name] for name in ("novelty", "unlike")}
     return found | ({"views": row["views"]} if row["views"] > 1 else {})
 
 

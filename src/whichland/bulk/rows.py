@@ -2,12 +2,12 @@
 
 path, country, probability, country_2, probability_2, …, and where they are asked for outside (the probability that
 fell outside the labels that answers are restricted to), set_90 (the countries of which one is right with that
-probability), certain, certain_level, certain_probability (the country, or the region or continent where that alone
-is certain enough), pin_lat, pin_lon, pin_score, exif_lat, exif_lon, exif_country, agrees
-(the place that the file states, which the model never sees); then views (how many the probabilities were combined
-of) and error (why a photo could not be read; the rest is empty then). Where labels are no countries the guesses
-are label, label_2, …; country and country_probability are then the likeliest country that they add up to, where
-they do.
+probability), certain, certain_level, certain_probability (the country, or the region or continent where that alone is
+certain enough), pin_lat, pin_lon, pin_score, exif_lat, exif_lon, exif_country, agrees (the place that the file states,
+which the model never sees), and of a bundle that knows them novelty and unlike (how unlike the training photos the
+photo is, and whether more so than 99 % of validation photos); then views (how many the probabilities were combined of)
+and error (why a photo could not be read; the rest is empty then). Where labels are no countries the guesses are label,
+label_2, …; country and country_probability are then the likeliest country that they add up to, where they do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,6 +33,7 @@ class Rows:
 
     space: LabelSpace
     top: int  # guesses to name
+    novelty: bool  # whether the bundle knows how unlike its training photos a photo is
     config: PredictConfig
 
     @property
@@ -61,6 +62,7 @@ class Rows:
         found += ["certain", "certain_level", "certain_probability"] if self.config.certainty is not None else []
         found += ["pin_lat", "pin_lon", "pin_score"] if self.config.pin else []
         found += ["exif_lat", "exif_lon", "exif_country", "agrees"] if self.config.check_exif else []
+        found += ["novelty", "unlike"] if self.novelty else []
         return [*found, "views", "error"]
 
     def of(self, batch: Sequence[Answered]) -> list[Row]:
@@ -89,6 +91,8 @@ class Rows:
         if self.adds_countries:
             likeliest = answer.at(COUNTRY)[0]
             row["country"], row["country_probability"] = likeliest.code, round(likeliest.probability, DECIMALS)
+        if answer.novelty is not None:
+            row["novelty"], row["unlike"] = round(answer.novelty, DECIMALS), answer.unlike
         if self.config.among is not None:
             row["outside"] = round(answer.outside, DECIMALS)
         if self.config.certainty is not None and (certain := answer.certain(self.config.certainty / 100)):
@@ -111,7 +115,8 @@ def rows_for(model: Model, config: PredictConfig) -> Rows:
     if config.level is not None:
         model.require_level(config.level)
     within = model.labels if config.among is None else among(model.space, config.among)
-    return Rows(space=model.space, top=min(config.top, len(within)), config=config)
+    novelty = model.novelty is not None
+    return Rows(space=model.space, top=min(config.top, len(within)), novelty=novelty, config=config)
 
 
 def shown(path: str) -> str:

@@ -163,6 +163,8 @@ def _further(row: "Row", rows: "Rows") -> list[str]:
     if rows.set_column:
         named = row[rows.set_column]
         said.append(("one of " if len(named) > 1 else "") + ", ".join(named) + f" at {rows.config.sets:g} %")
+    if row.get("unlike"):
+        said.append(f"unlike what it was trained on, more so than {row['novelty']:.1%} of validation photos")
     if rows.config.pin:
         said.append(f"pin {row['pin_lat']:.2f}, {row['pin_lon']:.2f} (expected score {row['pin_score']:,.0f})")
     if rows.config.check_exif and row["exif_lat"] is not None:

@@ -25,6 +25,7 @@ from whichland.model.among import among
 from whichland.model.bundle import Settings
 from whichland.model.calibration import reaches
 from whichland.model.labels import COUNTRY, LabelSpace
+from whichland.model.novelty import UNLIKE
 from whichland.model.pins import PinTable, pins
 from whichland.model.views import View
 
@@ -75,6 +76,7 @@ class Answer:
     height: int = 0
     error: ImageError | None = None
     settings: Settings  # of the bundle: labels, calibration, pins
+    distance: float | None = None  # from the training photos, see model/novelty.py; None where the bundle knows none
     photo: PhotoLike | None = None  # as it was given, for a picture of it
     within: tuple[str, ...] | None = None  # the labels that it was restricted to
     original: "Answer | None" = None  # what it was before
@@ -207,6 +209,17 @@ class Answer:
         return self.abstains_at(ACCURACY)
 
     @property
+    def novelty(self) -> float | None:
+        """How unlike the training photos it is: the share of validation photos that are less so; None: not known."""
+        known = self.settings.novelty
+        return None if known is None or self.distance is None else known.share(self.distance)
+
+    @property
+    def unlike(self) -> bool:
+        """Whether it is unlike what the model was trained on, more so than 99 % of validation photos."""
+        return self.novelty is not None and self.novelty >= UNLIKE
+
+    @property
     def pin(self) -> Pin | None:
         """The point with the highest expected score; None where the bundle keeps no places."""
         return None if self.settings.pins is None else self._pinned(self.settings.pins)
@@ -232,7 +245,8 @@ class Answer:
         named = ", ".join(f"{self.space.described(guess.code)} {guess.probability:.1%}" for guess in self.top(3))
         seen = f"; {len(self.views)} views" if len(self.views) > 1 else ""
         left_out = f"; {self.outside:.1%} fell outside" if self.within is not None else ""
-        return f"<Answer {of}{named}{left_out}{seen}>"
+        new = "; unlike what it was trained on" if self.unlike else ""
+        return f"<Answer {of}{named}{left_out}{seen}{new}>"
 
     def _repr_html_(self) -> str:
         """The photo and its likeliest labels as bars, for a notebook."""

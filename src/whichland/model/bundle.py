@@ -6,6 +6,7 @@ whichland.json      version, head widths, training config, manifest sha256, pack
 labels.json         names of the labels, what they lie in, where they are photographed: see model/labels.py
 metrics.json        validation scores; README.md is the model card
 model.onnx          once exported: the network for other engines than torch, see model/engines.py
+novelty.npz         how unlike the training photos a photo is, see model/novelty.py
 gallery.parquet     once exported: training photos that may be shown, see model/gallery.py
 
 Torch is imported where weights are read or written, so that a bundle's JSON files can be read without it.
@@ -31,6 +32,7 @@ from whichland.model.choices import Cosine
 from whichland.model.labels import FILE as LABELS
 from whichland.model.labels import OLD_FILE as OLD_LABELS
 from whichland.model.labels import LabelSpace, labels_text, read_labels
+from whichland.model.novelty import Novelty, read_novelty
 from whichland.model.pins import PinTable, pin_table
 from whichland.whole_file import file_sha256, usual_permissions, whole_file
 
@@ -59,6 +61,7 @@ class Info(BaseModel):
     history: list[dict[str, Any]] = Field(default_factory=list)  # of that manifest
     packages: dict[str, str] = Field(default_factory=dict)
     seed: int | None = None
+    novelty: dict[str, Any] | None = None  # see model/novelty.py
     export: dict[str, Any] | None = None  # see model/export.py
 
     @model_validator(mode="before")
@@ -129,6 +132,11 @@ class Settings:
         if points is None:
             raise UserError(f"{self.folder} does not know where its labels ({self.space.kind}) are photographed")
         return pin_table(points)
+
+    @cached_property
+    def novelty(self) -> Novelty | None:
+        """How unlike the training photos a photo is; None where the bundle does not know. Raises UserError."""
+        return read_novelty(self.folder, self.info.novelty)
 
     def require_level(self, level: float) -> Calibration:
         """The calibration. Raises UserError when the bundle has none, or no sets of that level."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from whichland.model.bundle import Bundle
 
 Logits = NDArray[np.float32]
-Run = Callable[[Pixels], Logits]  # crops B×H×W×3 uint8, as `Preprocess.crop` cuts them → logits B×K; thread-safe
+Features = NDArray[np.float32]
+
+
+class Outputs(NamedTuple):
+    """What a network makes of B crops."""
+
+    logits: Logits  # B×K
+    features: Features | None = None  # B×F: what the head sees; None where the network does not give it
+
+
+Network = Callable[[Pixels], Outputs]  # of crops B×H×W×3 uint8, as `Preprocess.crop` cuts them; thread-safe
 
 Engine = Literal["torch", "onnx", "int8", "openvino"]
 EngineChoice = Literal["auto", Engine]
@@ -39,6 +49,7 @@ ENGINE_HELP = (
 
 FLOAT_FILE, INT8_FILE = "model.onnx", "model.int8.onnx"
 INPUT, OUTPUT = "pixels", "logits"  # of an exported network: B×H×W×3 uint8 RGB → B×K float32
+FEATURES = "features"  # its second output where the bundle keeps a novelty: B×F float32
 PARITY = 1e-3  # of the largest logit: what fp32 sums in another order may differ by
 SILENT = 4  # ONNX Runtime prints on stderr what it also raises
 AGAIN = "make it anew with `whichland export --force`"
@@ -98,25 +109,34 @@ def finite(logits_BK: Logits) -> Logits:
     return logits_BK
 
 
-def torch_network(bundle: "Bundle", threads: int | None = None) -> Run:
+def torch_network(bundle: "Bundle", threads: int | None = None, *, features: bool = False) -> Network:
     """A torch model where its parameters are: fp32 on a CPU, bf16 autocast on a GPU.
 
     `threads` bounds the cores for the length of a call: torch has one number of them for the whole process.
     """
     import torch
 
-    bundle.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    alone = threading.Lock()
+    from whichland.model.head import get_head
 
-    def run(crops_BHWC: Pixels) -> Logits:
+    bundle.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    alone, seen = threading.Lock(), threading.local()
+
+    def keep(_: object, inputs: "tuple[torch.Tensor, ...]") -> None:
+        seen.features = inputs[0].detach().flatten(1)
+
+    if features:
+        get_head(bundle.model).register_forward_pre_hook(keep)
+
+    def run(crops_BHWC: Pixels) -> Outputs:
         device = next(bundle.model.parameters()).device
         # normalise gives a transposed view, which is channels_last already
         x_BCHW = torch.from_numpy(bundle.preprocess.normalise(crops_BHWC)).to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits_BK: Logits = bundle.model(x_BCHW).float().cpu().numpy()
-        return logits_BK
+            features = vars(seen).pop("features", None)
+        return Outputs(logits_BK, None if features is None else features.float().cpu().numpy())
 
-    def run_on_threads(crops_BHWC: Pixels) -> Logits:
+    def run_on_threads(crops_BHWC: Pixels) -> Outputs:
         with alone:
             others = torch.get_num_threads()
             torch.set_num_threads(threads or others)
@@ -128,8 +148,8 @@ def torch_network(bundle: "Bundle", threads: int | None = None) -> Run:
     return run if threads is None else run_on_threads
 
 
-def exported_network(read: Settings, engine: Engine, threads: int | None) -> Run:
-    """Open the network that was exported for an engine.
+def exported_network(read: Settings, engine: Engine, threads: int | None) -> Network:
+    """Open the network that was exported for an engine; with features where it gives them in floating point.
 
     Raises UserError when the engine is not installed, or its file is missing, damaged, or not of this bundle.
     """
@@ -143,11 +163,11 @@ def exported_network(read: Settings, engine: Engine, threads: int | None) -> Run
         if said.get(name) != value:
             raise UserError(f"{path}: exported with other {name} than config.json states; {AGAIN}")
     inputs = [(one.name, one.type, one.shape[1:]) for one in session.get_inputs()]
-    outputs = [(one.name, one.type, one.shape[1:]) for one in session.get_outputs()]
+    outputs = [(one.name, one.type, one.shape[1:]) for one in session.get_outputs() if one.name != FEATURES]
     takes, gives = [*read.preprocess.size, 3], [len(read.space)]
     if inputs != [(INPUT, "tensor(uint8)", takes)] or outputs != [(OUTPUT, "tensor(float)", gives)]:
         raise UserError(f"{path}: takes {inputs} and gives {outputs}, not crops and logits; {AGAIN}")
-    return run_of(session)
+    return run_of(session, features=engine != "int8")
 
 
 def check_exported(path: Path, read: Settings) -> None:
@@ -185,17 +205,18 @@ def onnx_session(path: Path, threads: int | None = None) -> Any:
         raise _cannot_run(path, error) from None
 
 
-def run_of(session: Any) -> Run:
-    """Run an open network of ONNX Runtime."""
+def run_of(session: Any, *, features: bool = True) -> Network:
+    """Run an open network of ONNX Runtime, with its features where it gives any and they are wanted."""
+    given = {one.name for one in session.get_outputs()}
+    names = [name for name in (OUTPUT, FEATURES) if name in given and (features or name == OUTPUT)]
 
-    def run(crops_BHWC: Pixels) -> Logits:
-        logits_BK: Logits = session.run([OUTPUT], {INPUT: crops_BHWC})[0]
-        return logits_BK
+    def run(crops_BHWC: Pixels) -> Outputs:
+        return Outputs(*session.run(names, {INPUT: crops_BHWC}))
 
     return run
 
 
-def open_openvino(path: Path, precision: str, threads: int | None = None) -> Run:
+def open_openvino(path: Path, precision: str, threads: int | None = None) -> Network:
     """Open a network with OpenVINO, to be computed in `precision`: f32 or bf16. Raises UserError."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it then reports no use to its maker
     try:
@@ -210,9 +231,12 @@ def open_openvino(path: Path, precision: str, threads: int | None = None) -> Run
     except RuntimeError as error:
         raise _cannot_run(path, error) from None
 
-    def run(crops_BHWC: Pixels) -> Logits:
-        logits_BK: Logits = network.create_infer_request().infer([crops_BHWC])[0].copy()
-        return logits_BK
+    given = {name: at for at, one in enumerate(network.outputs) for name in one.names}
+    places = [given[name] for name in (OUTPUT, FEATURES) if name in given]
+
+    def run(crops_BHWC: Pixels) -> Outputs:
+        found = network.create_infer_request().infer([crops_BHWC])
+        return Outputs(*(found[at].copy() for at in places))
 
     return run
 

@@ -22,13 +22,13 @@ from whichland.config import AT_LEAST_1, BETWEEN_0_AND_1, Config
 from whichland.errors import UserError
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.manifest import Manifest
-from whichland.model.bundle import WEIGHTS, Info, Settings, load, read_settings, update_info
+from whichland.model.bundle import WEIGHTS, Bundle, Info, Settings, load, read_settings, update_info
 from whichland.model.engines import (
     FLOAT_FILE,
     INT8_FILE,
     PARITY,
     Logits,
-    Run,
+    Network,
     check_exported,
     description,
     finite,
@@ -159,13 +159,18 @@ def _facts(read: Settings) -> dict[str, str]:
     weights = read.folder / WEIGHTS
     if not weights.is_file():
         raise UserError(f"{weights} is missing; only a bundle with its weights can be exported")
-    return description(read) | {
-        "architecture": read.arch,
-        "temperature": str(read.temperature),
-        "weights_license": read.config["pretrained_cfg"].get("license") or "not stated",
-        "weights_sha256": file_sha256(weights),
-        "made_by": f"whichland {read.info.version}".strip(),
-    }
+    features = {} if read.novelty is None else {"features": "what the head sees"}
+    return (
+        description(read)
+        | features
+        | {
+            "architecture": read.arch,
+            "temperature": str(read.temperature),
+            "weights_license": read.config["pretrained_cfg"].get("license") or "not stated",
+            "weights_sha256": file_sha256(weights),
+            "made_by": f"whichland {read.info.version}".strip(),
+        }
+    )
 
 
 def _keep(folder: Path, record: dict[str, Any]) -> None:
@@ -188,8 +193,9 @@ def _export_float(folder: Path, facts: dict[str, str]) -> dict[str, Any]:
     bundle, path = load(folder), folder / FLOAT_FILE
     random = np.random.default_rng(0)
     crops = random.integers(0, 256, (TRIED, *bundle.preprocess.size, 3), dtype=np.uint8)
-    wanted_BK = finite(torch_network(bundle)(crops))
-    graph = onnx_files.graph_of(bundle.model, bundle.preprocess, facts)
+    wanted_BK = finite(torch_network(bundle)(crops).logits)
+    labels = len(bundle.space) if bundle.novelty else None
+    graph = onnx_files.graph_of(bundle.model, bundle.preprocess, facts, labels=labels)
     largest = float(np.abs(wanted_BK).max())
     with whole_file(path) as partial:
         partial.write_bytes(graph.SerializeToString())
@@ -199,6 +205,8 @@ def _export_float(folder: Path, facts: dict[str, str]) -> dict[str, Any]:
                 f"{path} was not written: its logits differ from torch's by {difference:.2g}, the largest of "
                 f"which is {largest:.2g}"
             )
+        if labels is not None:
+            _check_features(onnx_session(partial), bundle, crops)
     files = {FLOAT_FILE: {"sha256": file_sha256(path), "difference": difference, "largest": largest}}
     (folder / INT8_FILE).unlink(missing_ok=True)
     kept = bundle.info.record["files"].get(GALLERY_FILE)
@@ -209,6 +217,19 @@ def _export_float(folder: Path, facts: dict[str, str]) -> dict[str, Any]:
     record = {"opset": graph.opset_import[0].version, "metadata": facts, "files": files}
     _keep(folder, record)
     return record
+
+
+def _check_features(session: Any, bundle: Bundle, crops: Pixels) -> None:
+    """Raise UserError unless an exported network's features are those of torch."""
+    wanted_BF, found_BF = torch_network(bundle, features=True)(crops).features, run_of(session)(crops).features
+    assert wanted_BF is not None
+    assert found_BF is not None
+    difference, largest = float(np.abs(found_BF - wanted_BF).max()), float(np.abs(wanted_BF).max())
+    if not difference <= PARITY * largest:
+        raise UserError(
+            f"{bundle.folder / FLOAT_FILE} was not written: its features differ from torch's by {difference:.2g}, the "
+            f"largest of which is {largest:.2g}"
+        )
 
 
 def _try_int8(
@@ -254,11 +275,11 @@ def _crops_of(photos: pl.DataFrame, preprocess: Preprocess) -> Pixels:
     return np.concatenate(found)
 
 
-def _agreement(model: Model, photos: pl.DataFrame, run: Run) -> Agreement:
+def _agreement(model: Model, photos: pl.DataFrame, run: Network) -> Agreement:
     """How far another way of running the network agrees with the model's on the readable photos."""
     uris, own_N = photos["uri"].to_list(), np.array([model.space.index[code] for code in photos[model.space.kind]])
     batches = middles_ahead(uris, model.preprocess, BATCH, "judging the exported networks")
-    found = [(model.run(crops), run(crops), own_N[rows]) for rows, crops in batches]
+    found = [(model.run(crops), run(crops).logits, own_N[rows]) for rows, crops in batches]
     if not found:
         raise UserError(f"none of the {photos.height} validation photos can be read")
     before_NK, after_NK, truth_N = map(np.concatenate, zip(*found, strict=True))

@@ -6,7 +6,8 @@ there, gives the probabilities under the latter, as long as each country's photo
 (Saerens, Latinne & Decaestecker 2002, doi:10.1162/089976602753284446).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from inspect import signature
 from itertools import pairwise
 from typing import Any, cast
@@ -167,6 +168,28 @@ def features_before_head(model: nn.Module, x_BCHW: Tensor, run: Callable[[Tensor
     finally:
         handle.remove()
     return seen[0].flatten(1)
+
+
+class _Behind(nn.Module):
+    """A head whose logits are followed by what it sees, in one tensor, as models pass one on: B×(K+F)."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.head(x).flatten(1), x.flatten(1)], 1)
+
+
+@contextmanager
+def features_behind_logits(model: nn.Module) -> Iterator[None]:
+    """Within, a model of one classifier gives its logits with what the head sees behind them: B×(K+F)."""
+    name, head = classifier_name(model), get_head(model)
+    model.set_submodule(name, _Behind(head))
+    try:
+        yield
+    finally:
+        model.set_submodule(name, head)
 
 
 def shares(targets_N: NDArray[np.int64], weights_N: NDArray[np.floating[Any]], labels: int) -> list[float]:

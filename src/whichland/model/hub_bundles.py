@@ -10,11 +10,15 @@ from typing import Any
 from whichland.errors import UserError, first_line
 from whichland.model.bundle import INFO, WEIGHTS, in_hub_cache, read_settings
 from whichland.model.labels import FILE as LABELS
+from whichland.model.novelty import FILE as NOVELTY
 from whichland.whole_file import file_sha256
 
 PREFIX = "hub:"
 # what may lie in a bundle; the weights come last, so that where they are, all is
-FILES = ("config.json", INFO, LABELS, "metrics.json", "README.md", "model.onnx", "model.int8.onnx", "gallery.parquet")
+FILES = (
+    *("config.json", INFO, LABELS, "metrics.json", "README.md", NOVELTY),
+    *("model.onnx", "model.int8.onnx", "gallery.parquet"),
+)
 FRONT = """---
 library_name: whichland
 pipeline_tag: image-classification

@@ -12,9 +12,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, S
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from whichland.model.engines import (
     Engine,
     EngineChoice,
     Logits,
-    Run,
+    Network,
     choose_engine,
     exported_network,
     finite,
@@ -48,12 +48,19 @@ Listed = list[Any] | tuple[Any, ...]
 Among = str | Iterable[str] | None  # names of labels that an answer is restricted to; None: any label
 
 
+class Judged(NamedTuple):
+    """What a network makes of one crop."""
+
+    probabilities: Probabilities  # K
+    distance: float | None  # to the training photos, see model/novelty.py; None where the bundle knows none
+
+
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Model(Settings):
     """An open bundle. It may be used from several threads."""
 
     engine: Engine
-    run: Run
+    network: Network
     loaded: Bundle | None = None  # where torch is what runs
 
     @property
@@ -162,13 +169,13 @@ class Model(Settings):
     ) -> list[Answer]:
         """The answers to photos from what is to be seen of them; `most` crops go through the network at once."""
         crops = [crop for one in seen if isinstance(one, PhotoViews) for crop in one.crops]
-        parts = [self.probabilities(np.stack(crops[at : at + most])) for at in range(0, len(crops), most)]
-        left = iter(np.concatenate(parts) if parts else ())
+        parts = [self.judged(np.stack(crops[at : at + most])) for at in range(0, len(crops), most)]
+        left = chain.from_iterable(parts)
         none_K = np.full(len(self.labels), np.nan, np.float32)
         found = [
             Answer(path=_path(photo), probabilities=none_K, error=one, settings=self)
             if isinstance(one, ImageError)
-            else self.answer(photo, one, np.stack(list(islice(left, len(one.crops)))))
+            else self.answer(photo, one, list(islice(left, len(one.crops))))
             for photo, one in zip(photos, seen, strict=True)
         ]
         if among is None:
@@ -176,11 +183,13 @@ class Model(Settings):
         within = labels_among(self.space, among)
         return [one if one.error else one.among(within) for one in found]
 
-    def answer(self, photo: PhotoLike, seen: PhotoViews, probs_VK: Probabilities) -> Answer:
-        """The answer to a photo from the probabilities of its views."""
+    def answer(self, photo: PhotoLike, seen: PhotoViews, judged: Sequence[Judged]) -> Answer:
+        """The answer to a photo from what the network made of its views."""
+        distances = [one.distance for one in judged if one.distance is not None]
         return Answer(
             path=_path(photo),
-            probabilities=combined(probs_VK),
+            probabilities=combined(np.stack([one.probabilities for one in judged])),
+            distance=float(np.mean(distances)) if distances else None,
             views=seen.views,
             width=seen.width,
             height=seen.height,
@@ -191,6 +200,18 @@ class Model(Settings):
     def probabilities(self, crops_BHWC: Pixels) -> Probabilities:
         """The probability of every label for crops B×H×W×3 uint8: B×K float32, rows sum to one."""
         return softmax(self.run(crops_BHWC), self.temperature)
+
+    def run(self, crops_BHWC: Pixels) -> Logits:
+        """The logits of crops: B×K float32."""
+        return self.network(crops_BHWC).logits
+
+    def judged(self, crops_BHWC: Pixels) -> list[Judged]:
+        """What the network makes of each crop: probabilities, and how unlike the training photos it is."""
+        logits_BK, features_BF = self.network(crops_BHWC)
+        probs_BK = softmax(logits_BK, self.temperature)
+        if self.novelty is None or features_BF is None:
+            return [Judged(probs_K, None) for probs_K in probs_BK]
+        return list(map(Judged, probs_BK, self.novelty.distances(features_BF).tolist()))
 
 
 def _path(photo: PhotoLike) -> str | None:
@@ -209,14 +230,19 @@ def load(folder: str | Path, *, engine: EngineChoice = "auto", threads: int | No
     if chosen == "torch":
         return model_of(load_torch(folder), threads)
     read = read_settings(folder)
-    return _model(read, engine=chosen, run=exported_network(read, chosen, threads))
+    return _model(read, engine=chosen, network=exported_network(read, chosen, threads))
 
 
 def model_of(bundle: Bundle | Model, threads: int | None = None) -> Model:
     """A bundle with its torch network as a model that answers."""
     if isinstance(bundle, Model):
         return bundle
-    return _model(bundle, engine="torch", run=torch_network(bundle, threads), loaded=bundle)
+    return _model(
+        bundle,
+        engine="torch",
+        network=torch_network(bundle, threads, features=bundle.novelty is not None),
+        loaded=bundle,
+    )
 
 
 def _model(read: Settings, **more: Any) -> Model:

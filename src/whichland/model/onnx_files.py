@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from whichland.errors import UserError, first_line
 from whichland.images.preprocess import Pixels, Preprocess
-from whichland.model.engines import INPUT, OUTPUT, Logits, onnx_session, run_of
+from whichland.model.engines import FEATURES, INPUT, OUTPUT, Logits, onnx_session, run_of
+from whichland.model.head import features_behind_logits
 
 if TYPE_CHECKING:
     from whichland.model.export import Agreement
@@ -39,25 +40,31 @@ AT_ONCE = 8  # photos; the ranges of all tensors are kept between batches, not t
 
 
 class FromPixels(nn.Module):
-    """A model with its normalisation in front: B×H×W×3 uint8 → B×K."""
+    """A model with its normalisation in front: B×H×W×3 uint8 → B×K, and its features where they are wanted."""
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, model: nn.Module, preprocess: Preprocess) -> None:
+    def __init__(self, model: nn.Module, preprocess: Preprocess, labels: int | None) -> None:
+        """`labels` is how many of the model's outputs are logits, where features follow them."""
         super().__init__()
-        self.model = model
+        self.model, self.labels = model, labels
         mean, std = torch.tensor(preprocess.mean), torch.tensor(preprocess.std)
         self.register_buffer("scale", (1 / (255 * std)).view(1, 3, 1, 1))
         self.register_buffer("shift", (-mean / std).view(1, 3, 1, 1))
 
-    def forward(self, pixels_BHWC: Tensor) -> Tensor:
+    def forward(self, pixels_BHWC: Tensor) -> "Tensor | tuple[Tensor, Tensor]":
         x_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float() * self.scale + self.shift
-        return cast(Tensor, self.model(x_BCHW))
+        out = cast(Tensor, self.model(x_BCHW))
+        return out if self.labels is None else (out[:, : self.labels], out[:, self.labels :])
 
 
-def graph_of(model: nn.Module, preprocess: Preprocess, metadata: Mapping[str, str]) -> onnx.ModelProto:
+def graph_of(
+    model: nn.Module, preprocess: Preprocess, metadata: Mapping[str, str], *, labels: int | None = None
+) -> onnx.ModelProto:
     """Export a model in evaluation mode, with any number of photos a batch.
+
+    Given how many `labels` it has, what its head sees is a second output.
 
     Raises UserError for a model of 2 GB and more, or one that the exporter cannot follow.
     """
@@ -65,14 +72,15 @@ def graph_of(model: nn.Module, preprocess: Preprocess, metadata: Mapping[str, st
         raise UserError("a model of 2 GB and more does not fit into one ONNX file")
     pixels = torch.zeros(2, *preprocess.size, 3, dtype=torch.uint8)
     try:
-        with torch.no_grad(), _quiet():
+        beside = contextlib.nullcontext() if labels is None else features_behind_logits(model)
+        with torch.no_grad(), _quiet(), beside:
             program = torch.onnx.export(
-                FromPixels(model, preprocess).eval(),
+                FromPixels(model, preprocess, labels).eval(),
                 (pixels,),
                 dynamo=True,
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[OUTPUT, *([] if labels is None else [FEATURES])],
                 verbose=False,
             )
     except Exception as error:  # whatever the exporter meets in a model of anybody's making
@@ -124,8 +132,8 @@ def quantise(
 
 def logits_of(path: Path, crops_NHWC: Pixels) -> Logits:
     """A network's logits for some crops, a few at once."""
-    run = run_of(onnx_session(path))
-    return np.concatenate([run(crops) for crops in _batches(crops_NHWC)])
+    run = run_of(onnx_session(path), features=False)
+    return np.concatenate([run(crops).logits for crops in _batches(crops_NHWC)])
 
 
 def _batches(crops_NHWC: Pixels) -> Iterator[Pixels]:

@@ -128,6 +128,11 @@ class PhotoAnswer(BaseModel):
     ]
     set: CountrySet | None
     abstained: Annotated[bool, about("less sure than an answer should be")]
+    novelty: Annotated[
+        Probability | None,
+        about("how unlike the training photos: the share of validation photos that are less so; null: not known"),
+    ]
+    unlike: Annotated[bool, about("unlike what the model was trained on, more so than 99 % of validation photos")]
     pin: BestPin | None
     neighbours: Annotated[
         list[Neighbour] | None, about("nearest first; null when none were asked for or the bundle may show none")
@@ -208,6 +213,8 @@ def answer_json(
         "certain": certain and {**certain._asdict(), "probability": round(certain.probability, DECIMALS)},
         "set": {"percent": percent, "countries": list(answer.set(level))} if calibrated else None,
         "abstained": answer.abstains_at(round(service.settings.accuracy / 100, 6)),
+        "novelty": None if answer.novelty is None else round(answer.novelty, DECIMALS),
+        "unlike": answer.unlike,
         "pin": pin and {**rounded(pin.lat, pin.lon), "expected_score": round(pin.expected_score, 1)},
         "neighbours": neighbours(service, (answer.original or answer).probabilities, nearest),
         "milliseconds": round(milliseconds, 1),

@@ -14,8 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from whichland.errors import UserError
 from whichland.explanation.explain import index_of, view_maps
 from whichland.explanation.methods import METHODS, find_method
@@ -24,7 +22,7 @@ from whichland.images.photo import open_photo
 from whichland.model.answer import Answer
 from whichland.model.engines import load_torch
 from whichland.model.gallery import Gallery, read_gallery
-from whichland.model.model import Model
+from whichland.model.model import Judged, Model
 from whichland.model.model import load as open_model
 from whichland.model.views import PhotoViews, cut_views
 from whichland.serving.answers import Heat
@@ -50,7 +48,7 @@ class Service:
     atlas: Path | None
     load: Load
     metrics: Metrics
-    batcher: Batcher
+    batcher: Batcher[Judged]
     decoders: ThreadPoolExecutor
     explainer: ThreadPoolExecutor  # of one thread, as the torch model is used by one at a time
 
@@ -68,8 +66,7 @@ class Service:
 
     async def _answer(self, data: bytes, seen: PhotoViews) -> Answer:
         """The views go through the model together with whatever else waits for it."""
-        probs_VK = np.stack(await asyncio.gather(*map(self.batcher.probabilities, seen.crops)))
-        return self.model.answer(data, seen, probs_VK)
+        return self.model.answer(data, seen, await asyncio.gather(*map(self.batcher.judged, seen.crops)))
 
     async def explain(
         self, data: bytes, *, country: str | None = None, against: str | None = None, method: str | None = None
@@ -124,7 +121,7 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
         atlas=_there(settings.atlas, "the atlas") or _beside(folder, "atlas/index.html"),
         load=load,
         metrics=metrics,
-        batcher=Batcher(model.probabilities, batch=settings.batch, on_batch=count_batch),
+        batcher=Batcher(model.judged, batch=settings.batch, on_batch=count_batch),
         decoders=ThreadPoolExecutor(settings.decoders, thread_name_prefix="decode"),
         explainer=ThreadPoolExecutor(1, thread_name_prefix="explain"),
     )

@@ -129,6 +129,9 @@ class RunSettings(Config):
 
     precision: Annotated[Precision, "arithmetic; auto takes bf16 where the machine has it"] = "auto"
     deterministic: Annotated[bool, "the same bits each time; an error where it cannot be", TOML_ONLY] = False
+    novelty_photos: Annotated[
+        int, "training photos that show what is unlike them, at most; 0: nothing is said of it", AT_LEAST_0, TOML_ONLY
+    ] = 2000
     cache: Annotated[
         str | None,
         "folder for photos decoded once and for activations, kept for other runs; when unset photos are decoded "

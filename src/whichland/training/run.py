@@ -44,6 +44,7 @@ from whichland.training.data import Loader, Photos, balanced, choose_labels, sel
 from whichland.training.fit import Fit
 from whichland.training.frozen_cache import FrozenCache, frozen_part
 from whichland.training.linear_probe import fits_head_first, head_first
+from whichland.training.novelty import learn_novelty
 from whichland.training.objective import Objective, target_table
 from whichland.training.packs import decode_once
 from whichland.training.process import deterministic, join, partners_watched
@@ -100,7 +101,7 @@ def train(manifest: Manifest | str | Path, config: TrainConfig, out: str | Path,
                     metrics={"validation": scores},
                     card=card(ready.labels, config, scores, len(ready.fit.loader.photos)),
                 )
-                _calibrate(out / "bundle", ready)
+                _calibrate(out / "bundle", ready, config.novelty_photos)
         accelerator.wait_for_everyone()
     if accelerator.is_local_main_process and not config.cache:
         rmtree(out / "cache", ignore_errors=True)  # the frozen part's activations, needed no more
@@ -121,9 +122,9 @@ def card(labels: LabelSpace, config: TrainConfig, scores: Mapping[str, float], p
     return template.render(config=config, labels=labels, names=names, scores=scores, photos=photos) + "\n"
 
 
-def _calibrate(folder: Path, ready: Prepared) -> None:
-    """Fit temperature, country sets and abstention on the validation photos, and keep them in the bundle."""
-    judge = ready.fit.judge
+def _calibrate(folder: Path, ready: Prepared, most: int) -> None:
+    """Fit temperature, sets, abstention and novelty on the validation photos, and keep them in the bundle."""
+    judge, loader = ready.fit.judge, ready.fit.loader
     if judge.logits is None:
         return
     rows = ready.table.kept.filter(pl.col("split") == "val", pl.col(ready.labels.kind).is_in(ready.labels.codes))
@@ -132,6 +133,8 @@ def _calibrate(folder: Path, ready: Prepared) -> None:
     groups = rows["group"].to_list() if "group" in rows.columns else [None] * len(rows)
     fitted = calibration.fit(judge.logits.numpy(), judge.photos.targets, groups)
     keep_calibration(folder, replace(fitted, split="val", manifest_sha256=ready.digest))
+    if most:
+        learn_novelty(folder, loader.photos, judge.photos, groups, most=most)
 
 
 def _info(ready: Prepared, config: TrainConfig) -> Info:

@@ -170,6 +170,7 @@ function drawAnswer(answer) {
   $("verdict-probability").textContent = percent(best.probability);
   $("verdict-words").textContent = t(answer.words);
   $("abstained").hidden = !answer.abstained;
+  $("unlike").hidden = !answer.unlike;
   drawAmong(answer, info.kind);
   $("guesses").replaceChildren(...answer.guesses.map(guessRow));
   $("set").hidden = !answer.set;

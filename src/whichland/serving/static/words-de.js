@@ -63,6 +63,7 @@ export const DE = {
   "answer.title": "Die Antwort",
   "answer.waiting": "Sehe nach …",
   "answer.abstained": "Das Modell ist hier nicht sicher genug, um sich darauf zu verlassen.",
+  "answer.unlike": "Dieses Bild ist anders als die Fotos, an denen das Modell gelernt hat; die Antwort kann ohne Bedeutung sein.",
   "answer.guesses": "Die wahrscheinlichsten Länder",
   "answer.guesses.label": "Die wahrscheinlichsten Klassen ({kind})",
   "answer.set": "{percent}-Menge: {percent} solcher Mengen enthalten das richtige Land; hier {count}:",

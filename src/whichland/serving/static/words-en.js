@@ -63,6 +63,7 @@ export const EN = {
   "answer.title": "The answer",
   "answer.waiting": "Looking …",
   "answer.abstained": "The model is not sure enough to be relied on here.",
+  "answer.unlike": "This picture is unlike the photos the model was trained on; its answer may mean nothing.",
   "answer.guesses": "The likeliest countries",
   "answer.guesses.label": "The likeliest labels ({kind})",
   "answer.set": "{percent} set: of such sets, {percent} hold the right country; {count} here:",

@@ -51,6 +51,8 @@ export function answerOf(site, probabilities, among, pinTable) {
     certain: certain(levels, site.certainty),
     set: site.set && { percent: site.set.percent, countries: set.map(({ code }) => code) },
     abstained: abstains(site.abstain, best),
+    novelty: null, // how unlike the training photos a photo is, the service alone says
+    unlike: false,
     pin: pinTable && bestPin(pinTable, shares),
   };
 }
