@@ -183,7 +183,7 @@ def test_a_visitor_gets_all_of_it_and_comes_back_without_a_network(
         expect(page.locator("#hero")).to_contain_text("no photo leaves this device")
         page.set_input_files("#files", [photos[0], broken])
         expect(page.locator("#answered")).to_be_visible()
-        expect(page.locator("#error-text")).to_contain_text("the end of the image is missing")
+        expect(page.locator("#failed")).to_contain_text("the end of the image is missing")
         page.click("#heat-toggle")
         expect(page.locator("#stage .heat")).to_have_count(5)  # a wide photo's views
         expect(page.locator("#heat-caption")).to_contain_text("by covering parts")
@@ -210,7 +210,7 @@ def test_a_model_that_is_missing_is_said(browser: Browser, folder: Path, photos:
         page = browser.new_page(base_url=host.address)
         page.goto("./")
         page.set_input_files("#files", photos[:1])
-        expect(page.locator("#error-text")).to_contain_text(said)
+        expect(page.locator("#failed")).to_contain_text(said)
         page.close()
     finally:
         host.stop()

@@ -60,6 +60,11 @@ def predict(
         raise UserError(f"--csv and {'--json' if json else '-o'} exclude each other; choose one")
     if ray is not None and out is None:
         raise UserError("--ray needs -o: the workers' answers are gathered in a file")
+    from whichland.model.bundle import read_info
+    from whichland.model.hub_bundles import found
+
+    if caution := read_info(found(bundle)).caution:
+        say(caution)
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names of files as they are
     if out is not None:
         unreadable = _write(bundle, find_photos(photos), out, config, ray, json)

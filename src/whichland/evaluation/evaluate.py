@@ -4,6 +4,7 @@ No other report is overwritten, no photo is asked twice, and every evaluation of
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,7 +21,8 @@ from whichland.evaluation.predictions import FILE, Identity, Per, collect, ident
 from whichland.evaluation.report import Report, confusion_csv, numbers
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
-from whichland.model.bundle import WEIGHTS
+from whichland.model.bundle import WEIGHTS, in_hub_cache
+from whichland.model.record import keep_record, record_of
 from whichland.whole_file import file_sha256, whole_file
 
 LOG = "evaluations.jsonl"  # beside the bundle: a line each time that the model answered a split
@@ -87,7 +89,17 @@ def evaluate(
     for name, text in texts.items():
         with whole_file(report.folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
+    if _speaks_for_the_bundle(report):
+        found = report.predictions
+        keep_record(loaded.folder, record_of(found.space, split, found.probabilities, found.truth, found.groups))
     return report
+
+
+def _speaks_for_the_bundle(report: Report) -> bool:
+    """Whether the bundle keeps how this evaluation went: of test photos that are new to it, where it may be written."""
+    identity, folder = report.predictions.identity, report.bundle.folder
+    new = identity.split == "test" and report.predictions.per == "photo" and report.doubt is None
+    return new and not in_hub_cache(folder) and os.access(folder, os.W_OK)
 
 
 def choose_folder(run: Path, split: str, out: Path | None, identity: Identity, per: Per = "photo") -> Path:

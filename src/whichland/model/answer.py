@@ -234,6 +234,11 @@ class Answer:
         return Pin(float(points[0, 0]), float(points[0, 1]), float(expected[0]))
 
     @property
+    def caution(self) -> str | None:
+        """What must be known of the model before the answer is believed, in one line; None where there is nothing."""
+        return self.settings.info.caution
+
+    @property
     def reason(self) -> str | None:
         """Why the photo cannot be read, without its path; None for one that can."""
         return None if self.error is None else str(self.error).removeprefix(f"{self.path}: ")
@@ -260,7 +265,8 @@ class Answer:
         data = self._picture()
         shown = f"<img alt='' src='data:image/jpeg;base64,{data}'>" if data else ""
         title = f"<p>{html.escape(self.path)}</p>" if self.path is not None else ""
-        return f"<div>{title}{shown}<table>{bars}</table></div>"
+        note = f"<p>{html.escape(self.caution)}</p>" if self.caution else ""
+        return f"<div>{title}{shown}<table>{bars}</table>{note}</div>"
 
     def _picture(self) -> str | None:
         """The photo made small, as a JPEG without metadata in base64; None when it is no longer there."""

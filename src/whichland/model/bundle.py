@@ -5,6 +5,7 @@ model.safetensors   weights; pickle is never read nor written
 whichland.json      version, head widths, training config, manifest sha256, packages, seed: see `Info`
 labels.json         names of the labels, what they lie in, where they are photographed: see model/labels.py
 metrics.json        validation scores; README.md is the model card
+record.json         how often its answers were right, on photos it was not trained on: see model/record.py
 model.onnx          once exported: the network for other engines than torch, see model/engines.py
 novelty.npz         how unlike the training photos a photo is, see model/novelty.py
 gallery.parquet     once exported: training photos that may be shown, see model/gallery.py
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 WEIGHTS, INFO = "model.safetensors", "whichland.json"
+DRAWN = "synthetic"  # the source of drawn scenes in a manifest
+CAUTION = "this model was trained on drawn streets alone: what it says of a real photo means nothing"
 
 
 class Info(BaseModel):
@@ -55,6 +58,8 @@ class Info(BaseModel):
     zero_shot: dict[str, Any] | None = None  # where such a head comes from, see model/zero_shot.py
     train: dict[str, Any] = Field(default_factory=dict)  # the settings of training
     photos: int | None = None  # of training
+    sources: dict[str, int] = Field(default_factory=dict)  # of those photos: how many came from each
+    trained: str | None = None  # the day on which training ended, ISO 8601
     prior: list[float] | None = None  # the labels' shares of the training photos, in the order of the logits
     manifest_sha256: str | None = None  # of the manifest that it was trained from
     split_certificate: dict[str, Any] | None = None
@@ -79,6 +84,16 @@ class Info(BaseModel):
     def calibrated(self, calibration: Calibration) -> "Info":
         """The same with another calibration."""
         return self.model_copy(update={"temperature": calibration.temperature, "calibration": calibration})
+
+    @property
+    def drawn_only(self) -> bool:
+        """Whether all photos of training were drawn: scenes of the synthetic world."""
+        return set(self.sources) == {DRAWN}
+
+    @property
+    def caution(self) -> str | None:
+        """What must be known before an answer is believed, in one line; None where there is nothing."""
+        return CAUTION if self.drawn_only else None
 
     @property
     def written(self) -> dict[str, Any]:
@@ -329,10 +344,12 @@ def json_text(values: Mapping[str, Any]) -> str:
 def bundle_hash(folder: Path, *networks: str) -> str:
     """SHA-256 over what decides a bundle's answers: configuration, whichland.json, labels, and the files `networks`.
 
-    Those are the weights where none are named. What `export` recorded about its files does not count.
+    Those are the weights where none are named. The day of training and what `export` recorded about its files do not
+    count.
     """
     info = read_json(folder, INFO)
-    info.pop("export", None)
+    for name in ("export", "trained"):
+        info.pop(name, None)
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     digest.update(json_text(info).encode())
     labels = [name for name in (LABELS, OLD_LABELS) if (folder / name).is_file()]

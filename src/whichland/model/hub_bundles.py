@@ -16,7 +16,7 @@ from whichland.whole_file import file_sha256
 PREFIX = "hub:"
 # what may lie in a bundle; the weights come last, so that where they are, all is
 FILES = (
-    *("config.json", INFO, LABELS, "metrics.json", "README.md", NOVELTY),
+    *("config.json", INFO, LABELS, "metrics.json", "record.json", "README.md", NOVELTY),
     *("model.onnx", "model.int8.onnx", "gallery.parquet"),
 )
 FRONT = """---

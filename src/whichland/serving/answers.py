@@ -17,7 +17,9 @@ from pydantic import BaseModel, Field
 
 from whichland.explanation.explain import ViewMap
 from whichland.explanation.overlay import heat_colours
-from whichland.model.answer import DECIMALS, Answer, Probabilities
+from whichland.geo.borders import country_of
+from whichland.model.answer import DECIMALS, Answer, Pin, Probabilities
+from whichland.model.views import View
 
 if TYPE_CHECKING:
     from whichland.serving.service import Service
@@ -95,6 +97,7 @@ class BestPin(BaseModel):
 
     lat: Annotated[float, about("", 61.2, ge=-90, le=90)]
     lon: Annotated[float, about("", 9.6, ge=-180, le=180)]
+    country: Annotated[str | None, about("that it lies in; null at sea", "NO")]
     expected_score: Annotated[float, about("", 3120.5, ge=0, le=5000)]
 
 
@@ -106,6 +109,23 @@ class Neighbour(BaseModel):
     credit: Annotated[str | None, about("the line to print beside it", "contributor 7, Mapillary, CC BY-SA 4.0")]
     license: Annotated[str | None, about("SPDX name", "CC-BY-SA-4.0")]
     thumbnail: Annotated[str, about("base64 of a JPEG: what the model saw of it, made small")]
+
+
+class SeenView(BaseModel):
+    """One part of the photo that the model saw."""
+
+    box: Annotated[
+        list[float],
+        about(
+            "left, top, right and bottom as fractions of the upright photo; of a view of a sphere what it "
+            "covers about: where it reaches across the sphere's seam, right is above 1",
+            [0.28, 0.0, 0.72, 1.0],
+            min_length=4,
+            max_length=4,
+        ),
+    ]
+    heading: Annotated[float | None, about("of a view of a sphere: degrees right of the photo's middle")]
+    fov: Annotated[float | None, about("of a view of a sphere: degrees across")]
 
 
 class PhotoAnswer(BaseModel):
@@ -133,6 +153,8 @@ class PhotoAnswer(BaseModel):
         about("how unlike the training photos: the share of validation photos that are less so; null: not known"),
     ]
     unlike: Annotated[bool, about("unlike what the model was trained on, more so than 99 % of validation photos")]
+    caution: Annotated[str | None, about("what must be known before the answer is believed, in one line")]
+    views: Annotated[list[SeenView], about("the parts of the photo that the answer is combined of")]
     pin: BestPin | None
     neighbours: Annotated[
         list[Neighbour] | None, about("nearest first; null when none were asked for or the bundle may show none")
@@ -153,21 +175,9 @@ class PhotoAnswers(BaseModel):
     results: list[PhotoAnswer | UnreadPhoto]
 
 
-class HeatView(BaseModel):
-    """One part of the photo that the model saw, and the evidence in it."""
+class HeatView(SeenView):
+    """The same with the evidence in it."""
 
-    box: Annotated[
-        list[float],
-        about(
-            "left, top, right and bottom as fractions of the upright photo; of a view of a sphere what it "
-            "covers about: where it reaches across the sphere's seam, right is above 1",
-            [0.28, 0.0, 0.72, 1.0],
-            min_length=4,
-            max_length=4,
-        ),
-    ]
-    heading: Annotated[float | None, about("of a view of a sphere: degrees right of the photo's middle")]
-    fov: Annotated[float | None, about("of a view of a sphere: degrees across")]
     png: Annotated[str, about("base64 of a PNG with transparency, to be laid over the box")]
 
 
@@ -212,10 +222,12 @@ def answer_json(
         "outside": None if answer.within is None else round(answer.outside, DECIMALS),
         "certain": certain and {**certain._asdict(), "probability": round(certain.probability, DECIMALS)},
         "set": {"percent": percent, "countries": list(answer.set(level))} if calibrated else None,
-        "abstained": answer.abstains_at(round(service.settings.accuracy / 100, 6)),
+        "abstained": answer.abstains_at(service.settings.least_accuracy),
         "novelty": None if answer.novelty is None else round(answer.novelty, DECIMALS),
         "unlike": answer.unlike,
-        "pin": pin and {**rounded(pin.lat, pin.lon), "expected_score": round(pin.expected_score, 1)},
+        "caution": answer.settings.info.caution,
+        "views": [_seen_json(view) for view in answer.views],
+        "pin": pin and _pin_json(pin),
         "neighbours": neighbours(service, (answer.original or answer).probabilities, nearest),
         "milliseconds": round(milliseconds, 1),
     }
@@ -227,6 +239,12 @@ def guesses(answer: Answer, top: int) -> list[dict[str, Any]]:
         {"country": code, "name": name, "probability": round(share, DECIMALS), "words": words(share)}
         for code, name, share in answer.top(top)
     ]
+
+
+def _pin_json(pin: Pin) -> dict[str, Any]:
+    """A pin, as `BestPin` describes it."""
+    inside = str(country_of(pin.lat, pin.lon)) or None
+    return {**rounded(pin.lat, pin.lon), "country": inside, "expected_score": round(pin.expected_score, 1)}
 
 
 def rounded(lat: float, lon: float) -> dict[str, float]:
@@ -268,13 +286,16 @@ class Heat:
         }
 
 
+def _seen_json(view: View) -> dict[str, Any]:
+    return {"box": view.box, "heading": view.heading, "fov": view.fov}
+
+
 def _view_json(one: ViewMap, numbers: bool) -> dict[str, Any]:
     map_HW = one.laid()
     # the hotter the less of the photo shows through
     picture_HWC = np.dstack([heat_colours(map_HW), 255 * map_HW]).round().astype(np.uint8)
     Image.fromarray(picture_HWC).save(file := io.BytesIO(), "PNG")
-    found: dict[str, Any] = {"box": one.view.box, "heading": one.view.heading, "fov": one.view.fov}
-    found["png"] = base64.b64encode(file.getvalue()).decode()
+    found = _seen_json(one.view) | {"png": base64.b64encode(file.getvalue()).decode()}
     if numbers:
         height, width = map_HW.shape
         scale = min(1, ROWS / max(height, width))

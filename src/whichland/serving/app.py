@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whichland import __version__
@@ -51,10 +52,12 @@ def create_app(service: Service) -> FastAPI:
         app.include_router(part.router(service), dependencies=[bearer] if service.settings.token else None)
     app.include_router(pages.router(service))
     app.add_api_route("/healthz", healthz, response_model=Health, summary="Is the service up")
-    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    for path in (f"/static/{pages.version()}", "/static"):
+        app.mount(path, StaticFiles(directory=pages.STATIC))
     for kind, handler in ((HTTPException, _refused), (RequestValidationError, _invalid)):
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
     # the last added is the outermost
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     app.add_middleware(Authentication, settings=service.settings, metrics=service.metrics)
     app.add_middleware(BodyLimits, load=service.load, metrics=service.metrics)
     app.add_middleware(Watch, metrics=service.metrics)
@@ -111,7 +114,9 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-async def _refused(request: Request, error: HTTPException) -> JSONResponse:
+async def _refused(request: Request, error: HTTPException) -> Response:
+    if error.status_code == 404 and (page := pages.missing(request)):
+        return page
     if isinstance(error, Refusal):
         request.app.state.whichland.metrics.refused.labels(error.reason).inc()
     why = WORDS.get(error.status_code, str(error.detail))

@@ -24,6 +24,7 @@ from whichland.model.engines import load_torch
 from whichland.model.gallery import Gallery, read_gallery
 from whichland.model.model import Judged, Model
 from whichland.model.model import load as open_model
+from whichland.model.record import Record, read_record
 from whichland.model.views import PhotoViews, cut_views
 from whichland.serving.answers import Heat
 from whichland.serving.batching import Batcher
@@ -41,6 +42,7 @@ class Service:
     model: Model
     settings: ServeConfig
     gallery: Gallery | None
+    record: Record | None
     explaining: Model  # with a network of its own: gradients in the one that answers would disturb it
     methods: tuple[str, ...]  # the ways to explain that there are, the usual one first
     play: Path | None
@@ -96,8 +98,8 @@ class Service:
 def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Service:
     """Open a bundle for the service. Raises UserError when it or a file that the settings name cannot be read."""
     settings = settings or ServeConfig()
-    folder = Path(bundle)
-    model = open_model(folder, engine=settings.engine, threads=settings.threads)
+    model = open_model(bundle, engine=settings.engine, threads=settings.threads)
+    folder = model.folder
     model.pins  # noqa: B018  (worked out before the first photo, and damage is reported now)
     torch_there = find_spec("torch") is not None
     if settings.explain == "gradcam" and not torch_there:
@@ -114,6 +116,7 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
         model=model,
         settings=settings,
         gallery=read_gallery(folder),
+        record=read_record(folder),
         explaining=replace(model, loaded=load_torch(folder)) if gradients else model,
         methods=tuple(name for name, method in METHODS.items() if gradients or not method.torch),
         play=_there(settings.play, "the manifest to play with"),

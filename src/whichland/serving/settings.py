@@ -14,7 +14,10 @@ from whichland.model.views import HowMany
 
 PREFIX = "WHICHLAND_"
 PATH = re.compile(r"(/[\w.~-]+)+", re.ASCII)
-OWN = {"api", "atlas", "healthz", "metrics", "openapi.json", "play", "report", "static"}  # first parts of paths
+OWN = {
+    *("api", "atlas", "healthz", "metrics", "openapi.json"),
+    *("play", "programs", "report", "static"),
+}  # at the front
 MB = 1_000_000
 COUNT = (AT_LEAST_1, TOML_ONLY)
 TIME = (ABOVE_0, TOML_ONLY)
@@ -62,6 +65,11 @@ class AnswerSettings(Config):
         "percent of answers that must be right; an answer less sure than that takes is marked as abstained",
         Interval(gt=0, lt=100),
     ] = 80.0
+
+    @property
+    def least_accuracy(self) -> float:
+        """The same as a share, by which a bundle keeps its thresholds."""
+        return round(self.accuracy / 100, 6)
 
 
 @dataclass(frozen=True, kw_only=True)

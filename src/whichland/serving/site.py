@@ -26,7 +26,7 @@ from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.serving.answers import WORDS
 from whichland.serving.api import CERTAINTY, TOP
 from whichland.serving.facts import service_info
-from whichland.serving.pages import STATIC
+from whichland.serving.pages import STATIC, render
 from whichland.serving.service import Service, open_service
 from whichland.serving.settings import ServeConfig
 from whichland.templates import templates_beside
@@ -105,9 +105,7 @@ def _fill(partial: Path, service: Service, folder: Path) -> Site:
     model = service.model.folder / (INT8_FILE if service.model.engine == "int8" else FLOAT_FILE)
     packed = gzip.compress(model.read_bytes(), 9, mtime=0)
     (partial / f"{model.name}.gz").write_bytes(packed)
-    page = templates_beside(__file__).get_template("photos.html.j2")
-    kind = space.kind.replace("_", " ")
-    html = page.render(name="photos", kind=kind, service=service, site=True, policy=POLICY)
+    html = render(service, "photos", site=True, policy=POLICY, static="static", modules=[])
     (partial / PAGE).write_text(html, encoding="utf-8")
     facts = facts_of(service) | {"files": {"runtime": RUNTIME, "network": f"{model.name}.gz"}}
     facts["bytes"] = sum((partial / name).stat().st_size for name in facts["files"].values())

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from shutil import rmtree
@@ -35,8 +36,10 @@ from whichland.model.head import log_shares
 from whichland.model.head import shares as shares_of
 from whichland.model.input_size import check_size
 from whichland.model.labels import LabelSpace, labels_text
+from whichland.model.record import keep_record, record_of
 from whichland.model.unfused_attention import write_out_attention
 from whichland.model.weights import keep_head, weights_file
+from whichland.statistics import group_numbers
 from whichland.templates import templates_beside
 from whichland.training.checkpoint import Checkpoint
 from whichland.training.config import TrainConfig, height_width, phases
@@ -123,7 +126,7 @@ def card(labels: LabelSpace, config: TrainConfig, scores: Mapping[str, float], p
 
 
 def _calibrate(folder: Path, ready: Prepared, most: int) -> None:
-    """Fit temperature, sets, abstention and novelty on the validation photos, and keep them in the bundle."""
+    """Keep in the bundle what validation photos tell: temperature, sets, abstention, novelty, how often it is right."""
     judge, loader = ready.fit.judge, ready.fit.loader
     if judge.logits is None:
         return
@@ -131,8 +134,11 @@ def _calibrate(folder: Path, ready: Prepared, most: int) -> None:
     rows = rows.sort("image_id")
     assert rows["uri"].to_list() == judge.photos.uris
     groups = rows["group"].to_list() if "group" in rows.columns else [None] * len(rows)
-    fitted = calibration.fit(judge.logits.numpy(), judge.photos.targets, groups)
+    logits_NK, truth_N = judge.logits.numpy(), judge.photos.targets
+    fitted = calibration.fit(logits_NK, truth_N, groups)
     keep_calibration(folder, replace(fitted, split="val", manifest_sha256=ready.digest))
+    probs_NK = np.exp(calibration.log_softmax(logits_NK, fitted.temperature))
+    keep_record(folder, record_of(ready.labels, "val", probs_NK, truth_N, group_numbers(groups)))
     if most:
         learn_novelty(folder, loader.photos, judge.photos, groups, most=most)
 
@@ -148,6 +154,8 @@ def _info(ready: Prepared, config: TrainConfig) -> Info:
         cosine=ready.made.cosine,
         train=settings,
         photos=len(ready.fit.loader.photos),
+        sources=_sources(ready),
+        trained=datetime.now(UTC).date().isoformat(),
         prior=ready.shares,
         manifest_sha256=ready.digest,
         split_certificate=certificate_of(ready.table),
@@ -155,6 +163,13 @@ def _info(ready: Prepared, config: TrainConfig) -> Info:
         packages={name: version(name) for name in ("torch", "timm", "numpy", "pillow", "polars")},
         seed=config.seed,
     )
+
+
+def _sources(ready: Prepared) -> dict[str, int]:
+    """How many of the photos of training come from each source."""
+    uris = ready.fit.loader.photos.uris
+    rows = ready.table.kept.filter(pl.col("uri").is_in(set(uris))).unique("uri")
+    return dict(rows["source"].value_counts().sort("source").iter_rows())
 
 
 def prepare(

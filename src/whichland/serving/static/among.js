@@ -23,8 +23,8 @@ export function startAmong(groups, changed) {
   $("among").addEventListener("change", changed);
 }
 
-export function drawAmong({ certain, outside }, kind) {
-  const above = certain && certain.level !== kind;
+export function drawAmong({ abstained, certain, outside }, kind) {
+  const above = abstained && certain && certain.level !== kind;
   $("certain").hidden = !above;
   if (above) {
     const name = certain.level === "country" && !COUNTRIES ? countryName(certain.code) : groupName(certain.name);

@@ -1,24 +1,36 @@
-// Answers by the service, over HTTP.
+// Answers by the service, over HTTP. Of a photo no more is sent than the model needs.
 
-import { ask } from "./app.js";
+import { ask, Refused, t } from "./app.js";
+import { prepared } from "./shrink.js";
 
-export const info = async () => (await ask("api/info")).json();
+let shortSide = Infinity; // pixels, as the service says
+let limit = Infinity; // bytes
 
-async function send(path, fields) {
+export async function info() {
+  const found = await (await ask("api/info")).json();
+  shortSide = found.short_side;
+  limit = found.limits.bytes;
+  return found;
+}
+
+async function send(path, field, file, fields) {
   const body = new FormData();
-  for (const [name, value] of fields) body.append(name, ...[value].flat());
+  const blob = await prepared(file, shortSide);
+  const megabytes = (bytes) => (bytes / 1e6).toLocaleString(document.documentElement.lang, { maximumFractionDigits: 2 });
+  if (blob.size > limit)
+    throw new Refused(413, t("error.big", { size: megabytes(blob.size), limit: megabytes(limit) }), true);
+  body.append(field, blob, file.name || "photo");
+  for (const [name, value] of fields) body.append(name, value);
   return (await ask(path, { method: "POST", body })).json();
 }
 
-const sent = (file) => [file, file.name || "photo"];
-
 export async function predict(file, { neighbours = 0, among = "" } = {}) {
   const asked = Object.entries({ neighbours, among }).filter(([, value]) => value);
-  const { results } = await send("api/predict", [["files", sent(file)], ...asked]);
+  const { results } = await send("api/predict", "files", file, asked);
   return results[0];
 }
 
 export async function explain(file, why) {
   const asked = ["country", "against"].map((name, at) => [name, why?.[at]]).filter(([, value]) => value);
-  return send("api/explain", [["file", sent(file)], ...asked]);
+  return send("api/explain", "file", file, asked);
 }

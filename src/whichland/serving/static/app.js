@@ -34,6 +34,9 @@ function pickLanguage() {
   return wanted.find((tag) => tag in WORDS) ?? "en";
 }
 
+// The same with a region, which dates and lists ask for: these pages are written in British English.
+export const regional = () => (language === "en" ? "en-GB" : language);
+
 // What the model's labels are: "country", or the name of another level such as continent.
 const KIND = document.documentElement.dataset.kind;
 export const COUNTRIES = KIND === "country";
@@ -87,8 +90,11 @@ export function say(text) {
   $("status").textContent = text;
 }
 
-export function showError(text) {
+// What did not work; with `again`, a button to try it once more.
+export function showError(text, again = null) {
   $("error-text").textContent = text;
+  $("error-again").hidden = !again;
+  $("error-again").onclick = again;
   $("error").hidden = false;
 }
 
@@ -98,16 +104,18 @@ export function clearError() {
 }
 
 export class Refused extends Error {
-  constructor(status, message) {
+  constructor(status, message, translated = false) {
     super(message);
     this.status = status;
+    this.translated = translated; // whether the message is in the reader's language
   }
 }
 
 // How a failed call is put to the reader.
-export function kindly(error, name = "") {
+export function kindly(error) {
   if (!(error instanceof Refused)) return t("error.offline");
-  if (error.status === 413) return t("error.status413", { name });
+  if (error.translated) return error.message;
+  if (error.status === 413) return t("error.status413");
   if (error.status === 503) return t("error.busy");
   return t("error.other", { error: error.message });
 }
@@ -170,6 +178,7 @@ export function onChange(redraw) {
 
 function translate() {
   document.documentElement.lang = language;
+  document.title = t(`title.${document.documentElement.dataset.page}`);
   for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
   for (const element of document.querySelectorAll("[data-t-label]"))
     element.setAttribute("aria-label", t(element.dataset.tLabel));

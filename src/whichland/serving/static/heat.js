@@ -31,16 +31,17 @@ function setOpacity() {
   for (const image of document.querySelectorAll(".heat")) image.style.opacity = $("opacity").value / 100;
 }
 
-// As wide as there is room, but no higher than the window lets one see whole.
+// As wide as there is room, but no higher than the window lets one see whole: how high that is, the style sheet says.
 export function fitStage() {
   const { naturalWidth, naturalHeight } = $("photo");
-  $("stage").style.maxWidth = `${(70 * naturalWidth) / naturalHeight}vh`;
+  $("stage").style.setProperty("--ratio", naturalWidth / naturalHeight);
 }
 
 export function hideHeat() {
   for (const more of document.querySelectorAll(".more-views")) more.remove();
   $("heat").hidden = true;
   $("frame").hidden = true;
+  $("views").hidden = true;
 }
 
 // The box of every view. One of a sphere may reach across its seam: it is drawn at both ends, and the stage cuts it.
@@ -61,6 +62,25 @@ function elementFor(id, number) {
   return copy;
 }
 
+function place({ style }, [left, top, right, bottom]) {
+  Object.assign(style, { left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%` });
+}
+
+// Frame all views that the model saw of a photo, and say so, unless it saw all of it.
+export function showViews(views) {
+  const several = views.length > 1;
+  const all = placed(views);
+  const framed = several || all.some(({ box: [left, top, right, bottom] }) => right - left < 98 || bottom - top < 98);
+  all.forEach(({ box }, number) => {
+    const frame = elementFor("frame", number);
+    place(frame, box);
+    frame.hidden = !framed;
+    frame.classList.toggle("several", several);
+  });
+  $("views").hidden = !framed;
+  $("views").textContent = several ? t("heat.views", { count: views.length }) : t("heat.frame");
+}
+
 // Lay the heat maps of all views, as the service answers them, over the photo.
 export function showHeat(heat) {
   const names = {
@@ -69,23 +89,16 @@ export function showHeat(heat) {
     method: t(`method.${heat.method}`),
   };
   hideHeat();
-  const several = heat.views.length > 1;
-  let framed = several;
+  showViews(heat.views);
   placed(heat.views).forEach(({ box, png }, number) => {
-    const [left, top, right, bottom] = box;
     const image = elementFor("heat", number);
-    const frame = elementFor("frame", number);
-    for (const { style } of [image, frame])
-      Object.assign(style, { left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%` });
+    place(image, box);
     image.src = `data:image/png;base64,${png}`;
     image.alt = number ? "" : t(heat.against ? "heat.versus" : "heat.alt", names);
     image.hidden = false;
-    framed ||= right - left < 98 || bottom - top < 98;
-    frame.hidden = !framed;
-    frame.classList.toggle("several", several);
   });
   const said = [t((heat.evidence ? "heat.caption" : "heat.nothing") + (heat.against ? "Versus" : ""), names)];
-  if (framed) said.push(several ? t("heat.views", { count: heat.views.length }) : t("heat.frame"));
+  if (heat.evidence) said.push(t("heat.where"));
   if (heat.verified === false) said.push(t("heat.unverified"));
   $("heat-caption").textContent = said.join(" ");
   setOpacity();

@@ -8,6 +8,22 @@ const WHOLE = [
   [76, 180],
 ];
 
+const EDGE = 40; // degrees on either side of the antimeridian that are drawn at both ends of the map
+
+// How far a place is moved for each time that it is drawn.
+const turns = (lon) => [0, ...(lon > 180 - EDGE ? [-360] : []), ...(lon < EDGE - 180 ? [360] : [])];
+
+// Longitudes moved by whole turns, so that they lie as near to each other as they do on the globe.
+export function together(lons) {
+  const sorted = [...lons].sort((a, b) => a - b);
+  const gaps = sorted.map((lon, at) => (sorted[at + 1] ?? sorted[0] + 360) - lon);
+  const after = gaps.indexOf(Math.max(...gaps));
+  if (after === sorted.length - 1) return lons; // the widest gap lies across the antimeridian
+  const middle = (sorted[after + 1] + sorted[after] + 360) / 2;
+  const turned = lons.map((lon) => (lon <= sorted[after] ? lon + 360 : lon));
+  return middle > 180 ? turned.map((lon) => lon - 360) : turned;
+}
+
 // From which probability on a country has which of the five shades; print-safe, as lightness alone distinguishes them.
 export const SHADES = [0, 0.01, 0.05, 0.2, 0.5];
 
@@ -25,7 +41,8 @@ export function shadeOf(probability) {
 }
 
 export class WorldMap {
-  constructor(element, label) {
+  // A map that is `free` takes the wheel and one finger for itself; others leave them to the page.
+  constructor(element, label, { free = false } = {}) {
     this.element = element;
     const still = reduced();
     this.map = L.map(element, {
@@ -36,14 +53,21 @@ export class WorldMap {
       minZoom: 0,
       maxZoom: 8,
       maxBounds: [
-        [-85, -220],
-        [85, 220],
+        [-85, -180 - EDGE],
+        [85, 180 + EDGE],
       ],
+      dragging: free || !matchMedia("(pointer: coarse)").matches,
+      scrollWheelZoom: free,
       zoomAnimation: !still,
       fadeAnimation: !still,
       inertia: !still,
     });
     this.zoom = L.control.zoom().addTo(this.map);
+    this.addReset();
+    if (!free) this.leaveWheel();
+    // the middle is marked for those who pin by keyboard alone
+    for (const [event, keyed] of [["keydown", true], ["pointerdown", false]])
+      element.addEventListener(event, () => element.classList.toggle("keyed", keyed), { capture: true });
     // Leaflet passes over a view that is asked for while it still moves to another: it is taken up after that.
     this.map.on("zoomanim", () => (this.moving = true));
     this.map.on("zoomend", () => {
@@ -62,6 +86,26 @@ export class WorldMap {
   relabel(label) {
     this.label = label;
     this.element.setAttribute("aria-label", t(label));
+    const buttons = this.element.querySelectorAll(".leaflet-control-zoom a");
+    [...buttons].forEach((button, at) => {
+      button.title = t(["map.zoomIn", "map.zoomOut", "map.reset"][at]);
+      button.setAttribute("aria-label", button.title);
+    });
+  }
+
+  // A third button below those that zoom: the whole map again.
+  addReset() {
+    const button = make("a", { href: "#", className: "reset", textContent: "⤢" });
+    button.setAttribute("role", "button");
+    L.DomEvent.on(button, "click", L.DomEvent.stop).on(button, "click", () => this.whole());
+    this.zoom.getContainer().append(button);
+  }
+
+  // The wheel zooms only together with Ctrl or ⌘; else it scrolls the page.
+  leaveWheel() {
+    const wheel = this.map.scrollWheelZoom;
+    const choose = (event) => (event.ctrlKey || event.metaKey ? wheel.enable() : wheel.disable());
+    this.element.addEventListener("wheel", choose, { capture: true, passive: true });
   }
 
   async draw() {
@@ -76,6 +120,12 @@ export class WorldMap {
       style: { weight: 0.6 },
       onEachFeature: (feature, layer) => add(feature.properties.code, layer),
     });
+    for (const turn of [-360, 360])
+      L.geoJSON(nearEdge(found, turn), {
+        style: { weight: 0.6 },
+        coordsToLatLng: ([lon, lat]) => [lat, lon + turn],
+        onEachFeature: (feature, layer) => add(feature.properties.code, layer),
+      });
     for (const { properties } of found.features)
       if (properties.small)
         add(properties.code, L.circleMarker(properties.at, { radius: 2.5, weight: 0.6 }));
@@ -123,7 +173,7 @@ export class WorldMap {
   // Put up pins: [{lat, lon, kind, label}]; kind is a class of style.css.
   setPins(pins) {
     this.pins.clearLayers();
-    for (const { lat, lon, kind, label } of pins) {
+    for (const { lat, lon, kind, label } of pins.flatMap(turned)) {
       const target = kind === "truth";
       const icon = target
         ? L.divIcon({ className: `pin ${kind}`, html: TARGET, iconSize: [26, 26], iconAnchor: [13, 13] })
@@ -134,12 +184,15 @@ export class WorldMap {
     }
   }
 
-  // Straight lines between places, dashed.
+  // Straight lines between places, dashed, the shorter way round.
   addLines(pairs) {
-    for (const [from, to, kind] of pairs)
-      L.polyline([from, to], { className: `line ${kind}`, weight: 2, dashArray: "5 6", interactive: false }).addTo(
-        this.pins,
-      );
+    for (const [from, to, kind] of pairs) {
+      const lons = together([from[1], to[1]]);
+      for (const turn of lons.some((lon, at) => lon !== [from, to][at][1]) ? [-360, 0, 360] : [0])
+        L.polyline([[from[0], lons[0] + turn], [to[0], lons[1] + turn]], {
+          className: `line ${kind}`, weight: 2, dashArray: "5 6", interactive: false,
+        }).addTo(this.pins);
+    }
   }
 
   whole() {
@@ -149,7 +202,8 @@ export class WorldMap {
 
   // Show all of some places, not nearer than a continent.
   show(places, nearest = 5) {
-    this.shown = [places, nearest];
+    const lons = together(places.map(([, lon]) => lon));
+    this.shown = [places.map(([lat], at) => [lat, lons[at]]), nearest];
     this.fit();
   }
 
@@ -181,6 +235,19 @@ const PIN =
   '<svg viewBox="0 0 28 36" width="28" height="36" aria-hidden="true" focusable="false">' +
   '<path d="M14 1C7 1 1.5 6.5 1.5 13.4 1.5 22.6 14 35 14 35s12.5-12.4 12.5-21.6C26.5 6.5 21 1 14 1z" stroke-width="1.5"/>' +
   '<circle cx="14" cy="13.5" r="4.8"/></svg>';
+
+// A pin as often as it is drawn.
+const turned = (pin) => turns(pin.lon).map((turn) => ({ ...pin, lon: pin.lon + turn }));
+
+// The parts of countries that lie near the antimeridian on the side that is drawn again by this turn.
+function nearEdge({ features }, turn) {
+  const near = ([outline]) => outline.some(([lon]) => turns(lon).includes(turn));
+  const cut = ({ geometry, properties }) => {
+    const coordinates = (geometry?.coordinates ?? []).filter(near);
+    return { type: "Feature", properties, geometry: { type: "MultiPolygon", coordinates } };
+  };
+  return features.filter(({ properties }) => properties.code !== "AQ").map(cut).filter(({ geometry }) => geometry.coordinates.length);
+}
 
 // The legend of the shades, as a list.
 export function legend(list) {

@@ -1,47 +1,46 @@
-// The page of photos: what is dropped, pasted or chosen is sent, one request a photo, and the answers are drawn.
+// The page of photos: what is dropped, pasted or chosen is answered, three at a time, and the answers are drawn.
 
-import {
-  $, about, ask, clearError, COUNTRIES, kindly, labelFlag, labelName, make, number, onChange, percent, Refused, say,
-  showError, start, t,
-} from "./app.js";
-import { among, drawAmong, startAmong } from "./among.js";
+import { among, startAmong } from "./among.js";
 import * as answers from "./answers.js";
-import { guessRow } from "./guess.js";
-import { fitStage, heatOn, hideHeat, showHeat, startHeat, turnHeatOn } from "./heat.js";
-import { legend, WorldMap } from "./map.js";
+import {
+  $, about, ask, clearError, kindly, make, onChange, Refused, say, showError, start, t,
+} from "./app.js";
+import { drawEvidence, drawHeat, listenToWhy } from "./evidence.js";
+import { drawFailures, listenToFailures } from "./failures.js";
+import { fitStage, startHeat } from "./heat.js";
+import { drawKnows } from "./knows.js";
 import { drawNeighbours, NEIGHBOURS } from "./neighbours.js";
+import { drawProbabilities } from "./probabilities.js";
+import { save } from "./save.js";
+import { drawStrip } from "./strip.js";
+import { listenToFiles } from "./take.js";
+import { drawVerdict, spoken } from "./verdict.js";
 
 const AT_ONCE = 3; // photos under way together: enough for the service to batch them
 
 let info = null;
-let map = null;
-const photos = []; // {id, file, url, answer, error, heats: Map, why: null | [country, against]}
+const photos = []; // {id, file, url, answer, error, unsent, heats: Map, why: null | [country, against]}
+let failures = []; // {name, text, photo}; photo is null for what was never taken in
 let current = null;
 let made = 0; // photos so far, for ids
 const early = []; // files chosen before the service has said what it takes
 
-// Taking photos in
+function fail(name, text, photo = null) {
+  failures.push({ name, text, photo });
+  drawFailures(failures);
+}
 
 function take(list) {
   if (!info) return early.push(...list);
   clearError();
-  const files = [...list].filter((file) => file.type.startsWith("image/") || /\.(jpe?g|png|webp|avif|tiff?|heic)$/i.test(file.name));
+  const files = [...list].filter((file) => file.type.startsWith("image/") || /\.(jpe?g|png|webp|avif|tiff?|hei[cf])$/i.test(file.name));
   if (!files.length) return showError(t("error.nophotos"));
-  const limit = info.limits.bytes;
-  const added = photos.length;
-  for (const file of files) {
-    if (file.size > limit) {
-      const megabytes = (bytes) => (bytes / 1e6).toLocaleString(document.documentElement.lang, { maximumFractionDigits: 1 });
-      showError(t("error.big", { name: file.name, size: megabytes(file.size), limit: megabytes(limit) }));
-      continue;
-    }
-    photos.push({ id: ++made, file, url: URL.createObjectURL(file), answer: null, error: null, heats: new Map(), why: null });
-  }
-  if (photos.length === added) return;
+  const added = files.map((file) => ({ id: ++made, file, url: URL.createObjectURL(file), answer: null, error: null, heats: new Map(), why: null }));
+  photos.push(...added);
   const first = $("work").hidden;
   $("hero").hidden = true;
   $("work").hidden = false;
-  select(photos[added]);
+  select(added[0]);
   if (first) $("main").focus({ preventScroll: true });
   work();
 }
@@ -62,70 +61,76 @@ function work() {
 }
 
 async function predict(photo) {
+  const { name } = photo.file;
   const within = among();
   try {
     const found = await answers.predict(photo.file, { neighbours: info.neighbours ? NEIGHBOURS : 0, among: within });
     if (within !== among()) return (photo.sent = false); // another choice meanwhile: asked again
-    if (found.error) photo.error = t("error.unreadable", { name: photo.file.name, error: found.error });
+    if (found.error) photo.error = t("error.unreadable", { error: found.error });
     else photo.answer = found;
   } catch (error) {
-    photo.error = kindly(error, photo.file.name);
+    photo.unsent = !(error instanceof Refused) || error.status === 503;
+    photo.error = kindly(error);
   }
   if (!photos.includes(photo)) return;
-  if (photo.error) showError(photo.error);
-  drawStrip();
+  if (photo.error) fail(name, photo.error, photo);
+  drawStrip(photos, current, select);
   if (photo === current) drawCurrent();
-  const done = photos.filter((one) => one.answer || one.error).length;
-  if (photos.length > 1) say(t("progress", { done, all: photos.length }));
-  else if (photo.answer) {
-    const best = photo.answer.guesses[0];
-    say(t("done.one", { country: labelName(best.country), probability: percent(best.probability) }));
-  } else say("");
+  report(photo);
 }
 
-// Ask about every photo again.
+// How far the photos are, in one line: only what has an answer counts as answered.
+function report(photo) {
+  const count = (which) => photos.filter(which).length;
+  const values = { done: count(({ answer }) => answer), failed: count(({ error }) => error), all: photos.length };
+  say(photos.length > 1 || values.failed ? t(values.failed ? "progress.failed" : "progress", values) : "");
+  $("spoken").textContent = photo?.answer && photo === current ? spoken(photo.answer, info.model) : "";
+}
+
+// Ask again for what did not reach the server.
+function retry() {
+  failures = failures.filter(({ photo }) => !photo?.unsent);
+  for (const photo of photos.filter(({ unsent }) => unsent)) Object.assign(photo, { error: null, unsent: false, sent: false });
+  drawFailures(failures);
+  drawStrip(photos, current, select);
+  drawCurrent();
+  report();
+  work();
+}
+
+// Ask about every photo again, within other labels.
 function askAgain() {
   for (const photo of photos)
     if (!photo.error) Object.assign(photo, { sent: photo.sent && !photo.answer, answer: null, heats: new Map(), why: null });
-  drawStrip();
+  drawStrip(photos, current, select);
   drawCurrent();
   work();
 }
 
+function forget(gone) {
+  for (const photo of gone) URL.revokeObjectURL(photo.url);
+  failures = failures.filter(({ photo }) => !gone.includes(photo));
+  drawFailures(failures);
+}
+
+function remove() {
+  const at = photos.indexOf(current);
+  forget(photos.splice(at, 1));
+  if (!photos.length) return startOver();
+  select(photos[Math.min(at, photos.length - 1)]);
+  report();
+  $("add").focus();
+}
+
 function startOver() {
-  for (const photo of photos) URL.revokeObjectURL(photo.url);
-  photos.length = 0;
+  failures = failures.filter(({ photo }) => photo); // what was never taken in goes, too
+  forget(photos.splice(0));
   current = null;
   $("work").hidden = true;
   $("hero").hidden = false;
   clearError();
   say("");
   $("choose").focus();
-}
-
-// The strip of thumbnails
-
-function drawStrip() {
-  const focused = document.activeElement?.closest?.("#strip button")?.dataset.id;
-  $("strip").replaceChildren(
-    ...photos.map((photo, at) => {
-      const best = photo.answer?.guesses[0];
-      const state = best ? `${labelName(best.country)} ${percent(best.probability)}` : t(photo.error ? "strip.failed" : "strip.waiting");
-      const image = make("img", { src: photo.url, alt: "", className: "thumb", loading: "lazy" });
-      image.addEventListener("error", () => (image.hidden = true));
-      const badge = make("span", { className: "badge" });
-      if (best) badge.append(labelFlag(best.country), percent(best.probability));
-      else badge.append(photo.error ? "⚠" : "…");
-      const button = make("button", { type: "button" }, image, badge);
-      button.dataset.id = photo.id;
-      button.setAttribute("aria-label", t("strip.item", { number: at + 1, name: photo.file.name, state }));
-      if (photo === current) button.setAttribute("aria-current", "true");
-      button.addEventListener("click", () => select(photo));
-      return make("li", {}, button);
-    }),
-  );
-  if (focused) $("strip").querySelector(`[data-id="${focused}"]`)?.focus();
-  $("save").hidden = !photos.some((photo) => photo.answer);
 }
 
 function select(photo) {
@@ -135,153 +140,36 @@ function select(photo) {
     $("photo").hidden = false;
     $("undrawn").hidden = true;
   }
-  drawStrip();
+  drawStrip(photos, current, select);
   drawCurrent();
 }
 
-// The photo in hand
-
 function drawCurrent() {
   if (!current) return;
-  const { answer, error, file } = current;
+  $("all-actions").hidden = !photos.some((photo) => photo.answer);
+  const { answer, error, unsent, file } = current;
   $("photo").alt = t("photo.alt", { name: file.name });
-  $("undrawn").textContent = t(error ? "photo.unreadable" : "photo.undrawn");
+  $("undrawn").textContent = t(error && !unsent ? "photo.unreadable" : "photo.undrawn");
   $("waiting").hidden = Boolean(answer || error);
   $("answered").hidden = !answer;
   $("unreadable").hidden = !error;
-  $("unreadable").textContent = error ?? "";
+  $("unreadable").textContent = error ? `${file.name}: ${error}` : "";
   $("world").hidden = !answer;
   drawNeighbours(answer?.neighbours);
-  $("heat-toggle").disabled = !answer;
-  $("opacity").disabled = !answer;
-  $("why").hidden = !answer || !info.torch || Object.keys(answer.probabilities).length < 2;
   if (answer) {
-    drawAnswer(answer);
-    drawMap(answer);
-    drawWhy(answer);
+    drawVerdict(answer, info);
+    drawProbabilities(answer, info.labels);
   }
-  drawHeat();
+  drawEvidence(current, info);
 }
 
-function drawAnswer(answer) {
-  const best = answer.guesses[0];
-  $("verdict-flag").replaceChildren(labelFlag(best.country, "flag big"));
-  $("verdict").textContent = labelName(best.country);
-  $("verdict-probability").textContent = percent(best.probability);
-  $("verdict-words").textContent = t(answer.words);
-  $("abstained").hidden = !answer.abstained;
-  $("unlike").hidden = !answer.unlike;
-  drawAmong(answer, info.kind);
-  $("guesses").replaceChildren(...answer.guesses.map(guessRow));
-  $("set").hidden = !answer.set;
-  if (answer.set) drawSet(answer.set);
-  $("took").textContent = t("answer.took", { milliseconds: number(answer.milliseconds) });
-}
-
-function drawSet({ percent: share, countries }) {
-  const shown = countries.slice(0, 12);
-  const key = countries.length === 1 ? "answer.setOne" : "answer.set";
-  $("set-title").textContent = t(key, { percent: percent(share / 100), count: countries.length });
-  const chips = shown.map((code) => make("li", {}, labelFlag(code), labelName(code)));
-  if (countries.length > shown.length)
-    chips.push(make("li", { className: "more" }, t("answer.others", { count: countries.length - shown.length })));
-  $("set-countries").replaceChildren(...chips);
-}
-
-async function drawMap(answer) {
-  if (!map) {
-    map = new WorldMap($("map"), "map.label");
-    await map.draw();
-  }
-  if (current?.answer !== answer) return;
-  map.relabel("map.label");
-  const none = Object.fromEntries(info.labels.map(({ code }) => [code, 0])); // where the answer is within others
-  const shades = COUNTRIES ? { ...none, ...answer.probabilities } : answer.levels.country ?? null; // labels may lie in no country
-  map.shade(shades);
-  legend($("legend"));
-  $("legend").parentElement.hidden = !shades;
-  const pin = answer.pin;
-  const label = pin ? t("map.pin", { points: number(pin.expected_score) }) : t("map.nopin");
-  $("map-pin").textContent = label;
-  map.setPins(pin ? [{ lat: pin.lat, lon: pin.lon, kind: "best", label }] : []);
-  $("table").replaceChildren(
-    ...Object.entries(answer.probabilities).map(([code, probability]) =>
-      make(
-        "tr",
-        {},
-        make("th", { scope: "row" }, labelFlag(code), " ", labelName(code)),
-        make("td", { className: "number" }, percent(probability)),
-      ),
-    ),
-  );
-}
-
-// The heat map, and why this and not that
-
-function drawWhy(answer) {
-  const codes = Object.keys(answer.probabilities);
-  const [country, against] = current.why ?? codes;
-  for (const [id, chosen] of [["why-country", country], ["why-against", against]])
-    $(id).replaceChildren(...codes.map((code) => make("option", { value: code, selected: code === chosen }, labelName(code))));
-  $("why-back").hidden = !current.why;
-}
-
-async function drawHeat() {
-  const photo = current;
-  $("heat-caption").textContent = "";
-  if (!photo?.answer || !heatOn()) return hideHeat();
-  const key = (photo.why ?? []).join(" ");
-  if (!photo.heats.has(key)) {
-    hideHeat();
-    $("heat-caption").textContent = t("heat.busy");
-    photo.heats.set(key, answers.explain(photo.file, photo.why ?? [photo.answer.guesses[0].country]));
-  }
-  try {
-    const heat = await photo.heats.get(key);
-    if (photo === current && heatOn() && key === (photo.why ?? []).join(" ")) showHeat(heat);
-  } catch (error) {
-    photo.heats.delete(key); // so that it can be asked for again
-    if (photo === current) $("heat-caption").textContent = t("heat.failed", { error: kindly(error, photo.file.name) });
-  }
-}
-
-function askWhy(event) {
-  event.preventDefault();
-  const [country, against] = [$("why-country").value, $("why-against").value];
-  if (country === against) return showError(t("why.same"));
-  clearError();
-  current.why = [country, against];
-  $("why-back").hidden = false;
-  turnHeatOn();
-  drawHeat();
-}
-
-function backToGuess() {
-  current.why = null;
-  drawWhy(current.answer);
-  drawHeat();
-  $("why-country").focus();
-}
-
-// Answers as a file
-
-function save() {
-  const quoted = (text) => `"${String(text).replaceAll('"', '""')}"`;
-  const rows = photos
-    .filter((photo) => photo.answer)
-    .map(({ answer, file }) => {
-      const { country, probability } = answer.guesses[0];
-      const place = answer.pin ? [answer.pin.lat, answer.pin.lon] : ["", ""];
-      return [quoted(file.name), country, probability, quoted((answer.set?.countries ?? []).join(" ")), ...place].join(",");
-    });
-  const text = ["photo,country,probability,set,lat,lon", ...rows].join("\r\n") + "\r\n";
-  const url = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-  make("a", { href: url, download: "whichland.csv" }).click();
-  URL.revokeObjectURL(url);
+// Only where the game's streets are drawn: a photo of somebody is not shown without its credit.
+async function offerExample() {
+  const { drawn } = await (await ask("api/play/0")).json();
+  $("example").hidden = !drawn;
 }
 
 // A scene of the game, for those who have no photo at hand
-
 async function example() {
   try {
     const seed = Math.floor(Math.random() * 1e6);
@@ -293,63 +181,46 @@ async function example() {
 }
 
 function listen() {
-  $("choose").addEventListener("click", () => $("files").click());
-  $("add").addEventListener("click", () => $("files").click());
-  $("camera").addEventListener("click", () => $("shot").click());
-  $("camera").hidden = !matchMedia("(pointer: coarse)").matches;
+  listenToFiles(take);
+  listenToWhy();
+  listenToFailures(retry, () => drawFailures((failures = failures.filter(({ photo }) => photo?.unsent))));
   $("example").addEventListener("click", example);
   $("clear").addEventListener("click", startOver);
-  $("save").addEventListener("click", save);
-  for (const id of ["files", "shot"])
-    $(id).addEventListener("change", (event) => {
-      if (event.target.files.length) take(event.target.files);
-      event.target.value = ""; // so that the same photo can be chosen again
-    });
-  document.addEventListener("paste", (event) => {
-    if (event.clipboardData.files.length) take(event.clipboardData.files);
-  });
-  let over = 0; // dragenter and dragleave come for every element on the way
-  const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
-  document.addEventListener("dragenter", (event) => {
-    if (holdsFiles(event)) $("over").hidden = ++over === 0;
-  });
-  document.addEventListener("dragleave", (event) => {
-    if (holdsFiles(event)) $("over").hidden = --over <= 0;
-  });
-  document.addEventListener("dragover", (event) => event.preventDefault());
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    over = 0;
-    $("over").hidden = true;
-    if (event.dataTransfer.files.length) take(event.dataTransfer.files);
-  });
+  $("remove").addEventListener("click", remove);
+  $("save").addEventListener("click", () => save(photos));
   $("photo").addEventListener("load", fitStage);
   $("photo").addEventListener("error", () => {
     $("photo").hidden = true;
     $("undrawn").hidden = false;
   });
-  $("why").addEventListener("submit", askWhy);
-  $("why-back").addEventListener("click", backToGuess);
 }
 
-async function main() {
-  start();
-  listen();
+// Ask what is served; where nobody answers, offer to ask again.
+async function open() {
   try {
     info = about(await answers.info());
   } catch (error) {
     $("choose").disabled = true;
-    return showError(error instanceof Refused && error.status === 401 ? error.message : kindly(error));
+    const refused = error instanceof Refused && error.status === 401;
+    return showError(refused ? error.message : kindly(error), open);
   }
   startAmong(info.among ?? {}, askAgain);
-  startHeat(info.torch, drawHeat); // by gradients it costs no more than an answer; else it is made when asked for
-  $("example").hidden = !info.play;
+  $("choose").disabled = false;
+  clearError();
+  startHeat(false, drawHeat);
+  if (info.play) offerExample().catch(() => {}); // the page does without it
+  drawKnows(info);
   onChange(() => {
+    drawKnows(info);
     if (!current) return;
-    drawStrip();
+    drawStrip(photos, current, select);
     drawCurrent();
+    drawFailures(failures);
+    report(current);
   });
-  if (early.length) take(early);
+  if (early.length) take(early.splice(0));
 }
 
-main();
+start();
+listen();
+open();

@@ -318,12 +318,13 @@ async function main() {
   map.map.on("click", ({ latlng }) => {
     if ($("pin-form").hidden) return;
     $("country").value = "";
-    putPin(latlng.lat, latlng.lng);
+    const { lat, lng } = latlng.wrap();
+    putPin(lat, lng);
   });
   $("map").addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.target !== $("map") || $("pin-form").hidden) return;
     event.preventDefault();
-    const { lat, lng } = map.map.getCenter();
+    const { lat, lng } = map.map.getCenter().wrap();
     putPin(lat, lng);
   });
   $("photo").addEventListener("load", fitStage);

@@ -53,7 +53,7 @@ export function answerOf(site, probabilities, among, pinTable) {
     abstained: abstains(site.abstain, best),
     novelty: null, // how unlike the training photos a photo is, the service alone says
     unlike: false,
-    pin: pinTable && bestPin(pinTable, shares),
+    pin: pinTable && bestPin(pinTable, shares, site.info),
   };
 }
 
@@ -105,10 +105,10 @@ export async function pinTable(points, scaleKm, pause) {
       if (other !== one) scores[other * counts.length + labelOf[one]] += score / counts[labelOf[one]];
     }
   }
-  return { candidates, scores };
+  return { candidates, scores, labelOf };
 }
 
-function bestPin({ candidates, scores }, probabilities) {
+function bestPin({ candidates, scores, labelOf }, probabilities, { kind, labels }) {
   let [best, most] = [0, -1];
   for (let at = 0; at < candidates.length; at++) {
     let expected = 0;
@@ -117,5 +117,6 @@ function bestPin({ candidates, scores }, probabilities) {
     if (expected > most) [best, most] = [at, expected];
   }
   const [lat, lon] = candidates[best];
-  return { lat: to(lat, 4), lon: to(lon, 4), expected_score: to(most, 1) };
+  const country = kind === "country" ? labels[labelOf[best]].code : null;
+  return { lat: to(lat, 4), lon: to(lon, 4), country, expected_score: to(most, 1) };
 }

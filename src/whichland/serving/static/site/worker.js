@@ -72,7 +72,9 @@ async function predict({ file, name, among }) {
   const table = await pins;
   const milliseconds = Number((performance.now() - started).toFixed(1));
   const { width, height } = photo;
-  return { name, width, height, ...answerOf(site, probabilities, among, table), neighbours: null, milliseconds };
+  const seen = views.map(({ box, heading = null, fov = null }) => ({ box, heading, fov }));
+  const answer = answerOf(site, probabilities, among, table);
+  return { name, width, height, ...answer, caution: site.info.model.caution, views: seen, neighbours: null, milliseconds };
 }
 
 async function explain({ file, name, why }) {

@@ -1,0 +1,52 @@
+// The probabilities as a map, with the pin, and as a table.
+
+import { $, COUNTRIES, countryName, labelFlag, labelName, language, make, percent, t } from "./app.js";
+import { legend, WorldMap } from "./map.js";
+
+let map = null;
+let drawn = null; // the answer that is asked for last
+
+const degrees = (value, positive, negative) =>
+  `${Math.abs(value).toLocaleString(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 })}° ${t(value < 0 ? negative : positive)}`;
+
+// Where the pin lies, in words, and why it may lie in another country than the headline's.
+function pinWords({ pin, guesses, abstained }) {
+  if (!pin) return t("map.nopin");
+  const lat = degrees(pin.lat, "map.north", "map.south");
+  const place = { lat, lon: degrees(pin.lon, "play.east", "play.west"), country: pin.country ? countryName(pin.country) : "" };
+  const said = [t(pin.country ? "map.pinIn" : "map.pin", place)];
+  const first = guesses[0].country;
+  if (COUNTRIES && pin.country && pin.country !== first && !abstained)
+    said.push(t("map.pinElsewhere", { country: countryName(first) }));
+  return said.join(" ");
+}
+
+export async function drawProbabilities(answer, labels) {
+  drawn = answer;
+  drawTable(answer);
+  if (!map) {
+    map = new WorldMap($("map"), "map.label");
+    await map.draw();
+  }
+  if (drawn !== answer) return;
+  map.relabel("map.label");
+  const none = Object.fromEntries(labels.map(({ code }) => [code, 0])); // where the answer is within others
+  const shades = COUNTRIES ? { ...none, ...answer.probabilities } : answer.levels.country ?? null; // labels may lie in no country
+  map.shade(shades);
+  legend($("legend"));
+  $("legend").parentElement.hidden = !shades;
+  const label = pinWords(answer);
+  $("map-pin").textContent = label;
+  map.setPins(answer.pin ? [{ lat: answer.pin.lat, lon: answer.pin.lon, kind: "best", label }] : []);
+}
+
+function drawTable(answer) {
+  const row = ([code, probability]) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, labelFlag(code), " ", labelName(code)),
+      make("td", { className: "number" }, percent(probability)),
+    );
+  $("table").replaceChildren(...Object.entries(answer.probabilities).map(row));
+}
