@@ -15,9 +15,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from whichland.curate.pairs import near_duplicate_pairs, nearest_km
+from whichland.curate.pairs import near_duplicate_pairs
 from whichland.geo.countries import COUNTRIES
-from whichland.geo.distance import KM_PER_DEGREE, haversine_km
+from whichland.geo.distance import haversine_km
+from whichland.geo.nearest import unit
 from whichland.images.decode import ImageError, read_bytes
 from whichland.manifest import Manifest, problems, sequence_key, with_empty
 from whichland.progress import track
@@ -29,8 +30,6 @@ WRITTEN = {  # what the other checks read of a step's work: the table of another
 }
 SAMPLE = 64  # files that are opened unless all are asked for
 PLAIN_SEARCH = 40_000  # up to so many kept rows, near-duplicates are sought by comparing every pair
-PLAIN_DISTANCES = 300_000_000  # up to so many pairs of like latitude, distances are computed for all of them
-AT_ONCE = 4_000_000
 REPEATED = ("duplicate", "near_duplicate")  # they keep their group until the next split
 Params = dict[str, Any]  # of a step
 AGAIN = "run `whichland data split` again: groups keep their splits"
@@ -254,32 +253,23 @@ def _places(kept: pl.DataFrame, stated: dict[str, Any]) -> Iterator[str]:
     for a, b in combinations(("train", "val", "test"), 2):
         left, right = (placed.filter(pl.col("split") == part).select("lat", "lon").to_numpy() for part in (a, b))
         claimed = stated["nearest_km"][f"{a}-{b}"]
-        found = _nearest(left, right, claimed)
+        found = _nearest(left, right)
         if (found is None) != (claimed is None) or (found is not None and abs(found - claimed) > 2e-6):
             yield f"it states {_km(claimed)} between {a} and {b}; the rows give {_km(found)}"
         if found is not None and radius and found <= radius * (1 - 1e-9):
             yield f"a photo of {a} and one of {b} are {_km(found)} apart, within the {radius:g} km that tie"
 
 
-def _nearest(left: NDArray[np.float64], right: NDArray[np.float64], claimed: float | None) -> float | None:
-    """Shortest distance in kilometres between two sets of points; all pairs of like latitude are computed."""
+def _nearest(left: NDArray[np.float64], right: NDArray[np.float64]) -> float | None:
+    """Shortest distance in kilometres between two sets of points, N×2 and M×2 in degrees; None for an empty one."""
+    from scipy.spatial import KDTree
+
     if not len(left) or not len(right):
         return None
-    reach = (np.inf if claimed is None else claimed + 0.001) / KM_PER_DEGREE
-    right = right[np.argsort(right[:, 0])]
-    low = np.searchsorted(right[:, 0], left[:, 0] - reach)
-    counts = np.searchsorted(right[:, 0], left[:, 0] + reach, side="right") - low
-    if counts.sum() > PLAIN_DISTANCES:
-        both = np.concatenate([left, right])
-        here = np.arange(len(both)) < len(left)
-        return nearest_km(both[:, 0], both[:, 1], here, ~here)
-    least, before = np.inf, np.cumsum(counts) - counts
-    for part in np.split(np.arange(len(left)), np.flatnonzero(np.diff(before // AT_ONCE)) + 1):
-        mine = np.repeat(part, counts[part])
-        theirs = np.arange(before[part[0]], before[part[0]] + mine.size) + (low - before)[mine]
-        km = haversine_km(left[mine, 0], left[mine, 1], right[theirs, 0], right[theirs, 1])
-        least = min(least, float(km.min(initial=np.inf)))
-    return least if np.isfinite(least) else _nearest(left, right, None)  # the distance stated is too short
+    left, right = np.unique(left, axis=0), np.unique(right, axis=0)
+    apart_N, nearest_N = KDTree(unit(*right.T)).query(unit(*left.T))
+    row = apart_N.argmin()
+    return float(haversine_km(*left[row], *right[nearest_N[row]]))
 
 
 def _km(distance: float | None) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichland.geo.distance import EARTH_RADIUS_KM
+from whichland.geo.nearest import unit
 from whichland.progress import Progress
 
 Floats = NDArray[np.float64]
@@ -26,28 +27,19 @@ FEATURES_AT_ONCE = 512  # rows compared with all others at once
 MANY_COMPARISONS = 10**10  # about ten seconds; from there on progress is shown
 
 EARTH_RADIUS_M = 1000 * EARTH_RADIUS_KM
-FINEST_CELL_M = 5.0  # three coordinates of cells this small still fit into 64 bits
 TOGETHER = 4_000_000  # distances computed at once
 CROWD = 4096  # cells whose points make more pairs than this are compared only when nothing else ties them
 
 
 def connected_components(count: int, pairs: Pairs) -> NDArray[np.int64]:
-    """Return for each of `count` rows the smallest row it is connected to, shape (count,).
+    """Return for each of `count` rows the smallest row it is connected to, shape (count,)."""
+    from scipy.sparse import coo_array, csgraph
 
-    The smaller label wins along all pairs at once and pointers are followed to their end, until nothing changes.
-    """
-    label = np.arange(count)
-    left, right = pairs[:, 0], pairs[:, 1]
-    while True:
-        low = np.minimum(label[left], label[right])
-        hooked = label.copy()
-        np.minimum.at(hooked, label[left], low)
-        np.minimum.at(hooked, label[right], low)
-        while not np.array_equal(hooked, hooked[hooked]):
-            hooked = hooked[hooked]
-        if np.array_equal(hooked, label):
-            return label
-        label = hooked
+    graph = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    _, component = csgraph.connected_components(graph, directed=False)
+    _, first = np.unique(component, return_index=True)
+    label: NDArray[np.int64] = first[component]
+    return label
 
 
 def spanning_pairs(count: int, pairs: Pairs) -> Pairs:
@@ -180,7 +172,7 @@ def pairs_within(lat: Floats, lon: Floats, radius_m: float) -> Pairs:
     not each with each; so dense places cost what their cells cost. Radii from 9 m up.
     """
     placed = np.flatnonzero(np.isfinite(lat) & np.isfinite(lon))
-    points = on_sphere(lat[placed], lon[placed])
+    points = np.asarray(EARTH_RADIUS_M * unit(lat[placed], lon[placed]), np.float64)
     chord = 2 * EARTH_RADIUS_M * np.sin(radius_m / EARTH_RADIUS_M / 2)
     grid = Cells(points, chord / np.sqrt(3))
     first = grid.order[grid.starts]
@@ -200,57 +192,34 @@ def pairs_within(lat: Floats, lon: Floats, radius_m: float) -> Pairs:
 
 def _between_crowds(points: Floats, grid: "Cells", crowds: Pairs, found: list[Pairs], chord: float) -> Pairs:
     """Tie crowded neighbouring cells that nothing else ties, where any of their points are near enough."""
+    from scipy.spatial import KDTree
+
+    label = connected_components(len(points), np.concatenate(found))[grid.order[grid.starts]]
     ties = [NO_PAIRS]
-    if len(crowds):
-        label = connected_components(len(points), np.concatenate(found))[grid.order[grid.starts]]
-        crowds = crowds[label[crowds[:, 0]] != label[crowds[:, 1]]]
-    for a, b in crowds:
-        near, other = grid.members(a), grid.members(b)
-        for _ in range(4):  # leave out, in turns, what is too far from the box around the others
-            if other.size:
-                outside = np.maximum(points[other].min(axis=0) - points[near], points[near] - points[other].max(axis=0))
-                near = near[np.sqrt((outside.clip(min=0) ** 2).sum(axis=1)) <= chord]
-            near, other = other, near
-        for pairs in _blocks(near, other):
-            within = pairs[_chords(points, *pairs.T) <= chord][:1]
-            if len(within):
-                ties.append(within)
-                break
+    for cells in crowds[label[crowds[:, 0]] != label[crowds[:, 1]]]:
+        members = (grid.members(cell) for cell in cells)
+        near, other = (rows[np.unique(points[rows], axis=0, return_index=True)[1]] for rows in members)
+        apart, at = KDTree(points[near]).query(points[other], distance_upper_bound=1.001 * chord)
+        closest = apart.argmin()
+        if apart[closest] <= chord:
+            ties.append(np.array([[near[at[closest]], other[closest]]]))
     return np.concatenate(ties)
 
 
 def nearest_km(lat: Floats, lon: Floats, here: NDArray[np.bool_], there: NDArray[np.bool_]) -> float | None:
     """Return the shortest great-circle distance from a point of one set to one of the other, kilometres.
 
-    Rows without coordinates count for neither; None when a set is empty. Points are compared with those of
-    neighbouring cells, of ever larger cells until a distance is found that is not longer than a cell.
+    Rows without coordinates count for neither; None when a set is empty.
     """
-    placed = np.isfinite(lat) & np.isfinite(lon)
-    places = lat + 1j * lon
-    if not (here & placed).any() or not (there & placed).any():
+    from scipy.spatial import KDTree
+
+    places, placed = lat + 1j * lon, np.isfinite(lat) & np.isfinite(lon)
+    # each place once: a town's worth of photos may have the town's coordinates
+    some, others = (np.unique(places[rows & placed]) for rows in (here, there))
+    if not len(some) or not len(others):
         return None
-    if np.isin(places[here & placed], places[there & placed]).any():
-        return 0.0  # a town's worth of photos with the town's coordinates would be compared each with each
-    placed &= here | there
-    points, mine = on_sphere(lat[placed], lon[placed]), here[placed]
-    side, least = FINEST_CELL_M, np.inf
-    while least > side:
-        side *= 4
-        grid = Cells(points, side)
-        counts = np.add.reduceat(mine[grid.order].astype(np.int64), grid.starts)
-        some, others = counts > 0, counts < grid.sizes
-        for cells in grid.neighbours(1):
-            a, b = cells.T
-            for pairs in grid.products(cells[some[a] & others[b] | others[a] & some[b]]):
-                across = pairs[mine[pairs[:, 0]] != mine[pairs[:, 1]]]
-                least = min(least, float(_chords(points, *across.T).min(initial=np.inf)))
-    return 2 * EARTH_RADIUS_M * float(np.arcsin(min(least / EARTH_RADIUS_M / 2, 1.0))) / 1000
-
-
-def on_sphere(lat: Floats, lon: Floats) -> Floats:
-    """Metres from the Earth's centre, shape (N, 3)."""
-    phi, lam = np.radians(lat), np.radians(lon)
-    return EARTH_RADIUS_M * np.column_stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)])
+    apart, _ = KDTree(unit(others.real, others.imag)).query(unit(some.real, some.imag))
+    return 2 * EARTH_RADIUS_KM * float(np.arcsin(min(apart.min() / 2, 1.0)))
 
 
 class Groups:

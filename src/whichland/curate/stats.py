@@ -7,9 +7,7 @@ north first. So every drop reason is compared, place by place, with its rate in 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from whichland.curate.certificate import SPLITS
 from whichland.geo.countries import COUNTRIES, country_name
@@ -141,10 +139,11 @@ def excesses(manifest: Manifest, kind: str) -> list[Excess]:
     photos of one drive are not independent, so p is too small where drives are long: read it as a filter. A
     warning also needs a rate `TIMES` as high as elsewhere, `POINTS` above it, and `LEAST` photos.
     """
+    from scipy.stats import hypergeom
+
     counts = _counts(manifest.frame, kind)
     found: list[Excess] = []
     everywhere = int(counts["photos"].sum()) if counts.width else 0
-    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, everywhere + 1)))])
     for reason in counts.columns[2:-1]:
         total = int(counts[reason].sum())
         for place, here, of in counts.select(kind, reason, "photos").iter_rows():
@@ -153,7 +152,8 @@ def excesses(manifest: Manifest, kind: str) -> list[Excess]:
             rate, elsewhere = here / of, (total - here) / (everywhere - of)
             if rate < TIMES * elsewhere or rate < elsewhere + POINTS:
                 continue
-            p = min(1.0, len(counts.columns[2:-1]) * counts.height * _tail(factorials, here, of, total, everywhere))
+            tail = float(hypergeom.sf(here - 1, everywhere, total, of))
+            p = min(1.0, len(counts.columns[2:-1]) * counts.height * tail)
             if p < CHANCE:
                 name = country_name(place) if kind == "country" else place
                 line = Excess(
@@ -164,17 +164,6 @@ def excesses(manifest: Manifest, kind: str) -> list[Excess]:
     explained = {line.place for line in found if line.reason != ANY}
     telling = [line for line in found if line.reason != ANY or line.place not in explained]
     return sorted(telling, key=lambda line: (line.p, line.place, line.reason))
-
-
-def _tail(factorials: NDArray[np.float64], here: int, of: int, total: int, everywhere: int) -> float:
-    """P(X >= here), hypergeometric: `of` are drawn from `everywhere`, of which `total` are marked."""
-
-    def choose(n: int, k: NDArray[np.int64] | int) -> Any:
-        return factorials[n] - factorials[k] - factorials[n - k]
-
-    x = np.arange(max(here, of + total - everywhere), min(of, total) + 1)
-    logs = choose(total, x) + choose(everywhere - total, of - x) - choose(everywhere, of)
-    return float(np.exp(logs).sum())
 
 
 def _counts(frame: pl.DataFrame, kind: str) -> pl.DataFrame:

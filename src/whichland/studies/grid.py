@@ -34,6 +34,7 @@ from whichland.errors import UserError
 from whichland.manifest import Manifest
 from whichland.model.families import MEMBERS
 from whichland.training.config import TrainConfig
+from whichland.whole_file import file_sha256
 
 ABOUT = ("name", "family", "tier")  # what a table of an axis says beside settings
 TOP = ("title", "train", "grid")
@@ -89,7 +90,7 @@ class Grid:
 def read_grid(path: str | Path, manifest: Manifest) -> Grid:
     """Read a grid and settle every cell. Raises UserError for what cannot be a grid or a setting."""
     title, planned = _planned(path)
-    data, weights = cache(lambda label: manifest.digest(label, *DECIDING)), cache(_sha256)
+    data, weights = cache(lambda label: manifest.digest(label, *DECIDING)), cache(file_sha256)
     cells: dict[str, Cell] = {}
     for cell in planned:
         key = _key(cell.config, data, weights)
@@ -177,11 +178,6 @@ def _key(config: TrainConfig, data: Callable[[str], str], weights: Callable[[Pat
         settings["weights"] = weights(file)
     text = json.dumps([settings, data(config.label)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def tier_order(tier: str | None) -> int:
