@@ -1,5 +1,5 @@
-"""Re-derive what must hold of a manifest from the file alone: it shares no code with the steps, but for two searches
-above the sizes named here, where plain comparison would take hours.
+"""Re-derive what must hold of a manifest from the file alone: it shares no code with the steps, but for the search for
+near-duplicates above the size named here, where plain comparison would take hours.
 
 A certificate is no signature: who rewrites the table and the certificate together is found out only by what ties and
 hashes say.

@@ -41,11 +41,8 @@ def overlay(image: Pixels, map_HW: Map, *, opacity: float = 0.6) -> Pixels:
 
 def heat_colours(map_HW: Map) -> NDArray[np.float32]:
     """The colour of each point of a map, H×W×3 from 0 to 255, between the stops of `HEAT`."""
-    position = np.clip(map_HW, 0, 1) * (len(HEAT) - 1)
-    below = np.minimum(position.astype(np.intp), len(HEAT) - 2)
-    part = (position - below)[..., None]
-    colour_HWC: NDArray[np.float32] = HEAT[below] * (1 - part) + HEAT[below + 1] * part
-    return colour_HWC
+    stops = np.linspace(0, 1, len(HEAT))
+    return np.stack([np.interp(map_HW, stops, channel) for channel in HEAT.T], axis=-1).astype(np.float32)
 
 
 def on_photo(map_HW: Map, view: View, height: int, width: int) -> Map:

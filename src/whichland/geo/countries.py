@@ -10,7 +10,7 @@ import csv
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -111,11 +111,6 @@ def country_name(code: str) -> str:
     if code not in COUNTRIES:
         raise UserError(f"{code!r} is no country: codes are ISO 3166-1 alpha-2, such as NO; mend the column `country`")
     return COUNTRIES[code].name
-
-
-def region_order(codes: Iterable[str]) -> list[str]:
-    """Sort codes by continent, region and name, so that neighbours stand together in a matrix."""
-    return sorted(codes, key=lambda code: (COUNTRIES[code].continent, COUNTRIES[code].region, country_name(code)))
 
 
 @cache

@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 EARTH_RADIUS_KM = 6371.0088  # mean radius of WGS84 (IUGG)
-KM_PER_DEGREE = EARTH_RADIUS_KM * np.pi / 180
 WORLD_KM = 14_916.862  # the size of GeoGuessr's world map, as its players know it
 FULL_SCORE = 5_000.0
 

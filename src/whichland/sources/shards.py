@@ -8,10 +8,9 @@ older upload beside the newer ones, with the same images in another number of sh
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -24,8 +23,7 @@ _LIBRARY = re.compile(r"(?:(?P<config>.+)/)?(?P<split>[^/]+)-(?P<number>\d{5})-o
 _CONVERTED = re.compile(r"(?P<config>.+)/(?P<split>[^/]+)/(?P<number>\d{4})\.parquet")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shard:
+class Shard(NamedTuple):
     """One Parquet file of a repository or a folder, by what its name says."""
 
     path: str
@@ -45,17 +43,8 @@ def shards_by_name(files: Mapping[str, int]) -> list[Shard]:
         named = _LIBRARY.fullmatch(path) or _CONVERTED.fullmatch(path)
         own = {"config": str(PurePath(path).parent), "split": PurePath(path).stem, "number": "0"}
         parts: dict[str, Any] = named.groupdict() if named else own
-        total = parts.get("total")
-        shards.append(
-            Shard(
-                path=path,
-                config=parts["config"] or ".",
-                split=parts["split"],
-                number=int(parts["number"]),
-                total=int(total) if total else None,
-                size=size,
-            )
-        )
+        total, config = parts.get("total"), parts["config"] or "."
+        shards.append(Shard(path, config, parts["split"], int(parts["number"]), int(total) if total else None, size))
     return shards
 
 
