@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whichland.errors import UserError
-from whichland.geo.countries import ALSO_WORDS, COUNTRIES, country_name, find_country, nearest_names, region_order
+from whichland.geo.countries import ALSO_WORDS, COUNTRIES, country_name, find_country, nearest_names
 
 SHARED = Path(__file__).parent.parent.parent / "shared/data"
 CODES = sorted(COUNTRIES)
@@ -181,10 +181,6 @@ def test_driving_sides_and_regions() -> None:
     assert COUNTRIES["MX"].continent == COUNTRIES["JM"].continent == "North America"
     assert COUNTRIES["CL"].continent == "South America"
     assert all(country.region and country.continent for country in COUNTRIES.values())
-
-
-def test_region_order_puts_neighbours_together() -> None:
-    assert region_order(["US", "DE", "NA", "FR", "JP", "NO", "ZA"]) == ["NA", "ZA", "JP", "NO", "FR", "DE", "US"]
 
 
 def test_names_that_data_sets_use() -> None:

@@ -98,3 +98,8 @@ def test_the_places_of_an_old_bundle_are_read(tmp_path: Path) -> None:
         read_labels(tmp_path, LABELS)
     with pytest.raises(UserError, match=r"labels\.json is missing, and 'QQ' is no country"):
         read_labels(tmp_path, ("FR", "QQ"))
+
+
+def test_in_order_neighbours_stand_together() -> None:
+    space = countries(["US", "DE", "NA", "FR", "JP", "NO", "ZA"])
+    assert space.in_order() == ["NA", "ZA", "JP", "NO", "FR", "DE", "US"]

@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from local_ray import cluster as cluster
 from tinted import tinted
 from whichland.charts import logarithmic, straight
 from whichland.cli.commands import root
@@ -23,7 +22,7 @@ from whichland.studies import study as studies
 from whichland.studies.figures import Spot, front, scatter_svg
 from whichland.studies.findings import find
 from whichland.studies.grid import read_grid
-from whichland.studies.runs import FAILED, RESULT, TASK, launch, rate, result_of, run_cells
+from whichland.studies.runs import FAILED, RESULT, TASK, launch, rate, result_of
 from whichland.studies.study import sentences, study
 
 GRID = """
@@ -172,15 +171,6 @@ def test_a_killed_cell_says_so(table: Path, tmp_path: Path) -> None:
     thread.join(60)
     assert reasons == ["its process was ended by signal 9, see output.txt"]
     assert (folder / FAILED).is_file()
-
-
-def test_cells_run_on_a_ray_cluster(cluster: None, table: Path, tmp_path: Path) -> None:
-    (tmp_path / "grid.toml").write_text('[grid]\narch = ["no_such_model"]\nseed = [0, 1]\n', encoding="utf-8")
-    cells = read_grid(tmp_path / "grid.toml", read(table)).cells
-    said: list[str] = []
-    failed = run_cells(cells, table, tmp_path / "out", split="test", ray="auto", say=said.append)
-    assert len(failed) == 2
-    assert all(reason.startswith("timm has no model") for reason in failed.values())
 
 
 def test_speed_is_that_of_the_median_step() -> None:
