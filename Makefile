@@ -8,11 +8,15 @@ BIN := .venv/bin
 help: ## list the targets
 	@awk -F ':.*## ' '/^[.a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.venv: .venv/ready ## set up only: the virtual environment, from requirements.lock
-.venv/ready: requirements.lock requirements-cuda.lock pyproject.toml scripts/setup.sh
+.venv: .venv/ready ## set up all: the virtual environment, from requirements.lock
+LOCKS := requirements.lock requirements-cuda.lock requirements-train.txt pyproject.toml scripts/setup.sh
+.venv/ready: $(LOCKS)
 	@sh scripts/setup.sh "$(PYTHON)"
+	@touch .venv/train
+.venv/train: $(LOCKS)
+	@sh scripts/setup.sh "$(PYTHON)" train
 
-demo: .venv/ready ## the whole way on the synthetic world: photos, model, report, predictions
+demo: .venv/train ## the whole way on the synthetic world: photos, model, report, predictions
 	@$(BIN)/whichland demo
 
 # A worker more than there are cores, as tests of processes wait for them; each has one thread. A file's tests stay
@@ -27,12 +31,13 @@ lint: .venv/ready ## ruff, the import contracts, and that what is imported is de
 types: .venv/ready ## mypy, strict
 	@$(BIN)/mypy
 
-docs: .venv/ready ## generate docs/reference from the code
+docs: .venv/ready ## generate docs/reference from the code, then run every command of README and tutorials as printed
 	@$(BIN)/python scripts/reference.py
+	@$(BIN)/python scripts/run_docs.py
 
 bench: .venv/ready ## peers and limits beside ours, in one run
 	@sh benchmarks/run.sh
 
-serve: .venv/ready ## the page where anyone drops a photo, with the demo's model
+serve: .venv/train ## the page where anyone drops a photo, with the demo's model
 	@[ -d runs/demo/run/bundle ] || $(BIN)/whichland demo
 	@$(BIN)/whichland serve runs/demo/run/bundle --play runs/demo/world.parquet

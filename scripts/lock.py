@@ -2,9 +2,10 @@
 
     .venv/bin/python scripts/lock.py
 
-requirements.lock is everything but the CUDA libraries that PyPI's Linux build of torch asks for; those stand in
-requirements-cuda.lock, so that a machine with a CPU build of torch at hand (pip's or uv's find-links) never
-downloads them. benchmarks/requirements.lock adds the peers that benchmarks run beside ours.
+requirements.lock is everything, the developers' tools too, but the CUDA libraries that PyPI's Linux build of torch asks
+for; those stand in requirements-cuda.lock, so that a machine with a CPU build of torch at hand (pip's or uv's
+find-links) never downloads them. requirements-train.txt names those of both that training and the demo need, and what
+builds the package. benchmarks/requirements.lock adds the peers that benchmarks run beside ours.
 """
 
 import hashlib
@@ -37,6 +38,18 @@ def compile_lock(requirements: list[str], pinned: str = PINS) -> dict[str, str]:
     return blocks
 
 
+BUILD = ("uv", "hatchling", "editables")  # what setup.sh works with
+
+
+def names_for_training(pinned: dict[str, str]) -> list[str]:
+    """Names of what `whichland[train]` and the set-up need, among the pinned packages."""
+    with tempfile.NamedTemporaryFile("w", suffix=".in") as build:
+        build.write("\n".join(BUILD))
+        build.flush()
+        found = compile_lock(["pyproject.toml", "--extra", "train", build.name], "\n".join(pinned))
+    return sorted({head.partition("==")[0] for head in found})
+
+
 def cpu_builds() -> list[str]:
     """Hash the CPU builds of torch in find-links: the same release from another file."""
     folder = Path(os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS", "."))
@@ -57,6 +70,7 @@ def main() -> None:
         "requirements-cuda.lock": {h: t for h, t in everything.items() if CUDA_NAMES.match(h)},
         "benchmarks/requirements.lock": {h: t for h, t in peers.items() if h.split("==")[0] not in ours},
     }
+    (ROOT / "requirements-train.txt").write_text("\n".join(names_for_training(everything)) + "\n")
     for name, lock in locks.items():
         (ROOT / name).write_text("".join(f"{head} \\\n{text}\n" for head, text in lock.items()))
         print(f"{name}: {len(lock)} packages")

@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: the command line, the manifest's columns, the settings.
+"""Write docs/reference from the code: the command line, Python, the manifest's columns, the settings.
 
     make docs                                       # or: .venv/bin/python scripts/reference.py
     .venv/bin/python scripts/reference.py --check   # exit code 1 when a page is out of date, nothing written
@@ -6,7 +6,11 @@
 Every command is imported, so all extras must be installed; one that cannot be imported stops the script.
 """
 
+import ast
+import inspect
+import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import MISSING
 from importlib import import_module
@@ -17,6 +21,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import typer
 
+import whichland
 from whichland.cli.commands import root
 from whichland.config import Setting, settings
 from whichland.manifest import SCHEMA
@@ -51,7 +56,12 @@ CONFIGS = (
 
 def pages() -> dict[str, str]:
     """The text of every page, by file name."""
-    return {"cli.md": cli_page(), "manifest.md": manifest_page(), "config.md": config_page()}
+    return {
+        "cli.md": cli_page(),
+        "python.md": python_page(),
+        "manifest.md": manifest_page(),
+        "config.md": config_page(),
+    }
 
 
 def commands() -> Iterator[tuple[str, Any, Any]]:
@@ -109,6 +119,82 @@ def _description(command: Any) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def python_page() -> str:
+    """Every public name: functions with their signature and docstring, classes with what they offer."""
+    names = sorted(whichland.__all__, key=str.lower)
+    public = {name: getattr(whichland, name) for name in names if name != "__version__"}
+    settings_of = {place.partition(":")[2] for place in CONFIGS}
+    lines = [
+        MADE,
+        "# Python",
+        "",
+        "`import whichland as wl` gives these names; each is imported when it is first used. What you can mend is a "
+        "`wl.UserError` with one line. Classes that end in `Config` hold settings: [their fields](config.md).",
+        "",
+        "| name | |",
+        "|---|---|",
+        *(f"| [`wl.{name}`](#wl{name.lower()}) | {_first_line(found)} |" for name, found in public.items()),
+    ]
+    for name, found in public.items():
+        lines += ["", f"## wl.{name}", ""]
+        if name in settings_of:
+            lines += [f"{_first_line(found)} [Its settings](config.md#{name.lower()})."]
+        else:
+            lines += [] if inspect.isclass(found) else ["```python", *_call(found), "```", ""]
+            lines += [_prose(found), *(_members(found) if inspect.isclass(found) else [])]
+    return "\n".join(lines) + "\n"
+
+
+def _members(found: type) -> list[str]:
+    """A table of a class's own methods and properties that have a docstring."""
+    rows = []
+    for name, member in vars(found).items():
+        of = getattr(member, "fget", None) or getattr(member, "func", None) or member
+        if not name.startswith("_") and callable(of) and of.__doc__:
+            [shown] = _call(of, width=10_000) if of is member else [name]
+            rows.append(f"| `{shown.replace('|', chr(92) + '|')}` | {_cell(cleandoc(of.__doc__))} |")
+    return ["", "| | |", "|---|---|", *rows] if rows else []
+
+
+def _call(function: Any, width: int = 100) -> list[str]:
+    """A function's name and signature as its source has them, a line a parameter where it is long."""
+    node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    assert isinstance(node, ast.FunctionDef)
+    given = node.args
+    given.args = [each for each in given.args if each.arg != "self"]
+    end = f") -> {ast.unparse(node.returns).strip(chr(39))}" if node.returns else ")"
+    whole = f"{node.name}({', '.join(_parameters(given))}{end}"
+    if len(whole) <= width:
+        return [whole]
+    return [f"{node.name}(", *(f"    {part}," for part in _parameters(given)), end]
+
+
+def _parameters(given: ast.arguments) -> Iterator[str]:
+    """Each parameter with its type and default."""
+    plain = [None] * (len(given.args) - len(given.defaults)) + list(given.defaults)
+    yield from (_parameter(*each) for each in zip(given.args, plain, strict=True))
+    if given.vararg or given.kwonlyargs:
+        yield "*" + (ast.unparse(given.vararg) if given.vararg else "")
+    yield from (_parameter(*each) for each in zip(given.kwonlyargs, given.kw_defaults, strict=True))
+    if given.kwarg:
+        yield f"**{ast.unparse(given.kwarg)}"
+
+
+def _parameter(named: ast.arg, default: ast.expr | None) -> str:
+    return ast.unparse(named) + (f" = {ast.unparse(default)}" if default else "")
+
+
+def _first_line(found: Any) -> str:
+    return _cell(cleandoc(found.__doc__).partition("\n\n")[0])
+
+
+def _prose(found: Any) -> str:
+    """The docstring; what it indents is code."""
+    text = cleandoc(found.__doc__)
+    code = re.compile(r"(?m)((?:^ {4}.*\n?)+)")
+    return code.sub(lambda found: f"```python\n{textwrap.dedent(found[1]).strip()}\n```\n", text).strip()
 
 
 def manifest_page() -> str:

@@ -50,6 +50,11 @@ def test_a_sound_manifest_has_no_problem(sound: Manifest) -> None:
     assert sound.frame["group"].n_unique() == 11
 
 
+def test_a_table_of_which_nothing_is_kept_is_a_problem() -> None:
+    nowhere = Manifest(measured(6).frame.with_columns(country=pl.lit(None, pl.String)), measured(6).history)
+    assert "countries: no row is kept: 6 of 6 rows are left out (6 no_country)" in check(clean(nowhere))
+
+
 def test_every_step_leaves_a_sound_manifest() -> None:
     table = measured(50)
     files = "files: "

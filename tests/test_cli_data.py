@@ -18,6 +18,7 @@ from whichland.cli.output import print_table
 from whichland.curate import measure as measuring
 from whichland.curate.prepare import is_unfinished
 from whichland.manifest import Manifest
+from whichland.printed import program
 from whichland.progress import Progress, track
 
 KAGGLE = Path(__file__).parents[2] / "shared/data/compressed_dataset"
@@ -62,7 +63,11 @@ def test_step_by_step_equals_prepare(photos: Path, tmp_path: Path) -> None:
 
 def test_stats_and_check_speak_to_people_and_programs(photos: Path, tmp_path: Path) -> None:
     table = tmp_path / "world.parquet"
-    summary = json.loads(run("prepare", photos, "-o", table, "--json").stdout)
+    prepared = run("prepare", photos, "-o", table, "--json")
+    assert "\n1 cannot be read: " in prepared.stderr
+    assert f"{photos / 'Japan' / 'broken.jpg'})\n" in prepared.stderr
+    assert prepared.stderr.endswith(f"\n{table}: 3 countries; next: {program()} train {table} --out runs/mine\n")
+    summary = json.loads(prepared.stdout)
     assert (summary["rows"], summary["kept"]) == (44, 42)
     assert summary["dropped"] == {"duplicate": 1, "unreadable": 1}
     said = run("stats", table, "--chart", tmp_path / "chart.png")
@@ -90,6 +95,12 @@ def test_mistakes_are_one_line(photos: Path, tmp_path: Path) -> None:
     ]
     assert "shares" in run("split", table, "-o", table, "--val", 0.9, "--test", 0.2, code=2).stderr
     run("clean", table, code=2)  # without -o
+    save(photo(1, size=(160, 120)), tmp_path / "mixed" / "1.jpg")
+    said = run("prepare", tmp_path / "mixed", "-o", tmp_path / "b.parquet", code=2).stderr
+    assert "no photo has a country; put them in folders by country (" in said
+    assert "or give a table with a column `country`, or `lat` and `lon`" in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "b.parquet").exists()
     run("stats", table, "-o", "x", code=2)
 
 
@@ -177,7 +188,7 @@ def test_progress_says_lines_on_stderr_only(
         silent.advance(3)
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("counting: 1 of 2 (50%)")
+    assert said.err.startswith("counting: 1 of 2 photos (50%)")
     assert "silent" not in said.err
 
 

@@ -54,6 +54,11 @@ def test_json_lines_are_the_models_answers_and_an_unreadable_file_is_one_line(
         assert set(line) == {"path", "country", "probability", "top"}
 
 
+def test_a_missing_bundle_is_named_before_a_missing_photo(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nosuch is not a bundle"):
+        run(tmp_path / "nosuch", tmp_path / "nosuch.jpg")
+
+
 def test_a_reader_that_stops_early_gets_no_traceback(bundle: Path, tmp_path: Path) -> None:
     make_photos(tmp_path, 30)
     started = subprocess.Popen(

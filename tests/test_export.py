@@ -1,6 +1,7 @@
 """Export: the same logits as torch in every family, int8 only where it agrees, and nothing else overwritten."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,17 @@ def test_int8_that_ruins_a_vit_is_refused_with_the_figures_and_the_rest_stays(tm
     assert open_model(folder).engine == "onnx"
 
 
+def test_int8_is_skipped_in_one_line_where_the_photos_are_too_few_to_judge_it(exported: Path, tmp_path: Path) -> None:
+    table = photos(tmp_path / "photos")
+    few = Manifest(table.frame.with_columns(split=pl.when(pl.int_range(pl.len()) < 40).then("split")))
+    write(few, tmp_path / "few.parquet")
+    command = ["export", str(exported), "--int8", "--force", "--photos", str(tmp_path / "few.parquet")]
+    done = forked.run(["-m", "whichland", *command])
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^no int8: \d+ validation photos cannot show .* which takes 35$", done.stdout, re.M)
+    assert (exported / "model.onnx").is_file()
+
+
 def outliers(folder: Path) -> None:
     """Give a ViT what training gives large ones: a few channels hundreds of times as strong as the rest."""
     from safetensors.torch import load_file, save_file
@@ -173,10 +185,10 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
 
 def test_int8_needs_photos(exported: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--photos"):
-        export(exported, config=ExportConfig(int8=True))
+        export(exported, config=ExportConfig(int8=True, force=True))
     unsplit = measured(4, countries=LABELS)
     with pytest.raises(UserError, match="data split"):
-        export(exported, unsplit, ExportConfig(int8=True))
+        export(exported, unsplit, ExportConfig(int8=True, force=True))
 
 
 def test_openvino_computes_in_bf16_only_where_that_agrees(exported: Path, tmp_path: Path) -> None:

@@ -22,6 +22,16 @@ def table(**columns: list[object]) -> pl.DataFrame:
     return pl.DataFrame(base, schema_overrides={n: COLUMNS[n].dtype for n in base if n in COLUMNS})
 
 
+def test_a_manifest_is_one_line_in_a_shell_and_its_first_rows_in_a_notebook() -> None:
+    frame = table(country=["NA", "NO", None, "NA"], split=["train", "test", None, "train"])
+    dropped = frame.with_columns(pl.Series("drop_reason", [None, None, "dark", None]))
+    made = Manifest(frame).with_step("clean", dropped)
+    assert repr(made) == "<Manifest 4 rows, 3 kept, 2 countries, train 2, val 0, test 1; last step: clean>"
+    assert made._repr_html_().startswith("<p>&lt;Manifest 4 rows")
+    assert "test:3" in made._repr_html_()
+    assert repr(Manifest(table())) == "<Manifest 2 rows>"
+
+
 def test_what_is_written_is_read_with_its_history(tmp_path: Path) -> None:
     frame = table(country=["NA", "NO", None], label_country=["NA", None, "NL"], lat=[-22.5, None, 1.0])
     manifest = Manifest(frame).with_step("ingest", frame, origin="photos/", skip_unknown=False)
@@ -121,7 +131,7 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, damage: str) -> None:
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="whichland data ingest"):
+    with pytest.raises(UserError, match="whichland data prepare PHOTOS"):
         read(tmp_path / "none.parquet")
 
 

@@ -17,7 +17,7 @@ from processes import runs, wait_until
 from whichland.curate import measure as measuring
 from whichland.curate.measure import grey_thumbnail, measure, measure_image, perceptual_hash, sharpness
 from whichland.manifest import Manifest
-from whichland.workers import map_batches, map_in_processes
+from whichland.workers import fresh, map_batches, map_in_processes
 
 
 def manifest(paths: list[Path]) -> Manifest:
@@ -144,14 +144,31 @@ def deadly(batch: int) -> int:
     return batch * 10
 
 
-def test_a_script_without_a_guard_is_told_so_and_no_photo_is_blamed(tmp_path: Path) -> None:
+def test_a_script_needs_no_guard_and_runs_once(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from whichland.workers import map_batches\nprint(list(map_batches(len, ['a', 'bc'], workers=2)))\n"
+        "print('once')\n"
+        "from whichland.workers import map_batches\n"
+        "print(list(map_batches(len, ['a', 'bc'], workers=2)))\n"
+        "import __main__; print(__main__.__file__)\n"
     )
     ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
-    assert ran.stdout == ""
-    assert "UserError: no process can be started: put the calls of a script under `if __name__" in ran.stderr
+    assert (ran.stdout, ran.stderr) == (f"once\n[1, 2]\n{script}\n", "")
+
+
+def test_where_processes_cannot_be_forked_they_are_started_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprocessing.get_all_start_methods", lambda: ["spawn"])  # as on Windows
+    assert fresh("whichland.errors").get_start_method() == "spawn"
+    assert list(map_in_processes(abs, [-1, -2], workers=1)) == [1, 2]
+
+
+def test_few_batches_start_no_process() -> None:
+    assert list(map_batches(process_of, range(3))) == [os.getpid()] * 3
+    assert os.getpid() not in list(map_batches(process_of, range(3), workers=2))
+
+
+def process_of(_: int) -> int:
+    return os.getpid()
 
 
 def test_a_killed_process_costs_its_own_batch_only() -> None:
@@ -161,15 +178,17 @@ def test_a_killed_process_costs_its_own_batch_only() -> None:
 
 
 def test_workers_end_with_their_parent_however_it_ends(tmp_path: Path) -> None:
-    script = tmp_path / "work.py"
-    script.write_text(
-        "import os, sys, time\n"
-        "from whichland.workers import map_batches\n"
+    (tmp_path / "slowly.py").write_text(
+        "import os, time\n"
         "def slow(number):\n"
         f"    open(r'{tmp_path}/' + str(os.getpid()) + '.pid', 'w').close()\n"
         "    time.sleep(120)\n"
-        "if __name__ == '__main__':\n"
-        "    list(map_batches(slow, range(8), workers=2))\n"
+    )
+    script = tmp_path / "work.py"
+    script.write_text(
+        "from slowly import slow\n"
+        "from whichland.workers import map_batches\n"
+        "list(map_batches(slow, range(8), workers=2))\n"
     )
     parent = subprocess.Popen([sys.executable, str(script)], stdin=subprocess.DEVNULL)
     wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)

@@ -53,6 +53,15 @@ def test_every_command_and_option_has_help(reference: ModuleType) -> None:
     assert seen > 50, "the walk must have found the commands"
 
 
+def test_whatever_writes_csv_says_how_namibia_is_kept(reference: ModuleType) -> None:
+    for words, command, context in reference.commands():
+        said = " ".join(
+            [reference._description(command), *(text for _, text in reference.parameters(command, context))]
+        )
+        if words in ("predict", "evaluate", "study"):
+            assert "keep_default_na=False" in said, words
+
+
 def test_every_setting_and_column_has_help(reference: ModuleType) -> None:
     for place in reference.CONFIGS:
         module, _, name = place.partition(":")

@@ -223,8 +223,8 @@ def test_another_evaluation_is_never_written_over(manifest: Manifest, tmp_path: 
     second = evaluate(bundle, fewer)
     assert (first.folder.name, second.folder.name) == ("report", "report-2")
     assert first.html.read_bytes() == before
-    assert second.evaluations == 2
-    assert "put to this split 2 times" in second.html.read_text()
+    assert (second.evaluations, second.elsewhere) == (1, 1)
+    assert "put to this split once, and to the test split of other manifests once. Each" in second.html.read_text()
     with pytest.raises(UserError, match="choose another --out"):
         evaluate(bundle, fewer, out=first.folder)
     assert evaluate(bundle, fewer).folder == second.folder

@@ -94,6 +94,18 @@ def test_while_it_trains_the_page_asks_for_itself_and_tells_the_time_left(tmp_pa
     assert html.index("<code>seed</code>") > html.index("settings at their defaults")
 
 
+@pytest.mark.parametrize(("patience", "said"), [(0, "20.0% (epoch 6, the last)"), (9, "50.0% (epoch 3, the best)")])
+def test_the_finished_page_says_which_epoch_the_bundle_holds(tmp_path: Path, patience: int, said: str) -> None:
+    drawn = page(tmp_path / "run", patience=patience)
+    for line in [*lines(5), lines(6)[-1] | {"val_macro_f1": 0.2}]:
+        drawn(line)
+    drawn.write("finished")
+    html, facts = shown(tmp_path / "run")
+    assert facts["best macro-F1"] == "50.0% (epoch 3)"
+    assert facts["the bundle&#39;s macro-F1"] == said
+    assert "the epoch whose weights the bundle holds" in html
+
+
 def test_the_page_is_written_after_an_epoch_and_inside_one_when_half_a_minute_has_passed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,6 +160,19 @@ def test_resuming_with_another_manifest_is_refused(manifest: Path, tmp_path: Pat
     assert train(moved, settings, out, resume=True).bundle.exists()
 
 
+def test_photos_that_were_moved_and_countries_that_are_missing_are_said_before_the_run_begins(
+    manifest: Path, tmp_path: Path
+) -> None:
+    table, out = read(manifest), tmp_path / "run"
+    gone = table.frame.with_columns(uri="/nowhere" + pl.col("uri"))
+    with pytest.raises(UserError, match=r"not where the table says \(/nowhere.*`whichland data prepare PHOTOS -o"):
+        train(Manifest(gone), config(), out)
+    nameless = table.frame.with_columns(drop_reason=pl.lit("no_country"))
+    with pytest.raises(UserError, match=r"the manifest has 0, and 48 of 48 rows are left out \(48 no_country\)$"):
+        train(Manifest(nameless), config(), out)
+    assert not out.exists()
+
+
 def test_resuming_says_when_there_is_nothing_to_resume(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ appends a `Step` that says what it did.
 
 import csv
 import hashlib
+import html
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from whichland.errors import UserError
+from whichland.printed import counted
 from whichland.whole_file import whole_file
 
 HISTORY_KEY = "whichland.history"
@@ -70,6 +72,23 @@ class Manifest:
     def __len__(self) -> int:
         return self.frame.height
 
+    def __repr__(self) -> str:
+        """One line: how many rows, kept ones and countries there are, how they are split, and the last step."""
+        frame, words = self.frame, [counted(len(self), "row")]
+        if "drop_reason" in frame.columns:
+            words.append(f"{self.kept.height:,} kept")
+        if "country" in frame.columns:
+            words.append(counted(self.kept["country"].drop_nulls().n_unique(), "country", "countries"))
+        if "split" in frame.columns:
+            counts = dict(frame["split"].drop_nulls().value_counts().iter_rows())
+            words += [f"{part} {counts.get(part, 0):,}" for part in COLUMNS["split"].values or ()]
+        last = f"; last step: {self.history[-1].step}" if self.history else ""
+        return f"<Manifest {', '.join(words)}{last}>"
+
+    def _repr_html_(self) -> str:
+        """The line and the first rows, for a notebook."""
+        return f"<p>{html.escape(repr(self))}</p>{self.frame.head()._repr_html_()}"
+
     @property
     def kept(self) -> pl.DataFrame:
         """Rows without a drop reason (all rows before `clean` has run)."""
@@ -108,6 +127,14 @@ class Manifest:
         missing = [name for name in names if name not in self.frame.columns]
         if missing:
             raise UserError(f"the manifest has no column {', '.join(missing)}: {hint}")
+
+
+def left_out(manifest: Manifest) -> str:
+    """How many rows were left out and why, in words, such as "60 of 61 rows are left out (59 no_country, 1 dark)"."""
+    frame = with_empty(manifest.frame, "drop_reason")
+    dropped = frame["drop_reason"].drop_nulls().value_counts(sort=True)
+    reasons = f" ({', '.join(f'{count:,} {reason}' for reason, count in dropped.iter_rows())})" if len(dropped) else ""
+    return f"{len(manifest) - manifest.kept.height:,} of {len(manifest):,} rows are left out{reasons}"
 
 
 def with_empty(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
@@ -166,7 +193,7 @@ def read(path: str | Path) -> Manifest:
     """Read a manifest from Parquet. Raises UserError when it is missing, not a manifest, or breaks the schema."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such manifest; make one with `whichland data ingest … -o {path}`")
+        raise UserError(f"{path}: no such manifest; make one with `whichland data prepare PHOTOS -o {path}`")
     try:
         metadata = pl.read_parquet_metadata(path)
         frame = pl.read_parquet(path, glob=False)

@@ -91,7 +91,7 @@ def check_writable(path: Path) -> None:
             raise cannot_write(path, NotADirectoryError(errno.ENOTDIR, f"{nearest} is a file"))
         nearest = path.absolute().parent
     if not os.access(nearest, os.W_OK | os.X_OK):
-        read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
+        read_only = sys.platform != "win32" and os.statvfs(nearest).f_flag & os.ST_RDONLY
         code = errno.EROFS if read_only else errno.EACCES
         raise cannot_write(path, OSError(code, os.strerror(code)))
 

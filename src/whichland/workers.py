@@ -7,21 +7,27 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
+from multiprocessing.context import BaseContext
+from types import ModuleType
 from typing import Any, TypeVar
 
 from whichland.errors import UserError
+from whichland.printed import install
 
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
 AHEAD = 4  # batches under way for each process: enough to keep it busy, few enough to hold in memory
+FEW = 4  # batches that one process does sooner than others have started
 WORKER_DIED = "the process reading it died (out of memory?)"
 
 
@@ -40,18 +46,19 @@ def map_batches(
 ) -> Iterator[Result | None]:
     """Yield `function(batch)` for each batch in order; None for a batch that kills its worker.
 
-    `workers` is the number of processes (default: one a core; 1: none but this one, where nothing can be
-    survived; so is a single batch done). With `ray`, the address of a Ray cluster or "auto", the batches go to its
-    workers instead. `alone` is for suspects: each runs in a process of its own, once. `function` must be importable
-    by its name.
+    `workers` is the number of processes (default: one a core; 1: none but this one, where nothing can be survived; so
+    are fewer than `FEW` batches done by default, and a single one always). With `ray`, the address of a Ray cluster or
+    "auto", the batches go to its workers instead. `alone` is for suspects: each runs in a process of its own, once.
+    `function` must be importable by its name, and not be the script's own.
     """
     if ray is not None:
         return map_on_ray(function, batches, address=ray, retries=0 if alone else 2)
     if alone:
         return map_in_processes(function, batches, workers=1, ahead=1)
     remaining = iter(batches)
-    first = list(islice(remaining, 2))
-    workers = 1 if len(first) < 2 else workers or cores()
+    first = list(islice(remaining, FEW))
+    enough = FEW if workers is None else 2
+    workers = 1 if len(first) < enough else workers or cores()
     batches = chain(first, remaining)
     return map(function, batches) if workers == 1 else map_in_processes(function, batches, workers=workers)
 
@@ -71,7 +78,8 @@ def map_in_processes(
             while True:
                 for batch in islice(remaining, ahead * workers - len(running)):
                     under_way.append(batch)
-                    running.append(pool.submit(function, batch))
+                    with without_main():
+                        running.append(pool.submit(function, batch))
                 if not running:
                     return
                 result = running.popleft().result()
@@ -81,10 +89,7 @@ def map_in_processes(
         except BrokenProcessPool:
             # where not even an empty process lives no batch is to blame
             if not proven and next(map_in_processes(abs, [0], workers=1, ahead=1)) is None:
-                raise UserError(
-                    'no process can be started: put the calls of a script under `if __name__ == "__main__":`,'
-                    " or work with workers=1"
-                ) from None
+                raise UserError("no process can be started here; work with one (workers=1, --workers 1)") from None
             proven = True
             if len(under_way) == 1:
                 yield None
@@ -96,9 +101,35 @@ def map_in_processes(
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    """Processes started fresh, not forked: forking one that has threads (Polars, BLAS) can hang."""
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(method), initializer=_begin)
+    return ProcessPoolExecutor(workers, mp_context=fresh(), initializer=_begin)
+
+
+def fresh(*preload: str) -> BaseContext:
+    """Processes started fresh, not forked: forking one that has threads (Polars, BLAS) can hang.
+
+    `preload` names modules that they share where the system can do that (Linux, macOS).
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    if preload:
+        context.set_forkserver_preload(list(preload))
+    return context
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Within, a process that is started does not run the caller's script anew.
+
+    Python imports the script in each fresh process, in case it defines what the process works with. Ours need
+    nothing of it, and a script without `if __name__ == "__main__":` would begin its work once more in each.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _begin() -> None:
@@ -134,7 +165,7 @@ def map_on_ray(
     try:
         import ray as untyped
     except ImportError:
-        raise UserError("spreading work over Ray needs the extra 'ray': pip install 'whichland[ray]'") from None
+        raise UserError(f"spreading work over Ray needs the extra 'ray': {install('ray')}") from None
     ray: Any = untyped
     lost = ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError
     started = not ray.is_initialized()

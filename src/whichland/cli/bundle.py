@@ -90,7 +90,8 @@ def export(
 
     The logits are held against torch's before the file is kept. With --int8 a version in 8-bit integers is fitted
     on training photos and kept only if it gives the same answers on validation photos; else the figures are printed,
-    the exit code is 2, and the rest stays. Export again after `calibrate` or when the bundle has changed.
+    the exit code is 2, and the rest stays. Where the photos are too few to show it, int8 is left out and a line says
+    so. Export again after `calibrate` or when the bundle has changed.
 
     With --gallery the bundle also gets thumbnails of training photos, which the page shows beside an answer that
     is like theirs: "open" takes those whose licence lets anybody show them, "any" all, for who has the right to.
@@ -105,12 +106,12 @@ def export(
 
     check_own(bundle)
     done = write(bundle, manifests.read(photos) if photos else None, config)
-    values = {"bundle": str(done.bundle), "written": done.written, **done.record}
+    values = {"bundle": str(done.bundle), "written": done.written, "skipped": done.skipped, **done.record}
     lines = _exported(done)
     if site is not None:
         from whichland.serving.site import write_site
 
-        made = write_site(bundle, site, network="int8" if config.int8 else "onnx")
+        made = write_site(bundle, site, network="int8" if config.int8 and not done.skipped else "onnx")
         values["site"] = {"folder": str(made.folder), "files": made.files, "bytes": made.bytes}
         size = f"{made.files} files, {made.bytes / 1e6:.1f} MB"
         lines.append(f"{made.folder}: {size}; look at it with python -m http.server -d {made.folder}")
@@ -139,7 +140,7 @@ def _exported(done: "Exported") -> list[str]:
             lines += [f"  {figures_of(file)}", f"  the first {layers} layers and the last in floating point"]
     if found := done.record.get("openvino"):
         lines.append(f"OpenVINO computes in {found['precision']}; bf16: {figures_of(found['bf16'])}")
-    return lines
+    return [*lines, *filter(None, [done.skipped])]
 
 
 def zero_shot(

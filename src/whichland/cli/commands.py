@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from whichland.cli.main import ABOUT, ABOUT_DATA, COMMANDS, DATA_COMMANDS, Entry, listing
 from whichland.errors import UserError
+from whichland.printed import install
 from whichland.whole_file import check_writable
 
 WIDTH = 100  # of --help, at most
@@ -102,4 +103,4 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_print_ver
 def require_extra(extra: str, module: str) -> None:
     """Raise UserError naming the extra to install when a module of it is missing."""
     if find_spec(module) is None:
-        raise UserError(f"this needs the extra {extra!r} ({module} is missing): pip install 'whichland[{extra}]'")
+        raise UserError(f"this needs the extra {extra!r} ({module} is missing): {install(extra)}")

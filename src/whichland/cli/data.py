@@ -19,6 +19,7 @@ from whichland.curate.prepare import PrepareConfig
 from whichland.curate.split import SplitConfig
 from whichland.errors import UserError
 from whichland.manifest import Manifest, read
+from whichland.printed import counted, program
 from whichland.sources.kinds import KINDS
 
 KINDS_HELP = "; ".join(f"{name}:{kind.form} ({kind.meaning})" for name, kind in KINDS.items())
@@ -71,7 +72,10 @@ def prepare(
     from whichland.curate.prepare import prepare as run
 
     how = {"source": source, "skip_unknown": skip_unknown, "folder": folder, "exif": exif, "keys": keys}
-    finish(run(origin, out, config, workers=workers, ray=ray, **how), out, json)
+    table = run(origin, out, config, workers=workers, ray=ray, **how)
+    finish(table, out, json)
+    countries = counted(table.kept["country"].n_unique(), "country", "countries")
+    say(f"{out}: {countries}; next: {program()} train {out} --out runs/mine")
 
 
 def measure(manifest: In, out: Out, workers: Workers = None, ray: Ray = None, json: Json = False) -> None:

@@ -1,6 +1,7 @@
 """whichland evaluate | compare | audit | atlas: how good a bundle is, and what its answers rest on."""
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
@@ -10,6 +11,7 @@ from whichland.cli.output import Bundle, Json, Split, SplitManifest, between, gi
 from whichland.errors import UserError
 from whichland.evaluation.audit_checks import AuditConfig
 from whichland.explanation.atlas_config import AtlasConfig
+from whichland.printed import spelled
 
 if TYPE_CHECKING:
     from whichland.evaluation.audit_checks import Audit
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from whichland.explanation.atlas import Atlas
     from whichland.statistics import Score
 
+WIDTH = 80  # of lines of text
 MOST = 15  # pairs printed; more would be read by nobody
 
 
@@ -42,8 +45,9 @@ def evaluate(
 ) -> None:
     """Judge a bundle on a split: scores with 95 % intervals over groups, and a report in one HTML file.
 
-    Writes report.html, metrics.json, predictions.parquet, confusion.csv and confusion.svg. The same bundle and
-    manifest again: the report is made anew without predicting again.
+    Writes report.html, metrics.json, predictions.parquet, confusion.csv (pandas reads it right with
+    keep_default_na=False: NA is Namibia) and confusion.svg. The same bundle and manifest again: the report is made anew
+    without predicting again.
     """
     if per not in ("photo", "panorama"):
         raise UserError(f"--per {per}: choose photo or panorama")
@@ -59,16 +63,14 @@ def _report(report: "Report") -> list[str]:
     found, judged = report.predictions, report.probabilities
     space = found.space
     lines = [f"{'':<20}{'score':>8}{'95% interval':>28}{f'largest {space.kind}':>18} {'chance':>8}"]
-    titles = {"top1": "top-1", "top5": "top-5", "macro_f1": "macro-F1"}
     for name, score in report.scores.items():
         largest, chance = report.floors["majority"][name], report.floors["chance"][name]
-        title = titles.get(name, name.replace("_", " "))
-        lines.append(f"{title:<20}{score.value:>8.1%}{between(score):>28}{largest:>18.1%}{chance:>9.1%}")
+        lines.append(f"{spelled(name):<20}{score.value:>8.1%}{between(score):>28}{largest:>18.1%}{chance:>9.1%}")
     if other := report.neighbours:
         lines.append(f"{other.k} nearest of {other.photos:,} training photos by {other.features}:")
         for name, ahead in other.ahead.items():
             points = f"{ahead.value * 100:+.1f} points ({ahead.within('+.1f', 100)})"
-            lines.append(f"  {titles[name]} {other.scores[name]}; this model is ahead by {points}")
+            lines.append(f"  {spelled(name)} {other.scores[name]}; this model is ahead by {points}")
     left = {
         f"of {space.nouns} the model does not know": sum(found.unknown.values()),
         f"without a {space.kind}": found.unplaced,
@@ -90,8 +92,8 @@ def _report(report: "Report") -> list[str]:
             for row in judged.abstention
             if row.threshold is not None and row.right and row.answered
         ]
-    if report.evaluations > 1:
-        lines.append(f"this model has been judged on this split {report.evaluations} times")
+    if report.evaluations > 1 or report.elsewhere:
+        lines.append(f"this model has been put to this split {report.looks}")
     return [*lines, *filter(None, [report.doubt]), f"report: {report.html}"]
 
 
@@ -199,14 +201,18 @@ def audit(
 def _show_audit(found: "Audit") -> None:
     """The checks as a table, and what was found in a line."""
     title = f"{found.photos:,} photos of {len(found.countries)} {found.space.nouns}, split {found.identity.split}"
-    columns = ("check", "measure", "value", "95% interval", "null", "verdict", "what")
     rows = []
     for check in found.checks:
-        cells = (s.value, s.within()) if (s := check.score) else (None, None)
-        rows.append((check.title, check.measure, *cells, check.null, check.verdict, check.says))
+        s = check.score
+        within = s.within().removeprefix("no interval: ") if s else None
+        rows.append((check.title, s.value if s else None, within, check.null, check.answer))
+    columns = ("looked at", "measured", "95% interval", "without one", "shortcut")
     print_table(f"{title}; top-1 {found.top1:.1%}", columns, rows)
+    print()
+    for check in found.checks:
+        print(fill(f"{check.title}: {check.says}", WIDTH, subsequent_indent="  "))
     names = ", ".join(check.title for check in found.alarms)
-    print(f"\nshortcuts found: {names or 'none'}\npage: {found.html}")
+    print(f"\n{found.headline}{': ' if names else ''}{names}\npage: {found.html}")
 
 
 @flags(AtlasConfig)

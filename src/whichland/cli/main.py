@@ -27,6 +27,7 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "demo": Entry("start", "The whole way on the synthetic world: photos to report.", "torch"),
+    "quickstart": Entry("start", "From your photos to a model that answers, in one command.", "torch"),
     "doctor": Entry("start", "What is installed, what is missing, what the machine has."),
     "train": Entry("training", "Train a model on a manifest; out comes a bundle.", "torch"),
     "zero-shot": Entry("bundle", "A bundle from a CLIP or SigLIP model, without training.", "torch"),

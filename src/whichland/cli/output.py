@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from whichland.printed import counted, spelled
+
 if TYPE_CHECKING:
     from whichland.manifest import Manifest
     from whichland.statistics import Score
@@ -61,17 +63,23 @@ def finish(manifest: "Manifest", out: Path, json: bool) -> None:
 
 def _in_words(manifest: "Manifest") -> str:
     frame, step = manifest.frame, manifest.history[-1]
-    words = [f"{len(manifest):,} rows"]
+    words = [counted(len(manifest), "row")]
+    unreadable = frame["unreadable"].count() if "unreadable" in frame.columns else 0
     if step.step == "measure":
-        words.append(f"{frame['unreadable'].drop_nulls().len():,} unreadable")
+        words.append(f"{unreadable:,} unreadable")
     if "drop_reason" in frame.columns:
         words.append(f"{manifest.kept.height:,} kept")
         words += [f"{count:,} {reason}" for reason, count in step.dropped.items()]
     text = f"{step.step}: {', '.join(words)}"
+    if unreadable:
+        from whichland.curate.stats import unreadable as by_reason
+
+        for reason, count, first in by_reason(frame).head(3).iter_rows():
+            text += f"\n{count:,} cannot be read: {reason} ({first}{' first' if count > 1 else ''})"
     if "split" in frame.columns:
         counts = dict(frame["split"].drop_nulls().value_counts().iter_rows())
         parts = ", ".join(f"{part} {counts.get(part, 0):,}" for part in ("train", "val", "test"))
-        text += f"\n{frame['group'].drop_nulls().n_unique():,} groups: {parts}"
+        text += f"\n{counted(frame['group'].drop_nulls().n_unique(), 'group')}: {parts}"
     if "weight" in frame.columns:
         unused = frame.filter(frame["weight"] == 0).height
         text += f"; {unused:,} of train not used" if unused else ""
@@ -88,7 +96,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     rows = list(rows)
     cells = [[_text(value) for value in row] for row in rows]
     numeric = [any(isinstance(row[at], (int, float)) for row in rows) for at in range(len(columns))]
-    heads = [name.replace("_", " ") for name in columns]
+    heads = [spelled(name) for name in columns]
     if sys.stdout.isatty():
         from rich import box
         from rich.console import Console
@@ -112,5 +120,5 @@ def _text(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
-        return f"{value:.1%}"
+        return f"{value:.1%}".replace("-0.0%", "0.0%")
     return f"{value:,}" if isinstance(value, int) else str(value)

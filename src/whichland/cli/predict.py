@@ -15,6 +15,7 @@ from whichland.bulk.inputs import Photos, find_photos
 from whichland.cli.flags import flags
 from whichland.cli.output import BUNDLE, Bundle, say
 from whichland.errors import UserError
+from whichland.printed import counted
 from whichland.serving.settings import PREFIX, ServeConfig
 
 if TYPE_CHECKING:
@@ -38,11 +39,14 @@ def predict(
         Path | None,
         Option(
             *("-o", "--out"),
-            help="Write the answers to this file: .parquet, .csv, .jsonl, .geojson, or .html for a page with "
-            "a map. The same command again resumes a batch that was stopped.",
+            help="Write the answers to this file: .parquet, .csv (for pandas with keep_default_na=False, as NA is "
+            "Namibia), .jsonl, .geojson, or .html for a page with a map. The same command again resumes a batch that "
+            "was stopped.",
         ),
     ] = None,
-    csv: Annotated[bool, Option("--csv", help="Rows path,country,probability,country_2,probability_2,…")] = False,
+    csv: Annotated[
+        bool, Option("--csv", help="Rows path,country,probability,country_2,…; for pandas as with -o.")
+    ] = False,
     json: Annotated[
         bool, Option("--json", help='Lines {"path","country","probability","top":[…]}; with -o a summary alone.')
     ] = False,
@@ -60,10 +64,10 @@ def predict(
         raise UserError(f"--csv and {'--json' if json else '-o'} exclude each other; choose one")
     if ray is not None and out is None:
         raise UserError("--ray needs -o: the workers' answers are gathered in a file")
-    from whichland.model.bundle import read_info
+    from whichland.model.bundle import read_settings
     from whichland.model.hub_bundles import found
 
-    if caution := read_info(found(bundle)).caution:
+    if caution := read_settings(found(bundle)).info.caution:  # what is no bundle is said before what is no photo
         say(caution)
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names of files as they are
     if out is not None:
@@ -82,7 +86,7 @@ def _write(bundle: Path, photos: Photos, out: Path, config: PredictConfig, ray: 
     except KeyboardInterrupt:
         say(f"stopped; the same command resumes {out}.part")
         raise Exit(130) from None
-    say(f"{out}: {done.photos - done.unreadable:,} photos answered, {done.unreadable:,} unreadable")
+    say(f"{out}: {counted(done.photos - done.unreadable, 'photo')} answered, {done.unreadable:,} unreadable")
     if done.exif:
         say(done.exif)
     if json:

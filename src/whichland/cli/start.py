@@ -11,10 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
+from whichland.cli.flags import flags
 from whichland.cli.output import Json, give, print_table, say
 from whichland.errors import UserError
+from whichland.printed import install, program, spelled
+from whichland.training.config import TrainConfig
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)[^;]*(;.*extra == ['\"](?P<extra>\w+)['\"])?")
 
@@ -32,7 +35,7 @@ def demo(
 
     config = replace(SETTINGS, seed=seed, epochs=epochs or SETTINGS.epochs)
     made = run(out, scenes=scenes, seed=seed, config=config, say=say)
-    scores = [(name, f"{s.value:.1%}", s.within()) for name, s in made.report.scores.items()]
+    scores = [(spelled(name), f"{s.value:.1%}", s.within()) for name, s in made.report.scores.items()]
     print_table("Test scores", ("score", "value", "95 % interval"), scores)
     clues = []
     for c in made.clues:
@@ -43,8 +46,43 @@ def demo(
     print_table("A few photos", ("photo", "truth", "guess", "probability"), guesses)
     print(
         f"\nreport      {made.report.html}\nheat maps   {made.overlays[0].parent}/\nbundle      {out}/run/bundle\n"
-        "\nnext, with your own photos in folders by country:\n"
-        "  whichland data prepare photos/ -o photos.parquet && whichland train photos.parquet --out runs/mine"
+        "\nthe page, where anyone drops a photo, and the game, at http://127.0.0.1:8000:\n"
+        f"  {program()} serve {out}/run/bundle --play {out}/world.parquet\n"
+        "\nwith your own photos in folders by country, such as photos/Japan/a.jpg:\n"
+        f"  {program()} quickstart photos/"
+    )
+
+
+@flags(TrainConfig, recipe=True)
+def quickstart(
+    config: TrainConfig,
+    origin: Annotated[str, Argument(metavar="PHOTOS", help="Photos in folders by country, or any other origin.")],
+    out: Annotated[Path, Option(help="Folder for everything that is made.")] = Path("runs/quickstart"),
+) -> None:
+    """From your photos to a model that answers: prepare, train, evaluate and export; then the line to serve it.
+
+    One bar shows how far all is, and about how long is left. The same command resumes what was interrupted. Each step
+    is a command of its own, with more to set: `whichland data prepare`, `train`, `evaluate`, `export`.
+    """
+    from whichland.studies.quickstart import run
+    from whichland.training.process import Interrupted
+
+    try:
+        made = run(origin, out, config, say)
+    except (Interrupted, KeyboardInterrupt):
+        say("stopped; the same command resumes")
+        raise Exit(130) from None
+    if made.report is None:
+        print("not judged: too few photos for a test split")
+    else:
+        scores = [(spelled(name), f"{s.value:.1%}", s.within()) for name, s in made.report.scores.items()]
+        print_table("Test scores", ("score", "value", "95 % interval"), scores)
+        print(f"\nreport  {made.report.html}")
+    print(
+        f"run     {out / 'run' / 'index.html'}\nbundle  {made.bundle}\n"
+        f"\nask it, and open the page, where anyone drops a photo, and the game, at http://127.0.0.1:8000:\n"
+        f"  {program()} predict {made.bundle} PHOTO.jpg\n"
+        f"  {program()} serve {made.bundle} --play {made.table}"
     )
 
 
@@ -61,7 +99,7 @@ def _versions() -> dict[str, str]:
     for line in metadata.requires("whichland") or []:
         wanted = _REQUIREMENT.match(line)
         assert wanted is not None
-        extra = f" (extra {wanted['extra']!r}: pip install 'whichland[{wanted['extra']}]')" if wanted["extra"] else ""
+        extra = f" (extra {wanted['extra']!r}: {install(wanted['extra'])})" if wanted["extra"] else ""
         try:
             found[wanted["name"]] = metadata.version(wanted["name"])
         except metadata.PackageNotFoundError:
@@ -121,7 +159,9 @@ def models(
         none = "timm has none of that name with pretrained weights"
         raise UserError(f"no model matches {filter!r}; {none if all else 'see `whichland models --all`'}")
     rows: list[dict[str, Any]] = []
-    with Progress("measuring" if measure else "listing", len(members), show=measure or len(members) > 50) as bar:
+    with Progress(
+        "measuring" if measure else "listing", len(members), show=measure or len(members) > 50, unit="models"
+    ) as bar:
         for member in members:
             fact = families.facts(member)
             rows.append(asdict(fact))

@@ -14,6 +14,7 @@ from whichland.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from whichland.evaluation.cross_source_matrix import CrossSource
+    from whichland.manifest import Manifest
     from whichland.studies.findings import Findings
 
 TODAY = "convnext_small.dinov3_lvd1689m"  # what the recipe `gpu` takes
@@ -27,6 +28,13 @@ def train(
     resume: Annotated[bool, Option("--resume", help="Resume the interrupted run in --out.")] = False,
 ) -> None:
     """Train a model on a manifest; out comes a bundle."""
+    table: Manifest | Path = manifest
+    if os.environ.get("RANK", "0") == "0":  # of several processes one says it
+        from whichland.manifest import read
+        from whichland.training.run_folder import check_folder
+
+        check_folder(out, config, resume=resume)
+        table = read(manifest)
     from accelerate import PartialState
 
     from whichland.training.process import Interrupted, ProcessLost, first_to_say
@@ -46,7 +54,7 @@ def train(
         _name_newer(config)
     signal(SIGTERM, default_int_handler)  # before and after the steps, which have their own
     try:
-        result = run(manifest, config, out, resume=resume)
+        result = run(table, config, out, resume=resume)
     except (Interrupted, KeyboardInterrupt):
         raise end(130, "stopped;") from None
     except ProcessLost:
@@ -165,6 +173,7 @@ def study(
 ) -> None:
     """Train and judge every cell of a grid; out come a table, figures with intervals and study.html.
 
+    The table is study.parquet, and study.csv, which pandas reads right with keep_default_na=False: NA is Namibia.
     The same command resumes: cells that are done are not run again. A cell that fails is reported and the others
     are run; the exit code is then 1.
     """

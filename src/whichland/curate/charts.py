@@ -13,6 +13,7 @@ from whichland.curate.stats import Stats
 from whichland.errors import UserError
 from whichland.geo.countries import country_name
 from whichland.manifest import Manifest
+from whichland.printed import install
 from whichland.whole_file import whole_file
 
 # Dark to light, so that the order survives a black-and-white print; colour-blind eyes can distinguish the hues.
@@ -75,7 +76,7 @@ def _draw(names: list[str], counts: NDArray[np.integer], series: list[str], path
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise UserError("a chart needs matplotlib: pip install 'whichland[train]'") from None
+        raise UserError(f"a chart needs matplotlib: {install('train')}") from None
     columns = -(-len(names) // ROWS)
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(7.5 if columns > 1 else 7, 1.3 + 0.155 * rows), layout="constrained", dpi=150)

@@ -20,7 +20,7 @@ from whichland.geo.countries import COUNTRIES
 from whichland.geo.distance import haversine_km
 from whichland.geo.nearest import unit
 from whichland.images.decode import ImageError, read_bytes
-from whichland.manifest import Manifest, problems, sequence_key, with_empty
+from whichland.manifest import Manifest, left_out, problems, sequence_key, with_empty
 from whichland.progress import track
 
 WRITTEN = {  # what the other checks read of a step's work: the table of another program may lack it
@@ -84,6 +84,8 @@ def _countries(manifest: Manifest, _: Params) -> Iterator[str]:
     if not {"drop_reason", "country"} <= set(manifest.frame.columns):
         return
     kept = manifest.kept
+    if not kept.height:
+        yield f"no row is kept: {left_out(manifest)}"
     if nameless := kept["country"].null_count():
         yield f"{nameless} kept rows have no country"
     unknown = sorted(set(kept["country"].drop_nulls().unique()) - set(COUNTRIES))

@@ -101,7 +101,7 @@ def contact_sheets(manifest: Manifest, folder: str | Path, *, per_sheet: int = P
     folder = Path(folder)
     check_writable(folder)
     found = sheets(manifest, per_sheet)
-    for made in track(found, description="drawing sheets"):
+    for made in track(found, description="drawing sheets", unit="sheets"):
         for example in made.examples if made.reason != "unreadable" else ():
             example.load()
     for reason, kind in product(REASONS, ("dropped", "kept")):  # sheets that only an earlier run has would mislead

@@ -153,7 +153,7 @@ def _alike(hashes: Hashes, tones: Floats, max_distance: int, max_tone: float) ->
         high = np.searchsorted(key, key[ends - 1] + stripes + wide, side="right")
         windows.append(np.column_stack([starts, ends, low, high])[high > low])
     work = sum(int((each[:, 1] - each[:, 0]) @ (each[:, 3] - each[:, 2])) for each in windows)
-    with Progress("seeking near-duplicates", total=work, show=work > MANY_COMPARISONS) as shown:
+    with Progress("seeking near-duplicates", total=work, show=work > MANY_COMPARISONS, unit="comparisons") as shown:
         for start, end, low, high in np.concatenate(windows).tolist():
             close = np.bitwise_count(hashes[start:end, None] ^ hashes[None, low:high]) <= max_distance
             if close.any():

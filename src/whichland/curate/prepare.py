@@ -55,6 +55,11 @@ def prepare(
             begun = continued(begun, there, out.stat().st_mtime)
         if begun.frame["lat"].count():
             begun = geocode(begun, places)
+    if not begun.frame["country"].count():
+        raise UserError(
+            f"{origin}: no photo has a country; put them in folders by country ({origin.rstrip('/')}/Japan/…), or give "
+            "a table with a column `country`, or `lat` and `lon`, beside their paths"
+        )
     measured = measure_into(out, begun, workers=workers, ray=ray)
     return balance(
         split(clean(measured, config.part(CleanConfig)), config.part(SplitConfig)), config.part(BalanceConfig)

@@ -57,6 +57,7 @@ class Stats:
     by_split: pl.DataFrame  # split, photos, groups, countries, largest_group
     by_source: pl.DataFrame  # source, photos, kept, countries
     by_drop_reason: pl.DataFrame  # drop_reason, photos, share
+    by_reason_unreadable: pl.DataFrame  # reason, photos, first
     drop_rates: dict[str, pl.DataFrame]  # by country, region and latitude, as far as known; see `drop_rates`
     excesses: list[Excess]  # the places that a reason has taken far more of than of the rest
 
@@ -73,7 +74,7 @@ class Stats:
 
 def stats(manifest: Manifest) -> Stats:
     """Count the rows of a manifest, as far as the steps have come; what is not written yet counts as null."""
-    frame = with_empty(manifest.frame, "country", "drop_reason", "split", "group")
+    frame = with_empty(manifest.frame, "country", "drop_reason", "split", "group", "unreadable")
     kept = frame.filter(KEPT)
     return Stats(
         rows=frame.height,
@@ -87,8 +88,19 @@ def stats(manifest: Manifest) -> Stats:
         .group_by("drop_reason")
         .agg(photos=pl.len(), share=pl.len() / max(frame.height, 1))
         .sort("photos", "drop_reason", descending=[True, False]),
+        by_reason_unreadable=unreadable(frame),
         drop_rates={kind: table for kind in PLACES if (table := drop_rates(manifest, kind)).height},
         excesses=[line for kind in PLACES for line in excesses(manifest, kind)],
+    )
+
+
+def unreadable(frame: pl.DataFrame) -> pl.DataFrame:
+    """Why photos could not be read, how many and the first of each reason; the most frequent first."""
+    return (
+        frame.filter(pl.col("unreadable").is_not_null())
+        .group_by(reason="unreadable")
+        .agg(photos=pl.len(), first=pl.col("uri").min())
+        .sort("photos", "reason", descending=[True, False])
     )
 
 

@@ -156,7 +156,9 @@ def by_country(
 
     def with_mean(times_RG: Floats) -> Floats:
         values = statistic(times_RG)[:, tested]
-        return np.column_stack([np.nanmean(values, axis=1), values])
+        drawn = ~np.isnan(values)  # a country may be missing from a redraw, and all may
+        with np.errstate(invalid="ignore"):
+            return np.column_stack([np.where(drawn, values, 0).sum(axis=1) / drawn.sum(axis=1), values])
 
     count = int(sample.group.max()) + 1
     values = with_mean(np.ones((1, count)))[0]
@@ -218,6 +220,11 @@ class Check:
         return self.shortcut and self.verdict == "found"
 
     @property
+    def answer(self) -> str:
+        """The verdict for people: what is no shortcut is not "found", but used."""
+        return self.verdict if self.shortcut else self.verdict.replace("found", "used")
+
+    @property
     def countries(self) -> tuple[str, ...]:
         """Where it was found, the largest effect first; none where it is about all together."""
         return tuple(dict.fromkeys(effect.country for effect in _found(self.effects) if effect.country))
@@ -247,6 +254,17 @@ class Audit:
     @property
     def alarms(self) -> tuple[Check, ...]:
         return tuple(check for check in self.checks if check.alarm)
+
+    @property
+    def headline(self) -> str:
+        """What was found, and how much of the audit could not tell."""
+        searching = [check for check in self.checks if check.shortcut]
+        unknown = sum(check.verdict == "inconclusive" for check in searching)
+        count = len(self.alarms)
+        found = f"{count} {'shortcut' if count == 1 else 'kinds of shortcut'} found" if count else "No shortcut found"
+        if unknown == len(searching):
+            return f"Too few photos: all {unknown} checks are inconclusive"
+        return found + (f", and {unknown} of {len(searching)} checks inconclusive" if unknown else "")
 
 
 def numbers(found: Audit) -> dict[str, Any]:

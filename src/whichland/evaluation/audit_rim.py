@@ -11,6 +11,7 @@ that does not care makes no use of the first two.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ Changed = dict[tuple[str, int], Floats]
 """Probabilities N×K for the photos "plain" and "mirrored" (0), and with each area replaced (0), or elsewhere (1, …)."""
 
 SHARE = 0.1  # of the picture's area
+TEXT = SHARE / 2  # the outermost lines of the corners, where text stands
 ELSEWHERE = 2  # random places to compare each area with
 BATCH = 32
 LIMITS = Limits(trivial=0.05, relevant=0.2, trivial_mean=0.05, relevant_mean=0.15)
@@ -66,19 +68,19 @@ def _strip_inside(height: int, width: int, random: np.random.Generator) -> Mask:
     return strip(height, width, int(random.integers(tenth, height - 2 * tenth + 1)))
 
 
-def _corner_size(height: int, width: int) -> tuple[int, int]:
-    return _tenth(height), max(round(width / 4), 1)  # marks are wider than tall; the four make a tenth
+def _corner_size(height: int, width: int, share: float) -> tuple[int, int]:
+    return max(round(share * height), 1), max(round(width / 4), 1)  # marks are wider than tall; the four make `share`
 
 
-def _corners(height: int, width: int) -> Mask:
-    tall, wide = _corner_size(height, width)
+def _corners(height: int, width: int, share: float = SHARE) -> Mask:
+    tall, wide = _corner_size(height, width, share)
     places = [(top, left) for top in (0, height - tall) for left in (0, width - wide)]
     return _blocks(height, width, places, (tall, wide))
 
 
-def _blocks_inside(height: int, width: int, random: np.random.Generator) -> Mask:
-    tall, wide = _corner_size(height, width)
-    rows = random.permutation(np.arange(tall, height - 2 * tall + 1, tall))[:4]  # they do not overlap
+def _blocks_inside(height: int, width: int, random: np.random.Generator, share: float = SHARE) -> Mask:
+    (tall, wide), tenth = _corner_size(height, width, share), _tenth(height)
+    rows = random.permutation(np.arange(tenth, height - tenth - tall + 1, tall))[:4]  # they do not overlap
     return _blocks(height, width, [(int(row), int(random.integers(width - wide + 1))) for row in rows], (tall, wide))
 
 
@@ -120,7 +122,13 @@ AREAS = {
         elsewhere=_strip_inside,
     ),
     "corners": Area(
-        title="four corners", asks="Does it know a watermark, a date or a logo?", at=_corners, elsewhere=_blocks_inside
+        title="four corners", asks="Does it know a logo or a clock?", at=_corners, elsewhere=_blocks_inside
+    ),
+    "text": Area(  # a line of text is too small to stand out of a whole corner's honest evidence
+        title="text in the corners",
+        asks="Does it know a watermark, a copyright line or a date?",
+        at=partial(_corners, share=TEXT),
+        elsewhere=partial(_blocks_inside, share=TEXT),
     ),
     "frame": Area(title="frame all round", asks="Does it know a border?", at=frame, elsewhere=_frame_inside),
 }

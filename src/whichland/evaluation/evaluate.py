@@ -77,7 +77,8 @@ def evaluate(
         predictions=predictions,
         scores=metrics.judged(predictions.outcomes, predictions.groups),
         floors=metrics.floors(predictions.outcomes),
-        evaluations=times(log, identity, model),
+        evaluations=times(log, identity, model)[0],
+        elsewhere=times(log, identity, model)[1],
         neighbours=neighbours,
     )
     texts = {
@@ -146,13 +147,15 @@ def note(log: Path, identity: Identity, model: str) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-def times(log: Path, identity: Identity, model: str) -> int:
-    """How often the model has answered the split, by the log."""
+def times(log: Path, identity: Identity, model: str) -> tuple[int, int]:
+    """How often the model has answered this manifest's split, by the log, and that split of other manifests."""
     if not log.is_file():
-        return 0
+        return 0, 0
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return sum(
-        line["split"] == identity.split
-        and (line["bundle_sha256"] == identity.bundle_sha256 or line.get("model_sha256") == model)
+    ours = [
+        line["manifest_sha256"] == identity.manifest_sha256
         for line in lines
-    )
+        if line["split"] == identity.split
+        and (line["bundle_sha256"] == identity.bundle_sha256 or line.get("model_sha256") == model)
+    ]
+    return sum(ours), len(ours) - sum(ours)

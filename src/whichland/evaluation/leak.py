@@ -111,7 +111,7 @@ def answers(vectors: Features, country: Ints, group: Ints) -> tuple[Floats, Floa
     standard = standardised(vectors)
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     right = np.zeros((2, len(country), 2))
-    with Progress("measuring the leak", total=SEEDS * FOLDS * 2) as shown:
+    with Progress("measuring the leak", total=SEEDS * FOLDS * 2, unit="probes") as shown:
         for seed in range(SEEDS):
             grouped = grouped_folds(country, group, seed)
             for arm, fold in enumerate((random_folds(country, grouped, seed), grouped)):

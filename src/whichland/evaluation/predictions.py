@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from whichland.curate.certificate import difference
 from whichland.errors import UserError
 from whichland.evaluation.metrics import Outcomes
+from whichland.images.containers import require_files
 from whichland.manifest import CREDIT, Manifest
 from whichland.model.bundle import Bundle, Info, bundle_hash
 from whichland.model.engines import best_device
@@ -151,6 +152,7 @@ Answers = tuple[dict[str, NDArray[np.float32]], dict[str, str]]  # probabilities
 
 
 def _ask(bundle: Bundle, known: pl.DataFrame) -> Answers:
+    require_files(known["uri"].to_list())
     bundle.model.to(best_device())
     answers = dict(zip(known["image_id"], model_of(bundle).predict(known["uri"], progress=True), strict=True))
     errors = {image: str(answer.error) for image, answer in answers.items() if answer.error is not None}

@@ -21,6 +21,8 @@ from whichland.manifest import Manifest
 from whichland.model.bundle import Bundle
 from whichland.model.label_sources import located
 from whichland.model.labels import COUNTRY
+from whichland.printed import spelled
+from whichland.sources.synthetic.files import ATTRIBUTION
 from whichland.statistics import Ints, Score
 
 
@@ -45,8 +47,26 @@ class Report:
     predictions: Predictions
     scores: dict[str, Score]  # top1, top5, macro_f1, balanced_accuracy
     floors: dict[str, dict[str, float]]  # the same scores for "majority" and "chance"
-    evaluations: int  # how often this bundle has answered this split, this time included
+    evaluations: int  # how often this bundle has answered this split of this manifest, this time included
+    elsewhere: int  # how often the split of that name of other manifests, which may share photos with it
     neighbours: Neighbours | None = None  # a k-nearest-neighbour head on the same photos, where it was asked for
+
+    def __repr__(self) -> str:
+        judged = ", ".join(f"{spelled(name)} {score}" for name, score in self.scores.items())
+        return f"<Report on {self.predictions.frame.height:,} photos: {judged}; {self.html}>"
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the photos are drawn scenes of the synthetic world."""
+        frame = self.predictions.frame
+        return "attribution" in frame.columns and bool((frame["attribution"] == ATTRIBUTION).all())
+
+    @property
+    def looks(self) -> str:
+        """How often the model was put to this split, in words."""
+        own, others = ("once" if count == 1 else f"{count} times" for count in (self.evaluations, self.elsewhere))
+        split = self.predictions.identity.split
+        return f"{own}, and to the {split} split of other manifests {others}" if self.elsewhere else own
 
     @cached_property
     def outcomes(self) -> metrics.Outcomes:
@@ -139,7 +159,11 @@ def numbers(report: Report) -> dict[str, Any]:
         "scores": {name: asdict(score) for name, score in report.scores.items()},
         "floors": report.floors,
         "neighbours": asdict(report.neighbours) if report.neighbours else None,
-        "worst_tenth": {"recall": float(np.mean([c.recall for c in worst])), "countries": len(worst)},
+        "worst_tenth": {
+            "recall": float(np.mean([c.recall for c in worst])),
+            "countries": len(worst),
+            "codes": [found.labels[c.label] for c in worst],
+        },
         "mean_probability_of_first_guess": float(found.probabilities.max(axis=1).mean()),
         "by_country": {
             found.labels[c.label]: {
@@ -165,6 +189,7 @@ def numbers(report: Report) -> dict[str, Any]:
         "trained_on_this_manifest": report.trained_on_this,
         "doubt": report.doubt,
         "evaluations_of_this_split": report.evaluations,
+        "evaluations_of_other_manifests": report.elsewhere,
         "intervals": {"level": statistics.LEVEL, "over": "groups", "fewest_groups": statistics.FEWEST},
     }
 

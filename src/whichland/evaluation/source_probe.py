@@ -18,6 +18,7 @@ from whichland.evaluation.metrics import balanced_accuracy
 from whichland.images.decode import ImageError, read_bytes
 from whichland.images.file_facts import FileFacts, file_facts
 from whichland.manifest import Manifest
+from whichland.printed import install
 from whichland.progress import track
 from whichland.statistics import Floats, Ints, Score, group_numbers
 
@@ -78,7 +79,7 @@ def source_probe(manifest: Manifest, config: ProbeConfig | None = None, *, progr
     try:
         import sklearn  # noqa: F401
     except ImportError:
-        raise UserError("the source probe needs scikit-learn: pip install 'whichland[train]'") from None
+        raise UserError(f"the source probe needs scikit-learn: {install('train')}") from None
     drawn = _drawn(manifest, config)
     uris = drawn["uri"].to_list()
     facts = [_facts_of(uri) for uri in (track(uris, description="reading headers") if progress else uris)]

@@ -123,7 +123,10 @@ def atlas(bundle: Bundle, manifest: Manifest, config: AtlasConfig) -> Atlas:
     hosts = _spread(photos, np.random.default_rng(config.seed))[: config.hosts]
     pool = Pool(hosts, [_crop(bundle, photo) for photo in hosts])
     score = log_odds(bundle)
-    chapters = [_chapter(bundle, score, code, photos, pool, config) for code in track(asked, len(asked), "countries")]
+    chapters = [
+        _chapter(bundle, score, code, photos, pool, config)
+        for code in track(asked, description="seeking clues", unit=bundle.space.nouns)
+    ]
     return Atlas(bundle=bundle, config=config, chapters=tuple(chapters), pool=pool)
 
 

@@ -15,6 +15,7 @@ import threading
 import zipfile
 import zlib
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -86,6 +87,16 @@ def read_bytes(uri: str) -> bytes:
     if not name.isdecimal():
         raise ImageError(f"{uri}: after # stands the number of a row, not {name!r}")
     return _blocks.read(container, int(name))
+
+
+def require_files(uris: Sequence[str]) -> None:
+    """Raise UserError when not one of the files that photos lie in is there, of 100 looked at: they were moved."""
+    files = {container_of(uri) for uri in uris[:: max(1, len(uris) // 100)] if not is_address(uri)}
+    if files and not any(os.path.exists(file) for file in files):  # noqa: PTH110 (as elsewhere here)
+        raise UserError(
+            f"the photos are not where the table says ({min(files)} and all others looked at are gone); if they were "
+            "moved, make the table anew from where they are now: `whichland data prepare PHOTOS -o TABLE`"
+        )
 
 
 def container_of(uri: str) -> str:

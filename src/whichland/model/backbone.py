@@ -155,5 +155,12 @@ def _create(arch: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Mod
             raise
         raise UserError(
             f"pretrained weights of {arch} could not be fetched from the hub ({first_line(error)}); "
-            "pass --weights FILE.safetensors, or --weights none to start at random"
+            f'fetch {WEIGHTS} of {_home(arch)} elsewhere and give it (--weights FILE, in Python weights="FILE"), '
+            "or none to start at random"
         ) from None
+
+
+def _home(arch: str) -> str:
+    """Where the hub has the pretrained weights of a model of timm's."""
+    cfg = timm.get_pretrained_cfg(arch, allow_unregistered=True)
+    return f"huggingface.co/{cfg.hf_hub_id}" if cfg and cfg.hf_hub_id else "the model"

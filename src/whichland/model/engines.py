@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from whichland.errors import UserError, first_line
 from whichland.images.preprocess import Pixels
 from whichland.model.bundle import WEIGHTS, Settings, read_settings
+from whichland.printed import install
 from whichland.whole_file import file_sha256
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def choose_engine(folder: Path, engine: str) -> Engine:
     read_settings(folder)  # what is no bundle at all is said first
     raise UserError(
         f"{folder} holds no {FLOAT_FILE} and torch is not installed: run `whichland export` on it where it was "
-        "trained, or pip install 'whichland[train]'"
+        f"trained, or {install('train')}"
     )
 
 
@@ -94,7 +95,7 @@ def _gpu_driver() -> bool:
 def load_torch(folder: Path) -> "Bundle":
     """A bundle with its weights, on the best device. Raises UserError where torch is not installed."""
     if find_spec("torch") is None:
-        raise UserError(f"{folder}: engine torch is not installed: pip install 'whichland[train]'")
+        raise UserError(f"{folder}: engine torch is not installed: {install('train')}")
     from whichland.model.bundle import load
 
     bundle = load(folder)
@@ -222,7 +223,7 @@ def open_openvino(path: Path, precision: str, threads: int | None = None) -> Net
     try:
         import openvino  # type: ignore[import-untyped]
     except ImportError:
-        raise UserError("engine openvino is not installed: pip install 'whichland[fast]'") from None
+        raise UserError(f"engine openvino is not installed: {install('fast')}") from None
     options: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads

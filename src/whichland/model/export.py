@@ -11,7 +11,9 @@ What was written, and how well it agrees, stands in whichland.json under "export
 """
 
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
+from statistics import NormalDist
 from typing import Annotated, Any
 
 import numpy as np
@@ -98,6 +100,10 @@ class ExportConfig(Config):
         """Whether so much agreement is enough."""
         return found.low >= self.same and found.moved <= strictness * self.moved
 
+    def photos_needed(self) -> int:
+        """How many photos must all keep their first guess for the low end of Wilson's interval to reach `same`."""
+        return ceil(self.same / (1 - self.same) * NormalDist().inv_cdf(0.975) ** 2)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
@@ -106,6 +112,7 @@ class Exported:
     bundle: Path
     written: tuple[str, ...]  # names of files; empty when all was there already
     record: dict[str, Any]  # what whichland.json has under "export"
+    skipped: str = ""  # why something that was asked for was not tried
 
 
 def export(folder: str | Path, manifest: Manifest | None = None, config: ExportConfig | None = None) -> Exported:
@@ -118,7 +125,7 @@ def export(folder: str | Path, manifest: Manifest | None = None, config: ExportC
     """
     config, folder = config or ExportConfig(), Path(folder)
     read = read_settings(folder)
-    facts, record, written = _facts(read), read.info.record, []
+    facts, record, written, skipped = _facts(read), read.info.record, [], ""
     there = all(_up_to_date(name, read, facts) for name in (FLOAT_FILE, INT8_FILE))
     int8 = config.int8 and (config.force or not there)
     if manifest is None and (int8 or config.openvino):
@@ -146,12 +153,18 @@ def export(folder: str | Path, manifest: Manifest | None = None, config: ExportC
             precision = "bf16" if config.good(found) else "f32"
             record["openvino"] = {"precision": precision, "bf16": asdict(found)}
             _keep(folder, record)
-        if int8:
+        judges = photos.height - _choosing(photos)
+        if int8 and judges < config.photos_needed():
+            skipped = (
+                f"no int8: {judges:,} validation photos cannot show that it keeps {config.same:.0%} of the answers, "
+                f"which takes {config.photos_needed():,}"
+            )
+        elif int8:
             fitted_on = _some_photos(manifest, "train", model, config.fit_on)
             record["files"][INT8_FILE] = _try_int8(model, fitted_on, photos, config, facts)
             _keep(folder, record)
             written.append(INT8_FILE)
-    return Exported(bundle=folder, written=tuple(written), record=record)
+    return Exported(bundle=folder, written=tuple(written), record=record, skipped=skipped)
 
 
 def _facts(read: Settings) -> dict[str, str]:
@@ -232,13 +245,18 @@ def _check_features(session: Any, bundle: Bundle, crops: Pixels) -> None:
         )
 
 
+def _choosing(photos: pl.DataFrame) -> int:
+    """How many of the validation photos choose how much of int8 stays in floating point; the others judge."""
+    return ceil(photos.height / TRIED_OF)
+
+
 def _try_int8(
     model: Model, fitted_on: pl.DataFrame, photos: pl.DataFrame, config: ExportConfig, facts: dict[str, str]
 ) -> dict[str, Any]:
     """Write model.int8.onnx if it agrees, and return its part of the record. Raises UserError if it does not."""
     from whichland.model import onnx_files
 
-    path, tried = model.folder / INT8_FILE, -(-photos.height // TRIED_OF)
+    path, tried = model.folder / INT8_FILE, _choosing(photos)
     quantised = onnx_files.quantise(
         model.folder / FLOAT_FILE,
         _crops_of(fitted_on, model.preprocess),

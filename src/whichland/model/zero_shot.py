@@ -50,7 +50,7 @@ def make(model: str, out: Path, *, names: Sequence[str] = (), prompts: Sequence[
     space = countries(_codes(names))
     clip = read_clip(clip_folder(model))
     directions = []
-    with Progress("embedding prompts", len(space)) as bar:
+    with Progress("embedding prompts", len(space), unit="labels") as bar:
         for code in space.codes:
             directions.append(clip.embed(texts_of(code, prompts)))
             bar.advance()

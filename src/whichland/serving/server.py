@@ -35,7 +35,7 @@ from whichland.serving.app import create_app
 from whichland.serving.service import open_service
 from whichland.serving.settings import ServeConfig
 from whichland.serving.timeouts import TimedProtocol
-from whichland.workers import watch_parent
+from whichland.workers import watch_parent, without_main
 
 BACKLOG = 2048  # connections that wait to be taken
 KEPT_OPEN_S = 15  # for the next request of a client
@@ -194,5 +194,6 @@ def run_workers(count: int, work: Callable[[], None], ready: Event, on_start: Ca
 
 def _start(work: Callable[[], None]) -> tuple[SpawnProcess, float]:
     worker = get_context("spawn").Process(target=work)
-    worker.start()
+    with without_main():
+        worker.start()
     return worker, time.monotonic()

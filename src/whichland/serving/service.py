@@ -26,6 +26,7 @@ from whichland.model.model import Judged, Model
 from whichland.model.model import load as open_model
 from whichland.model.record import Record, read_record
 from whichland.model.views import PhotoViews, cut_views
+from whichland.printed import install
 from whichland.serving.answers import Heat
 from whichland.serving.batching import Batcher
 from whichland.serving.limits import Load
@@ -103,7 +104,7 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
     model.pins  # noqa: B018  (worked out before the first photo, and damage is reported now)
     torch_there = find_spec("torch") is not None
     if settings.explain == "gradcam" and not torch_there:
-        raise UserError("explain gradcam: torch is not installed: pip install 'whichland[train]'")
+        raise UserError(f"explain gradcam: torch is not installed: {install('train')}")
     gradients = torch_there and settings.explain != "occlusion"
     load = Load(settings)
     metrics = Metrics(load)

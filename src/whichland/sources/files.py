@@ -89,7 +89,7 @@ def find_photos(folder: Path, *, skip_broken: bool = False) -> pl.DataFrame:
     """
     photos, archives = walk(folder)[0], walk(folder, {".zip"})[0]
     frames = [_located(photos, f"{absolute(folder)}/")]
-    for name in track(archives, description="listing archives"):
+    for name in track(archives, description="listing archives", unit="archives"):
         path = absolute(folder) / name
         try:
             frames.append(_located(list_archive(path), f"{path}#"))

@@ -16,6 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError, first_line
+from whichland.printed import install
 from whichland.sources.columns import say, slug
 from whichland.sources.parquet import read_shards
 from whichland.sources.shards import Shard, ambiguous, choose, shards_by_name
@@ -25,7 +26,7 @@ try:
     from huggingface_hub import constants, errors
     from huggingface_hub.utils.tqdm import disable_progress_bars
 except ImportError:
-    raise UserError("hub: needs the extra 'hub': pip install 'whichland[hub]'") from None
+    raise UserError(f"hub: needs the extra 'hub': {install('hub')}") from None
 
 PATIENCE_S = 10.0
 SHORTEST_COMMIT = 7  # digits; a branch may be called `de`, with which many commits begin

@@ -5,7 +5,6 @@ failed.txt (why nothing did), and output.txt (all that it printed).
 """
 
 import json
-import multiprocessing
 import os
 import sys
 import traceback
@@ -30,7 +29,7 @@ from whichland.manifest import read
 from whichland.statistics import interval
 from whichland.training.config import TrainConfig
 from whichland.whole_file import whole_file
-from whichland.workers import cores, map_on_ray
+from whichland.workers import cores, fresh, map_on_ray, without_main
 
 if TYPE_CHECKING:
     from whichland.studies.grid import Cell
@@ -145,10 +144,9 @@ def _reason(folder: str) -> str:
 def launch(folder: str, *, threads: int | None = None, running: list[BaseProcess] | None = None) -> str | None:
     """Run one cell in a process of its own; return why it failed, None when it did not."""
     running = [] if running is None else running
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)  # each cell then starts without importing torch anew
+    context: Any = fresh(*PRELOAD)  # each cell then starts without importing torch anew
     process = context.Process(target=run_alone, args=(folder, threads))
-    with starting:
+    with starting, without_main():
         process.start()
     running.append(process)
     wait([process.sentinel])

@@ -117,7 +117,7 @@ def _in_turns(folders: Mapping[str, Path]) -> dict[str, dict[str, float]]:
         probabilities(crops)  # the first call lays out memory
         loaded[name] = (probabilities, crops)
     rates: dict[str, list[float]] = {name: [] for name in loaded}
-    for _ in track(range(TURNS), description="inference speed, in turns"):
+    for _ in track(range(TURNS), description="inference speed", unit="turns"):
         for name, (probabilities, crops) in loaded.items():
             begun, done = time.perf_counter(), 0
             while (spent := time.perf_counter() - begun) < TURN_S or not done:

@@ -15,7 +15,7 @@ from whichland.errors import UserError
 from whichland.images.augment import Augment, Draw
 from whichland.images.decode import load
 from whichland.images.preprocess import Pixels
-from whichland.manifest import Manifest
+from whichland.manifest import Manifest, left_out
 from whichland.model.label_sources import column_labels, located
 from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.model.views import made_ahead
@@ -54,7 +54,10 @@ def choose_labels(manifest: Manifest, config: TrainConfig) -> LabelSpace:
         raise UserError(f"no training photos of {', '.join(missing)}; the manifest has {', '.join(counts)}")
     codes = tuple(sorted(config.countries) or counts)
     if len(codes) < 2:
-        raise UserError(f"training needs photos of at least two labels of `{column}`; the manifest has {len(codes)}")
+        raise UserError(
+            f"training needs photos of at least two labels of `{column}`; the manifest has {len(codes)}, and "
+            f"{left_out(manifest)}"
+        )
     seen: dict[str, str] = {}
     for code in codes:  # some labels look the same, and no file can name others
         plain = " ".join(unicodedata.normalize("NFKC", code).split()).casefold()

@@ -155,7 +155,7 @@ class Fit:
         first, steps = self.position.step, self._steps(epoch)
         batches = islice((self.objective.frozen or self.loader).epoch(epoch, first), steps - first)
         name = f"epoch {epoch + 1}/{self.config.epochs:g}"
-        with Progress(name, steps - first, show=self.accelerator.is_main_process) as progress:
+        with Progress(name, steps - first, show=self.accelerator.is_main_process, unit="steps") as progress:
             for number, batch in enumerate(batches, epoch * self.loader.steps + first):
                 yield number, batch
                 progress.advance()

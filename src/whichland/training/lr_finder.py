@@ -98,7 +98,10 @@ def sweep_rates(fit: Fit, *, steps: int = 100, lowest: float = 1e-6, highest: fl
     calls it, and all get the same result.
     """
     rates = np.geomspace(lowest, highest, steps)
-    with torch.random.fork_rng(), Progress("lr-find", steps, show=fit.accelerator.is_main_process) as progress:
+    with (
+        torch.random.fork_rng(),
+        Progress("lr-find", steps, show=fit.accelerator.is_main_process, unit="steps") as progress,
+    ):
         losses = _losses(fit, rates, progress)
     return suggest(rates[: len(losses)], losses, complete=len(losses) == steps)
 

@@ -3,6 +3,7 @@
 runs/NAME/{config.toml, log.jsonl, index.html, checkpoint/last.pt, bundle/}
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -22,10 +23,11 @@ from markupsafe import Markup
 from torch import nn
 
 import whichland
-from whichland.config import build, differences, read_toml, to_toml
+from whichland.config import to_toml
 from whichland.curate.certificate import certificate_of
 from whichland.errors import UserError
 from whichland.images.augment import Augment
+from whichland.images.containers import require_files
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read
 from whichland.model import bundle, calibration
@@ -39,18 +41,21 @@ from whichland.model.labels import LabelSpace, labels_text
 from whichland.model.record import keep_record, record_of
 from whichland.model.unfused_attention import write_out_attention
 from whichland.model.weights import keep_head, weights_file
+from whichland.progress import whole
 from whichland.statistics import group_numbers
 from whichland.templates import templates_beside
 from whichland.training.checkpoint import Checkpoint
 from whichland.training.config import TrainConfig, height_width, phases
 from whichland.training.data import Loader, Photos, balanced, choose_labels, select
 from whichland.training.fit import Fit
+from whichland.training.foreseen import passes, photos_of
 from whichland.training.frozen_cache import FrozenCache, frozen_part
 from whichland.training.linear_probe import fits_head_first, head_first
 from whichland.training.novelty import learn_novelty
 from whichland.training.objective import Objective, target_table
 from whichland.training.packs import decode_once
 from whichland.training.process import deterministic, join, partners_watched
+from whichland.training.run_folder import check_folder
 from whichland.training.run_log import require_tensorboard, watching
 from whichland.training.validation import Judge
 
@@ -85,8 +90,13 @@ def train(manifest: Manifest | str | Path, config: TrainConfig, out: str | Path,
     the last checkpoint that also holds for `process.ProcessLost`, raised where another process of the job ended.
     """
     out = Path(out)
-    with partners_watched(), deterministic(config.deterministic):
-        ready = prepare(manifest, config, out, resume=resume)
+    table = manifest if isinstance(manifest, Manifest) else read(manifest)
+    choose_labels(table, config)  # what is wrong with them is said before anything is shown
+    counts = photos_of(table, config)
+    foreseen = passes(counts.get("train", 0), counts.get("val", 0), config)
+    one_bar = whole(foreseen, show=os.environ.get("RANK", "0") == "0")
+    with partners_watched(), deterministic(config.deterministic), one_bar:
+        ready = prepare(table, config, out, resume=resume)
         accelerator = ready.fit.accelerator
         _rehearse(ready, config)
         with watching(ready.fit):
@@ -193,6 +203,7 @@ def prepare(
     soft = target_table(labels, config, table)
     photos = balanced(select(table, "train", labels, photos=config.photos), config.balance)
     validation = select(table, "val", labels)
+    require_files(photos.uris)
     if config.patience and not len(validation):
         raise UserError("patience needs validation photos; the manifest has none of these labels")
     checkpoint = Checkpoint((out or Path()) / "checkpoint" / "last.pt", digest, accelerator)
@@ -222,7 +233,7 @@ def prepare(
             rehearse(made, cfg, labels.codes)
         _open_folder(out, config, fresh=not checkpoint.file.exists())
     accelerator.wait_for_everyone()
-    say(f"{len(photos)} training and {len(validation)} validation photos of {len(labels)} labels of {labels.kind}")
+    say(f"{len(photos):,} training and {len(validation):,} validation photos of {len(labels)} {labels.nouns}")
     if made.report:
         say(f"{config.weights}: {made.report}")
     preprocess = Preprocess.from_config(cfg)
@@ -279,16 +290,8 @@ def _saved(out: Path, config: TrainConfig, checkpoint: Checkpoint, *, resume: bo
     Raises UserError unless the run folder is free, or that of a run with the same settings that is to be resumed. The
     main process may be the only one that sees the run's disk.
     """
-    file = out / "config.toml"
     if checkpoint.accelerator.is_main_process:
-        if (out / "bundle").exists():
-            raise UserError(f"{out} is a finished run; choose another --out")
-        if resume and not file.exists():
-            raise UserError(f"{out} holds no run to resume; train without --resume, or give --out the run's folder")
-        if file.exists() and not resume:
-            raise UserError(f"{out} holds an unfinished run: add --resume to resume it, or choose another --out")
-        if file.exists() and (changed := differences(build(TrainConfig, read_toml(file), str(file)), config)):
-            raise UserError(f"{out} was started with other settings; resume without: {', '.join(changed)}")
+        check_folder(out, config, resume=resume)
     checkpoint.accelerator.wait_for_everyone()
     (found,) = broadcast_object_list([resume and checkpoint.file.exists()])
     return checkpoint.read() if found else None

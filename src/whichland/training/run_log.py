@@ -21,6 +21,7 @@ import whichland
 from whichland.charts import Line, Look, lines_svg
 from whichland.config import settings
 from whichland.errors import UserError
+from whichland.printed import install
 from whichland.statistics import Floats
 from whichland.templates import templates_beside
 from whichland.training.config import TrainConfig
@@ -79,7 +80,7 @@ def require_tensorboard() -> None:
     """Raise UserError when event files are wanted and the package that writes them is missing."""
     if find_spec("tensorboard") is None:
         raise UserError(
-            "tensorboard = true needs the extra 'tensorboard': pip install 'whichland[tensorboard]', "
+            f"tensorboard = true needs the extra 'tensorboard': {install('tensorboard')}, "
             "or go without: log.jsonl and index.html hold the same"
         )
 
@@ -121,6 +122,7 @@ def watching(fit: "Fit") -> Iterator[None]:
     loader, config, out = fit.loader, fit.config, fit.folder
     page = RunPage(out, config, steps=loader.steps, batch_size=loader.batch_size, photos=len(loader.photos))
     fit.watchers.append(page)
+    fit.say(f"curves, speed and time left: {out / 'index.html'}")
     events = None
     if config.tensorboard:
         done = fit.position.epoch * loader.steps + fit.position.step
@@ -187,6 +189,13 @@ class RunPage:
             self.best = max(self.best, line, key=lambda each: each.get("val_macro_f1", -1.0))
         self.seconds = line.get("seconds", self.seconds)
 
+    def _kept(self, state: State) -> dict[str, Any]:
+        """The line of the epoch whose weights the bundle holds; nothing before the end, and where it holds a mean."""
+        if state != "finished" or self.config.keep_start:
+            return {}
+        judged = [line for line in self.epochs if "val_macro_f1" in line]
+        return self.best if self.config.patience else judged[-1] if judged else {}
+
     def _render(self, state: State) -> str:
         config, default = self.config, TrainConfig()
         help = {setting.name: setting.help for setting in settings(TrainConfig)}
@@ -203,9 +212,10 @@ class RunPage:
             written_text=time.strftime("%Y-%m-%d %H:%M:%S"),
             facts=self._facts(state),
             share=1.0 if state == "finished" else min(1.0, len(self.at) / self.total),
-            charts=[Markup(chart) for chart in self._charts() if chart],
+            charts=[Markup(chart) for chart in self._charts(state) if chart],
             rows=self.epochs,
             best=self.best,
+            kept=self._kept(state),
             changed=[row for changed, row in rows if changed],
             unchanged=[row for changed, row in rows if not changed],
             links=[link for link in LINKS if (self.folder / link).exists()],
@@ -223,6 +233,9 @@ class RunPage:
         if "val_macro_f1" in self.best:
             facts["best macro-F1"] = f"{self.best['val_macro_f1']:.1%} (epoch {self.best['epoch']})"
             facts["its top-1"] = f"{self.best['val_top1']:.1%}"
+        if kept := self._kept(state):
+            which = "best" if kept is self.best else "last"
+            facts["the bundle's macro-F1"] = f"{kept['val_macro_f1']:.1%} (epoch {kept['epoch']}, the {which})"
         if each > 0:
             facts["photos a second"] = f"{self.batch_size / each:,.0f}"
         if lost := int((~np.isfinite(self.loss)).sum()):
@@ -234,9 +247,12 @@ class RunPage:
             facts["time left"] = _clock(left)
         return facts
 
-    def _charts(self) -> list[str]:
+    def _charts(self, state: State) -> list[str]:
         at, losses, end = np.array(self.at), np.array(self.loss), float(self.config.epochs)
-        marks = [(min(self.best["epoch"], end), "best")] if "val_macro_f1" in self.best else []
+        named = {"best": self.best, "kept": self._kept(state)}
+        if named["kept"] is self.best:
+            named = {"best, kept": self.best}
+        marks = [(min(line["epoch"], end), name) for name, line in named.items() if "val_macro_f1" in line]
 
         def scores(name: str, key: str, look: Look) -> Line:
             judged = [line for line in self.epochs if isfinite(line.get(key, nan))]

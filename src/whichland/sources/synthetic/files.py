@@ -23,10 +23,12 @@ from whichland.sources.synthetic.canvas import U8
 from whichland.sources.synthetic.render import FILE_SHORTCUTS
 from whichland.sources.synthetic.world import Facts, WorldConfig, describe, render, spot
 from whichland.whole_file import whole_file
+from whichland.workers import without_main
 
 if TYPE_CHECKING:
     import polars as pl
 
+ATTRIBUTION = "whichland's synthetic world"
 FEW = 48  # scenes that one process renders sooner than others start
 QUALITY = (68, 92)  # lowest and highest
 BYTES_A_PIXEL = (0.52, 0.66)  # drawn size of the file; no scene needs so much at the highest quality
@@ -57,7 +59,7 @@ def write(config: WorldConfig, folder: Path, workers: int | None = None, progres
         "captured_at",
         pl.lit(None, pl.String()).alias("creator"),
         pl.lit("CC0-1.0").alias("license"),
-        pl.lit("whichland's synthetic world").alias("attribution"),
+        pl.lit(ATTRIBUTION).alias("attribution"),
         pl.format("{}/masks/{}.png", pl.lit(str(folder)), "name").alias("mask_uri"),
     )
 
@@ -75,14 +77,16 @@ def _render_files(config: WorldConfig, folder: Path, names: list[str], workers: 
     missing = sum(map(len, drives.values()))
     workers = min(workers or os.cpu_count() or 1, missing // FEW + 1)
     jobs = [(config, folder, batch) for batch in drives.values()]
-    with Progress("rendering scenes", total=len(names), show=progress) as bar:
+    with Progress("rendering scenes", total=len(names), show=progress, unit="scenes") as bar:
         bar.advance(len(names) - missing)
         if workers == 1:
             for job in jobs:
                 bar.advance(_render_batch(job))
             return
         # interrupts are left to the parent
-        with get_context("spawn").Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        with without_main():
+            started = get_context("spawn").Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+        with started as pool:
             for count in pool.imap_unordered(_render_batch, jobs):
                 bar.advance(count)
 
