@@ -53,8 +53,8 @@ function readScaled(bitmap, scale) {
 }
 
 // Write the averages of scale × scale pixels into rows of an image, from `first` on; pixels at an edge count again.
+// Halves are rounded up and down in turns: always up, smooth pictures would come out an eighth of a step too bright.
 function average({ data, width, height }, scale, image, first) {
-  const half = (scale * scale) >> 1;
   let to = 3 * first * image.width;
   for (let y = 0; y < height; y += scale)
     for (let x = 0; x < width; x += scale, to += 3) {
@@ -65,6 +65,7 @@ function average({ data, width, height }, scale, image, first) {
         image.data[to + 2] = data[from + 2];
         continue;
       }
+      const half = (scale * scale) / 2 - (((x + y) / scale) & 1);
       let [red, green, blue] = [half, half, half];
       for (let down = 0; down < scale; down++)
         for (let across = 0; across < scale; across++) {
