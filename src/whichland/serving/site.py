@@ -34,7 +34,9 @@ from whichland.whole_file import cannot_write, check_writable
 
 FACTS, PAGE, KEEPER = "site.json", "index.html", "sw.js"
 RUNTIME = "static/vendor/onnxruntime/ort-wasm-simd-threaded.wasm.gz"
-OF_SERVERS = {"answers_http.js", "play.js", "play.css"}  # of the static files; no page of the folder asks for them
+# of the static files: no page of the folder asks for them
+OF_SERVERS = {"answers_http.js", "shrink.js", "plain.js", "play.js", "play.css", "manifest.webmanifest"}
+WAITING = ["site/answers.js", "site/fetching.js"]  # modules of the page that it only comes to after others
 POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; script-src 'self' 'wasm-unsafe-eval'; object-src 'none'; "
     "base-uri 'none'; form-action 'none'"
@@ -105,7 +107,9 @@ def _fill(partial: Path, service: Service, folder: Path) -> Site:
     model = service.model.folder / (INT8_FILE if service.model.engine == "int8" else FLOAT_FILE)
     packed = gzip.compress(model.read_bytes(), 9, mtime=0)
     (partial / f"{model.name}.gz").write_bytes(packed)
-    html = render(service, "photos", site=True, policy=POLICY, static="static", modules=[])
+    modules = [*sorted(path.name for path in (partial / "static").glob("*.js") if path.name != "theme.js"), *WAITING]
+    early = {"modules": modules, "preloads": [FACTS, RUNTIME]}
+    html = render(service, "photos", site=True, policy=POLICY, static="static", **early)
     (partial / PAGE).write_text(html, encoding="utf-8")
     facts = facts_of(service) | {"files": {"runtime": RUNTIME, "network": f"{model.name}.gz"}}
     facts["bytes"] = sum((partial / name).stat().st_size for name in facts["files"].values())

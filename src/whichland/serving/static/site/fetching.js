@@ -3,15 +3,14 @@
 // Fetch a packed file and give its bytes; `onBytes` gets the number of each few that come. A server may have unpacked
 // it on the way.
 export async function fetchPacked(url, cacheName, onBytes = () => {}) {
-  const kept = await openCache(cacheName);
-  const response = (await kept?.match(url)) ?? (await fetch(url));
+  const response = await fetch(url); // on a later visit the service worker answers
   if (!response.ok) throw new Error(`${new URL(url).pathname}: ${response.status} ${response.statusText}`);
   const parts = [];
   for await (const part of partsOf(response.body)) {
     parts.push(part);
     onBytes(part.length);
   }
-  const file = new Blob(parts);
+  const [file, kept] = [new Blob(parts), await openCache(cacheName)];
   // where the disk is full, the page only works with a network
   if (kept && !(await kept.match(url))) await kept.put(url, new Response(file)).catch(() => {});
   const [first, second] = new Uint8Array(await file.slice(0, 2).arrayBuffer());

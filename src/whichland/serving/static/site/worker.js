@@ -1,5 +1,6 @@
 // The model in the browser: photos come in as messages, answers go out. No photo leaves this thread.
 
+import "../vendor/onnxruntime/ort-wasm-simd-threaded.mjs"; // which the next one only asks for when it is needed
 import * as ort from "../vendor/onnxruntime/ort.wasm.min.mjs";
 import { answerOf, combined, pinTable, softmax } from "./answer.js";
 import { Unreadable } from "./files.js";
