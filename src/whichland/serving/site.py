@@ -108,7 +108,7 @@ def _fill(partial: Path, service: Service, folder: Path) -> Site:
     packed = gzip.compress(model.read_bytes(), 9, mtime=0)
     (partial / f"{model.name}.gz").write_bytes(packed)
     modules = [*sorted(path.name for path in (partial / "static").glob("*.js") if path.name != "theme.js"), *WAITING]
-    early = {"modules": modules, "preloads": [FACTS, RUNTIME]}
+    early: dict[str, Any] = {"modules": modules, "preloads": [FACTS, RUNTIME]}
     html = render(service, "photos", site=True, policy=POLICY, static="static", **early)
     (partial / PAGE).write_text(html, encoding="utf-8")
     facts = facts_of(service) | {"files": {"runtime": RUNTIME, "network": f"{model.name}.gz"}}
