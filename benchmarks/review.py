@@ -19,13 +19,15 @@ from whichland.statistics import Ints, group_numbers, means
 
 
 def orders(probs_NK: np.ndarray, label_N: Ints) -> dict[str, Ints]:
-    """Rows by doubt, the most doubtful first: as `data review` has them, and two simpler ways."""
-    suspected, margin_N = label_doubt(probs_NK, label_N)
-    own_N = probs_NK[np.arange(len(label_N)), label_N]
+    """Rows by doubt, the most doubtful first: as `data review` has them, and two other ways."""
+    suspected, doubt_N = label_doubt(probs_NK, label_N)
+    own_N = np.nan_to_num(probs_NK[np.arange(len(label_N)), label_N], nan=1.0)
+    others_NK = np.nan_to_num(probs_NK, nan=0.0)
+    others_NK[np.arange(len(label_N)), label_N] = -1.0
     return {
-        "confident learning, then margin": np.lexsort((margin_N, ~suspected)),
-        "margin alone": np.argsort(margin_N, kind="stable"),
-        "probability of the label alone": np.argsort(np.nan_to_num(own_N, nan=1.0), kind="stable"),
+        "suspects, by probability for the label's share": np.lexsort((doubt_N, ~suspected)),
+        "suspects, by margin": np.lexsort((own_N - others_NK.max(axis=1), ~suspected)),
+        "probability of the label alone": np.argsort(own_N, kind="stable"),
     }
 
 
@@ -76,7 +78,7 @@ def main() -> None:
     for name, hits in found.items():
         draws, hit = zip(*hits, strict=True)
         (share,) = means(np.array(hit, float)[:, None], np.array(draws), "share")
-        print(f"{name:<34} {share.value:.1%} [{share.within('.1f', 100)}] of the swapped labels found")
+        print(f"{name:<46} {share.value:.1%} [{share.within('.1f', 100)}] of the swapped labels found")
 
 
 if __name__ == "__main__":

@@ -29,12 +29,13 @@ def test_confident_learning_on_examples_worked_by_hand() -> None:
     )
     labels = np.array([0, 0, 1, 0, 2, 2])
     # thresholds by hand: (0.9 + 0.7 + 0.55) / 3 = 0.717; 0.5; (0.8 + 0.4) / 2 = 0.6
-    suspected, margin = label_doubt(probs, labels)
+    suspected, _ = label_doubt(probs, labels)
     assert suspected.tolist() == [False] * 6
-    suspected, margin = label_doubt(probs, np.array([0, 1, 1, 0, 2, 2]))
+    suspected, doubt = label_doubt(probs, np.array([0, 1, 1, 0, 2, 2]))
     # (0.9 + 0.55) / 2 = 0.725; (0.2 + 0.5) / 2 = 0.35; 0.6: the fourth passes the second's threshold alone
     assert suspected.tolist() == [False, False, False, True, False, False]
-    assert margin == pytest.approx([0.8, -0.5, 0.2, 0.15, 0.7, -0.1])
+    # each label is a third of the photos
+    assert doubt == pytest.approx([2.7, 0.6, 1.5, 1.65, 2.4, 1.2])
 
 
 def clouds(*, groups: int = 30, of: int = 4, seed: int = 0) -> tuple[Manifest, pl.DataFrame]:

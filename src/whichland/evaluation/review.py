@@ -3,7 +3,8 @@
 A linear probe on stored features answers each photo from photos of other groups (cross-validation). Confident learning
 (Northcutt, Jiang and Chuang, JAIR 2021) finds likely label errors in these answers: the mean probability that photos
 labelled k get for k is the threshold of k, and a photo is suspected when, of the countries whose threshold it passes,
-the likeliest is not its label.
+the likeliest is not its label. Of the suspects those come first whose label the probe finds least likely for how common
+it is: rare countries get low probabilities of their own accord.
 """
 
 from dataclasses import dataclass
@@ -98,9 +99,9 @@ def cross_validated(vectors_NF: Features, label_N: Ints, group_N: Ints, labels: 
 
 
 def label_doubt(probs_NK: Floats, label_N: Ints) -> tuple[Flags, Floats]:
-    """Which photos confident learning suspects; and each one's margin: own probability minus the largest other.
+    """Which photos confident learning suspects; and the probability of each one's label by the label's share of photos.
 
-    The smaller the margin, the more doubtful the label. Rows of NaN are not suspected, and have the largest margin.
+    The smaller that is, the more doubtful the label. Rows of NaN are not suspected, and have infinity.
     """
     probs_NK = np.where(np.isnan(probs_NK), -1.0, probs_NK)
     rows, judged = np.arange(len(label_N)), probs_NK[:, 0] >= 0
@@ -110,9 +111,8 @@ def label_doubt(probs_NK: Floats, label_N: Ints) -> tuple[Flags, Floats]:
     threshold_K = np.where(photos_K > 0, sums_K / np.maximum(photos_K, 1), np.inf)
     passing_NK = np.where(probs_NK >= threshold_K, probs_NK, -1.0)
     suspected = judged & (passing_NK.max(axis=1) >= 0) & (passing_NK.argmax(axis=1) != label_N)
-    others_NK = probs_NK.copy()
-    others_NK[rows, label_N] = -1.0
-    return suspected, np.where(judged, own_N - others_NK.max(axis=1), np.inf)
+    share_N = photos_K[label_N] / max(judged.sum(), 1)
+    return suspected, np.divide(own_N, share_N, out=np.full(len(label_N), np.inf), where=judged)
 
 
 def distances(vectors_NF: Features, group_N: Ints) -> Floats:
