@@ -5,8 +5,7 @@
 
 MobileNetV2 with its own classifier (ImageNet's 1,000 classes, of which a street has many that are nearly as likely)
 looks at `--photos` photos (.jpg, at any depth), at each input size and share of the centre: once through Pillow and
-timm's transform, then through ours with the decoder scaling as long as 1, 2, 3, 4 or 8 times the pixels needed are
-left, and never. With `--tiles` the photos are mosaics of so many photos across and down: large, if odd, pictures.
+timm's transform, then through ours with the decoder scaling as long as `--factors` times the pixels needed are left. With `--tiles` the photos are mosaics of so many photos across and down: large, if odd, pictures.
 Said of each: by what the photos were scaled, how many first guesses differ from timm's, how far probabilities move
 (largest, and mean of each photo's largest), and photos that a second of processor time decodes and crops.
 """
@@ -33,7 +32,6 @@ from whichland.images.photo import open_photo
 from whichland.images.preprocess import Preprocess
 from whichland.model.views import cut_views
 
-FACTORS = (1, 2, 3, 4, 8, None)
 SIZES = "224:1,192:0.875,112:1,96:0.875,64:0.875"
 NEVER = 1_000  # times the pixels that are needed; no photo has so many
 
@@ -82,6 +80,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", type=Path, required=True, help="MobileNetV2's, as .safetensors")
     parser.add_argument("--sizes", default=SIZES, help="input sizes in pixels, each with timm's crop_pct")
+    parser.add_argument("--factors", default="1,2,3,4,8,never", help="times the pixels needed that are left")
     parser.add_argument("--photos", default=500, type=int)
     parser.add_argument("--tiles", default=1, type=int)
     parser.add_argument("--json", type=Path)
@@ -102,8 +101,8 @@ def main() -> None:
         cfg |= {"crop_pct": crop}
         preprocess = Preprocess.from_config(cfg)
         theirs = None
-        for factor in ("timm", *FACTORS):
-            decoding.FINER = factor if isinstance(factor, int) else NEVER
+        for factor in ("timm", *options.factors.split(",")):
+            decoding.FINER = int(factor) if factor.isdecimal() else NEVER
             transform = timm.data.create_transform(**cfg, is_training=False)
             way = partial(as_timm, transform) if factor == "timm" else partial(as_ours, preprocess)
             begin = time.process_time()
@@ -112,7 +111,7 @@ def main() -> None:
             found = probabilities_of(model, crops)
             theirs = found if theirs is None else theirs
             moved = np.abs(found - theirs).max(axis=1)
-            row = {"size": side, "crop_pct": crop, "way": "timm" if factor == "timm" else f"ours, {factor or 'never'}"}
+            row = {"size": side, "crop_pct": crop, "way": "timm" if factor == "timm" else f"ours, {factor}"}
             row["scaled"] = "1" if factor == "timm" else scales_of(photos, preprocess)
             row |= {"differ": int((found.argmax(1) != theirs.argmax(1)).sum()), "of": len(photos)}
             row |= {"largest": float(moved.max()), "mean": float(moved.mean()), "photos_a_second": speed}

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from whichland.images.preprocess import Preprocess
+from whichland.images.resample import resample
 
 PLAIN = Preprocess(size=(32, 32), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
@@ -61,3 +62,17 @@ def test_crops_are_those_of_timm_up_to_rounding(
     theirs = peer(Image.fromarray(texture)).numpy()
     assert mine.shape == theirs.shape == (3, *size)
     assert np.abs(mine - theirs).max() < 2.5 / 255
+
+
+@pytest.mark.parametrize("size", [(24, 24), (96, 64), (300, 300)])
+@pytest.mark.parametrize("box", [(0, 0, 160, 120), (10.3, 7.6, 141.2, 100.9), (150.5, 110.5, 160, 120)])
+@pytest.mark.parametrize("name", ["bilinear", "bicubic"])
+def test_resampling_is_pillows(size: tuple[int, int], box: tuple[float, float, float, float], name: str) -> None:
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((160, 120))
+    photo = np.asarray(coarse) // 2 + rng.integers(0, 128, (120, 160, 3), dtype=np.uint8)
+    photo[:20], photo[-20:] = 255, 0  # at which the filter overshoots
+    ours = resample(photo, size, name, box).astype(int)
+    theirs = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling[name.upper()], box=box))
+    assert np.abs(ours - theirs).max() <= 2
+    assert (ours != theirs).mean() < 0.01

@@ -1,6 +1,6 @@
 """What stands between a decoded photo and the model, read from the bundle's config.json and nowhere else.
 
-Only numpy and Pillow, so that training, exported models and the page share one implementation.
+Only numpy and the resampler, so that training, exported models and the page share one implementation.
 """
 
 from collections.abc import Mapping
@@ -10,11 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-Pixels = NDArray[np.uint8]  # H×W×3, RGB
-Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
-FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+from whichland.images.resample import FILTERS, Box, Filter, resample
+from whichland.images.resample import Pixels as Pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +22,7 @@ class Preprocess:
     size: tuple[int, int]  # height, width in pixels
     mean: tuple[float, float, float]  # of RGB in [0, 1]
     std: tuple[float, float, float]
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    interpolation: Filter = "bilinear"
     crop_pct: float = 1.0  # short side of the crop over short side of the resized photo
     crop_mode: Literal["center", "squash"] = "center"
 
@@ -65,8 +63,7 @@ class Preprocess:
     def crop(self, image: Pixels, box: Box | None = None) -> Pixels:
         """Resize `box` of a photo (by default what `crop_box` says) to `size`: H×W×3 uint8, antialiased."""
         rows, columns = self.size
-        box = box or self.crop_box(*image.shape[:2])
-        return np.asarray(Image.fromarray(image).resize((columns, rows), FILTERS[self.interpolation], box=box))
+        return resample(image, (columns, rows), self.interpolation, box or self.crop_box(*image.shape[:2]))
 
     def normalise(self, batch_BHWC: Pixels) -> NDArray[np.float32]:
         """Turn uint8 B×H×W×3 into float32 B×3×H×W with the model's mean and deviation."""
