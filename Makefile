@@ -35,8 +35,11 @@ docs: .venv/ready ## generate docs/reference from the code, then run every comma
 	@$(BIN)/python scripts/reference.py
 	@$(BIN)/python scripts/run_docs.py
 
-bench: .venv/ready ## peers and limits beside ours, in one run
-	@sh benchmarks/run.sh
+bench: .venv/ready ## peers and limits beside ours, in one run; also bench-NAME, and ARGS=--quick for two minutes each
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+bench-%: .venv/ready
+	@$(BIN)/python benchmarks/run.py $* $(ARGS)
 
 serve: .venv/train ## the page where anyone drops a photo, with the demo's model
 	@[ -d runs/demo/run/bundle ] || $(BIN)/whichland demo

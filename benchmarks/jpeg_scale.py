@@ -5,7 +5,8 @@
 
 MobileNetV2 with its own classifier (ImageNet's 1,000 classes, of which a street has many that are nearly as likely)
 looks at `--photos` photos (.jpg, at any depth), at each input size and share of the centre: once through Pillow and
-timm's transform, then through ours with the decoder scaling as long as `--factors` times the pixels needed are left. With `--tiles` the photos are mosaics of so many photos across and down: large, if odd, pictures.
+timm's transform, then through ours with the decoder scaling as long as `--factors` times the pixels needed are left.
+With `--tiles` the photos are mosaics of so many photos across and down: large, if odd, pictures.
 Said of each: by what the photos were scaled, how many first guesses differ from timm's, how far probabilities move
 (largest, and mean of each photo's largest), and photos that a second of processor time decodes and crops.
 """

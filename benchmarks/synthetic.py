@@ -1,8 +1,9 @@
 """How many scenes of the synthetic world are rendered and written a second.
 
-.venv/bin/python benchmarks/synthetic.py
+.venv/bin/python benchmarks/synthetic.py [--scenes 480]
 """
 
+import argparse
 import os
 import tempfile
 import time
@@ -11,12 +12,13 @@ from pathlib import Path
 from whichland.sources.synthetic.files import encode_jpeg, write
 from whichland.sources.synthetic.world import WorldConfig, render
 
-SCENES = 480
-
 
 def main() -> None:
     """Print CPU time a scene in one process, then scenes a second with every core, start-up included."""
-    config = WorldConfig(scenes=SCENES)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=int, default=480)
+    scenes = parser.parse_args().scenes
+    config = WorldConfig(scenes=scenes)
     for index in range(20):  # grow the trees and the noise
         render(config, index)
     start = time.process_time()
@@ -28,7 +30,7 @@ def main() -> None:
         start = time.perf_counter()
         write(config, Path(folder), progress=False)
         taken = time.perf_counter() - start
-    print(f"{cores} cores: {SCENES / taken:.1f} scenes/s written with masks, {taken:.1f} s for {SCENES}")
+    print(f"{cores} cores: {scenes / taken:.1f} scenes/s written with masks, {taken:.1f} s for {scenes}")
 
 
 if __name__ == "__main__":

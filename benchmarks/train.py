@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -161,10 +162,15 @@ class Apart:
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=take_turns, args=(theirs, keep, make, args, named))
         self.process.start()
+        theirs.close()  # so that its end is noticed here
 
     def __call__(self) -> float:
-        self.pipe.send("turn")
-        return self.pipe.recv()
+        try:
+            self.pipe.send("turn")
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            print("train: a peer's process has ended; the reason stands above", file=sys.stderr)
+            sys.exit(2)
 
     def end(self) -> None:
         self.pipe.close()
@@ -283,6 +289,9 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    if find_spec("fastai") is None:
+        print("train: its peer fastai is not installed; `make bench-train` does that", file=sys.stderr)
+        sys.exit(2)
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

@@ -1,5 +1,6 @@
 """Prediction from an exported bundle where torch, timm and the like cannot be imported."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,26 @@ for name, flags in (
 assert all(sys.modules[name] is None for name in {HEAVY!r})
 """
 
+# The same without Polars, which only tables need: answers printed, then by the service, then a table asked for.
+LIGHT = f"""
+import asyncio, sys
+from pathlib import Path
+sys.modules.update(dict.fromkeys({(*HEAVY, "polars")!r}))
+from whichland.cli.commands import root
+from whichland.serving.app import create_app
+from whichland.serving.service import open_service
+bundle, photo, folder = sys.argv[1:]
+assert not root()(["predict", bundle, photo, "--json", "--check-exif", "--pin"], standalone_mode=False)
+service = open_service(bundle)
+create_app(service)
+print(asyncio.run(service.answer(Path(photo).read_bytes())).label)
+service.close()
+assert all(sys.modules[name] is None for name in {(*HEAVY, "polars")!r})
+sys.argv = ["whichland", "predict", bundle, photo, "-o", f"{{folder}}/a.csv"]
+from whichland.cli.main import main
+main()
+"""
+
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -53,3 +74,15 @@ def test_everything_works_without_torch_and_gives_the_same_odds(bundle: Path, tm
     assert table["country"].to_list() == [LABELS[at] for at in wanted.argmax(axis=1)]
     assert (tmp_path / "a.html").stat().st_size > 10_000
     assert (tmp_path / "a.geojson").read_text().count('"Point"') == 6
+
+
+def test_polars_is_wanted_for_tables_alone(bundle: Path, tmp_path: Path) -> None:
+    (photo,) = make_photos(tmp_path / "photos", 1)
+    done = subprocess.run([sys.executable, "-c", LIGHT, bundle, photo, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    printed, served = done.stdout.splitlines()
+    assert json.loads(printed)["country"] == served == load(bundle).predict(photo).label
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("whichland: this needs the package polars: ")
+    assert "pip install" in last
+    assert "[tables]" in last

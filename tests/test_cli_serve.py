@@ -74,6 +74,14 @@ def test_a_worker_that_is_killed_is_started_anew(bundle: Path, tmp_path: Path):
         while len(now := _workers(process.pid)) < 2 or workers[0] in now:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+        # each request is a connection of its own, which either worker may take
+        assert all(httpx.get(f"{url}/api/info").status_code == 200 for _ in range(12))
+        told = [httpx.get(f"{url}/metrics").text for _ in range(6)]
+        requests = [
+            float(re.findall(r'^whichland_requests_total\{.*route="/api/info".*\} (\S+)', one, re.M)[0]) for one in told
+        ]
+        assert requests == [12] * 6
+        assert all("whichland_photos_inside 0" in one for one in told)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
 

@@ -130,7 +130,7 @@ def test_int8_of_a_cnn_is_kept_and_says_how_well_it_agrees(exported: Path, tmp_p
     assert kept["low"] >= 0.8
     assert kept["moved"] <= 0.06
     assert (exported / "model.int8.onnx").stat().st_size < (exported / "model.onnx").stat().st_size / 2
-    plain, small = open_model(exported), open_model(exported, engine="int8")
+    plain, small = open_model(exported, engine="onnx"), open_model(exported, engine="int8")
     seen = crops(3)
     assert not np.array_equal(plain.probabilities(seen), small.probabilities(seen))
     np.testing.assert_allclose(plain.probabilities(seen), small.probabilities(seen), atol=0.2)
@@ -157,7 +157,7 @@ def test_int8_is_skipped_in_one_line_where_the_photos_are_too_few_to_judge_it(ex
     command = ["export", str(exported), "--int8", "--force", "--photos", str(tmp_path / "few.parquet")]
     done = forked.run(["-m", "whichland", *command])
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^no int8: \d+ validation photos cannot show .* which takes 35$", done.stdout, re.M)
+    assert re.search(r"^no int8: \d+ validation photos cannot show .* which takes 22$", done.stdout, re.M)
     assert (exported / "model.onnx").is_file()
 
 
@@ -200,8 +200,26 @@ def test_openvino_computes_in_bf16_only_where_that_agrees(exported: Path, tmp_pa
     assert strict["precision"] == "f32", "40 photos cannot show so much"
     seen = crops(3)
     np.testing.assert_allclose(
-        open_model(exported, engine="openvino").probabilities(seen), open_model(exported).probabilities(seen), atol=1e-3
+        open_model(exported, engine="openvino").probabilities(seen),
+        open_model(exported, engine="onnx").probabilities(seen),
+        atol=1e-3,
     )
+
+
+def test_auto_takes_the_fastest_that_is_there(exported: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    done = export(exported, photos(tmp_path / "photos", train=1, val=40), ExportConfig(openvino=True))
+    speeds = done.record["photos_per_second"]
+    assert set(speeds) == {"onnx", "openvino"}
+    assert open_model(exported).engine == max(speeds, key=speeds.__getitem__)
+    info = json.loads((exported / "whichland.json").read_text(encoding="utf-8"))
+    for fastest in ("openvino", "int8"):  # the second has no file here
+        info["export"]["photos_per_second"] = {"onnx": 1, "openvino": 2, fastest: 9}
+        (exported / "whichland.json").write_text(json.dumps(info), encoding="utf-8")
+        assert open_model(exported).engine == "openvino"
+    seen = crops(5)
+    several, alone = open_model(exported), open_model(exported, threads=1)
+    np.testing.assert_allclose(several.probabilities(seen), alone.probabilities(seen), atol=1e-3)
 
 
 @pytest.mark.parametrize("values", [{"same": 0.0}, {"moved": 1.0}, {"fit_on": 0}, {"judge_on": 0}])

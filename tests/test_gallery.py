@@ -25,8 +25,9 @@ from whichland.errors import UserError
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest
 from whichland.model import gallery as module
+from whichland.model.bundle import GALLERY as FILE
 from whichland.model.export import ExportConfig, export
-from whichland.model.gallery import FILE, Gallery, centred, photos_to_show, read_gallery
+from whichland.model.gallery import Gallery, centred, photos_to_show, read_gallery
 from whichland.model.label_sources import countries
 from whichland.model.model import load as open_model
 from whichland.serving.answers import PhotoAnswers

@@ -69,6 +69,7 @@ def predict_to(
         config = replace(config, pin=True)
     model = load(bundle, engine=config.engine)
     rows = rows_for(model, config)
+    schema = schema_of(rows)  # what makes tables is wanted before any photo is read
     with Journal(out, bundle, config) as journal:
         waiting = journal.waiting(photos)
         done = len(photos) - len(waiting)
@@ -81,7 +82,7 @@ def predict_to(
                     if row["error"] is not None:
                         complain(row)
                 progress.advance(len(batch))
-        frame = journal.frame(photos, schema_of(rows))
+        frame = journal.frame(photos, schema)
         write(frame, out, rows, title=f"{len(photos):,} photos, as {model.name} sees them")
         journal.remove()
     exif, unreadable = None, frame["error"].count()

@@ -91,7 +91,8 @@ def export(
     The logits are held against torch's before the file is kept. With --int8 a version in 8-bit integers is fitted
     on training photos and kept only if it gives the same answers on validation photos; else the figures are printed,
     the exit code is 2, and the rest stays. Where the photos are too few to show it, int8 is left out and a line says
-    so. Export again after `calibrate` or when the bundle has changed.
+    so. With --int8 or --openvino, what agrees is timed, and `--engine auto` takes the fastest. Export again after
+    `calibrate`, when the bundle has changed, or on the machine that will answer.
 
     With --gallery the bundle also gets thumbnails of training photos, which the page shows beside an answer that
     is like theirs: "open" takes those whose licence lets anybody show them, "any" all, for who has the right to.
@@ -139,7 +140,11 @@ def _exported(done: "Exported") -> list[str]:
             layers = f"{file['float_layers']} of {file['layers']}"
             lines += [f"  {figures_of(file)}", f"  the first {layers} layers and the last in floating point"]
     if found := done.record.get("openvino"):
-        lines.append(f"OpenVINO computes in {found['precision']}; bf16: {figures_of(found['bf16'])}")
+        front = f", behind {found['float_layers']} layers in f32" if found.get("float_layers") else ""
+        lines.append(f"OpenVINO computes in {found['precision']}; bf16{front}: {figures_of(found['bf16'])}")
+    if speeds := done.record.get("photos_per_second"):
+        ranked = ", ".join(f"{name} {speeds[name]:,.0f}" for name in sorted(speeds, key=lambda name: -speeds[name]))
+        lines.append(f"photos a second on this machine: {ranked}; `--engine auto` takes the first that is installed")
     return [*lines, *filter(None, [done.skipped])]
 
 

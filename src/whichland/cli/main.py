@@ -90,6 +90,9 @@ QUICK: dict[tuple[str, ...], Callable[[], str]] = {
 }
 
 
+EXTRAS = {"polars": "tables", "torch": "train"}  # what the light install is without, and the extra that brings it
+
+
 def main() -> None:
     """Run the command line; what the user can mend ends in one line on stderr and exit code 2."""
     _open_closed_streams()
@@ -110,6 +113,12 @@ def main() -> None:
         _end(None, 1)
     except KeyboardInterrupt:
         _end("interrupted", 130)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        from whichland.printed import install
+
+        _end(f"this needs the package {error.name}: {install(EXTRAS[error.name])}", 2)
     except Exception as error:  # of the system, such as a full disk or stdout; what can be said better is a UserError
         from whichland.whole_file import system_error
 

@@ -18,7 +18,7 @@ from annotated_types import Interval
 from whichland.config import Config
 from whichland.errors import UserError
 from whichland.images.decode import ImageError, Pixels, decode, encode_jpeg, image_size, read_bytes, shrink
-from whichland.images.panorama import Piece, centred, native_width, pictures_in, sphere_views, strip_pieces
+from whichland.images.panorama import Piece, all_round, centred, native_width, pictures_in, sphere_views, strip_pieces
 from whichland.manifest import COLUMNS, with_empty
 
 FINER = 2  # a JPEG may be decoded at a power-of-two scale as long as this much is left to resample
@@ -288,12 +288,6 @@ def _strip(pixels: Pixels, row: Source, target: Target) -> Iterator[Picture]:
         else:
             name = f"heading={target.directions[number] % 360:g}"
         yield name, piece.direction(width), view
-
-
-def all_round(fov: float) -> tuple[float, ...]:
-    """As many directions as views fit without overlap, evenly round; the first looks ahead."""
-    count = max(1, int(360 / fov + 1e-6))
-    return tuple(360 * number / count for number in range(count))
 
 
 def _check_large_enough(piece: Piece, target: Target) -> None:

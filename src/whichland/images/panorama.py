@@ -97,6 +97,12 @@ def _side_by_side(left: int, right: int, height: int, aspect: float | None) -> l
     return [centred(edges[number + 1] - edges[number], height, aspect, left=edges[number]) for number in range(count)]
 
 
+def all_round(fov: float) -> tuple[float, ...]:
+    """As many directions as views fit without overlap, evenly round; the first looks ahead."""
+    count = max(1, int(360 / fov + 1e-6))
+    return tuple(360 * number / count for number in range(count))
+
+
 def native_width(panorama_width: float, fov: float) -> float:
     """The width, in pixels, at which a view's middle has as many pixels a degree as the panorama.
 

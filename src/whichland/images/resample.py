@@ -9,7 +9,7 @@ from math import ceil, floor
 from typing import Literal
 
 import numpy as np
-from cykooz_resizer import CropBox, FilterType, ImageData, PixelType, ResizeAlg, Resizer, ResizeOptions
+from cykooz_resizer import CropBox, FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]  # H×W×3, RGB
@@ -26,9 +26,7 @@ def resample(image_HWC: Pixels, size: tuple[int, int], filter_name: Filter, box:
     algorithm, reach = FILTERS[filter_name]
     (left, right), (top, bottom) = (
         _needed(*sides, pixels, whole, reach)
-        for sides, pixels, whole in zip(
-            ((box[0], box[2]), (box[1], box[3])), size, image_HWC.shape[1::-1], strict=True
-        )
+        for sides, pixels, whole in zip(((box[0], box[2]), (box[1], box[3])), size, image_HWC.shape[1::-1], strict=True)
     )
     part_HWC = image_HWC[top:bottom, left:right]
     rows, columns = part_HWC.shape[:2]

@@ -40,7 +40,7 @@ from whichland.whole_file import file_sha256, usual_permissions, whole_file
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WEIGHTS, INFO = "model.safetensors", "whichland.json"
+WEIGHTS, INFO, GALLERY = "model.safetensors", "whichland.json", "gallery.parquet"
 DRAWN = "synthetic"  # the source of drawn scenes in a manifest
 CAUTION = "this model was trained on drawn streets alone: what it says of a real photo means nothing"
 

@@ -8,10 +8,13 @@ import json
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,9 +47,10 @@ Engine = Literal["torch", "onnx", "int8", "openvino"]
 EngineChoice = Literal["auto", Engine]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 ENGINE_HELP = (
-    "what runs the network; auto: torch on a GPU, else what was exported to ONNX, else torch; int8 and openvino only "
-    "if asked for"
+    "what runs the network; auto: torch on a GPU, else the one that was fastest when the bundle was exported, of those "
+    "that are installed and agree with it, else torch"
 )
+NEEDED = {"torch": "torch", "onnx": "onnxruntime", "int8": "onnxruntime", "openvino": "openvino"}  # packages
 
 FLOAT_FILE, INT8_FILE = "model.onnx", "model.int8.onnx"
 INPUT, OUTPUT = "pixels", "logits"  # of an exported network: B×H×W×3 uint8 RGB → B×K float32
@@ -66,7 +70,9 @@ def choose_engine(folder: Path, engine: str) -> Engine:
     if torch_there and _gpu_driver() and best_device().type == "cuda":
         return "torch"
     if (folder / FLOAT_FILE).is_file():
-        return "onnx"
+        measured = read_settings(folder).info.record.get("photos_per_second", {})
+        ranked = sorted((name for name in ENGINES if name in measured), key=lambda name: -measured[name])
+        return next((name for name in ranked if usable(folder, name)), "onnx")
     if torch_there:
         return "torch"
     read_settings(folder)  # what is no bundle at all is said first
@@ -74,6 +80,16 @@ def choose_engine(folder: Path, engine: str) -> Engine:
         f"{folder} holds no {FLOAT_FILE} and torch is not installed: run `whichland export` on it where it was "
         f"trained, or {install('train')}"
     )
+
+
+def usable(folder: Path, engine: Engine) -> bool:
+    """Whether an engine's package is installed and its file lies in the bundle."""
+    return (folder / file_of(engine)).is_file() and find_spec(NEEDED[engine]) is not None
+
+
+def file_of(engine: Engine) -> str:
+    """The file of a bundle that an engine runs."""
+    return {"torch": WEIGHTS, "int8": INT8_FILE}.get(engine, FLOAT_FILE)
 
 
 def best_device() -> "torch.device":
@@ -154,10 +170,11 @@ def exported_network(read: Settings, engine: Engine, threads: int | None) -> Net
 
     Raises UserError when the engine is not installed, or its file is missing, damaged, or not of this bundle.
     """
-    path = read.folder / (INT8_FILE if engine == "int8" else FLOAT_FILE)
+    path = read.folder / file_of(engine)
     check_exported(path, read)
     if engine == "openvino":
-        return open_openvino(path, read.info.record.get("openvino", {}).get("precision", "f32"), threads)
+        kept = read.info.record.get("openvino", {})
+        return open_openvino(path, kept.get("precision", "f32"), threads, front=kept.get("float_layers", 0))
     session = onnx_session(path, threads)
     said = session.get_modelmeta().custom_metadata_map
     for name, value in description(read).items():
@@ -207,39 +224,87 @@ def onnx_session(path: Path, threads: int | None = None) -> Any:
 
 
 def run_of(session: Any, *, features: bool = True) -> Network:
-    """Run an open network of ONNX Runtime, with its features where it gives any and they are wanted."""
+    """Run an open network of ONNX Runtime, with its features where it gives any and they are wanted.
+
+    Crops run one by one: the activations of one fit into a core's cache.
+    """
     given = {one.name for one in session.get_outputs()}
     names = [name for name in (OUTPUT, FEATURES) if name in given and (features or name == OUTPUT)]
 
     def run(crops_BHWC: Pixels) -> Outputs:
-        return Outputs(*session.run(names, {INPUT: crops_BHWC}))
+        found = [session.run(names, {INPUT: crops_BHWC[at : at + 1]}) for at in range(len(crops_BHWC))]
+        return Outputs(*map(np.concatenate, zip(*found, strict=True)))
 
     return run
 
 
-def open_openvino(path: Path, precision: str, threads: int | None = None) -> Network:
-    """Open a network with OpenVINO, to be computed in `precision`: f32 or bf16. Raises UserError."""
+def open_openvino(path: Path, precision: str, threads: int | None = None, *, front: int = 0) -> Network:
+    """Open a network with OpenVINO, to be computed in `precision`: f32, or bf16 where the processor has it.
+
+    The first `front` of its layers with weights are computed in f32 all the same: rounding there is amplified by all
+    that follows. Crops run one by one, several at a time: each on its own core, in whose cache the activations of one
+    fit. Raises UserError.
+    """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it then reports no use to its maker
     try:
         import openvino  # type: ignore[import-untyped]
     except ImportError:
         raise UserError(f"engine openvino is not installed: {install('fast')}") from None
+    core = openvino.Core()
+    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        precision = "f32"
     options: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
     try:
-        network = openvino.Core().compile_model(str(path), "CPU", options)
+        graph = core.read_model(str(path))
+        graph.reshape([1, *(side.get_length() for side in list(graph.input().partial_shape)[1:])])
+        if precision == "bf16" and front:
+            graph = _with_float_front(core, graph, front)
+        network = core.compile_model(graph, "CPU", options)
     except RuntimeError as error:
         raise _cannot_run(path, error) from None
+    own = threading.local()
 
     given = {name: at for at, one in enumerate(network.outputs) for name in one.names}
     places = [given[name] for name in (OUTPUT, FEATURES) if name in given]
 
-    def run(crops_BHWC: Pixels) -> Outputs:
-        found = network.create_infer_request().infer([crops_BHWC])
-        return Outputs(*(found[at].copy() for at in places))
+    def one(crop_HWC: Pixels) -> list[NDArray[np.float32]]:
+        if not hasattr(own, "request"):
+            own.request = network.create_infer_request()
+        found = own.request.infer([crop_HWC[None]])
+        return [found[at][0].copy() for at in places]
 
-    return run
+    height, width, channels = graph.input().shape[1:]
+    one(np.zeros((height, width, channels), np.uint8))  # two threads that make the very first call deadlock
+    streams = ThreadPoolExecutor(network.get_property("NUM_STREAMS"), thread_name_prefix="openvino")
+    return lambda crops_BHWC: Outputs(*map(np.stack, zip(*streams.map(one, crops_BHWC), strict=True)))
+
+
+def _with_float_front(core: Any, graph: Any, layers: int) -> Any:
+    """The same graph with its first layers marked as precise, for which only OpenVINO's file format has a word."""
+    import openvino
+
+    names: set[str] = set()
+    for node in graph.get_ordered_ops():
+        layers -= node.get_type_name() in ("Convolution", "GroupConvolution", "MatMul")
+        if layers < 0:
+            break
+        names.add(node.get_friendly_name())
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "network.xml"
+        openvino.serialize(graph, str(file), str(file.with_suffix(".bin")))
+        written = ElementTree.parse(file)
+        for layer in written.iter("layer"):
+            takes = layer.find("input")
+            if takes is not None and layer.get("name") in names:
+                facts = layer.find("rt_info")
+                if facts is None:
+                    facts = ElementTree.Element("rt_info")
+                    layer.insert(list(layer).index(takes), facts)
+                ElementTree.SubElement(facts, "attribute", name="precise", version="0")
+        core.set_property({"ENABLE_MMAP": False})  # the file goes
+        return core.read_model(ElementTree.tostring(written.getroot()), file.with_suffix(".bin").read_bytes())
 
 
 def _cannot_run(path: Path, error: Exception) -> UserError:

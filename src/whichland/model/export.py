@@ -3,13 +3,16 @@
 model.onnx       floating point; its logits are held against torch's
 model.int8.onnx  8-bit integers, fitted on training photos and held against model.onnx on validation photos
 OpenVINO         reads model.onnx; whether it may compute in bf16 is found on validation photos
+                 what agrees runs in turns, and the fastest is what `auto` takes
 gallery.parquet  training photos that the page may show beside an answer (see gallery)
 
 What was written, and how well it agrees, stands in whichland.json under "export":
 
-{"opset": 20, "metadata": {…}, "files": {"model.onnx": {"sha256": …, "difference": …}, …}, "openvino": {…}}
+{"opset": 20, "metadata": {…}, "files": {"model.onnx": {"sha256": …, "difference": …}, …}, "openvino": {…},
+ "photos_per_second": {"onnx": …, "openvino": …}}
 """
 
+import time
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
@@ -24,22 +27,24 @@ from whichland.config import AT_LEAST_1, BETWEEN_0_AND_1, Config
 from whichland.errors import UserError
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.manifest import Manifest
-from whichland.model.bundle import WEIGHTS, Bundle, Info, Settings, load, read_settings, update_info
+from whichland.model.bundle import GALLERY, WEIGHTS, Bundle, Info, Settings, load, read_settings, update_info
 from whichland.model.engines import (
     FLOAT_FILE,
     INT8_FILE,
     PARITY,
+    Engine,
     Logits,
     Network,
     check_exported,
     description,
+    exported_network,
     finite,
     onnx_session,
     open_openvino,
     run_of,
     torch_network,
+    usable,
 )
-from whichland.model.gallery import FILE as GALLERY_FILE
 from whichland.model.gallery import Shown, fits, photos_to_show, rows_of, write_gallery
 from whichland.model.model import Model, softmax
 from whichland.model.model import load as open_model
@@ -47,7 +52,10 @@ from whichland.model.views import middles_ahead
 from whichland.whole_file import file_sha256, whole_file
 
 TRIED = 4  # made-up crops on which that is tested
-TRIED_OF = 4  # one validation photo of so many chooses how much of int8 stays in floating point; the rest judge
+TRIED_OF = 4  # one validation photo of so many chooses how much stays in floating point; the rest judge
+FLOAT_FRONTS = (0, 3, 6, 12, 20)  # layers at the front that OpenVINO is to compute in f32 where the rest is in bf16
+AS_RIGHT = 0.01  # share of photos by which fewer may be right
+TIMED, TURNS = 16, 5  # crops in a batch that each engine runs in turns, and how often
 STRICTER = 0.9  # of the bound, while choosing: what is chosen fares a little worse on others
 BATCH = 16
 MOST_BYTES = 256_000_000  # of crops that are held at once
@@ -81,10 +89,10 @@ class ExportConfig(Config):
     """What to write beside the floating-point network, and what it must keep of its answers."""
 
     int8: Annotated[bool, "also 8-bit integers; kept only if they agree on the validation photos"] = False
-    openvino: Annotated[bool, "also find out whether OpenVINO may compute in bf16"] = False
+    openvino: Annotated[bool, "also OpenVINO, in bf16 where it agrees on the validation photos"] = False
     same: Annotated[
         float, "share of photos that must keep their first guess: low end of its interval", BETWEEN_0_AND_1
-    ] = 0.9
+    ] = 0.85
     moved: Annotated[
         float, "share of the probabilities that may go to other countries, mean over photos", BETWEEN_0_AND_1
     ] = 0.06
@@ -98,6 +106,8 @@ class ExportConfig(Config):
 
     def good(self, found: Agreement, strictness: float = 1.0) -> bool:
         """Whether so much agreement is enough."""
+        if found.right is not None and found.right_before is not None and found.right < found.right_before - AS_RIGHT:
+            return False
         return found.low >= self.same and found.moved <= strictness * self.moved
 
     def photos_needed(self) -> int:
@@ -132,7 +142,7 @@ def export(folder: str | Path, manifest: Manifest | None = None, config: ExportC
         raise UserError("int8 and openvino are judged on validation photos: give their manifest with --photos")
     if manifest is None and config.gallery != "none":
         raise UserError("a gallery shows training photos: give their manifest with --photos")
-    for name in (FLOAT_FILE, INT8_FILE, GALLERY_FILE):
+    for name in (FLOAT_FILE, INT8_FILE, GALLERY):
         if (folder / name).exists() and name not in record["files"] and not config.force:
             raise UserError(f"{folder / name} was not exported from this bundle; write over it with --force")
     shown = None
@@ -143,16 +153,13 @@ def export(folder: str | Path, manifest: Manifest | None = None, config: ExportC
         written.append(FLOAT_FILE)
     model = open_model(folder, engine="onnx") if manifest is not None else None
     if model is not None and shown is not None:
-        record["files"][GALLERY_FILE] = write_gallery(model, shown) | {"gallery": config.gallery}
+        record["files"][GALLERY] = write_gallery(model, shown) | {"gallery": config.gallery}
         _keep(folder, record)
-        written.append(GALLERY_FILE)
+        written.append(GALLERY)
     if model is not None and manifest is not None and (int8 or config.openvino):
         photos = _some_photos(manifest, "val", model, config.judge_on)
         if config.openvino:
-            found = _agreement(model, photos, open_openvino(folder / FLOAT_FILE, "bf16"))
-            precision = "bf16" if config.good(found) else "f32"
-            record["openvino"] = {"precision": precision, "bf16": asdict(found)}
-            _keep(folder, record)
+            record["openvino"] = _try_bf16(model, photos, config)
         judges = photos.height - _choosing(photos)
         if int8 and judges < config.photos_needed():
             skipped = (
@@ -162,8 +169,10 @@ def export(folder: str | Path, manifest: Manifest | None = None, config: ExportC
         elif int8:
             fitted_on = _some_photos(manifest, "train", model, config.fit_on)
             record["files"][INT8_FILE] = _try_int8(model, fitted_on, photos, config, facts)
-            _keep(folder, record)
             written.append(INT8_FILE)
+        _keep(folder, record)
+        record["photos_per_second"] = _speeds(read_settings(folder))
+        _keep(folder, record)
     return Exported(bundle=folder, written=tuple(written), record=record, skipped=skipped)
 
 
@@ -222,11 +231,11 @@ def _export_float(folder: Path, facts: dict[str, str]) -> dict[str, Any]:
             _check_features(onnx_session(partial), bundle, crops)
     files = {FLOAT_FILE: {"sha256": file_sha256(path), "difference": difference, "largest": largest}}
     (folder / INT8_FILE).unlink(missing_ok=True)
-    kept = bundle.info.record["files"].get(GALLERY_FILE)
+    kept = bundle.info.record["files"].get(GALLERY)
     if kept and fits(folder):  # a new temperature leaves it as it is
-        files[GALLERY_FILE] = kept
+        files[GALLERY] = kept
     else:
-        (folder / GALLERY_FILE).unlink(missing_ok=True)
+        (folder / GALLERY).unlink(missing_ok=True)
     record = {"opset": graph.opset_import[0].version, "metadata": facts, "files": files}
     _keep(folder, record)
     return record
@@ -246,7 +255,7 @@ def _check_features(session: Any, bundle: Bundle, crops: Pixels) -> None:
 
 
 def _choosing(photos: pl.DataFrame) -> int:
-    """How many of the validation photos choose how much of int8 stays in floating point; the others judge."""
+    """How many of the validation photos choose how much stays in floating point; the others judge."""
     return ceil(photos.height / TRIED_OF)
 
 
@@ -270,11 +279,46 @@ def _try_int8(
         found = _agreement(model, photos[tried:], run_of(onnx_session(partial)))
         if not config.good(found):
             raise UserError(
-                f"no int8: {found}; asked for are {config.same:.0%} at the low end and at most "
-                f"{config.moved:.0%} moved. {FLOAT_FILE} stays; loosen --same and --moved if that is good enough"
+                f"no int8: {found}; asked for are {config.same:.0%} at the low end, at most {config.moved:.0%} moved "
+                f"and as many right, up to {AS_RIGHT:.0%}. {FLOAT_FILE} stays; loosen --same and --moved if you like"
             )
     layers = {"layers": quantised.layers, "float_layers": quantised.float_layers}
     return {"sha256": file_sha256(path), "fitted_on": fitted_on.height, **layers, **asdict(found)}
+
+
+def _try_bf16(model: Model, photos: pl.DataFrame, config: ExportConfig) -> dict[str, Any]:
+    """Whether OpenVINO may compute in bf16, and how many layers at the front it is to compute in f32 then.
+
+    As for int8, a part of the photos chooses how many, and the rest judge.
+    """
+    path, tried = model.folder / FLOAT_FILE, _choosing(photos)
+    for layers in FLOAT_FRONTS:
+        run = open_openvino(path, "bf16", front=layers)
+        if config.good(_agreement(model, photos[:tried], run), STRICTER):
+            break
+    found = _agreement(model, photos[tried:], run)
+    return {"precision": "bf16" if config.good(found) else "f32", "float_layers": layers, "bf16": asdict(found)}
+
+
+def _speeds(read: Settings) -> dict[str, float]:
+    """Photos a second of each engine that agrees and is installed, on all cores, in turns: the median."""
+    crops = np.random.default_rng(0).integers(0, 256, (TIMED, *read.preprocess.size, 3), dtype=np.uint8)
+    engines: list[Engine] = ["onnx", "int8", "openvino"]
+    int8 = INT8_FILE in read.info.record["files"] and read.novelty is None  # of which int8 says nothing
+    known = {"int8": int8, "openvino": "openvino" in read.info.record}
+    runs = {
+        engine: exported_network(read, engine, None)
+        for engine in engines
+        if known.get(engine, True) and usable(read.folder, engine)
+    }
+    seconds: dict[Engine, list[float]] = {engine: [] for engine in runs}
+    for turn in range(TURNS + 1):
+        for engine, run in runs.items():
+            begun = time.perf_counter()
+            run(crops)
+            if turn:  # the first makes what is kept
+                seconds[engine].append(time.perf_counter() - begun)
+    return {engine: round(TIMED / float(np.median(taken)), 1) for engine, taken in seconds.items()}
 
 
 def _some_photos(manifest: Manifest, split: str, model: Model, most: int) -> pl.DataFrame:

@@ -30,7 +30,7 @@ from whichland.images.photo import open_photo
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import CREDIT, Manifest, credit
 from whichland.model.answer import Probabilities
-from whichland.model.bundle import WEIGHTS, read_settings
+from whichland.model.bundle import GALLERY, WEIGHTS, read_settings
 from whichland.model.calibration import NOTHING
 from whichland.model.engines import description
 from whichland.model.labels import LabelSpace
@@ -41,7 +41,6 @@ from whichland.whole_file import file_sha256, whole_file
 
 Shown = Literal["none", "open", "any"]
 
-FILE = "gallery.parquet"
 MADE_FROM_KEY = "whichland.gallery"
 MOST_BYTES = 200_000_000  # all of it is held in memory
 SHORT, LONG = 160, 320  # pixels of a thumbnail's sides, at most
@@ -89,14 +88,14 @@ def read_gallery(folder: Path) -> Gallery | None:
 
     Raises UserError when the file is damaged or too large.
     """
-    path = folder / FILE
+    path = folder / GALLERY
     if not path.is_file():
         return None
     again = "remove it, or make it anew with `whichland export --gallery`"
     if path.stat().st_size > MOST_BYTES:
         raise UserError(f"{path}: {path.stat().st_size / 1e6:,.0f} MB, over {MOST_BYTES / 1e6:.0f}; {again}")
     read = read_settings(folder)
-    if file_sha256(path) != read.info.record["files"].get(FILE, {}).get("sha256"):
+    if file_sha256(path) != read.info.record["files"].get(GALLERY, {}).get("sha256"):
         raise UserError(f"{path}: damaged, or not the file that was exported (its SHA-256 differs); {again}")
     if not fits(folder):
         print(f"warning: {path}: made with another model, so it is not shown; {again}", file=sys.stderr)
@@ -114,7 +113,7 @@ def read_gallery(folder: Path) -> Gallery | None:
 def fits(folder: Path) -> bool:
     """Whether a bundle's gallery was made with its labels, preprocessing and weights as they are now."""
     try:
-        kept = pl.read_parquet_metadata(folder / FILE).get(MADE_FROM_KEY, "null")
+        kept = pl.read_parquet_metadata(folder / GALLERY).get(MADE_FROM_KEY, "null")
     except (pl.exceptions.PolarsError, OSError):
         return False
     return kept == _made_from(folder)
@@ -190,7 +189,7 @@ def write_gallery(model: Model, photos: pl.DataFrame) -> dict[str, Any]:
 
     Photos that cannot be read are left out. Raises UserError when none can, or when the file would be too large.
     """
-    path, rows, seen = model.folder / FILE, photos.iter_rows(named=True), partial(_seen, model.preprocess)
+    path, rows, seen = model.folder / GALLERY, photos.iter_rows(named=True), partial(_seen, model.preprocess)
     kept: list[dict[str, Any]] = []
     with Progress("looking at the gallery's photos", photos.height) as progress:
         for names, found in made_ahead(photos["uri"].to_list(), seen, BATCH):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from whichland.errors import UserError, first_line
-from whichland.model.bundle import INFO, WEIGHTS, in_hub_cache, read_settings
+from whichland.model.bundle import GALLERY, INFO, WEIGHTS, in_hub_cache, read_settings
 from whichland.model.labels import FILE as LABELS
 from whichland.model.novelty import FILE as NOVELTY
 from whichland.whole_file import file_sha256
@@ -59,7 +59,6 @@ def publish(folder: Path, repository: str, *, private: bool = False) -> str:
     """
     import polars as pl
 
-    from whichland.model.gallery import FILE as GALLERY
     from whichland.model.gallery import free_to_show
 
     read_settings(folder)

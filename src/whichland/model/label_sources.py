@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from whichland.errors import UserError
 from whichland.geo.borders import country_of
 from whichland.geo.countries import COUNTRIES
 from whichland.geo.land import POINTS, Points, land_points, sea_km
-from whichland.manifest import Manifest
 from whichland.model.labels import COUNTRY, Label, LabelSpace
+
+if TYPE_CHECKING:
+    from whichland.manifest import Manifest
 
 ENOUGH = 20  # training photos with coordinates; a country with fewer is represented by its land
 COAST_KM = 10.0  # the map's coast is off by less, but for islands that it leaves out
@@ -27,7 +29,7 @@ def countries(codes: Sequence[str] | None = None) -> LabelSpace:
     return LabelSpace(kind=COUNTRY, tree=_above_labels(sorted(COUNTRIES) if codes is None else codes))
 
 
-def column_labels(manifest: Manifest, column: str, codes: Sequence[str]) -> LabelSpace:
+def column_labels(manifest: "Manifest", column: str, codes: Sequence[str]) -> LabelSpace:
     """The labels of a manifest's column; without points.
 
     A label lies in a country where all its kept photos that have one share it. Raises UserError for a code of
@@ -35,6 +37,8 @@ def column_labels(manifest: Manifest, column: str, codes: Sequence[str]) -> Labe
     """
     if column == COUNTRY:
         return countries(codes)
+    import polars as pl
+
     parents: dict[str, str] = {}
     if COUNTRY in manifest.frame.columns and column != CONTINENT:
         rows = manifest.kept.drop_nulls([column, COUNTRY]).group_by(column).agg(pl.col(COUNTRY).unique())
@@ -62,7 +66,7 @@ def _above_labels(codes: Sequence[str]) -> dict[str, dict[str, Label]]:
     }
 
 
-def located(labels: LabelSpace, manifest: Manifest | None = None) -> LabelSpace:
+def located(labels: LabelSpace, manifest: "Manifest | None" = None) -> LabelSpace:
     """Labels with the points where their training photos were taken.
 
     One photo a group counts, not at sea, and of a country only where it lies in it. Of more than `POINTS` those are
@@ -81,8 +85,10 @@ def located(labels: LabelSpace, manifest: Manifest | None = None) -> LabelSpace:
     )
 
 
-def _photographed(column: str, manifest: Manifest) -> dict[str, Points]:
+def _photographed(column: str, manifest: "Manifest") -> dict[str, Points]:
     """Points of the training photos by label, for labels with enough of them."""
+    import polars as pl
+
     rows = manifest.kept.filter(pl.col("split") == "train").drop_nulls(["lat", "lon", column])
     if "group" in rows.columns:
         one_of = [pl.coalesce("group", "image_id"), *([] if column == COUNTRY else [column])]

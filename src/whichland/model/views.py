@@ -20,9 +20,8 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.curate.geometry import all_round
 from whichland.images.containers import ImageError
-from whichland.images.panorama import SHAPE, Piece, native_width, sphere_rows, sphere_views, strip_pieces
+from whichland.images.panorama import SHAPE, Piece, all_round, native_width, sphere_rows, sphere_views, strip_pieces
 from whichland.images.photo import OpenPhoto, open_photo
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.calibration import NOTHING, log_softmax

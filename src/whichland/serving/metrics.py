@@ -1,16 +1,20 @@
 """What is counted and written down of requests. Each service has a Prometheus registry of its own.
 
+Where several processes serve, each keeps its numbers in a file of one folder, and whichever is asked tells the sums.
+
 A line of the log names the route, not the path, query or files, and not who asked: a photo's name may say where it
 was taken. What goes wrong inside becomes an answer without a word of the inside; its traceback goes to the log.
 """
 
 import logging
+import os
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import prometheus_client
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_LATEST
 from prometheus_client.openmetrics.exposition import generate_latest
 from starlette.requests import ClientDisconnect
@@ -21,13 +25,21 @@ if TYPE_CHECKING:
     from whichland.serving.limits import Load
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's variable: the folder of several processes' numbers
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+GAUGES = (  # name, help, attribute of the load
+    ("whichland_photos_inside", "photos being decoded or waiting for the model", "photos"),
+    ("whichland_uploads", "requests that are arriving", "uploads"),
+    ("whichland_upload_bytes", "bytes that requests hold", "bytes"),
+    ("whichland_explanations", "explanations running or waiting", "explanations"),
+)
 
 
 class Metrics:
     """Counters, histograms and gauges of one service."""
 
     def __init__(self, load: "Load") -> None:
+        self._load = load
         registry = self.registry = prometheus_client.CollectorRegistry()
         count, spread = partial(Counter, registry=registry), partial(Histogram, registry=registry)
         self.requests = count("whichland_requests", "requests answered", ["route", "method", "status"])
@@ -37,14 +49,10 @@ class Metrics:
         self.photos = count("whichland_photos", "photos judged or unreadable", ["result"])
         self.batches = spread("whichland_batch_photos", "photos in a batch", buckets=BATCHES)
         self.model_seconds = spread("whichland_batch_seconds", "a batch took the model", buckets=SECONDS)
-        for name, text, attribute in (
-            ("whichland_photos_inside", "photos being decoded or waiting for the model", "photos"),
-            ("whichland_uploads", "requests that are arriving", "uploads"),
-            ("whichland_upload_bytes", "bytes that requests hold", "bytes"),
-            ("whichland_explanations", "explanations running or waiting", "explanations"),
-        ):
-            gauge = Gauge(name, text, registry=registry)
-            gauge.set_function(lambda attribute=attribute: getattr(load, attribute))  # type: ignore[misc]
+        self._gauges = [
+            (Gauge(name, text, registry=registry, multiprocess_mode="livesum"), attribute)
+            for name, text, attribute in GAUGES
+        ]
         prometheus_client.ProcessCollector(registry=registry)
 
     def count_batch(self, photos: int, seconds: float) -> None:
@@ -52,9 +60,19 @@ class Metrics:
         self.batches.observe(photos)
         self.model_seconds.observe(seconds)
 
+    def look(self) -> None:
+        """Note how much is under way, for whichever process is asked next."""
+        for gauge, attribute in self._gauges:
+            gauge.set(getattr(self._load, attribute))
+
     def text(self) -> bytes:
-        """All of it, in the OpenMetrics format."""
-        return bytes(generate_latest(self.registry))  # type: ignore[no-untyped-call]
+        """All of it, in the OpenMetrics format; of all processes where several serve."""
+        self.look()
+        registry = self.registry
+        if FOLDER in os.environ:
+            registry = prometheus_client.CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return bytes(generate_latest(registry))  # type: ignore[no-untyped-call]
 
 
 LOG = logging.getLogger("whichland.access")
@@ -77,6 +95,7 @@ class Watch:
         started, status, asked = perf_counter(), 0, scope["method"]
         if asked == "HEAD":
             scope["method"] = "GET"  # the server leaves out the body
+        self.metrics.look()
 
         async def noticing(message: Message) -> None:
             nonlocal status
@@ -99,6 +118,7 @@ class Watch:
             method = asked if asked in METHODS else "other"
             self.metrics.requests.labels(path, method, str(status)).inc()
             self.metrics.seconds.labels(path).observe(seconds)
+            self.metrics.look()
             LOG.info("%s %s %d %.0f ms", method, path, status, 1000 * seconds)
 
 

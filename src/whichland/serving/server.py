@@ -23,15 +23,18 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.config import STARTUP_FAILURE
 
 from whichland.allocator import keep_freed_memory
 from whichland.errors import UserError
 from whichland.serving.app import create_app
+from whichland.serving.metrics import FOLDER
 from whichland.serving.service import open_service
 from whichland.serving.settings import ServeConfig
 from whichland.serving.timeouts import TimedProtocol
@@ -60,7 +63,13 @@ def serve(bundle: str | Path, settings: ServeConfig | None = None) -> None:
         logging.config.dictConfig(LOGGING)
         ready = get_context("spawn").Event()
         work_there = partial(work, Path(bundle), settings, listener, ready)
-        run_workers(settings.workers, work_there, ready, partial(_announce, listener, f"{settings.workers} workers"))
+        announce = partial(_announce, listener, f"{settings.workers} workers")
+        with TemporaryDirectory(prefix="whichland-metrics-") as counted:
+            os.environ[FOLDER] = counted  # of the workers
+            try:
+                run_workers(settings.workers, work_there, ready, announce, partial(mark_process_dead, path=counted))
+            finally:
+                del os.environ[FOLDER]
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -158,10 +167,17 @@ LOOK_S = 0.5  # at most until a signal is noticed
 SHORT_LIFE_S = 5.0  # one that lived no longer is not replaced before so much time has passed
 
 
-def run_workers(count: int, work: Callable[[], None], ready: Event, on_start: Callable[[], object]) -> None:
+def run_workers(
+    count: int,
+    work: Callable[[], None],
+    ready: Event,
+    on_start: Callable[[], object],
+    on_death: Callable[[int], object] = lambda pid: None,
+) -> None:
     """Keep `count` processes at `work` until SIGTERM or Ctrl-C, then let them finish; `work` must be picklable.
 
-    `on_start` is called once the first of them has set `ready`. Raises UserError when one ends with uvicorn's exit
+    `on_start` is called once the first of them has set `ready`, `on_death` with the number of each that died.
+    Raises UserError when one ends with uvicorn's exit
     code for a start that failed, as others would.
     """
     allow_connection_pickling()  # the socket goes along
@@ -181,6 +197,7 @@ def run_workers(count: int, work: Callable[[], None], ready: Event, on_start: Ca
             if worker.exitcode == STARTUP_FAILURE:
                 failed = True
                 break
+            on_death(worker.pid or 0)
             LOG.warning("a worker ended (exit code %s); another one takes its place", worker.exitcode)
             time.sleep(max(0.0, SHORT_LIFE_S - (time.monotonic() - started)) if not signals else 0)
             workers[at] = _start(work)

@@ -12,7 +12,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from whichland.errors import UserError
 from whichland.explanation.explain import index_of, view_maps
@@ -20,8 +20,8 @@ from whichland.explanation.methods import METHODS, find_method
 from whichland.images.containers import ImageError
 from whichland.images.photo import open_photo
 from whichland.model.answer import Answer
+from whichland.model.bundle import GALLERY
 from whichland.model.engines import load_torch
-from whichland.model.gallery import Gallery, read_gallery
 from whichland.model.model import Judged, Model
 from whichland.model.model import load as open_model
 from whichland.model.record import Record, read_record
@@ -33,6 +33,9 @@ from whichland.serving.limits import Load
 from whichland.serving.metrics import Metrics
 from whichland.serving.settings import ServeConfig
 
+if TYPE_CHECKING:
+    from whichland.model.gallery import Gallery
+
 T = TypeVar("T")
 
 
@@ -42,7 +45,7 @@ class Service:
 
     model: Model
     settings: ServeConfig
-    gallery: Gallery | None
+    gallery: "Gallery | None"
     record: Record | None
     explaining: Model  # with a network of its own: gradients in the one that answers would disturb it
     methods: tuple[str, ...]  # the ways to explain that there are, the usual one first
@@ -116,7 +119,7 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
     return Service(
         model=model,
         settings=settings,
-        gallery=read_gallery(folder),
+        gallery=_gallery(folder),
         record=read_record(folder),
         explaining=replace(model, loaded=load_torch(folder)) if gradients else model,
         methods=tuple(name for name, method in METHODS.items() if gradients or not method.torch),
@@ -134,6 +137,14 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
 async def in_thread(threads: Executor, work: Callable[..., T], *arguments: Any) -> T:
     """What `work` gives, computed in one of the threads."""
     return await asyncio.get_running_loop().run_in_executor(threads, work, *arguments)
+
+
+def _gallery(folder: Path) -> "Gallery | None":
+    if not (folder / GALLERY).is_file():
+        return None
+    from whichland.model.gallery import read_gallery  # with Polars
+
+    return read_gallery(folder)
 
 
 def _there(path: str | None, what: str) -> Path | None:

@@ -10,14 +10,15 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import polars as pl
 from PIL import ExifTags, Image
 
 from whichland.images.panorama import sphere_rows
 from whichland.progress import track
-from whichland.sources.columns import good_degrees, heading, placed, say, utc
+
+if TYPE_CHECKING:
+    import polars as pl
 
 GPS, BASE = ExifTags.GPS, ExifTags.Base
 THREADS = min(8, 2 * (os.cpu_count() or 1))  # the disk is waited for, not the processor
@@ -26,24 +27,28 @@ _LETTERS = {"N": 1, "NORTH": 1, "S": -1, "SOUTH": -1, "E": 1, "EAST": 1, "W": -1
 
 
 _FIELDS = {
-    "lat": pl.Float64,
-    "lon": pl.Float64,
-    "heading": pl.Float64,
-    "satellites": pl.String,  # time, by those of the navigation system
-    "clock": pl.String,  # time, by the camera's clock
-    "camera": pl.String,  # whose clock
-    "projection": pl.String,
-    "unclear": pl.Boolean,  # a place is stated, and cannot be read
+    "lat": float,
+    "lon": float,
+    "heading": float,
+    "satellites": str,  # time, by those of the navigation system
+    "clock": str,  # time, by the camera's clock
+    "camera": str,  # whose clock
+    "projection": str,
+    "unclear": bool,  # a place is stated, and cannot be read
 }
 
 
-def read_exif(paths: Iterable[str], where: str = "EXIF") -> pl.DataFrame:
+def read_exif(paths: Iterable[str], where: str = "EXIF") -> "pl.DataFrame":
     """Read `lat`, `lon`, `heading`, `captured_at`, `projection` and `camera` of photos; null where they are not stated.
 
     The time is that of the satellites, else the camera's clock with the zone it names; a clock without a zone is
     taken as UTC. (0, 0), which cameras write before they know their place, counts as none. Places that are stated and
     cannot be read are counted on stderr.
     """
+    import polars as pl
+
+    from whichland.sources.columns import good_degrees, heading, placed, say, utc
+
     paths = list(paths)
     with ThreadPoolExecutor(THREADS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of large panoramas and of EXIF that is cut off
