@@ -219,7 +219,8 @@ class OurParty:
 
     def flops(self) -> float:
         """Floating point operations of a training step, a photo."""
-        model, x = self.fit.model, torch.randn(4, 3, SIZE, SIZE)
+        model = self.fit.model
+        x = torch.randn(4, 3, SIZE, SIZE, device=next(model.parameters()).device)
         with FlopCounterMode(display=False) as counter:
             self.fit.model.train()(x).sum().backward()
         model.zero_grad()
@@ -253,16 +254,17 @@ class OurParty:
         }
 
 
-def machine_rates() -> dict[str, float]:
+def machine_rates(device: torch.device | None = None) -> dict[str, float]:
     """The best of a few bf16 products and convolutions, in floating point operations a second."""
     best = {"matmul": 0.0, "convolution": 0.0}
-    for side in (1024, 2048):
-        a, b = (torch.randn(side, side, dtype=torch.bfloat16) for _ in range(2))
+    for side in (1024, 2048) if device is None or device.type == "cpu" else (4096, 8192):
+        a, b = (torch.randn(side, side, dtype=torch.bfloat16, device=device) for _ in range(2))
         best["matmul"] = max(best["matmul"], 2 * side**3 / fastest(lambda a=a, b=b: a @ b))
     for channels, side in ((64, 56), (128, 28), (256, 14), (256, 28)):
-        x = torch.randn(BATCH, channels, side, side, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+        x = torch.randn(BATCH, channels, side, side, dtype=torch.bfloat16, device=device)
+        x = x.to(memory_format=torch.channels_last)
         layer = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False).bfloat16()
-        layer = layer.to(memory_format=torch.channels_last)
+        layer = layer.to(device, memory_format=torch.channels_last)
         with torch.inference_mode():
             seconds = fastest(lambda layer=layer, x=x: layer(x))
         work = 2 * BATCH * side**2 * channels**2 * 9
@@ -275,6 +277,8 @@ def fastest(function: Callable[[], object]) -> float:
     for _ in range(12):
         started = time.perf_counter()
         function()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
     return min(times)
 

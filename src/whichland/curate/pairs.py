@@ -5,6 +5,7 @@ two points are within an arc of r metres when the chord between them is at most 
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from whichland.geo.distance import EARTH_RADIUS_KM
 from whichland.geo.nearest import unit
 from whichland.progress import Progress
+from whichland.workers import cores
 
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint64]
@@ -22,6 +24,7 @@ Steps = Sequence[tuple[int, float]]  # of bits and tone
 NO_PAIRS: Pairs = np.empty((0, 2), dtype=np.int64)
 
 BLOCK = 16  # rows whose hashes are compared at once with all that their tones allow
+WINDOWS_AT_ONCE = 256  # that a thread compares
 STRIPES = 4  # stripes of the first tone within the widest difference: finer wastes fewer comparisons
 FEATURES_AT_ONCE = 512  # rows compared with all others at once
 MANY_COMPARISONS = 10**10  # about ten seconds; from there on progress is shown
@@ -153,15 +156,29 @@ def _alike(hashes: Hashes, tones: Floats, max_distance: int, max_tone: float) ->
         high = np.searchsorted(key, key[ends - 1] + stripes + wide, side="right")
         windows.append(np.column_stack([starts, ends, low, high])[high > low])
     work = sum(int((each[:, 1] - each[:, 0]) @ (each[:, 3] - each[:, 2])) for each in windows)
-    with Progress("seeking near-duplicates", total=work, show=work > MANY_COMPARISONS, unit="comparisons") as shown:
-        for start, end, low, high in np.concatenate(windows).tolist():
+
+    def compare(some: list[list[int]]) -> tuple[int, list[Pairs]]:
+        """How many comparisons some windows took, and the pairs in them."""
+        found, done = [], 0
+        for start, end, low, high in some:
+            done += (end - start) * (high - low)
             close = np.bitwise_count(hashes[start:end, None] ^ hashes[None, low:high]) <= max_distance
             if close.any():
                 left, right = np.nonzero(close)
                 left, right = left + start, right + low
                 alike = np.all(np.abs(tones[left] - tones[right]) <= max_tone, axis=1) & (left < right)
-                yield order[np.column_stack([left[alike], right[alike]])]
-            shown.advance((end - start) * (high - low))
+                found.append(order[np.column_stack([left[alike], right[alike]])])
+        return done, found
+
+    everything = np.concatenate(windows).tolist()
+    tasks = [everything[at : at + WINDOWS_AT_ONCE] for at in range(0, len(everything), WINDOWS_AT_ONCE)]
+    with (
+        Progress("seeking near-duplicates", total=work, show=work > MANY_COMPARISONS, unit="comparisons") as shown,
+        ThreadPoolExecutor(cores()) as pool,  # NumPy lets go of the interpreter while it compares
+    ):
+        for done, found in pool.map(compare, tasks):
+            yield from found
+            shown.advance(done)
 
 
 def pairs_within(lat: Floats, lon: Floats, radius_m: float) -> Pairs:
