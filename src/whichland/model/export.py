@@ -14,7 +14,7 @@ What was written, and how well it agrees, stands in whichland.json under "export
 
 import time
 from dataclasses import asdict, dataclass
-from math import ceil
+from math import ceil, sqrt
 from pathlib import Path
 from statistics import NormalDist
 from typing import Annotated, Any
@@ -54,7 +54,8 @@ from whichland.whole_file import file_sha256, whole_file
 TRIED = 4  # made-up crops on which that is tested
 TRIED_OF = 4  # one validation photo of so many chooses how much stays in floating point; the rest judge
 FLOAT_FRONTS = (0, 3, 6, 12, 20)  # layers at the front that OpenVINO is to compute in f32 where the rest is in bf16
-AS_RIGHT = 0.01  # share of photos by which fewer may be right
+AS_RIGHT = 0.01  # share of photos by which fewer may be right, beside what chance does
+Z = NormalDist().inv_cdf(0.975)
 TIMED, TURNS = 16, 5  # crops in a batch that each engine runs in turns, and how often
 STRICTER = 0.9  # of the bound, while choosing: what is chosen fares a little worse on others
 BATCH = 16
@@ -106,13 +107,15 @@ class ExportConfig(Config):
 
     def good(self, found: Agreement, strictness: float = 1.0) -> bool:
         """Whether so much agreement is enough."""
-        if found.right is not None and found.right_before is not None and found.right < found.right_before - AS_RIGHT:
-            return False
+        if found.right is not None and found.right_before is not None:
+            by_chance = Z * sqrt((1 - found.same) / found.photos)  # what as many other guesses may lose, no worse
+            if found.right < found.right_before - AS_RIGHT - by_chance:
+                return False
         return found.low >= self.same and found.moved <= strictness * self.moved
 
     def photos_needed(self) -> int:
         """How many photos must all keep their first guess for the low end of Wilson's interval to reach `same`."""
-        return ceil(self.same / (1 - self.same) * NormalDist().inv_cdf(0.975) ** 2)
+        return ceil(self.same / (1 - self.same) * Z**2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,7 +283,7 @@ def _try_int8(
         if not config.good(found):
             raise UserError(
                 f"no int8: {found}; asked for are {config.same:.0%} at the low end, at most {config.moved:.0%} moved "
-                f"and as many right, up to {AS_RIGHT:.0%}. {FLOAT_FILE} stays; loosen --same and --moved if you like"
+                f"and as many right. {FLOAT_FILE} stays; loosen --same and --moved if that is good enough"
             )
     layers = {"layers": quantised.layers, "float_layers": quantised.float_layers}
     return {"sha256": file_sha256(path), "fitted_on": fitted_on.height, **layers, **asdict(found)}
