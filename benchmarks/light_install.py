@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/light_install.py BUNDLE PHOTO --json FILE
 
 Builds the wheel, installs it without extras into a fresh virtual environment, and measures there: the size of the
-installed files, and of those among them that pip compiled; seconds of the installation (with what the index must
+whole environment, with pip in it; that of the installed files, and of those among them that pip compiled; seconds of the installation (with what the index must
 send unless pip has kept it); seconds of `predict` on one photo from an exported bundle, and of `--help`, each from
 the start of the process: the first time, and the median of five further ones. The largest packages are named.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FURTHER = 5
 NAMED = 12
-LIMIT_MB = 400
+LIMIT_MB = 290  # of the environment
 
 
 def timed(command: list[str]) -> float:
@@ -58,6 +58,7 @@ def measure(bundle: Path, photo: Path, scratch: Path) -> dict[str, object]:
     return {
         "wheel_mb": wheel.stat().st_size / 1e6,
         "install_s": seconds,
+        "environment_mb": megabytes(place),
         "installed_mb": megabytes(site) - before,
         "of_that_compiled_mb": megabytes(site, "*.pyc") - compiled_before,
         "largest": dict(sorted(packages.items(), key=lambda item: -item[1])[:NAMED]),
@@ -78,9 +79,8 @@ def main() -> None:
     print(json.dumps(found, indent=2))
     if given.json:
         given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    shipped = float(found["installed_mb"]) - float(found["of_that_compiled_mb"])  # type: ignore[arg-type]
-    if shipped > LIMIT_MB:
-        sys.exit(f"{shipped:.0f} MB installed, over the limit of {LIMIT_MB}")
+    if (size := float(found["environment_mb"])) > LIMIT_MB:  # type: ignore[arg-type]
+        sys.exit(f"{size:.0f} MB, over the limit of {LIMIT_MB}")
 
 
 if __name__ == "__main__":
