@@ -2,10 +2,11 @@
 
     .venv/bin/python benchmarks/light_install.py BUNDLE PHOTO --json FILE
 
-Builds the wheel, installs it without extras into a fresh virtual environment, and measures there: the size of the
-whole environment, with pip in it; that of the installed files, and of those among them that pip compiled; seconds of the installation (with what the index must
-send unless pip has kept it); seconds of `predict` on one photo from an exported bundle, and of `--help`, each from
-the start of the process: the first time, and the median of five further ones. The largest packages are named.
+Builds the wheel, installs it without extras into a fresh virtual environment, and measures there: the size of the whole
+environment, with pip in it; that of the installed files, and of those among them that pip compiled; seconds of the
+installation (with what the index must send unless pip has kept it); seconds of `predict` on one photo from an exported
+bundle, and of `--help`, each from the start of the process: the first time, and the median of five further ones. The
+largest packages are named.
 """
 
 import argparse
