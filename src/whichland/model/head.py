@@ -6,7 +6,7 @@ there, gives the probabilities under the latter, as long as each country's photo
 (Saerens, Latinne & Decaestecker 2002, doi:10.1162/089976602753284446).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from itertools import pairwise
@@ -155,16 +155,16 @@ def get_head(model: nn.Module) -> nn.Module:
     return model.get_submodule(classifier_name(model))
 
 
-def features_before_head(model: nn.Module, x_BCHW: Tensor, run: Callable[[Tensor], object] | None = None) -> Tensor:
+def features_before_head(model: nn.Module, x_BCHW: Tensor) -> Tensor:
     """What the head sees for a batch: B×F.
 
     It is taken where it arrives: a few families (MetaFormer, CrossViT) have layers between what timm calls
-    `pre_logits` and the classifier. `run` puts the batch through the model in another way than by calling it.
+    `pre_logits` and the classifier.
     """
     seen: list[Tensor] = []
     handle = get_head(model).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
-        (run or model)(x_BCHW)
+        model(x_BCHW)
     finally:
         handle.remove()
     return seen[0].flatten(1)

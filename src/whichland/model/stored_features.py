@@ -43,3 +43,13 @@ def stored_features(file: Path, uris: Sequence[str]) -> Stored:
     features_NF = np.full((len(uris), readable.shape[-1]), np.nan, np.float32)
     features_NF[vectors.is_not_null().to_numpy()] = readable
     return Stored(features_NF, rows["length"].fill_null(np.nan).to_numpy())
+
+
+def features_of_head(file: Path, uris: Sequence[str]) -> NDArray[np.float32]:
+    """What a model's head sees of photos, N×F. Raises UserError as `stored_features`, and for unreadable photos."""
+    directions_NF, lengths_N = stored_features(file, uris)
+    unread = np.flatnonzero(np.isnan(lengths_N))
+    if len(unread):
+        raise UserError(f"{file}: {len(unread)} photos were unreadable, such as {uris[unread[0]]}; clean the manifest")
+    seen_NF: NDArray[np.float32] = directions_NF * lengths_N[:, None]
+    return seen_NF

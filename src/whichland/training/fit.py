@@ -22,7 +22,7 @@ from whichland.progress import Progress
 from whichland.training.checkpoint import Average, Checkpoint, Pace, Patience, Position, copy_of, holding
 from whichland.training.config import Phase, TrainConfig, phases
 from whichland.training.data import Batch, Loader
-from whichland.training.frozen_cache import FrozenCache, frozen_part
+from whichland.training.frozen_cache import frozen_part
 from whichland.training.objective import Objective
 from whichland.training.process import Interrupted, stop_signal, synchronise
 from whichland.training.run_log import RunLog, Watcher, check_loss
@@ -43,7 +43,6 @@ class Fit:
     folder: Path
     checkpoint: Checkpoint
     say: Callable[[str], None]
-    first_frozen: FrozenCache | None = None  # what the first phase freezes, where all photos have been through it
     head_fitted: bool = False  # before the first step, so that there is something to validate by then
     position: Position = field(default_factory=Position)
     clock: float = field(default_factory=time.perf_counter)  # when the run began, or would have without a stop
@@ -134,13 +133,12 @@ class Fit:
             if self.wrapped is not self.model:
                 self.accelerator.free_memory()  # an earlier phase's wrapper would still average gradients
             freeze(self.model, phase.policy)
-            self.objective.frozen = self.first_frozen or frozen_part(
+            self.objective.frozen = frozen_part(
                 *(self.model, phase, self.config, self.loader, self.judge),
                 folder=self.folder,
                 say=self.say,
                 stop=self.stopped,
             )
-            self.first_frozen = None
             bare = self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             self.wrapped = self.accelerator.prepare_model(bare)
             self.phase = phase

@@ -26,10 +26,11 @@ def photos_of(manifest: Manifest, config: TrainConfig) -> dict[str, int]:
 def passes(train: int, val: int, config: TrainConfig) -> dict[str, Passes]:
     """The parts of a run by how their progress is called; costs are in photos that are judged."""
     frozen = config.views and not config.freeze.endswith("none")
+    runs = bool(frozen and not config.features)
     return {
-        "fitting the head": Passes(1 if config.head_first and not frozen else 0, train),
-        "frozen part, training": Passes(1 if frozen else 0, train * config.views),
-        "frozen part, validation": Passes(1 if frozen else 0, val),
+        "fitting the head": Passes(1 if config.head_first and not config.features else 0, train),
+        "frozen part, training": Passes(1 if runs else 0, train * config.views),
+        "frozen part, validation": Passes(1 if runs else 0, val),
         "epoch": Passes(config.epochs, train * (HEAD_STEP if frozen else STEP)),
         "validating": Passes(ceil(config.epochs / config.validate_every) + 1, val * (HEAD_STEP if frozen else 1)),
     }

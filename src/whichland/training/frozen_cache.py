@@ -24,8 +24,7 @@ from torch import Tensor, nn
 from whichland.errors import UserError
 from whichland.images.augment import Draw, colour
 from whichland.model.choices import Freeze
-from whichland.model.head import classifier_name, features_before_head
-from whichland.model.stored_features import stored_features
+from whichland.model.stored_features import features_of_head
 from whichland.model.views import made_ahead
 from whichland.training.config import Phase, TrainConfig
 from whichland.training.cut import Cut, NotCut
@@ -102,13 +101,6 @@ class Front:
         """Those of unpacked activations, by what learns of the model."""
         return self.cut.resume(model, activations.to(self.form.given))
 
-    def features(self, model: nn.Module, activations: Tensor) -> Tensor:
-        """What the head sees of unpacked activations, B×F."""
-        given = activations.to(self.form.given)
-        if self.cut.name == classifier_name(model):
-            return given.flatten(1)
-        return features_before_head(model, given, lambda batch: self.cut.resume(model, batch))
-
     def fingerprint(self) -> str:
         """SHA-256 over the frozen part: its modules, parameters and statistics."""
         digest = hashlib.sha256("\n".join([self.cut.name, *map(repr, self.cut.front)]).encode())
@@ -158,32 +150,18 @@ class FrozenCache:
     @torch.no_grad()
     def validation_logits(self, model: nn.Module) -> Tensor:
         """Logits of every validation photo, N×K; the model in evaluation mode."""
-        return self._outputs(self.validation, self.test_front, lambda stored: self.test_front.logits(model, stored))
-
-    @torch.no_grad()
-    def training_features(self, model: nn.Module) -> Tensor:
-        """What the head sees of every stored view, N·views×F, photo by photo; the model in evaluation mode."""
-        return self._outputs(self.train, self.front, lambda stored: self.front.features(model, stored))
-
-    def _outputs(self, packs: Packs, front: Front, function: Callable[[Tensor], Tensor]) -> Tensor:
-        accelerator = front.accelerator
-        mine = share_of(len(packs), accelerator)
+        front, accelerator, photos = self.test_front, self.test_front.accelerator, len(self.validation)
+        mine = share_of(photos, accelerator)
         parts = []
         for start in range(0, len(mine), JUDGED):
-            packed = packs.take(mine[start : start + JUDGED])
+            packed = self.validation.take(mine[start : start + JUDGED])
             with accelerator.autocast():
-                parts.append(function(front.form.unpack(packed).to(accelerator.device)).float())
-        return gathered(torch.cat(parts), len(packs), accelerator)
+                parts.append(front.logits(model, front.form.unpack(packed).to(accelerator.device)).float())
+        return gathered(torch.cat(parts), photos, accelerator)
 
     def _stored(self, file: Path, uris: list[str]) -> Packs:
         """Features from a file, as the front would have given them. Raises UserError where one is missing."""
-        directions_NF, lengths_N = stored_features(file, uris)
-        unread = np.flatnonzero(np.isnan(lengths_N))
-        if len(unread):
-            raise UserError(
-                f"{file}: {len(unread)} photos were unreadable, such as {uris[unread[0]]}; clean the manifest"
-            )
-        given = torch.from_numpy(directions_NF * lengths_N[:, None]).to(self.front.form.given)
+        given = torch.from_numpy(features_of_head(file, uris)).to(self.front.form.given)
         return Packs(self.front.form.pack(given))
 
     def _check_stored(self, file: Path) -> None:

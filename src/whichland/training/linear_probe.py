@@ -1,5 +1,7 @@
 """Fit the head alone on what the frozen backbone sees: one pass over the photos, then a convex problem."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from accelerate import Accelerator
@@ -10,19 +12,10 @@ from torch.nn.functional import cross_entropy
 from whichland.errors import UserError
 from whichland.images.preprocess import Preprocess
 from whichland.model.head import features_before_head, get_head
+from whichland.model.stored_features import features_of_head
 from whichland.training.config import TrainConfig
 from whichland.training.data import Photos
-from whichland.training.frozen_cache import FrozenCache
 from whichland.training.validation import outputs_of
-
-
-def fits_head_first(model: nn.Module, config: TrainConfig) -> bool:
-    """Whether the head is to be fitted before the first step.
-
-    One after the logits is not: the pretrained classifier would be overwritten.
-    """
-    linear = any(isinstance(module, nn.Linear) for module in get_head(model).modules())
-    return config.head_first and config.head_after == "features" and linear and config.weights != "none"
 
 
 def head_first(
@@ -33,28 +26,32 @@ def head_first(
     accelerator: Accelerator,
     config: TrainConfig,
     soft: Tensor | None,
-    frozen: FrozenCache | None = None,
-) -> None:
-    """Fit the head on what a frozen part has seen already; else on the photos as they are seen at test time.
+) -> bool:
+    """Fit the head where that is asked for; whether it was. `soft` are the targets of `target_table`.
 
-    `soft` are the targets of `target_table`. The model is left on the CPU.
+    One after the logits is not: the pretrained classifier would be overwritten. It is fitted on the photos as they are
+    seen at test time, in a pass of its own where a front is frozen, too: fitted on that front's augmented views, which
+    lie at the smaller training size, it started worse (docs/decisions/default-recipe.md). The model is left on the CPU.
     """
+    linear = any(isinstance(module, nn.Linear) for module in get_head(model).modules())
+    if not (config.head_first and config.head_after == "features" and linear and config.weights != "none"):
+        return False
     model.eval().to(accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(x_BCHW: Tensor) -> Tensor:
         return features_before_head(model, x_BCHW)
 
-    if frozen:
-        views, seen = frozen.views, frozen.training_features(model)
+    if config.features:
+        seen = torch.from_numpy(features_of_head(Path(config.features), photos.uris))
     else:
-        views = 1
         seen = outputs_of(features, photos, preprocess, accelerator, description="fitting the head: features")
     model.to("cpu")
-    targets, smoothing = torch.from_numpy(photos.targets.repeat(views)), config.smoothing
+    targets, smoothing = torch.from_numpy(photos.targets), config.smoothing
     if soft is not None:
         targets, smoothing = soft[targets], 0.0
-    weights_N = torch.from_numpy(weights.repeat(views)).float()
+    weights_N = torch.from_numpy(weights).float()
     fit_head(model, seen, targets, weights_N, decay=config.head_decay, smoothing=smoothing)
+    return True
 
 
 def fit_head(

@@ -6,7 +6,7 @@ runs/NAME/{config.toml, log.jsonl, index.html, checkpoint/last.pt, bundle/}
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,7 +20,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from markupsafe import Markup
-from torch import nn
 
 import whichland
 from whichland.config import to_toml
@@ -33,7 +32,6 @@ from whichland.manifest import Manifest, read
 from whichland.model import bundle, calibration
 from whichland.model.backbone import Backbone, create, rehearse
 from whichland.model.bundle import Info, json_text, keep_calibration
-from whichland.model.freezing import freeze
 from whichland.model.head import log_shares
 from whichland.model.head import shares as shares_of
 from whichland.model.input_size import check_size
@@ -45,12 +43,11 @@ from whichland.progress import whole
 from whichland.statistics import group_numbers
 from whichland.templates import templates_beside
 from whichland.training.checkpoint import Checkpoint
-from whichland.training.config import TrainConfig, height_width, phases
+from whichland.training.config import TrainConfig, height_width
 from whichland.training.data import Loader, Photos, balanced, choose_labels, select
 from whichland.training.fit import Fit
 from whichland.training.foreseen import passes, photos_of
-from whichland.training.frozen_cache import FrozenCache, frozen_part
-from whichland.training.linear_probe import fits_head_first, head_first
+from whichland.training.linear_probe import head_first
 from whichland.training.novelty import learn_novelty
 from whichland.training.objective import Objective, target_table
 from whichland.training.packs import decode_once
@@ -238,6 +235,13 @@ def prepare(
         say(f"{config.weights}: {made.report}")
     preprocess = Preprocess.from_config(cfg)
     weights = photos.weights if config.weighting != "none" else np.ones(len(photos))  # how much each photo counts
+    head_fitted = (
+        saved is None
+        and not made.cosine
+        and head_first(made.model, photos, weights, preprocess, accelerator, config, soft)
+    )
+    if head_fitted:
+        say("head fitted on the pretrained features")
     loader, judge = _loader(photos, config, accelerator), Judge(validation, preprocess, accelerator)
     decodes_often = not config.views or config.freeze.endswith("none")  # a frozen part sees its photos once
     if config.cache and decodes_often:
@@ -245,13 +249,6 @@ def prepare(
     shares = shares_of(photos.targets, weights, len(labels))
     if config.prior == "even":
         judge.log_shares = log_shares(shares)
-    frozen = None
-    head_fitted = saved is None and not made.cosine and fits_head_first(made.model, config)
-    if head_fitted:
-        if out is not None and accelerator.num_processes == 1:  # several change the model before they are frozen
-            frozen = _first_frozen(made.model, config, loader, judge, out, say)
-        head_first(made.model, photos, weights, preprocess, accelerator, config, soft, frozen)
-        say("head fitted on the pretrained features")
     fit = Fit(
         config=config,
         model=made.model,
@@ -262,7 +259,6 @@ def prepare(
         folder=out or Path(),
         checkpoint=checkpoint,
         say=say,
-        first_frozen=frozen,
         head_fitted=head_fitted or (saved is None and made.cosine is not None),
         clock=begun,
     )
@@ -272,16 +268,6 @@ def prepare(
     elif resume:
         say(f"nothing is saved in {out} yet: training begins with the first step")
     return Prepared(table, digest, labels, made, cfg, fit, shares)
-
-
-def _first_frozen(
-    model: nn.Module, config: TrainConfig, loader: Loader, judge: Judge, out: Path, say: Callable[[str], None]
-) -> FrozenCache | None:
-    """Put all photos through what the first phase freezes, so that the head is fitted on the same pass."""
-    phase = phases(config.freeze, config.epochs)[0]
-    model.to(judge.accelerator.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    freeze(model, phase.policy)
-    return frozen_part(model, phase, config, loader, judge, folder=out, say=say, stop=lambda: False)
 
 
 def _saved(out: Path, config: TrainConfig, checkpoint: Checkpoint, *, resume: bool) -> dict[str, Any] | None:
