@@ -84,9 +84,12 @@ def _counted(right_N: NDArray[np.bool_]) -> dict[str, int]:
 
 
 def keep_record(folder: Path, record: Record) -> None:
-    """Write a bundle's record."""
-    with whole_file(folder / FILE) as partial:
-        partial.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    """Write a bundle's record, unless it is there already."""
+    file, text = folder / FILE, record.model_dump_json(indent=2) + "\n"
+    if file.is_file() and file.read_text(encoding="utf-8") == text:
+        return
+    with whole_file(file) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def read_record(folder: Path) -> Record | None:
