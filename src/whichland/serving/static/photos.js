@@ -3,15 +3,16 @@
 import { among, startAmong } from "./among.js";
 import * as answers from "./answers.js";
 import {
-  $, about, ask, clearError, kindly, make, onChange, Refused, say, showError, start, t,
+  $, about, ask, clearError, kindly, make, onChange, Refused, regional, say, showError, start, t,
 } from "./app.js";
 import { drawEvidence, drawHeat, listenToWhy } from "./evidence.js";
 import { drawFailures, listenToFailures } from "./failures.js";
 import { fitStage, startHeat } from "./heat.js";
 import { drawKnows } from "./knows.js";
 import { drawNeighbours, NEIGHBOURS } from "./neighbours.js";
+import { listenToPrint } from "./paper.js";
 import { drawProbabilities } from "./probabilities.js";
-import { save } from "./save.js";
+import { address, copy, save, saveJson } from "./save.js";
 import { drawStrip } from "./strip.js";
 import { listenToFiles } from "./take.js";
 import { drawVerdict, spoken } from "./verdict.js";
@@ -155,12 +156,20 @@ function drawCurrent() {
   $("unreadable").hidden = !error;
   $("unreadable").textContent = error ? `${file.name}: ${error}` : "";
   $("world").hidden = !answer;
+  $("copied").textContent = "";
   drawNeighbours(answer?.neighbours);
   if (answer) {
     drawVerdict(answer, info);
     drawProbabilities(answer, info.labels);
   }
   drawEvidence(current, info);
+}
+
+// What stands above a printed answer.
+function headOfPaper() {
+  if (!current) return "";
+  const date = new Date().toLocaleString(regional(), { dateStyle: "long", timeStyle: "short" });
+  return t("answer.printed", { photo: current.file.name, date, name: info.name, address: address() });
 }
 
 // Only where the game's streets are drawn: a photo of somebody is not shown without its credit.
@@ -188,6 +197,9 @@ function listen() {
   $("clear").addEventListener("click", startOver);
   $("remove").addEventListener("click", remove);
   $("save").addEventListener("click", () => save(photos));
+  $("save-json").addEventListener("click", () => saveJson(photos, info));
+  $("copy").addEventListener("click", () => copy(current, info));
+  listenToPrint(headOfPaper);
   $("photo").addEventListener("load", fitStage);
   $("photo").addEventListener("error", () => {
     $("photo").hidden = true;

@@ -40,6 +40,8 @@ export async function drawProbabilities(answer, labels) {
   map.setPins(answer.pin ? [{ lat: answer.pin.lat, lon: answer.pin.lon, kind: "best", label }] : []);
 }
 
+export const fitMap = () => map?.resized();
+
 function drawTable(answer) {
   const row = ([code, probability]) =>
     make(

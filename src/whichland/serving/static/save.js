@@ -1,6 +1,7 @@
-// Answers as a file.
+// Answers as a file, and one as text for a message.
 
-import { make } from "./app.js";
+import { $, labelName, make, percent, t } from "./app.js";
+import { spoken } from "./verdict.js";
 
 const COLUMNS = ["photo", "country", "probability", "abstained", "set", "lat", "lon"];
 
@@ -30,3 +31,31 @@ export function offer(name, blob) {
 }
 
 export const save = (photos) => offer("whichland.csv", new Blob([csv(photos)], { type: "text/csv" }));
+
+// All answers as the service gave them, with what is known of the model; the training photos beside them stay out.
+export function saveJson(photos, { name, version, model }) {
+  const answered = photos.filter(({ answer }) => answer);
+  const answers = answered.map(({ answer: { neighbours, ...answer }, file }) => ({ ...answer, name: file.name }));
+  const text = JSON.stringify({ whichland: version, model: { name, ...model }, answers }, null, 2);
+  offer("whichland.json", new Blob([text], { type: "application/json" }));
+}
+
+export const address = () => location.href.split(/[?#]/)[0];
+
+export function asText({ answer, file }, { name, model }) {
+  const guesses = answer.guesses.map(({ country, probability }) => `${labelName(country)} ${percent(probability)}`);
+  const within = Number.isFinite(answer.outside) ? [`${t("among.label")}: ${$("among").selectedOptions[0].textContent}`] : [];
+  const lines = [`${file.name}: ${spoken(answer, model)}`, guesses.join(" · "), ...within];
+  return [...lines, `whichland, ${name}, ${address()}`].join("\n");
+}
+
+// Where a browser lets no page write to the clipboard, the text stands there to be copied by hand.
+export async function copy(photo, info) {
+  const text = asText(photo, info);
+  try {
+    await navigator.clipboard.writeText(text);
+    $("copied").textContent = t("answer.copied");
+  } catch {
+    $("copied").textContent = text;
+  }
+}

@@ -37,6 +37,7 @@ export const DE = {
   "strip.remove": "Entfernen",
   "strip.clear": "Von vorn",
   "strip.save": "Als CSV sichern",
+  "strip.saveJson": "Als JSON sichern",
 
   "photo.title": "Das Foto",
   "photo.alt": "Foto {name}",
@@ -98,6 +99,10 @@ export const DE = {
   "answer.set.label": "{percent}-Menge: {percent} solcher Mengen enthalten die richtige Klasse ({kind}); hier {count}:",
   "answer.setOne.label": "{percent}-Menge: {percent} solcher Mengen enthalten die richtige Klasse ({kind}); hier eine:",
   "answer.others": "und {count} weitere",
+  "answer.copy": "Antwort kopieren",
+  "answer.copied": "Kopiert.",
+  "answer.print": "Drucken",
+  "answer.printed": "{photo} · {date} · Modell {name} · {address}",
   "answer.certain": "Kein Land ist sicher genug, wohl aber {name}: {probability}.",
   "answer.certain.label": "Keine Klasse ist sicher genug, wohl aber {name}: {probability}.",
   "answer.outside": "{probability} der Wahrscheinlichkeit lagen außerhalb dieser Auswahl.",

@@ -37,6 +37,7 @@ export const EN = {
   "strip.remove": "Remove",
   "strip.clear": "Start over",
   "strip.save": "Save as CSV",
+  "strip.saveJson": "Save as JSON",
 
   "photo.title": "The photo",
   "photo.alt": "Photo {name}",
@@ -98,6 +99,10 @@ export const EN = {
   "answer.set.label": "{percent} set: of such sets, {percent} hold the right {kind}; {count} here:",
   "answer.setOne.label": "{percent} set: of such sets, {percent} hold the right {kind}; one here:",
   "answer.others": "and {count} more",
+  "answer.copy": "Copy this answer",
+  "answer.copied": "Copied.",
+  "answer.print": "Print",
+  "answer.printed": "{photo} · {date} · model {name} · {address}",
   "answer.certain": "No country is certain enough, but {name} is: {probability}.",
   "answer.certain.label": "No label is certain enough, but {name} is: {probability}.",
   "answer.outside": "{probability} of the probability fell outside this choice.",
