@@ -2,16 +2,22 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
-from playwright.sync_api import Page, expect
+import polars as pl
+import pytest
+from playwright.sync_api import Browser, Page, expect
 
+from browsing import DESKTOP, needs_browser, play_photo, sideways
 from browsing import browser as browser
 from browsing import bundle as bundle
-from browsing import needs_browser, play_photo
 from browsing import server as server
 from browsing import visit as visit
+from serving import create, running
+from tiny_bundle import make_photos
+from whichland.manifest import Manifest, write
 
 
 @needs_browser
@@ -90,3 +96,117 @@ def test_a_map_that_is_still_moving_goes_on_to_what_was_asked_for_last(visit: An
         return world.map.getBounds().contains([51, 10]);
     }""")
     assert in_view
+
+
+@needs_browser
+@pytest.mark.parametrize("size", [(1366, 768), (390, 844)])
+def test_the_end_of_a_photo_lies_in_one_window(visit: Any, size: tuple[int, int]):
+    width, height = size
+    page = visit("/play?seed=12", viewport={"width": width, "height": height})
+    expect(page.locator("#photo")).to_have_attribute("src", re.compile("^blob:"))
+    expect(page.locator("#credit")).to_contain_text("synthetic world")  # a credit stands where a photo stands
+
+    def outside(*ids: str) -> list[str]:
+        boxes = {name: page.locator(f"#{name}").bounding_box() for name in ids}
+        return [name for name, box in boxes.items() if not box or box["y"] < 0 or box["y"] + box["height"] > height]
+
+    assert outside("photo", "map", "pinned", "hint", "guess", "tally-you", "credit") == []
+    page.select_option("#country", "JP")
+    page.click("#guess")
+    expect(page.locator("#heat")).to_be_visible()
+    seen = ("photo", "heat", "map", "truth", "winner", "both", "remark", "next", "tally-you", "tally-model", "credit")
+    assert outside(*seen) == []
+    expect(page.locator("#remark")).to_contain_text(re.compile("The model (was right|was fooled|could only be wrong)"))
+    assert sideways(page) == 0
+
+
+@needs_browser
+def test_photos_without_coordinates_are_played_country_against_country(browser: Browser, bundle: Path, tmp_path: Path):
+    rows = [
+        {"image_id": f"made/{at}", "uri": str(path), "source": "made", "country": code, "split": "test"}
+        | {"lat": None, "lon": None, "creator": f"who{at}", "license": "CC-BY-4.0"}
+        for at, (path, code) in enumerate(zip(make_photos(tmp_path / "photos", 2), ("FR", "JP"), strict=True))
+    ]
+    table = pl.DataFrame(rows, schema_overrides={"lat": pl.Float64, "lon": pl.Float64})
+    played = write(Manifest(table), tmp_path / "played.parquet")
+    with running(create(bundle, play=str(played))) as (host, port):
+        page = browser.new_page(base_url=f"http://{host}:{port}", viewport=DESKTOP, locale="en-GB")
+        page.goto("/play?seed=1")
+        expect(page.locator("#map.choosing")).to_be_visible()
+        expect(page.locator("#credit")).to_have_text(re.compile(r"Photo: who\d, CC-BY-4.0"))
+        expect(page.locator("#drawn")).to_be_hidden()
+        options = page.locator("#country option").evaluate_all("found => found.map((one) => one.value)")
+        assert options == ["", "FR", "JP"]
+        box = page.locator("#map").bounding_box()
+        assert box
+        page.mouse.click(box["x"] + box["width"] * 0.35, box["y"] + box["height"] * 0.5)  # the Atlantic
+        expect(page.locator("#guess")).to_be_disabled()
+        you = [play_photo(page, "FR")[0] for _ in range(2)]
+        assert sorted(you) == [0, 5000]
+        squares = page.locator("#pasted").inner_text().split()[1]
+        assert squares == "".join("🟩" if points else "🟥" for points in you)
+        page.close()
+
+
+@needs_browser
+def test_the_photos_of_the_day_and_their_result_are_the_same_everywhere(visit: Any):
+    def play_day(page: Page) -> str:
+        for code in ("JP", "US", "DE", "TH", "FR"):
+            play_photo(page, code)
+        expect(page.locator("#over-round")).to_be_visible()
+        return page.locator("#pasted").inner_text()
+
+    page = visit("/play?mode=daily", permissions=["clipboard-read", "clipboard-write"])
+    pasted = play_day(page)
+    assert re.fullmatch(r"whichland #\d+ [🟩🟨🟥]{5} [\d,]+ · machine [\d,]+", pasted)
+    page.click("#share")
+    expect(page.locator("#status")).to_contain_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == f"{pasted}\n{page.url}"
+    expect(page.locator("#record")).to_contain_text("1 day in a row")
+    page.reload()  # there is one try a day
+    expect(page.locator("#pasted")).to_have_text(pasted)
+    expect(page.locator("#record")).to_contain_text("1 day in a row")
+    assert play_day(visit("/play?mode=daily")) == pasted
+
+
+@needs_browser
+def test_a_streak_is_of_countries_and_ends_with_the_first_wrong_one(visit: Any, server: str):
+    page = visit("/play?mode=streak&seed=12")
+    dealt = httpx.get(f"{server}/api/play/12", timeout=60).json()
+    truth = httpx.post(f"{server}/api/play/12/1/guess", json={"country": "FR"}, timeout=60).json()
+    expect(page.locator("#map.choosing")).to_be_visible()
+    options = page.locator("#country option").evaluate_all("found => found.map((one) => one.value)")
+    assert sorted(options) == ["", *sorted(dealt["countries"])]
+    you, model = play_photo(page, truth["truth"]["country"])
+    assert you == 5000
+    expect(page.locator("#tally-you")).to_have_text("1")
+    expect(page.locator("#tally-model")).to_have_text("0" if model else "1")
+    page.reload()
+    expect(page.locator("#round")).to_have_text("Photo 2")
+    second = httpx.post(f"{server}/api/play/12/2/guess", json={"country": "FR"}, timeout=60).json()["truth"]["country"]
+    page.select_option("#country", next(code for code in dealt["countries"] if code != second))
+    page.click("#guess")
+    page.click("#next")
+    expect(page.locator("#result")).to_contain_text("1 in a row")
+    assert page.evaluate("localStorage['whichland.streak']") == ("1" if model else "2")
+
+
+@needs_browser
+def test_a_hint_costs_points_and_the_clock_ends_a_photo(visit: Any):
+    page = visit("/play?seed=12")
+    page.click("#hint")
+    expect(page.locator("#heat")).to_be_visible()
+    expect(page.locator("#heat-caption")).to_contain_text("its own answer")
+    page.select_option("#country", "JP")
+    with page.expect_response("**/guess") as answered:
+        page.click("#guess")
+    earned = answered.value.json()["you"]["points"]
+    expect(page.locator("#both tr").first.locator("td").last).to_have_text(f"{max(0, earned - 1000):,}")
+    page.clock.install()
+    page.click("#next")
+    expect(page.locator("#reveal")).to_be_hidden()
+    page.click("#timed")
+    expect(page.locator("#clock")).to_contain_text("60 s")
+    page.clock.run_for(61_000)
+    expect(page.locator("#reveal")).to_be_visible()
+    expect(page.locator("#both tr").first.locator("td").last).to_have_text("0")

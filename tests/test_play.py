@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,6 @@ from serving import bundle as bundle
 from serving import create
 from tiny_bundle import LABELS, make_photos
 from whichland.errors import UserError
-from whichland.geo.borders import border_km
 from whichland.geo.countries import country_name
 from whichland.geo.distance import geoguessr_score, haversine_km
 from whichland.images.decode import decode
@@ -24,7 +25,7 @@ from whichland.model.bundle import load
 from whichland.model.labels import read_labels
 from whichland.model.model import predict
 from whichland.model.pins import pin_table, pins
-from whichland.serving.rounds import LONG_SIDE, Truth, country_km, open_deck, score
+from whichland.serving.rounds import LONG_SIDE, Truth, judge, number_of_day, open_deck, seed_of_day
 
 PLACES = {"DE": (52.52, 13.4), "FR": (48.85, 2.35), "JP": (35.68, 139.7), "NO": (59.91, 10.75), "SE": (59.33, 18.07)}
 GPS = {1: "N", 2: (48.0, 51.0, 0.0), 3: "E", 4: (2.0, 21.0, 0.0)}
@@ -110,7 +111,12 @@ def test_a_photo_says_nothing_but_its_pixels(client: TestClient, table: Path):
 
 
 def test_nothing_that_is_answered_before_a_pin_holds_the_truth(client: TestClient):
-    assert client.get("/api/play/3").json() == {"seed": 3, "photos": 5, "drawn": False}
+    dealt = client.get("/api/play/3").json()
+    assert {name: dealt.pop(name) for name in ("seed", "photos", "drawn")} == {"seed": 3, "photos": 5, "drawn": False}
+    assert dealt.pop("countries") == list(PLACES)  # of the whole deck, in the order of their codes
+    assert sorted(dealt.pop("placed")) == [False, True, True, True, True]
+    assert all(re.fullmatch(r"who\d+, CC-BY-SA-4.0", credit) for credit in dealt.pop("credits"))
+    assert list(dealt) == ["deck"]
     heat = client.get("/api/play/3/1/heat").json()
     assert set(heat) == {"views", "method", "evidence"}
     assert {name for view in heat["views"] for name in view} == {"box", "heading", "fov", "png"}
@@ -137,9 +143,11 @@ def test_the_answer_to_a_pin_is_scored_as_the_game_does_and_the_model_by_its_own
         assert isinstance(probs_K, np.ndarray)
         assert end["guesses"][0]["country"] == LABELS[probs_K.argmax()]
         assert end["guesses"][0]["probability"] == pytest.approx(probs_K.max(), abs=1e-3)
-        best = pins(probs_K[None], pin_table(places.points))[0][0]
-        assert (end["model"]["lat"], end["model"]["lon"]) == pytest.approx(tuple(best), abs=1e-3)
-        if truth["lat"] is not None:
+        if truth["lat"] is None:
+            assert end["you"]["km"] is end["model"]["km"] is None
+        else:
+            best = pins(probs_K[None], pin_table(places.points))[0][0]
+            assert (end["model"]["lat"], end["model"]["lon"]) == pytest.approx(tuple(best), abs=1e-3)
             km = haversine_km(50.0, 10.0, truth["lat"], truth["lon"])
             assert end["you"]["km"] == pytest.approx(km, abs=0.1)
             assert end["you"]["points"] == round(float(geoguessr_score(km)))
@@ -148,22 +156,60 @@ def test_the_answer_to_a_pin_is_scored_as_the_game_does_and_the_model_by_its_own
     assert seen["NO"]["truth"]["lat"] is None
 
 
-def test_without_coordinates_the_whole_country_is_right():
-    norway = Truth(country="NO", lat=None, lon=None, credit=None)
-    assert score(69.6, 18.9, norway).points == 5000
-    assert score(69.6, 18.9, norway).km == 0
-    abroad = score(59.33, 18.07, norway)
-    assert abroad.country == "SE"
-    assert 250 < abroad.km < 350  # Stockholm to the border, as the crow flies
-    assert score(30, -45, norway).country is None  # mid-Atlantic
+NORWAY = Truth(country="NO", lat=None, lon=None, credit=None)
+FRANCE = Truth(country="FR", lat=None, lon=None, credit=None)
 
 
 @pytest.mark.parametrize(
-    ("lat", "lon", "code"),
-    [(38.72, -9.14, "ES"), (40.2, -8.4, "ES"), (-29.6, 28.2, "ZA"), (43.94, 12.45, "IT"), (-8.9, 125.6, "ID")],
+    ("truth", "lat", "lon", "country"),
+    [
+        (NORWAY, 69.6, 18.9, "NO"),
+        (NORWAY, 59.33, 18.07, "SE"),
+        (FRANCE, 48.573, 7.815, "DE"),  # Kehl, across the Rhine from Strasbourg
+        (FRANCE, 11.0, -109.0, None),  # the Pacific, in the waters of Clipperton
+        (FRANCE, 30.0, -45.0, None),
+    ],
 )
-def test_the_way_to_the_only_neighbour_is_the_way_to_the_border(lat: float, lon: float, code: str):
-    assert country_km(lat, lon, code) == pytest.approx(float(border_km(lat, lon)), abs=3.5)
+def test_without_coordinates_a_country_is_right_or_wrong(truth: Truth, lat: float, lon: float, country: str | None):
+    right = country == truth.country
+    pinned = judge(truth, lat=lat, lon=lon)
+    assert (pinned.country, pinned.right, pinned.km, pinned.points) == (country, right, None, 5000 if right else 0)
+    named = judge(truth, country=truth.country)
+    assert (named.right, named.points, named.lat) == (True, 5000, None)
+
+
+def test_a_country_is_played_against_the_likeliest_country_of_the_model(client: TestClient):
+    for number in range(1, 6):
+        end = client.post(f"/api/play/3/{number}/guess", json={"country": "DE"}).json()
+        truth = end["truth"]
+        for who, country in (("you", "DE"), ("model", end["guesses"][0]["country"])):
+            right = country == truth["country"]
+            expected = {"lat": None, "lon": None, "country": country, "right": right, "km": None}
+            assert end[who] == expected | {"points": 5000 if right else 0}
+        guessed = {guess["country"]: (at, guess["probability"]) for at, guess in enumerate(end["guesses"], 1)}
+        passed = client.post(f"/api/play/3/{number}/guess", json={}).json()
+        assert (passed["you"]["right"], passed["you"]["points"]) == (False, 0)
+        if truth["known"]:
+            assert (truth["rank"], pytest.approx(truth["probability"], abs=1e-6)) == guessed[truth["country"]]
+        else:
+            assert (truth["rank"], truth["probability"]) == (None, None)
+
+
+def test_the_day_deals_the_same_photos_to_everybody_with_the_same_deck(client: TestClient, table: Path, tmp_path: Path):
+    before = datetime.now(UTC).date()
+    daily = client.get("/api/play/daily").json()
+    deck, day = open_deck(table), datetime.now(UTC).date()
+    assert daily["number"] in {number_of_day(before), number_of_day(day)}
+    dealt = client.get(f"/api/play/{daily['seed']}").json()
+    assert dealt == {name: value for name, value in daily.items() if name != "number"}
+    later = [day + timedelta(days=ahead) for ahead in range(100)]
+    seeds = [seed_of_day(deck, at, 10**9) for at in later]
+    assert len(set(seeds)) == len(later)
+    # the same photos elsewhere, in another order of the rows
+    moved = write(Manifest(pl.read_parquet(table).reverse().with_columns(uri=pl.lit("x"))), tmp_path / "moved.parquet")
+    assert [seed_of_day(open_deck(moved), at, 10**9) for at in later] == seeds
+    fewer = write(Manifest(pl.read_parquet(table).head(30)), tmp_path / "fewer.parquet")
+    assert not set(seeds) & {seed_of_day(open_deck(fewer), at, 10**9) for at in later}
 
 
 @pytest.mark.parametrize(
@@ -175,6 +221,8 @@ def test_the_way_to_the_only_neighbour_is_the_way_to_the_border(lat: float, lon:
         ("/api/play/3/1/guess", {"lat": 91, "lon": 0}, 422),
         ("/api/play/3/1/guess", {"lat": 0}, 422),
         ("/api/play/3/1/guess", {"lat": "NaN", "lon": 0}, 422),
+        ("/api/play/3/1/guess", {"lat": 0, "lon": 0, "country": "DE"}, 422),
+        ("/api/play/3/1/guess", {"country": "Germany"}, 422),
     ],
 )
 def test_what_is_no_round_or_no_place_is_one_line(client: TestClient, path: str, body: object, status: int):
@@ -217,7 +265,8 @@ def test_a_crowd_is_told_when_to_come_again(client: TestClient):
 
 def test_without_a_manifest_drawn_streets_are_played_with(bundle: Path):
     with TestClient(create(bundle)) as client:
-        assert client.get("/api/play/9").json() == {"seed": 9, "photos": 5, "drawn": True}
+        dealt = client.get("/api/play/9").json()
+        assert (dealt["photos"], dealt["drawn"], set(dealt["placed"])) == (5, True, {True})
         data = client.get("/api/play/9/1/photo").content
         assert data == client.get("/api/play/9/1/photo").content
         assert decode(data).shape == (480, 640, 3)

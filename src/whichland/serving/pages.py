@@ -98,7 +98,7 @@ def render(service: Service, name: str, *, depth: int = 0, **values: Any) -> str
     own = {"name": name, "kind": space.kind.replace("_", " "), "service": service, "site": False, "root": root}
     own["static"] = f"{root}static/{version()}"
     own["codes"] = sorted(space.codes, key=space.name)
-    own["modules"] = sorted(path.name for path in STATIC.glob("*.js") if path.name not in ("theme.js", "play.js"))
+    own["modules"] = sorted(path.name for path in STATIC.glob("*.js") if not path.name.startswith(("theme", "play")))
     return templates_beside(__file__).get_template(f"{name}.html.j2").render(**own | values)
 
 

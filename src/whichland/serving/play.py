@@ -1,16 +1,20 @@
-"""The game: a photo, the player's pin, and only then the model's pin, the truth and the points of both.
+"""The game: a photo, the player's answer, and only then the model's, the truth and the points of both.
+
+An answer is a pin, judged by its distance to where the photo was taken, or a country, which is right or wrong. A
+photo without coordinates is played country against country.
 
 The service keeps nothing of a player. A round is its seed; a photo is asked for by seed and number, and comes
-encoded anew, so that neither its address nor its bytes reveal where it was taken. The truth is in the answer to a
-pin and nowhere else: whoever wants to cheat can put a pin anywhere and look, but is then no longer playing.
+encoded anew, so that neither its address nor its bytes reveal where it was taken. The truth is in the reply to an
+answer and nowhere else: whoever wants to cheat can answer anything and look, but is then no longer playing.
 """
 
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Response
 from fastapi import Path as InPath
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from whichland.errors import UserError
 from whichland.images.decode import ImageError
@@ -19,7 +23,7 @@ from whichland.model.labels import COUNTRY
 from whichland.serving.answers import Error, HeatView, LabelGuess, guesses, rounded
 from whichland.serving.api import TOP, errors
 from whichland.serving.limits import Refusal
-from whichland.serving.rounds import PHOTOS, Pinned, Truth, open_deck, score
+from whichland.serving.rounds import PHOTOS, Judged, Truth, judge, number_of_day, open_deck, seed_of_day
 from whichland.serving.service import Service, in_thread
 
 LAST_SEED = 999_999_999
@@ -36,27 +40,47 @@ class Round(BaseModel):
     seed: int
     photos: Annotated[int, Field(description="numbered from 1")]
     drawn: Annotated[bool, Field(description="scenes of the synthetic world, not photographs")]
+    deck: Annotated[str, Field(description="the same for everybody who has the same photos to play with")]
+    countries: Annotated[list[str], Field(description="of all photos that there are to play with")]
+    placed: Annotated[list[bool], Field(description="of each photo, whether distances to it can be measured")]
+    credits: Annotated[list[str | None], Field(description="of each photo, who took it, and its licence")]
 
 
-class PlayerPin(BaseModel):
-    """Where the player thinks the photo was taken."""
+class Daily(Round):
+    """The round of the day: the same photos for everybody who has the same deck."""
 
-    lat: Annotated[float, Field(ge=-90, le=90, examples=[59.9])]
-    lon: Annotated[float, Field(ge=-180, le=180, examples=[10.7])]
+    number: Annotated[int, Field(description="of the day, in UTC", ge=1)]
+
+
+class PlayerAnswer(BaseModel):
+    """Where the player thinks the photo was taken: a pin, or a country; neither where the time ran out."""
+
+    lat: Annotated[float | None, Field(ge=-90, le=90, examples=[59.9])] = None
+    lon: Annotated[float | None, Field(ge=-180, le=180, examples=[10.7])] = None
+    country: Annotated[str | None, Field(pattern="^[A-Z]{2}$", examples=["NO"])] = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        given = (self.lat is not None, self.lon is not None, self.country is not None)
+        if given not in ((True, True, False), (False, False, True), (False, False, False)):
+            raise ValueError("give lat and lon, or else country, or nothing")
+        return self
 
 
 class NamedTruth(Truth):
-    """Where the photo was taken."""
+    """Where the photo was taken, and what the model made of that country."""
 
     name: str
     known: Annotated[bool, Field(description="whether the model knows the country at all")]
+    rank: Annotated[int | None, Field(description="among the model's guesses, from 1; null for what it does not know")]
+    probability: Annotated[float | None, Field(description="that the model gave it; null for what it does not know")]
 
 
 class Revealed(BaseModel):
-    """The end of one photo: both pins, the truth, and how sure the model was."""
+    """The end of one photo: both answers, the truth, and how sure the model was."""
 
-    you: Pinned
-    model: Pinned
+    you: Judged
+    model: Judged
     truth: NamedTruth
     guesses: list[LabelGuess]
 
@@ -78,12 +102,43 @@ def router(service: Service) -> APIRouter:
     deal = lru_cache(maxsize=256)(deck.deal)
     encoded = lru_cache(maxsize=CACHED)(deck.photo)
 
-    def revealed(row: int, pin: PlayerPin, answer: Answer) -> dict[str, Any]:
-        best, truth = answer.pin_or_land, deck.truth(row)
+    def described(seed: int) -> dict[str, Any]:
+        dealt = [deck.truth(row) for row in deal(seed)]
+        return {
+            "seed": seed,
+            "photos": len(dealt),
+            "drawn": deck.drawn,
+            "deck": deck.digest,
+            "countries": deck.countries.codes,
+            "placed": [truth.placed for truth in dealt],
+            "credits": [truth.credit for truth in dealt],
+        }
+
+    def models(answer: Answer, by_country: bool) -> dict[str, Any]:
+        """What the model plays: its likeliest country, or its pin."""
+        if by_country and answer.country is not None:
+            return {"country": answer.country}
+        best = answer.pin_or_land
+        return rounded(best.lat, best.lon)
+
+    def truth_of(row: int, answer: Answer) -> NamedTruth:
+        truth = deck.truth(row)
         code = truth.country
-        named = truth.model_dump() | {"name": deck.countries.name(code), "known": known is None or code in known}
-        you, model = score(pin.lat, pin.lon, truth), score(**rounded(best.lat, best.lon), truth=truth)
-        return {"you": you, "model": model, "truth": named, "guesses": guesses(answer, TOP)}
+        ranked = {} if known is None else {guess.code: at for at, guess in enumerate(answer.at(COUNTRY), 1)}
+        rank = ranked.get(code)
+        return NamedTruth(
+            **truth.model_dump(),
+            name=deck.countries.name(code),
+            known=known is None or code in known,
+            rank=rank,
+            probability=answer.at(COUNTRY)[rank - 1].probability if rank else None,
+        )
+
+    def revealed(row: int, given: PlayerAnswer, answer: Answer) -> dict[str, Any]:
+        truth = truth_of(row, answer)
+        you = judge(truth, **given.model_dump())
+        model = judge(truth, **models(answer, by_country=given.country is not None or not truth.placed))
+        return {"you": you, "model": model, "truth": truth, "guesses": guesses(answer, TOP)}
 
     async def photo_of(seed: int, number: int) -> tuple[int, bytes]:
         """The row of a photo and its JPEG; takes a seat, so that a crowd has to wait."""
@@ -97,9 +152,14 @@ def router(service: Service) -> APIRouter:
             except ImageError:  # its text names the file
                 raise Refusal(422, "this photo cannot be read", reason="photo") from None
 
+    @routes.get("/daily", response_model=Daily, responses=errors(401), summary="The round of the day, in UTC")
+    async def daily() -> dict[str, Any]:
+        today = datetime.now(UTC).date()
+        return described(seed_of_day(deck, today, LAST_SEED + 1)) | {"number": number_of_day(today)}
+
     @routes.get("/{seed}", response_model=Round, responses=errors(401, 422), summary="A round of the game")
     async def round_of(seed: Seed) -> dict[str, Any]:
-        return {"seed": seed, "photos": len(deal(seed)), "drawn": deck.drawn}
+        return described(seed)
 
     @routes.get(
         "/{seed}/{number}/photo",
@@ -115,14 +175,14 @@ def router(service: Service) -> APIRouter:
         "/{seed}/{number}/guess",
         response_model=Revealed,
         responses=REFUSED,
-        summary="Put a pin, and see where the photo was taken",
+        summary="Put a pin or name a country, and see where the photo was taken",
     )
-    async def guess(seed: Seed, number: Number, pin: PlayerPin) -> dict[str, Any]:
+    async def guess(seed: Seed, number: Number, given: PlayerAnswer) -> dict[str, Any]:
         row, data = await photo_of(seed, number)
         with service.load.seats(1):
             answer = await service.answer(data)
         try:
-            return await in_thread(service.decoders, revealed, row, pin, answer)
+            return await in_thread(service.decoders, revealed, row, given, answer)
         except UserError:  # its text names the bundle
             why = "this model does not know where its labels are photographed, so it has no pin to play with"
             raise Refusal(422, why, reason="form") from None

@@ -5,9 +5,11 @@ asked for. A seed deals the same photos to everybody who plays with the same dec
 each as likely as any other, then a photo of each, so that a round of five is not four times the United States.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +18,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from whichland.errors import UserError
-from whichland.geo.borders import borders, country_of
+from whichland.geo.borders import country_of
 from whichland.geo.distance import geoguessr_score, haversine_km
-from whichland.geo.land import Points
-from whichland.geo.polygons import UNITS, edges
 from whichland.images.decode import encode_jpeg, load, shrink
 from whichland.images.preprocess import Pixels
+from whichland.model.bundle import DRAWN
 from whichland.model.label_sources import countries
 from whichland.model.labels import LabelSpace
 
@@ -34,23 +35,35 @@ DRAWN_SCENES = 1_200
 DRAWN_SIZE = (640, 480)
 
 
+MOST = 5000  # points of a photo
+FIRST_DAY = date(2026, 1, 1)  # whose photos of the day are number 1
+
+
 class Truth(BaseModel):
-    """Where a photo was taken, which must not be revealed before the player has pinned."""
+    """Where a photo was taken, which must not be revealed before the player has answered."""
 
     country: str
     lat: float | None
     lon: float | None
     credit: Annotated[str | None, Field(description="who took the photo, and its licence")]
 
+    @property
+    def placed(self) -> bool:
+        """Whether there are coordinates, so that distances to them can be measured."""
+        return self.lat is not None and self.lon is not None
 
-class Pinned(BaseModel):
-    """A pin and what it earned."""
 
-    lat: float
-    lon: float
-    country: Annotated[str | None, Field(description="that the pin lies in; null at sea")]
-    km: Annotated[float, Field(description="to the photo's place, or to its country where that is all there is")]
-    points: Annotated[int, Field(ge=0, le=5000)]
+class Judged(BaseModel):
+    """An answer, a pin or a country, and what it earned."""
+
+    lat: Annotated[float | None, Field(description="null where a country was named")]
+    lon: Annotated[float | None, Field(description="null where a country was named")]
+    country: Annotated[str | None, Field(description="that was named or that the pin lies in; null at sea")]
+    right: Annotated[bool, Field(description="whether that is the photo's country")]
+    km: Annotated[
+        float | None, Field(description="from the pin to the photo's place; null for country against country")
+    ]
+    points: Annotated[int, Field(ge=0, le=MOST)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +75,7 @@ class Deck:
     truth: Callable[[int], Truth]
     pixels: Callable[[int], Pixels]  # raises ImageError
     drawn: bool  # of the synthetic world
+    digest: str  # of what is in it: the same for everybody who has the same deck
 
     def photo(self, row: int) -> bytes:
         """A JPEG that holds pixels and nothing else. Raises ImageError."""
@@ -84,6 +98,25 @@ class Deck:
         order = random.permutation(len(left))
         by_turns = [int(left[at][turn]) for turn in range(count) for at in order if turn < len(left[at])]
         return by_turns[:count]
+
+
+def number_of_day(day: date) -> int:
+    """How many days there have been photos of the day.
+
+    >>> number_of_day(date(2026, 7, 31))
+    212
+    """
+    return (day - FIRST_DAY).days + 1
+
+
+def seed_of_day(deck: Deck, day: date, seeds: int) -> int:
+    """The seed of a day's round, below `seeds`: the same for everybody who has the same deck."""
+    digest = hashlib.sha256(f"{deck.digest} {day.isoformat()}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % seeds
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def open_deck(path: Path | None) -> Deck:
@@ -113,7 +146,8 @@ def open_deck(path: Path | None) -> Deck:
         sizes=rows.group_by("country", maintain_order=True).len()["len"].to_numpy().astype(np.int64),
         truth=truth,
         pixels=lambda row: load(rows["uri"][row], short_side=LONG_SIDE),
-        drawn=False,
+        drawn=set(rows["source"]) == {DRAWN},
+        digest=_digest(f"{country} {name}" for country, name in rows.select("country", "image_id").iter_rows()),
     )
 
 
@@ -136,42 +170,21 @@ def _of_world() -> Deck:
         truth=truth,
         pixels=lambda row: render(world, order[row]).image,
         drawn=True,
+        digest=_digest([repr(world)]),
     )
 
 
-STEP = 0.05  # degrees between the points that stand for a border: a distance to it is off by 3 km at most
+def judge(truth: Truth, *, lat: float | None = None, lon: float | None = None, country: str | None = None) -> Judged:
+    """Judge a pin by its distance to the photo's place, in kilometres, and a country by whether it is the right one.
 
-
-def score(lat: float, lon: float, truth: Truth) -> Pinned:
-    """Judge a pin: by its distance to the photo's place, or to the country where the place is not known.
-
-    A pin in the right country is then 0 km off: nobody can know more of the photo than that.
+    So is a pin on a photo that has no coordinates, by the country that it lies in: it earns all points or none, as
+    nobody can say how far away a country is.
     """
-    inside = str(country_of(lat, lon)) or None
-    if truth.lat is not None and truth.lon is not None:
-        km = float(haversine_km(lat, lon, truth.lat, truth.lon))
-    else:
-        km = 0.0 if inside == truth.country else country_km(lat, lon, truth.country)
+    if lat is not None and lon is not None:
+        country = str(country_of(lat, lon)) or None
+    right = country == truth.country
+    if lat is None or lon is None or truth.lat is None or truth.lon is None:
+        return Judged(lat=lat, lon=lon, country=country, right=right, km=None, points=MOST if right else 0)
+    km = float(haversine_km(lat, lon, truth.lat, truth.lon))
     points = round(float(geoguessr_score(km)))
-    return Pinned(lat=lat, lon=lon, country=inside, km=round(km, 1), points=points)
-
-
-def country_km(lat: float, lon: float, code: str) -> float:
-    """Kilometres from a point outside a country to its nearest border, or to where its waters begin."""
-    outline = _outline(code)
-    return float(haversine_km(lat, lon, outline[:, 0], outline[:, 1]).min())
-
-
-@lru_cache(maxsize=64)
-def _outline(code: str) -> Points:
-    """Points along a country's borders, P×2 degrees, at most `STEP` apart."""
-    found = borders()
-    own = edges()
-    some = np.flatnonzero(found.codes[found.country[own.feature]] == code)
-    begin_E2 = np.stack([own.lat0[some], own.lon0[some]], axis=1) / UNITS
-    way_E2 = np.stack([own.lat1[some], own.lon1[some]], axis=1) / UNITS - begin_E2
-    parts_E = np.maximum(1, np.ceil(np.abs(way_E2).max(axis=1) / STEP)).astype(np.int64)
-    edge_P = np.repeat(np.arange(len(some)), parts_E)
-    share_P = (np.arange(len(edge_P)) - np.repeat(np.cumsum(parts_E) - parts_E, parts_E)) / parts_E[edge_P]
-    outline: Points = begin_E2[edge_P] + share_P[:, None] * way_E2[edge_P]
-    return outline
+    return Judged(lat=lat, lon=lon, country=country, right=right, km=round(km, 1), points=points)

@@ -35,7 +35,7 @@ from whichland.whole_file import cannot_write, check_writable
 FACTS, PAGE, KEEPER = "site.json", "index.html", "sw.js"
 RUNTIME = "static/vendor/onnxruntime/ort-wasm-simd-threaded.wasm.gz"
 # of the static files: no page of the folder asks for them
-OF_SERVERS = {"answers_http.js", "shrink.js", "plain.js", "play.js", "play.css", "manifest.webmanifest"}
+OF_SERVERS = {"answers_http.js", "shrink.js", "plain.js", "manifest.webmanifest"}
 WAITING = ["site/answers.js", "site/fetching.js"]  # modules of the page that it only comes to after others
 POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; script-src 'self' 'wasm-unsafe-eval'; object-src 'none'; "
@@ -101,7 +101,9 @@ def _fill(partial: Path, service: Service, folder: Path) -> Site:
         STATIC,
         partial / "static",
         ignore=lambda at, names: [
-            name for name in names if name in OF_SERVERS or (Path(at).name == "flags" and name not in flags)
+            name
+            for name in names
+            if name in OF_SERVERS or name.startswith("play") or (Path(at).name == "flags" and name not in flags)
         ],
     )
     model = service.model.folder / (INT8_FILE if service.model.engine == "int8" else FLOAT_FILE)

@@ -84,7 +84,7 @@ export function showViews(views) {
 // Lay the heat maps of all views, as the service answers them, over the photo.
 export function showHeat(heat) {
   const names = {
-    country: labelName(heat.country),
+    country: heat.country ? labelName(heat.country) : "", // a hint does not name it
     against: heat.against ? labelName(heat.against) : "",
     method: t(`method.${heat.method}`),
   };

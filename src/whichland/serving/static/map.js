@@ -77,6 +77,8 @@ export class WorldMap {
     this.layers = new Map(); // code to layers
     this.pins = L.layerGroup().addTo(this.map);
     this.probabilities = null;
+    this.offered = null; // the countries that can be chosen; null: all
+    this.marks = {}; // code to kind, as of pins
     element.setAttribute("role", "region");
     this.relabel(label);
     this.whole();
@@ -136,6 +138,7 @@ export class WorldMap {
       tip.setLatLng(latlng).setContent(make("span", { textContent: this.tip(layer.code) })).addTo(this.map);
     });
     countries.on("mouseout", () => tip.remove());
+    countries.on("click", ({ layer }) => this.onCountry?.(layer.code));
     countries.addTo(this.map);
     this.places = new Map(found.features.map(({ properties: p }) => [p.code, p.at]));
     this.recolour();
@@ -153,6 +156,13 @@ export class WorldMap {
     this.recolour();
   }
 
+  // Say which countries can be chosen, and mark some: {code: kind}, with the colours of pins.
+  offer(codes, marks = {}) {
+    this.offered = codes && new Set(codes);
+    this.marks = marks;
+    this.recolour();
+  }
+
   recolour() {
     const line = colour("--map-line");
     const plain = colour("--map-land");
@@ -160,11 +170,14 @@ export class WorldMap {
     const ramp = SHADES.map((_, at) => colour(`--map-${at}`));
     for (const [code, layers] of this.layers) {
       const known = this.probabilities && code in this.probabilities;
-      const fill = known ? ramp[shadeOf(this.probabilities[code])] : this.probabilities ? none : plain;
+      const marked = this.marks[code];
+      const closed = this.offered && !this.offered.has(code);
+      const fill = marked ? colour(`--${marked}`) : closed ? none : known ? ramp[shadeOf(this.probabilities[code])] : this.probabilities ? none : plain;
       // points of countries that the model does not know would only litter the map
-      const away = this.probabilities && !known;
+      const away = !marked && (closed || (this.probabilities && !known));
       for (const layer of layers) {
         const shown = away && layer instanceof L.CircleMarker ? 0 : 1;
+        if (layer instanceof L.CircleMarker) layer.setRadius(this.offered && !closed ? 6 : 2.5);
         layer.setStyle({ color: line, fillColor: fill, fillOpacity: shown, opacity: shown });
       }
     }
@@ -214,7 +227,8 @@ export class WorldMap {
     this.map.invalidateSize({ pan: false });
     if (!this.shown) return this.map.fitBounds(WHOLE, { animate: false });
     const [places, nearest] = this.shown;
-    this.map.fitBounds(L.latLngBounds(places), { padding: [50, 50], maxZoom: nearest, animate: !reduced() });
+    const edge = Math.min(50, this.element.clientHeight / 5);
+    this.map.fitBounds(L.latLngBounds(places), { paddingTopLeft: [edge + 20, edge], paddingBottomRight: [edge, edge], maxZoom: nearest, animate: !reduced() });
   }
 
   // Keep in view what was; a map that is hidden has no size to fit anything into.

@@ -1,67 +1,113 @@
-// The game. What is known of the player is here, in the browser, and is not sent anywhere.
+// The game: its three ways to play, and the way from photo to photo. What is known of the player is here, in the
+// browser, and is not sent anywhere.
 
-import {
-  $, about, ask, clearError, countryName, flag, kept, kindly, make, number, onChange, say, showError, start, t,
-} from "./app.js";
+import { $, about, ask, clearError, kept, kindly, make, number, onChange, say, showError, start, t } from "./app.js";
 import { info as ofService } from "./answers_http.js";
-import { guessRow } from "./guess.js";
-import { fitStage, heatOn, hideHeat, showHeat, startHeat } from "./heat.js";
+import { fitStage, heatOn, hideHeat, showHeat, startHeat, turnHeatOn } from "./heat.js";
 import { WorldMap } from "./map.js";
+import { Choice } from "./play_answer.js";
+import { countRound, drawOver, forget, share, streakOf, total } from "./play_over.js";
+import { drawReveal } from "./play_reveal.js";
 
-const RECORD = "whichland.record"; // {rounds, won, you, model} over all rounds that were finished
-const PLAYED = "whichland.played"; // {seed, deck, ends} of the round under way, so that it can be continued
 const SEEDS = 1_000_000_000;
+const HINT = 1000; // points that the heat map costs before an answer
+const TIMED = "whichland.timed";
+const SECONDS = 60; // for a photo, where the player wants a clock
 
+const asked = new URLSearchParams(location.search);
+const mode = ["daily", "streak"].find((name) => name === asked.get("mode")) ?? "round";
+const PLAYED = mode === "round" ? "whichland.played" : `whichland.played.${mode}`; // the round under way
+
+let info = null;
 let map = null;
-let round = null; // {seed, photos}
+let choice = null;
+let round = null; // as the service describes it
+let before = 0; // photos of a streak that lie before this round
 let ends = []; // of each photo so far: what was revealed, or null where it was left out
-let pin = null; // [lat, lon] of the player
+let counted = false; // whether the round was taken into the player's record
 let heat = null; // of the photo in hand
+let hinted = false;
+let left = null; // seconds
+let clock = null;
 let photoUrl = null;
+const fetched = new Map(); // path to a promise of the photo's bytes
 
-const total = (who) => ends.reduce((sum, end) => sum + (end ? end[who].points : 0), 0);
-const path = (part) => `api/play/${round.seed}/${ends.length + 1}/${part}`;
+const played = () => ({ mode, round, ends });
+const at = (number) => number - before; // the number of a photo in the round that is dealt
+const pathOf = (number, part) => `api/play/${round.seed}/${at(number) + 1}/${part}`;
+const path = (part) => pathOf(ends.length, part);
+const lost = () => mode === "streak" && ends.length > 0 && ends.at(-1) !== null && !ends.at(-1).you.right;
+const isOver = () => (mode === "streak" ? lost() : ends.length >= round.photos);
+const byCountry = () => mode === "streak" || !round.placed[at(ends.length)];
+const revealed = () => !$("reveal").hidden;
+const timed = () => $("timed").getAttribute("aria-checked") === "true";
 
 function seedOfAddress() {
-  const asked = new URLSearchParams(location.search).get("seed");
-  return /^\d{1,9}$/.test(asked ?? "") ? Number(asked) : null;
+  const seed = asked.get("seed");
+  return /^\d{1,9}$/.test(seed ?? "") ? Number(seed) : null;
 }
+
+const anySeed = () => Math.floor(Math.random() * SEEDS);
+const dealt = async (seed) => (await ask(`api/play/${seed}`)).json();
 
 // A round
 
 async function openRound(seed) {
-  round = await (await ask(`api/play/${seed}`)).json();
-  $("drawn").hidden = !round.drawn;
-  const address = new URL(location.href);
-  address.searchParams.set("seed", seed);
-  history.replaceState(null, "", address);
   const under = JSON.parse(kept.get(PLAYED) ?? "null");
-  ends = under?.seed === seed && under.ends.length <= round.photos ? under.ends : [];
+  const again = mode === "streak" && seed === null && under && !under.counted ? under.seed : seed;
+  round = await dealt(mode === "daily" ? "daily" : again ?? anySeed());
+  const same = under?.seed === round.seed && (mode === "streak" || under.ends.length <= round.photos);
+  ends = same ? under.ends : [];
+  before = same ? under.before ?? 0 : 0;
+  counted = same && under.counted;
+  if (mode === "round") {
+    const address = new URL(location.href);
+    address.searchParams.set("seed", round.seed);
+    history.replaceState(null, "", address);
+  }
+  $("drawn").hidden = !round.drawn;
+  fetched.clear();
   await openPhoto();
+}
+
+function keepPlayed() {
+  kept.set(PLAYED, JSON.stringify({ seed: round.seed, before, ends, counted }));
+}
+
+function photoOf(wanted) {
+  if (!fetched.has(wanted)) fetched.set(wanted, ask(wanted).then((response) => response.blob()));
+  fetched.get(wanted).catch(() => fetched.delete(wanted));
+  return fetched.get(wanted);
 }
 
 async function openPhoto() {
   clearError();
-  pin = heat = null;
+  heat = null;
+  hinted = false;
   hideHeat();
+  stopClock();
   for (const id of ["over-round", "reveal", "broken", "heat-controls"]) $(id).hidden = true;
-  drawTally();
-  if (ends.length >= round.photos) return showResult();
+  $("game").classList.remove("revealed");
+  if (isOver()) return showOver();
+  if (mode === "streak" && at(ends.length) >= round.photos) {
+    before = ends.length;
+    round = await dealt((round.seed + 1) % SEEDS);
+    keepPlayed();
+  }
   $("game").hidden = false;
-  pinning(true);
-  $("guess").disabled = true;
-  $("heat-caption").textContent = $("credit").textContent = "";
-  $("country").value = "";
-  map.setPins([]);
-  map.whole();
+  $("heat-caption").textContent = "";
+  choice.ask(byCountry() ? round.countries : null);
+  $("hint").disabled = false;
+  drawTally();
   drawWords();
   $("photo").removeAttribute("src");
   $("stage").classList.add("loading");
   try {
-    const data = await (await ask(path("photo"))).blob();
+    const data = await photoOf(path("photo"));
     if (photoUrl) URL.revokeObjectURL(photoUrl);
     photoUrl = URL.createObjectURL(data);
     $("photo").src = photoUrl;
+    startClock();
   } catch (error) {
     showBroken(error);
   }
@@ -69,116 +115,81 @@ async function openPhoto() {
   say("");
 }
 
-function pinning(on) {
-  $("pin-form").hidden = !on;
-  $("map").classList.toggle("pinning", on);
-}
-
 function showBroken(error) {
-  pinning(false);
+  choice.close();
   $("broken").hidden = false;
   $("broken-text").textContent = t("play.broken", { error: kindly(error) });
 }
 
-// The player's pin
+// The clock
 
-function putPin(lat, lon, said = "") {
-  pin = [Math.max(-90, Math.min(90, lat)), ((((lon + 180) % 360) + 360) % 360) - 180];
-  map.setPins([{ lat: pin[0], lon: pin[1], kind: "you", label: t("play.you") }]);
-  $("guess").disabled = false;
-  $("pinned").textContent = said ? t("play.pinned", { country: said }) : t("play.pinnedAt", place(pin));
+function startClock() {
+  stopClock();
+  if (!timed() || !choice.open) return;
+  left = SECONDS;
+  drawClock();
+  clock = setInterval(() => {
+    left--;
+    drawClock();
+    if (left > 0) return;
+    stopClock();
+    guess();
+  }, 1000);
 }
 
-const place = ([lat, lon]) => {
-  const degrees = (value) => Math.abs(value).toLocaleString(document.documentElement.lang, { maximumFractionDigits: 1 });
-  return { lat: `${degrees(lat)}° ${lat < 0 ? "S" : "N"}`, lon: `${degrees(lon)}° ${lon < 0 ? t("play.west") : t("play.east")}` };
-};
-
-function nameCountry() {
-  const code = $("country").value;
-  if (!code) return;
-  const [lat, lon] = map.places.get(code);
-  putPin(lat, lon, countryName(code));
-  map.show([[lat, lon]], 4);
+function stopClock() {
+  clearInterval(clock);
+  left = clock = null;
+  drawClock();
 }
+
+function drawClock() {
+  $("clock").textContent = left === null ? "" : t("play.seconds", { seconds: left });
+}
+
+// The answer
 
 async function guess(event) {
-  event.preventDefault();
-  if (!pin) return;
+  event?.preventDefault();
+  if (event && !choice.given) return;
+  stopClock();
+  choice.open = false;
   $("guess").disabled = true;
   try {
     const answer = await ask(path("guess"), {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ lat: pin[0], lon: pin[1] }),
+      body: JSON.stringify(choice.given ?? {}),
     });
     reveal(await answer.json());
   } catch (error) {
-    showError(kindly(error));
-    $("guess").disabled = false;
+    showError(kindly(error), () => guess());
+    choice.open = true;
+    $("guess").disabled = !choice.given;
   }
 }
 
-// What was revealed
-
 function reveal(end) {
+  clearError();
   const seen = path("heat");
-  ends.push(end);
+  const cost = hinted && mode !== "streak" ? HINT : 0;
+  end.you.points = Math.max(0, end.you.points - cost);
+  ends.push({ ...end, hinted, cost });
   keepPlayed();
-  pinning(false);
-  $("reveal").hidden = false;
+  choice.close();
+  $("reveal").hidden = $("heat-controls").hidden = false;
+  $("game").classList.add("revealed");
   drawTally();
-  $("heat-controls").hidden = false;
-  drawReveal();
-  heat = { path: seen, answer: null, country: end.guesses[0].country };
+  drawEnd();
+  heat = { path: seen, answer: heat?.answer ?? null, country: end.guesses[0].country };
   drawHeat();
   $("truth").focus({ preventScroll: true });
-  $("reveal").scrollIntoView({ block: "nearest" });
+  if (!isOver() && at(ends.length) < round.photos) photoOf(path("photo")).catch(() => {}); // the next one, in advance
 }
 
-function drawReveal() {
-  const { you, model, truth, guesses } = ends.at(-1);
-  const ahead = you.points - model.points;
-  $("truth-flag").replaceChildren(flag(truth.country, "flag big"));
-  $("truth").textContent = t("play.is", { country: countryName(truth.country) });
-  const points = number(Math.abs(ahead));
-  $("winner").textContent = ahead > 0 ? t("play.won", { points }) : ahead < 0 ? t("play.lost", { points }) : t("play.even");
-  $("winner").className = `probability ${ahead > 0 ? "won" : ahead < 0 ? "lost" : ""}`;
-  $("both").replaceChildren(scoreRow("you", you), scoreRow("model", model));
-  const remarks = [];
-  if (!truth.known) remarks.push(t("play.unknown"));
-  if (truth.lat === null) remarks.push(t("play.area"));
-  $("remark").textContent = remarks.join(" ");
-  $("guesses").replaceChildren(...guesses.map(guessRow));
-  $("credit").textContent = truth.credit ? t("play.by", { credit: truth.credit }) : "";
-  $("next").textContent = t(ends.length < round.photos ? "play.next" : "play.finish");
-  drawPins(you, model, truth);
-}
-
-function scoreRow(who, { country, km, points }) {
-  const distance = km === 0 ? t("play.inside") : t("play.km", { km: number(km) });
-  return make(
-    "tr",
-    {},
-    make("th", { scope: "row" }, make("span", { className: `dot ${who}` }), t(`play.${who}`)),
-    make("td", {}, country ? countryName(country) : t("play.sea")),
-    make("td", { className: "number" }, distance),
-    make("td", { className: "number" }, number(points)),
-  );
-}
-
-function drawPins(you, model, truth) {
-  const at = truth.lat === null ? map.places.get(truth.country) : [truth.lat, truth.lon];
-  map.setPins([
-    { lat: model.lat, lon: model.lon, kind: "model", label: t("play.model") },
-    { lat: you.lat, lon: you.lon, kind: "you", label: t("play.you") },
-    { lat: at[0], lon: at[1], kind: "truth", label: t("play.truth") },
-  ]);
-  map.addLines([
-    [[you.lat, you.lon], at, "you"],
-    [[model.lat, model.lon], at, "model"],
-  ]);
-  map.show([[you.lat, you.lon], [model.lat, model.lon], at]);
+function drawEnd() {
+  drawReveal(ends.at(-1), map, info);
+  $("next").textContent = t(isOver() ? "play.finish" : "play.next");
 }
 
 async function drawHeat() {
@@ -188,159 +199,130 @@ async function drawHeat() {
   $("heat-caption").textContent = t("heat.busy");
   try {
     wanted.answer ??= await (await ask(wanted.path)).json();
-    if (wanted === heat && heatOn()) showHeat({ ...wanted.answer, country: wanted.country });
+    if (wanted.path !== heat?.path || !heatOn()) return;
+    heat.answer = wanted.answer;
+    showHeat({ ...wanted.answer, country: heat.country });
+    if (!heat.country) $("heat-caption").textContent = $("heat").alt = t("play.hintSeen");
   } catch (error) {
-    if (wanted === heat) $("heat-caption").textContent = t("heat.failed", { error: kindly(error) });
+    if (wanted.path === heat?.path) $("heat-caption").textContent = t("heat.failed", { error: kindly(error) });
   }
+}
+
+// What the model looks at, before there is an answer; it does not say for which country.
+function hint() {
+  hinted = true;
+  $("hint").disabled = true;
+  heat = { path: path("heat"), answer: null, country: null };
+  turnHeatOn();
+  drawHeat();
 }
 
 // The end of a round
 
-function showResult() {
-  const [you, model] = [total("you"), total("model")];
+function showOver() {
   $("game").hidden = true;
   $("over-round").hidden = false;
-  const under = JSON.parse(kept.get(PLAYED) ?? "null");
-  if (under && !under.counted) countRound(you, model);
-  drawResult();
+  drawTally();
+  if (!counted) {
+    counted = true;
+    countRound(played());
+    keepPlayed();
+  }
+  drawOver(played());
   $("result").focus();
 }
 
-function countRound(you, model) {
-  const record = JSON.parse(kept.get(RECORD) ?? '{"rounds":0,"won":0,"you":0,"model":0}');
-  record.rounds++;
-  record.won += you > model ? 1 : 0;
-  record.you += you;
-  record.model += model;
-  kept.set(RECORD, JSON.stringify(record));
-  keepPlayed(true);
-}
-
-function drawResult() {
-  const [you, model] = [total("you"), total("model")];
-  const scores = { you: number(you), model: number(model) };
-  $("result").textContent = t(you > model ? "play.overYou" : you < model ? "play.overModel" : "play.overEven", scores);
-  $("results").replaceChildren(
-    ...ends.map((end, at) =>
-      make(
-        "tr",
-        {},
-        make("td", {}, String(at + 1)),
-        make("th", { scope: "row" }, ...(end ? [flag(end.truth.country), " ", countryName(end.truth.country)] : [t("play.left")])),
-        make("td", { className: "number" }, end ? number(end.you.points) : "–"),
-        make("td", { className: "number" }, end ? number(end.model.points) : "–"),
-      ),
-    ),
-  );
-  const cells = ["you", "model"].map((who) => make("td", { className: "number" }, scores[who]));
-  $("total").replaceChildren(make("tr", {}, make("td"), make("th", { scope: "row" }, t("play.total")), ...cells));
-  const record = JSON.parse(kept.get(RECORD) ?? "null");
-  $("record").textContent = record
-    ? t(record.rounds === 1 ? "play.recordOne" : "play.record", {
-        rounds: record.rounds,
-        won: record.won,
-        you: number(record.you),
-        model: number(record.model),
-      })
-    : "";
-  $("forget").hidden = !record;
-}
-
-function keepPlayed(counted = false) {
-  kept.set(PLAYED, JSON.stringify({ seed: round.seed, ends, counted }));
-}
-
-async function share() {
-  try {
-    await navigator.clipboard.writeText(location.href);
-    say(t("play.shared"));
-  } catch {
-    say(t("play.sharePlain", { link: location.href }));
-  }
-}
-
-function forget() {
-  kept.set(RECORD, null);
-  drawResult();
-  $("again").focus();
+function again() {
+  if (mode === "daily") location.assign("play");
+  else toRound(anySeed()).then(() => $("round").focus());
 }
 
 // What is on the page whatever happens
 
 function drawTally() {
-  $("tally-you").textContent = number(total("you"));
-  $("tally-model").textContent = number(total("model"));
-  const state = (at) => {
-    const end = ends[at];
-    if (end === undefined) return at === ends.length && $("reveal").hidden ? "now" : "";
+  const { right, fooled } = streakOf(ends);
+  const streak = mode === "streak";
+  $("tally-you").textContent = streak ? number(right) : number(total(ends, "you"));
+  $("tally-model").textContent = streak ? number(fooled) : number(total(ends, "model"));
+  $("tally-you-name").textContent = t(streak ? "play.streak" : "play.you");
+  $("tally-model-name").textContent = t(streak ? "play.fooledCount" : "play.model");
+  const state = (of) => {
+    const end = ends[of];
+    if (end === undefined) return of === ends.length && !revealed() ? "now" : "";
     return end && end.you.points > end.model.points ? "won" : end && end.you.points < end.model.points ? "lost" : "even";
   };
-  $("dots").replaceChildren(...Array.from({ length: round.photos }, (_, at) => make("li", { className: state(at) })));
+  $("dots").hidden = streak;
+  $("dots").replaceChildren(...Array.from({ length: round.photos }, (_, of) => make("li", { className: state(of) })));
 }
 
 function drawWords() {
-  const at = Math.min(ends.length + ($("reveal").hidden ? 1 : 0), round.photos);
-  $("round").textContent = t("play.round", { number: at, all: round.photos });
-  $("photo").alt = t("play.photo", { number: at });
-  if (!pin) $("pinned").textContent = t("play.hint");
-  map.relabel("play.mapLabel");
-  const chosen = $("country").value;
-  const named = [...map.places.keys()].map((code) => [countryName(code), code]).sort(([a], [b]) => a.localeCompare(b, document.documentElement.lang));
-  $("country").replaceChildren(
-    make("option", { value: "", textContent: "–" }),
-    ...named.map(([name, code]) => make("option", { value: code, textContent: name, selected: code === chosen })),
-  );
+  const shown = ends.length + (revealed() ? 0 : 1);
+  const values = { number: shown, all: round.photos, day: round.number };
+  const key = { round: "play.round", daily: "play.roundDaily", streak: "play.roundStreak" }[mode];
+  $("round").textContent = t(key, values);
+  $("photo").alt = t("play.photo", values);
+  const credit = round.credits[at(shown - 1)];
+  $("credit").textContent = credit ? t("play.by", { credit }) : "";
+  $("hint").textContent = t(mode === "streak" ? "play.hintStreak" : "play.hintCosts", { points: number(HINT) });
+  map.relabel(byCountry() ? "play.mapLabelCountry" : "play.mapLabel");
+  if (choice.open) choice.draw();
+  drawClock();
 }
 
 function redraw() {
   if (!round) return;
   map.recolour();
   drawTally();
+  if (!$("over-round").hidden) return drawOver(played());
   drawWords();
-  if (!$("reveal").hidden) drawReveal();
-  if (!$("over-round").hidden) drawResult();
+  if (revealed()) drawEnd();
   drawHeat();
 }
 
-const toRound = (seed) => openRound(seed).catch((error) => showError(t("play.none", { error: kindly(error) })));
-const anySeed = () => Math.floor(Math.random() * SEEDS);
+const toRound = (seed) => openRound(seed).catch((error) => showError(t("play.none", { error: kindly(error) }), () => toRound(seed)));
 
-async function main() {
-  start();
-  try {
-    const info = about(await ofService());
-    startHeat(info.torch, drawHeat);
-    $("game").hidden = false; // the map must have a size before it is made
-    map = await new WorldMap($("map"), "play.mapLabel").draw();
-  } catch (error) {
-    return showError(kindly(error));
-  }
-  map.map.on("click", ({ latlng }) => {
-    if ($("pin-form").hidden) return;
-    $("country").value = "";
-    const { lat, lng } = latlng.wrap();
-    putPin(lat, lng);
-  });
-  $("map").addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.target !== $("map") || $("pin-form").hidden) return;
-    event.preventDefault();
-    const { lat, lng } = map.map.getCenter().wrap();
-    putPin(lat, lng);
-  });
+function listen() {
   $("photo").addEventListener("load", fitStage);
-  $("country").addEventListener("change", nameCountry);
   $("pin-form").addEventListener("submit", guess);
+  $("hint").addEventListener("click", hint);
   $("next").addEventListener("click", () => openPhoto().then(() => $("round").focus()));
   $("skip").addEventListener("click", () => {
     ends.push(null);
     keepPlayed();
     openPhoto();
   });
-  $("again").addEventListener("click", () => toRound(anySeed()).then(() => $("round").focus()));
-  $("share").addEventListener("click", share);
-  $("forget").addEventListener("click", forget);
+  $("again").addEventListener("click", again);
+  $("share").addEventListener("click", () => share(played()));
+  $("forget").addEventListener("click", () => {
+    forget();
+    drawOver(played());
+    $("again").focus();
+  });
+  $("timed").setAttribute("aria-checked", String(kept.get(TIMED) === "on"));
+  $("timed").addEventListener("click", () => {
+    $("timed").setAttribute("aria-checked", String(!timed()));
+    kept.set(TIMED, timed() ? "on" : "off");
+    if (timed()) startClock();
+    else stopClock();
+  });
+  for (const link of document.querySelectorAll(".modes a"))
+    if (link.dataset.mode === mode) link.setAttribute("aria-current", "page");
+}
+
+async function main() {
+  start();
+  listen();
+  try {
+    info = about(await ofService());
+    startHeat(info.torch, drawHeat);
+    $("game").hidden = false; // the map must have a size before it is made
+    map = await new WorldMap($("map"), "play.mapLabel", { free: true }).draw();
+  } catch (error) {
+    return showError(kindly(error), () => location.reload());
+  }
+  choice = new Choice(map);
   onChange(redraw);
-  await toRound(seedOfAddress() ?? anySeed());
+  await toRound(mode === "daily" ? null : seedOfAddress());
 }
 
 main();
