@@ -16,7 +16,7 @@ function tile({ country, credit, license, thumbnail }, at) {
 }
 
 // The credit line, with the licence as a link to its text; most lines end with it, as "contributor 7, CC BY 4.0" does.
-function credited(credit, license) {
+export function credited(credit, license) {
   if (!license) return [credit];
   const written = license.replace("-", " ").replace(/-(?=\d)/, " "); // CC-BY-SA-4.0 as CC BY-SA 4.0
   const end = [license, written].find((text) => credit.endsWith(text));

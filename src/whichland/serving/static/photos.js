@@ -3,16 +3,18 @@
 import { among, startAmong } from "./among.js";
 import * as answers from "./answers.js";
 import {
-  $, about, ask, clearError, kindly, make, onChange, Refused, regional, say, showError, start, t,
+  $, about, clearError, kindly, make, onChange, Refused, regional, say, showError, start, t,
 } from "./app.js";
 import { drawEvidence, drawHeat, listenToWhy } from "./evidence.js";
+import { showExamples } from "./examples.js";
 import { drawFailures, listenToFailures } from "./failures.js";
 import { fitStage, startHeat } from "./heat.js";
 import { drawKnows } from "./knows.js";
-import { drawNeighbours, NEIGHBOURS } from "./neighbours.js";
+import { credited, drawNeighbours, NEIGHBOURS } from "./neighbours.js";
 import { listenToPrint } from "./paper.js";
 import { drawProbabilities } from "./probabilities.js";
 import { address, copy, save, saveJson } from "./save.js";
+import { listenToShare, share } from "./share.js";
 import { drawStrip } from "./strip.js";
 import { listenToFiles } from "./take.js";
 import { drawVerdict, spoken } from "./verdict.js";
@@ -20,7 +22,7 @@ import { drawVerdict, spoken } from "./verdict.js";
 const AT_ONCE = 3; // photos under way together: enough for the service to batch them
 
 let info = null;
-const photos = []; // {id, file, url, answer, error, unsent, heats: Map, why: null | [country, against]}
+const photos = []; // {id, file, credit, url, answer, error, unsent, heats: Map, why: null | [country, against]}
 let failures = []; // {name, text, photo}; photo is null for what was never taken in
 let current = null;
 let made = 0; // photos so far, for ids
@@ -31,12 +33,13 @@ function fail(name, text, photo = null) {
   drawFailures(failures);
 }
 
-function take(list) {
+// `credit` is that of a photo of somebody: its line and its licence.
+function take(list, credit = null) {
   if (!info) return early.push(...list);
   clearError();
   const files = [...list].filter((file) => file.type.startsWith("image/") || /\.(jpe?g|png|webp|avif|tiff?|hei[cf])$/i.test(file.name));
   if (!files.length) return showError(t("error.nophotos"));
-  const added = files.map((file) => ({ id: ++made, file, url: URL.createObjectURL(file), answer: null, error: null, heats: new Map(), why: null }));
+  const added = files.map((file) => ({ id: ++made, file, credit, url: URL.createObjectURL(file), answer: null, error: null, heats: new Map(), why: null }));
   photos.push(...added);
   const first = $("work").hidden;
   $("hero").hidden = true;
@@ -148,9 +151,11 @@ function select(photo) {
 function drawCurrent() {
   if (!current) return;
   $("all-actions").hidden = !photos.some((photo) => photo.answer);
-  const { answer, error, unsent, file } = current;
+  const { answer, credit, error, unsent, file } = current;
   $("photo").alt = t("photo.alt", { name: file.name });
   $("undrawn").textContent = t(error && !unsent ? "photo.unreadable" : "photo.undrawn");
+  $("credit").hidden = !credit;
+  $("credit").replaceChildren(...(credit ? credited(...credit) : []));
   $("waiting").hidden = Boolean(answer || error);
   $("answered").hidden = !answer;
   $("unreadable").hidden = !error;
@@ -172,33 +177,17 @@ function headOfPaper() {
   return t("answer.printed", { photo: current.file.name, date, name: info.name, address: address() });
 }
 
-// Only where the game's streets are drawn: a photo of somebody is not shown without its credit.
-async function offerExample() {
-  const { drawn } = await (await ask("api/play/0")).json();
-  $("example").hidden = !drawn;
-}
-
-// A scene of the game, for those who have no photo at hand
-async function example() {
-  try {
-    const seed = Math.floor(Math.random() * 1e6);
-    const scene = await (await ask(`api/play/${seed}/1/photo`)).blob();
-    take([new File([scene], "street.jpg", { type: "image/jpeg" })]);
-  } catch (error) {
-    showError(kindly(error));
-  }
-}
-
 function listen() {
   listenToFiles(take);
   listenToWhy();
   listenToFailures(retry, () => drawFailures((failures = failures.filter(({ photo }) => photo?.unsent))));
-  $("example").addEventListener("click", example);
   $("clear").addEventListener("click", startOver);
   $("remove").addEventListener("click", remove);
   $("save").addEventListener("click", () => save(photos));
   $("save-json").addEventListener("click", () => saveJson(photos, info));
   $("copy").addEventListener("click", () => copy(current, info));
+  $("share-open").addEventListener("click", () => share(current, info));
+  listenToShare();
   listenToPrint(headOfPaper);
   $("photo").addEventListener("load", fitStage);
   $("photo").addEventListener("error", () => {
@@ -220,7 +209,7 @@ async function open() {
   $("choose").disabled = false;
   clearError();
   startHeat(false, drawHeat);
-  if (info.play) offerExample().catch(() => {}); // the page does without it
+  if (info.play) showExamples(take).catch(() => ($("examples").hidden = true)); // the page does without them
   drawKnows(info);
   onChange(() => {
     drawKnows(info);
