@@ -91,7 +91,7 @@ def test_the_pages_work_in_a_browser(proxied: str, photos: list[Path], browser: 
     page.goto(f"{proxied}/")
     upload(page, photos[:1])
     expect(page.locator("#map path").first).to_be_attached()
-    assert page.locator("#verdict-flag img").evaluate("(flag) => flag.decode().then(() => flag.naturalWidth)") > 0
+    assert page.locator("#guesses img").first.evaluate("(flag) => flag.decode().then(() => flag.naturalWidth)") > 0
     page.click("nav >> text=Play")
     expect(page.locator("#map.pinning")).to_be_visible()
     play_photo(page, "FR")
