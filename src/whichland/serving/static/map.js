@@ -228,7 +228,12 @@ export class WorldMap {
     if (!this.shown) return this.map.fitBounds(WHOLE, { animate: false });
     const [places, nearest] = this.shown;
     const edge = Math.min(50, this.element.clientHeight / 5);
-    this.map.fitBounds(L.latLngBounds(places), { paddingTopLeft: [edge + 20, edge], paddingBottomRight: [edge, edge], maxZoom: nearest, animate: !reduced() });
+    this.map.fitBounds(L.latLngBounds(places), {
+      paddingTopLeft: [edge + 20, Math.max(edge, 40)], // of the buttons, and of a pin
+      paddingBottomRight: [edge, edge],
+      maxZoom: nearest,
+      animate: !reduced(),
+    });
   }
 
   // Keep in view what was; a map that is hidden has no size to fit anything into.
