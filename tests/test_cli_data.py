@@ -49,7 +49,10 @@ def test_step_by_step_equals_prepare(photos: Path, tmp_path: Path) -> None:
     assert "measure: 44 rows, 1 unreadable" in said
     said = run("clean", table, "-o", table).stderr
     assert said.startswith("clean: 44 rows, 42 kept, ")
-    assert set(said.strip().split(", ")[2:]) == {"1 duplicate", "1 unreadable"}
+    counts, why = said.strip().splitlines()
+    assert set(counts.split(", ")[2:]) == {"1 duplicate", "1 unreadable"}
+    assert why.startswith("1 cannot be read: ")
+    assert "broken.jpg" in why
     assert "42 groups: train" in run("split", table, "--seed", 3, "-o", table).stderr
     run("balance", table, "--cap", 5, "--seed", 3, "-o", table)
     run("prepare", photos, "-o", whole, "--seed", 3, "--cap", 5, "-j", 1)

@@ -33,7 +33,7 @@ def test_it_prints_scores_with_intervals_and_writes_the_report(
     assert line.split()[1:5] == [*(f"{score['value']:.1%}", f"{score['low']:.1%}", "to", f"{score['high']:.1%}")]
     assert "48 photos in 24 groups, split test" in out
     assert "left out: 1 photos unreadable" in out
-    assert "judged on this split 2 times" in out
+    assert "put to this split 2 times" in out
     written = {path.name for path in (tmp_path / "elsewhere").iterdir()}
     assert written == {"confusion.csv", "confusion.svg", "metrics.json", "predictions.parquet", "report.html"}
     assert out.splitlines()[-1] == f"report: {tmp_path / 'elsewhere' / 'report.html'}"

@@ -30,7 +30,7 @@ def left_in(home: Path, code: str) -> list[str]:
 def network(path: Path) -> Path:
     onnx = pytest.importorskip("onnx")
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    one = [helper.make_tensor_value_info(name, kind, [1]) for name in ("x", "y")]
+    one = [helper.make_tensor_value_info(name, kind, [1, 8, 8, 3]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "one", one[:1], one[1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     path.write_bytes(model.SerializeToString())

@@ -1,7 +1,6 @@
 """Counts against counting by hand, and a chart that is a picture."""
 
 import sys
-from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from whichland.curate.balance import BalanceConfig, balance
 from whichland.curate.charts import before_and_after, chart, in_use
 from whichland.curate.clean import clean
 from whichland.curate.split import split
-from whichland.curate.stats import _tail, drop_rates, excesses, stats
+from whichland.curate.stats import drop_rates, excesses, stats
 from whichland.errors import UserError
 from whichland.geo.countries import COUNTRIES
 from whichland.manifest import Manifest, write
@@ -87,13 +86,6 @@ def test_a_country_that_loses_far_more_is_told() -> None:
     assert str(told) == "Norway: 30 of 100 photos dark (30.0%), elsewhere 2.09%"
     assert stats(table).as_dict()["excesses"][0]["place"] == "Norway"
     assert excesses(dropped({"NO": (4, 100), "BR": (10, 500)}), "country") == []
-
-
-def test_the_tail_is_that_of_the_hypergeometric_distribution() -> None:
-    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, 31)))])
-    for here, of, total in ((0, 5, 9), (2, 10, 6), (6, 10, 6), (4, 28, 4), (3, 28, 4)):
-        ways = sum(comb(total, x) * comb(30 - total, of - x) for x in range(here, min(of, total) + 1))
-        assert _tail(factorials, here, of, total, 30) == pytest.approx(ways / comb(30, of))
 
 
 def test_chance_alone_is_hardly_ever_told() -> None:
