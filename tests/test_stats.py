@@ -49,6 +49,7 @@ def test_a_manifest_that_is_only_ingested_can_be_counted() -> None:
         "by_split",
         "by_source",
         "by_drop_reason",
+        "by_reason_unreadable",
         "drop_rates",
         "excesses",
     }
