@@ -222,12 +222,14 @@ def test_ends_are_told_and_links_lead_to_what_is_there(tmp_path: Path) -> None:
 def test_whatever_ends_a_run_the_page_says_so(tmp_path: Path, error: type[BaseException], words: str) -> None:
     (tmp_path / "log.jsonl").touch()
     loader = SimpleNamespace(steps=STEPS, batch_size=4, photos=range(40))
+    said: list[str] = []
     fit: Any = SimpleNamespace(
         accelerator=SimpleNamespace(is_main_process=True),
         loader=loader,
         watchers=[],
         config=TrainConfig(),
         folder=tmp_path,
+        say=said.append,
     )
 
     def stopped_run() -> None:
@@ -240,6 +242,7 @@ def test_whatever_ends_a_run_the_page_says_so(tmp_path: Path, error: type[BaseEx
     html = shown(tmp_path)[0]
     assert words in html
     assert "http-equiv" not in html
+    assert str(tmp_path / "index.html") in said[0]
 
 
 def test_text_from_outside_is_escaped(tmp_path: Path) -> None:
