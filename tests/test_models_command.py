@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 import forked
+from curated import measured
 from misbehaving_hub import serve
+from whichland.curate.clean import clean
+from whichland.curate.split import split
+from whichland.manifest import write
 
 OFFLINE = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}  # nothing may be fetched
 
@@ -82,7 +86,10 @@ def test_weights_are_marked_where_they_can_be_had_and_training_names_a_model_of_
     with serve(b"weights") as hub:
         settings = {"HF_ENDPOINT": hub.address, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0"}
         command = [sys.executable, "-c", STATES]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | settings)
+        write(split(clean(measured(30))), tmp_path / "none.parquet")  # of photos that are not there
+        ran = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=os.environ | settings, cwd=tmp_path
+        )
     assert ran.returncode == 0, ran.stderr
     up, one, offline, today = (json.loads(line) for line in ran.stdout.splitlines())
     three = ("convnext_tiny", "vit_small_patch16_dinov3", "vit_base_patch16_dinov3")

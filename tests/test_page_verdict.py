@@ -202,6 +202,7 @@ def test_the_map_leaves_the_wheel_to_the_page_and_can_be_set_back(visit: Any, ph
     page.mouse.wheel(0, -200)
     page.wait_for_function("at => scrollY < at", arg=at)
     assert land.get_attribute("d") == shape
+    page.locator("#map").hover()
     page.keyboard.down("Control")
     page.mouse.wheel(0, -200)
     page.keyboard.up("Control")

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from curated import measured
+from whichland.curate.clean import clean
+from whichland.curate.split import split
 from whichland.errors import UserError
 from whichland.training import run_log
 from whichland.training.config import TrainConfig
@@ -17,8 +20,9 @@ def test_without_the_package_training_says_which_extra_before_it_writes_anything
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_log, "find_spec", lambda name: None)
+    photos = split(clean(measured(30)))
     with pytest.raises(UserError, match=r".* -m pip install -e '.*\[tensorboard\]'") as raised:
-        train(tmp_path / "none.parquet", TrainConfig(tensorboard=True), tmp_path / "run")
+        train(photos, TrainConfig(tensorboard=True), tmp_path / "run")
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "run").exists()
 

@@ -13,10 +13,8 @@ from fastapi import APIRouter, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
-from whichland import manifest as manifests
 from whichland.images.decode import ImageError, encode_jpeg, load, shrink
 from whichland.images.preprocess import Pixels
-from whichland.model.gallery import free_to_show
 from whichland.serving.answers import Error
 from whichland.serving.api import errors
 from whichland.serving.limits import Refusal
@@ -75,6 +73,9 @@ def choose(path: Path | None) -> list[Example]:
 def _free(path: Path) -> list[Example]:
     """Test photos that anybody may show and that say whom to name."""
     import polars as pl
+
+    from whichland import manifest as manifests
+    from whichland.model.gallery import free_to_show
 
     rows = manifests.read(path).kept.filter((pl.col("split") == "test") & pl.col("country").is_not_null())
     rows = rows.with_columns(
