@@ -36,7 +36,7 @@ from whichland.model.bundle import bundle_hash, load
 from whichland.model.engines import best_device
 from whichland.model.head import classifier_name, features_before_head
 from whichland.model.hub_bundles import found
-from whichland.model.stored_features import KEY
+from whichland.model.stored_features import KEY, unit_length
 from whichland.model.views import HowMany, PhotoViews, cut_views, made_ahead
 from whichland.progress import Progress
 from whichland.whole_file import check_writable, whole_file
@@ -120,9 +120,7 @@ def _vectors(eye: Eye, crops: Sequence[NDArray[np.uint8]]) -> Embeddings:
 
 
 def _unit(vectors_NF: NDArray[Any]) -> Embeddings:
-    length_N1 = np.linalg.norm(vectors_NF, axis=1, keepdims=True)
-    scaled: Embeddings = (vectors_NF / np.maximum(length_N1, 1e-12)).astype(np.float32)
-    return scaled
+    return unit_length(vectors_NF).astype(np.float32)
 
 
 class Shard(NamedTuple):

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option
 
@@ -18,6 +18,9 @@ from whichland.cli.output import Json, give, print_table, say
 from whichland.errors import UserError
 from whichland.printed import install, program, spelled
 from whichland.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from whichland.evaluation.report import Report
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)[^;]*(;.*extra == ['\"](?P<extra>\w+)['\"])?")
 
@@ -35,8 +38,7 @@ def demo(
 
     config = replace(SETTINGS, seed=seed, epochs=epochs or SETTINGS.epochs)
     made = run(out, scenes=scenes, seed=seed, config=config, say=say)
-    scores = [(spelled(name), f"{s.value:.1%}", s.within()) for name, s in made.report.scores.items()]
-    print_table("Test scores", ("score", "value", "95 % interval"), scores)
+    _print_scores(made.report)
     clues = []
     for c in made.clues:
         low, high = c.mass_interval
@@ -51,6 +53,11 @@ def demo(
         "\nwith your own photos in folders by country, such as photos/Japan/a.jpg:\n"
         f"  {program()} quickstart photos/"
     )
+
+
+def _print_scores(report: "Report") -> None:
+    scores = [(spelled(name), f"{s.value:.1%}", s.within()) for name, s in report.scores.items()]
+    print_table("Test scores", ("score", "value", "95 % interval"), scores)
 
 
 @flags(TrainConfig, recipe=True)
@@ -75,8 +82,7 @@ def quickstart(
     if made.report is None:
         print("not judged: too few photos for a test split")
     else:
-        scores = [(spelled(name), f"{s.value:.1%}", s.within()) for name, s in made.report.scores.items()]
-        print_table("Test scores", ("score", "value", "95 % interval"), scores)
+        _print_scores(made.report)
         print(f"\nreport  {made.report.html}")
     print(
         f"run     {out / 'run' / 'index.html'}\nbundle  {made.bundle}\n"

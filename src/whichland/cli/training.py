@@ -1,6 +1,5 @@
 """whichland train | lr-find | cross-source | study"""
 
-import os
 from pathlib import Path
 from signal import SIG_IGN, SIGTERM, default_int_handler, signal
 from typing import TYPE_CHECKING, Annotated
@@ -29,9 +28,10 @@ def train(
 ) -> None:
     """Train a model on a manifest; out comes a bundle."""
     table: Manifest | Path = manifest
-    if os.environ.get("RANK", "0") == "0":  # of several processes one says it
+    from whichland.training.run_folder import check_folder, first_process
+
+    if first_process():  # of several one says it
         from whichland.manifest import read
-        from whichland.training.run_folder import check_folder
 
         check_folder(out, config, resume=resume)
         table = read(manifest)
@@ -50,7 +50,7 @@ def train(
             say(f"{why} resume with the same command{again} ({where})")
         return Exit(code)
 
-    if not resume and os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first
+    if not resume and first_process():
         _name_newer(config)
     signal(SIGTERM, default_int_handler)  # before and after the steps, which have their own
     try:

@@ -17,7 +17,7 @@ from whichland.evaluation import metrics, page
 from whichland.evaluation.figures import confusion_svg
 from whichland.evaluation.neighbours import answer_by_neighbours, judge_neighbours
 from whichland.evaluation.page import Picture
-from whichland.evaluation.predictions import FILE, Identity, Per, collect, identity_of
+from whichland.evaluation.predictions import FILE, Identity, Per, Predictions, collect, identity_of
 from whichland.evaluation.report import Report, confusion_csv, numbers
 from whichland.manifest import Manifest
 from whichland.model import bundle as bundles
@@ -62,14 +62,13 @@ def evaluate(
     log, model = place / LOG, file_sha256(loaded.folder / WEIGHTS)
     if asked:
         note(log, identity, model)
-    by_neighbours = answer_by_neighbours(predictions, table, Path(knn)) if knn else None
-    if per == "panorama":
-        predictions = predictions.per_panorama()
+    evaluations, elsewhere = times(log, identity, model)
     neighbours = None
-    if knn and by_neighbours:
-        others, head = by_neighbours
-        others = others.per_panorama() if per == "panorama" else others
-        neighbours = judge_neighbours(predictions, others, head, Path(knn))
+    by_photo, combine = predictions, Predictions.per_panorama if per == "panorama" else lambda found: found
+    predictions = combine(by_photo)
+    if knn:
+        others, head = answer_by_neighbours(by_photo, table, Path(knn))
+        neighbours = judge_neighbours(predictions, combine(others), head, Path(knn))
     report = Report(
         folder=folder,
         bundle=loaded,
@@ -77,8 +76,8 @@ def evaluate(
         predictions=predictions,
         scores=metrics.judged(predictions.outcomes, predictions.groups),
         floors=metrics.floors(predictions.outcomes),
-        evaluations=times(log, identity, model)[0],
-        elsewhere=times(log, identity, model)[1],
+        evaluations=evaluations,
+        elsewhere=elsewhere,
         neighbours=neighbours,
     )
     texts = {

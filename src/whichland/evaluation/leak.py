@@ -17,6 +17,7 @@ import polars as pl
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 from whichland.model.features import BackboneConfig, Features, features
+from whichland.model.stored_features import unit_length
 from whichland.progress import Progress
 from whichland.statistics import Floats, Ints, Score, group_numbers, means
 
@@ -109,7 +110,7 @@ def drawn(kept: pl.DataFrame, photos: int) -> pl.DataFrame:
 def answers(vectors: Features, country: Ints, group: Ints) -> tuple[Floats, Floats]:
     """How often the linear and the nearest probe named each photo's country, each N×2: random, grouped folds."""
     standard = standardised(vectors)
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    unit = unit_length(vectors)
     right = np.zeros((2, len(country), 2))
     with Progress("measuring the leak", total=SEEDS * FOLDS * 2, unit="probes") as shown:
         for seed in range(SEEDS):

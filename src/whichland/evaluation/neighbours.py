@@ -16,7 +16,7 @@ from whichland.errors import UserError
 from whichland.evaluation import metrics, paired
 from whichland.evaluation.predictions import Predictions
 from whichland.manifest import Manifest
-from whichland.model.stored_features import stored_features
+from whichland.model.stored_features import stored_features, unit_length
 from whichland.statistics import Ints, Score, group_numbers, scored
 
 KS = (1, 3, 5, 10, 20, 50, 100)
@@ -86,10 +86,7 @@ class NeighbourHead:
 
 
 def _centred(features_NF: Features, mean_F: Features) -> Features:
-    moved_NF = features_NF - mean_F
-    length_N1 = np.maximum(np.linalg.norm(moved_NF, axis=1, keepdims=True), 1e-12)
-    unit_NF: Features = (moved_NF / length_N1).astype(np.float32)
-    return unit_NF
+    return unit_length(features_NF - mean_F).astype(np.float32)
 
 
 def answer_by_neighbours(answered: Predictions, manifest: Manifest, file: Path) -> tuple[Predictions, NeighbourHead]:

@@ -16,6 +16,7 @@ from whichland.errors import UserError
 from whichland.evaluation.leak import BLOCK, FOLDS, fitted_probe, grouped_folds, standardised
 from whichland.manifest import Manifest
 from whichland.model.features import Features
+from whichland.model.stored_features import unit_length
 from whichland.progress import track
 from whichland.statistics import Flags, Floats, Ints, group_numbers
 
@@ -117,7 +118,7 @@ def label_doubt(probs_NK: Floats, label_N: Ints) -> tuple[Flags, Floats]:
 
 def distances(vectors_NF: Features, group_N: Ints) -> Floats:
     """Mean of 1 − cosine to the `NEIGHBOURS` nearest photos of other groups, a block of rows at a time."""
-    unit_NF = vectors_NF / np.maximum(np.linalg.norm(vectors_NF, axis=1, keepdims=True), 1e-12)
+    unit_NF = unit_length(vectors_NF)
     found = []
     for start in range(0, len(unit_NF), BLOCK):
         cosine_BN = unit_NF[start : start + BLOCK] @ unit_NF.T

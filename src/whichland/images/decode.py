@@ -306,6 +306,15 @@ def encode_jpeg(pixels_HWC: Pixels, quality: int) -> bytes:
     return data
 
 
+def within(pixels_HWC: Pixels, long_side: int) -> Pixels:
+    """The picture as it is, or shrunk so that its longer side has `long_side` pixels."""
+    height, width = pixels_HWC.shape[:2]
+    scale = long_side / max(height, width)
+    if scale >= 1:
+        return pixels_HWC
+    return shrink(pixels_HWC, (0, 0, width, height), (max(1, round(width * scale)), max(1, round(height * scale))))
+
+
 def shrink(pixels_HWC: Pixels, box: Box, size: tuple[int, int]) -> Pixels:
     """Resample the part `box` of a picture to `size` (width, height), antialiased (Lanczos, Pillow)."""
     return np.asarray(Image.fromarray(pixels_HWC).resize(size, Image.Resampling.LANCZOS, box=box))

@@ -9,15 +9,17 @@ from typing import Any
 
 from whichland.errors import UserError, first_line
 from whichland.model.bundle import GALLERY, INFO, WEIGHTS, in_hub_cache, read_settings
+from whichland.model.engines import FLOAT_FILE, INT8_FILE
 from whichland.model.labels import FILE as LABELS
 from whichland.model.novelty import FILE as NOVELTY
+from whichland.model.record import FILE as RECORD
 from whichland.whole_file import file_sha256
 
 PREFIX = "hub:"
 # what may lie in a bundle; the weights come last, so that where they are, all is
 FILES = (
-    *("config.json", INFO, LABELS, "metrics.json", "record.json", "README.md", NOVELTY),
-    *("model.onnx", "model.int8.onnx", "gallery.parquet"),
+    *("config.json", INFO, LABELS, "metrics.json", RECORD, "README.md", NOVELTY),
+    *(FLOAT_FILE, INT8_FILE, GALLERY),
 )
 FRONT = """---
 library_name: whichland

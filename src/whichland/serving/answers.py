@@ -205,8 +205,7 @@ def answer_json(
     """The answer for one photo, as `PhotoAnswer` describes it."""
     certain = answer.certain(certainty / 100)
     calibration, pin = answer.settings.info.calibration, answer.pin
-    percent = service.settings.set_percent
-    level = round(percent / 100, 6)
+    percent, level = service.settings.set_percent, service.settings.set_level
     calibrated = calibration is not None and level in calibration.sets
     return {
         "name": name,
@@ -225,7 +224,7 @@ def answer_json(
         "abstained": answer.abstains_at(service.settings.least_accuracy),
         "novelty": None if answer.novelty is None else round(answer.novelty, DECIMALS),
         "unlike": answer.unlike,
-        "caution": answer.settings.info.caution,
+        "caution": answer.caution,
         "views": [_seen_json(view) for view in answer.views],
         "pin": pin and _pin_json(pin),
         "neighbours": neighbours(service, (answer.original or answer).probabilities, nearest),

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
-from whichland.images.decode import ImageError, encode_jpeg, load, shrink
+from whichland.images.decode import ImageError, encode_jpeg, load, within
 from whichland.images.preprocess import Pixels
 from whichland.serving.answers import Error
 from whichland.serving.api import errors
@@ -51,11 +51,7 @@ class Example:
 
     def jpeg(self, long_side: int) -> bytes:
         """Its pixels and nothing else. Raises ImageError."""
-        pixels = self.pixels()
-        height, width = pixels.shape[:2]
-        scale = min(1.0, long_side / max(height, width))
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        return encode_jpeg(shrink(pixels, (0, 0, width, height), size), QUALITY)
+        return encode_jpeg(within(self.pixels(), long_side), QUALITY)
 
 
 def choose(path: Path | None) -> list[Example]:

@@ -1,6 +1,6 @@
 """What is counted and written down of requests. Each service has a Prometheus registry of its own.
 
-Where several processes serve, each keeps its numbers in a file of one folder, and whichever is asked tells the sums.
+Where several processes serve, each keeps its numbers in a file of one folder, and whichever is asked gives the sums.
 
 A line of the log names the route, not the path, query or files, and not who asked: a photo's name may say where it
 was taken. What goes wrong inside becomes an answer without a word of the inside; its traceback goes to the log.
@@ -60,14 +60,18 @@ class Metrics:
         self.batches.observe(photos)
         self.model_seconds.observe(seconds)
 
-    def look(self) -> None:
-        """Note how much is under way, for whichever process is asked next."""
+    def note(self) -> None:
+        """Where several processes serve, note how much is under way, for whichever of them is asked next."""
+        if FOLDER in os.environ:
+            self._look()
+
+    def _look(self) -> None:
         for gauge, attribute in self._gauges:
             gauge.set(getattr(self._load, attribute))
 
     def text(self) -> bytes:
         """All of it, in the OpenMetrics format; of all processes where several serve."""
-        self.look()
+        self._look()
         registry = self.registry
         if FOLDER in os.environ:
             registry = prometheus_client.CollectorRegistry()
@@ -95,7 +99,7 @@ class Watch:
         started, status, asked = perf_counter(), 0, scope["method"]
         if asked == "HEAD":
             scope["method"] = "GET"  # the server leaves out the body
-        self.metrics.look()
+        self.metrics.note()
 
         async def noticing(message: Message) -> None:
             nonlocal status
@@ -118,7 +122,7 @@ class Watch:
             method = asked if asked in METHODS else "other"
             self.metrics.requests.labels(path, method, str(status)).inc()
             self.metrics.seconds.labels(path).observe(seconds)
-            self.metrics.look()
+            self.metrics.note()
             LOG.info("%s %s %d %.0f ms", method, path, status, 1000 * seconds)
 
 

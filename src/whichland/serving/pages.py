@@ -8,6 +8,7 @@ photos, stays where it is.
 import base64
 import hashlib
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from whichland.serving.metrics import path_of
 from whichland.serving.service import Service
 from whichland.templates import templates_beside
+from whichland.whole_file import file_sha256
 
 STATIC = Path(__file__).with_name("static")
 PAGE_POLICY = (
@@ -46,10 +48,15 @@ _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 @cache
 def version() -> str:
     """A name for exactly these static files: pages ask for them under it, so that browsers may keep them for good."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in STATIC.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(STATIC)} {hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
-    return digest.hexdigest()[:12]
+    return files_digest(STATIC, sorted(path for path in STATIC.rglob("*") if path.is_file()))[:12]
+
+
+def files_digest(folder: Path, files: Iterable[Path], begun: bytes = b"") -> str:
+    """SHA-256 of some files below a folder, of their names and contents, and of what comes before them."""
+    digest = hashlib.sha256(begun)
+    for path in files:
+        digest.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}".encode())
+    return digest.hexdigest()
 
 
 class SecurityHeaders:

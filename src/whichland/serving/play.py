@@ -124,14 +124,14 @@ def router(service: Service) -> APIRouter:
     def truth_of(row: int, answer: Answer) -> NamedTruth:
         truth = deck.truth(row)
         code = truth.country
-        ranked = {} if known is None else {guess.code: at for at, guess in enumerate(answer.at(COUNTRY), 1)}
-        rank = ranked.get(code)
+        guessed = [] if known is None else answer.at(COUNTRY)
+        rank = next((at for at, guess in enumerate(guessed, 1) if guess.code == code), None)
         return NamedTruth(
             **truth.model_dump(),
             name=deck.countries.name(code),
             known=known is None or code in known,
             rank=rank,
-            probability=answer.at(COUNTRY)[rank - 1].probability if rank else None,
+            probability=guessed[rank - 1].probability if rank else None,
         )
 
     def revealed(row: int, given: PlayerAnswer, answer: Answer) -> dict[str, Any]:

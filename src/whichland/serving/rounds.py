@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field
 from whichland.errors import UserError
 from whichland.geo.borders import country_of
 from whichland.geo.distance import geoguessr_score, haversine_km
-from whichland.images.decode import encode_jpeg, load, shrink
+from whichland.images.decode import encode_jpeg, load, within
 from whichland.images.preprocess import Pixels
 from whichland.model.bundle import DRAWN
 from whichland.model.label_sources import countries
@@ -79,13 +79,7 @@ class Deck:
 
     def photo(self, row: int) -> bytes:
         """A JPEG that holds pixels and nothing else. Raises ImageError."""
-        pixels = self.pixels(row)
-        height, width = pixels.shape[:2]
-        scale = LONG_SIDE / max(height, width)
-        if scale < 1:
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            pixels = shrink(pixels, (0, 0, width, height), size)
-        return encode_jpeg(pixels, QUALITY)
+        return encode_jpeg(within(self.pixels(row), LONG_SIDE), QUALITY)
 
     def deal(self, seed: int, count: int = PHOTOS) -> list[int]:
         """The rows of the round of a seed: no country twice while there are others, no photo twice."""

@@ -67,8 +67,13 @@ class AnswerSettings(Config):
     ] = 80.0
 
     @property
+    def set_level(self) -> float:
+        """`set_percent` as a share, by which a bundle keeps its thresholds."""
+        return round(self.set_percent / 100, 6)
+
+    @property
     def least_accuracy(self) -> float:
-        """The same as a share, by which a bundle keeps its thresholds."""
+        """`accuracy` as a share, by which a bundle keeps its thresholds."""
         return round(self.accuracy / 100, 6)
 
 

@@ -8,7 +8,6 @@ without a network. Every address is relative, so any static host shows the folde
 """
 
 import gzip
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -21,12 +20,12 @@ from typing import Any, Literal
 from whichland.errors import UserError
 from whichland.geo.distance import WORLD_KM
 from whichland.model.calibration import Calibration
-from whichland.model.engines import FLOAT_FILE, INT8_FILE
+from whichland.model.engines import file_of
 from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.serving.answers import WORDS
 from whichland.serving.api import CERTAINTY, TOP
 from whichland.serving.facts import service_info
-from whichland.serving.pages import STATIC, render
+from whichland.serving.pages import STATIC, files_digest, render
 from whichland.serving.service import Service, open_service
 from whichland.serving.settings import ServeConfig
 from whichland.templates import templates_beside
@@ -106,7 +105,7 @@ def _fill(partial: Path, service: Service, folder: Path) -> Site:
             if name in OF_SERVERS or name.startswith("play") or (Path(at).name == "flags" and name not in flags)
         ],
     )
-    model = service.model.folder / (INT8_FILE if service.model.engine == "int8" else FLOAT_FILE)
+    model = service.model.folder / file_of(service.model.engine)
     packed = gzip.compress(model.read_bytes(), 9, mtime=0)
     (partial / f"{model.name}.gz").write_bytes(packed)
     modules = [*sorted(path.name for path in (partial / "static").glob("*.js") if path.name != "theme.js"), *WAITING]
@@ -117,21 +116,14 @@ def _fill(partial: Path, service: Service, folder: Path) -> Site:
     facts["bytes"] = sum((partial / name).stat().st_size for name in facts["files"].values())
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     names = [path.relative_to(partial).as_posix() for path in files]
-    facts["version"] = _version(files, names, facts)
+    of_facts = json.dumps(facts, sort_keys=True).encode()
+    facts["version"] = files_digest(partial, files, of_facts)[:16]
     (partial / FACTS).write_text(json.dumps(facts, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
     kept = ["./", FACTS, *(name for name in names if name != PAGE and "/LICENSES/" not in name)]
     keeper = templates_beside(__file__).get_template("sw.js.j2").render(version=facts["version"], files=kept)
     (partial / KEEPER).write_text(keeper, encoding="utf-8")
     sizes = [path.stat().st_size for path in partial.rglob("*") if path.is_file()]
     return Site(folder=folder, files=len(sizes), bytes=sum(sizes))
-
-
-def _version(files: list[Path], names: list[str], facts: dict[str, Any]) -> str:
-    """A name for exactly these files, under which browsers keep them."""
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for path, name in zip(files, names, strict=True):
-        digest.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
-    return digest.hexdigest()[:16]
 
 
 def facts_of(service: Service) -> dict[str, Any]:
@@ -156,18 +148,16 @@ def facts_of(service: Service) -> dict[str, Any]:
 
 def _set_rule(calibration: Calibration | None, settings: ServeConfig) -> dict[str, float] | None:
     """From which probability on a label is in the set that is shown; None where the bundle keeps no such set."""
-    level = round(settings.set_percent / 100, 6)
-    if calibration is None or level not in calibration.sets:
+    if calibration is None or settings.set_level not in calibration.sets:
         return None
-    return {"percent": settings.set_percent, "threshold": calibration.sets[level]}
+    return {"percent": settings.set_percent, "threshold": calibration.sets[settings.set_level]}
 
 
 def _abstention_rule(calibration: Calibration | None, settings: ServeConfig) -> dict[str, float | None] | None:
     """From which probability on to answer, None where none keeps the promise; no rule where nothing is promised."""
-    accuracy = round(settings.accuracy / 100, 6)
-    if calibration is None or accuracy not in calibration.abstain:
+    if calibration is None or settings.least_accuracy not in calibration.abstain:
         return None
-    return {"threshold": calibration.abstain[accuracy].threshold}
+    return {"threshold": calibration.abstain[settings.least_accuracy].threshold}
 
 
 def _levels(space: LabelSpace) -> list[dict[str, Any]]:

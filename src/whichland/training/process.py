@@ -23,6 +23,7 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from whichland.errors import UserError
+from whichland.training.run_folder import first_process
 
 SAME_S = 2.0  # a signal that follows within this time is the same request by another way
 
@@ -112,7 +113,7 @@ def partners_watched() -> Iterator[None]:
 def first_to_say() -> bool:
     """Whether this process is to say why the job ends: the first that asks, of all its processes."""
     if not dist.is_initialized():
-        return os.environ.get("RANK", "0") == "0"
+        return first_process()
     try:
         # torchrun keeps the store in a process of its own, which outlives the others
         return dist.distributed_c10d._get_default_store().add("whichland/why", 1) == 1

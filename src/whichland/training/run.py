@@ -3,7 +3,6 @@
 runs/NAME/{config.toml, log.jsonl, index.html, checkpoint/last.pt, bundle/}
 """
 
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -52,7 +51,7 @@ from whichland.training.novelty import learn_novelty
 from whichland.training.objective import Objective, target_table
 from whichland.training.packs import decode_once
 from whichland.training.process import deterministic, join, partners_watched
-from whichland.training.run_folder import check_folder
+from whichland.training.run_folder import check_folder, first_process
 from whichland.training.run_log import require_tensorboard, watching
 from whichland.training.validation import Judge
 
@@ -88,12 +87,12 @@ def train(manifest: Manifest | str | Path, config: TrainConfig, out: str | Path,
     """
     out = Path(out)
     table = manifest if isinstance(manifest, Manifest) else read(manifest)
-    choose_labels(table, config)  # what is wrong with them is said before anything is shown
+    labels = choose_labels(table, config)  # what is wrong with them is said before anything is shown
     counts = photos_of(table, config)
     foreseen = passes(counts.get("train", 0), counts.get("val", 0), config)
-    one_bar = whole(foreseen, show=os.environ.get("RANK", "0") == "0")
+    one_bar = whole(foreseen, show=first_process())
     with partners_watched(), deterministic(config.deterministic), one_bar:
-        ready = prepare(table, config, out, resume=resume)
+        ready = prepare(table, config, out, resume=resume, labels=labels)
         accelerator = ready.fit.accelerator
         _rehearse(ready, config)
         with watching(ready.fit):
@@ -133,7 +132,7 @@ def card(labels: LabelSpace, config: TrainConfig, scores: Mapping[str, float], p
 
 
 def _calibrate(folder: Path, ready: Prepared, most: int) -> None:
-    """Keep in the bundle what validation photos tell: temperature, sets, abstention, novelty, how often it is right."""
+    """Keep in the bundle what validation photos show: temperature, sets, abstention, novelty, how often it is right."""
     judge, loader = ready.fit.judge, ready.fit.loader
     if judge.logits is None:
         return
@@ -180,9 +179,16 @@ def _sources(ready: Prepared) -> dict[str, int]:
 
 
 def prepare(
-    manifest: Manifest | str | Path, config: TrainConfig, out: Path | None, *, resume: bool = False
+    manifest: Manifest | str | Path,
+    config: TrainConfig,
+    out: Path | None,
+    *,
+    resume: bool = False,
+    labels: LabelSpace | None = None,
 ) -> Prepared:
     """Do all that comes before the first step; with `out` None nothing is written, and the fit is not to be run.
+
+    `labels` are those of `choose_labels` where they are chosen already.
 
     Raises UserError for what the user can mend.
     """
@@ -195,7 +201,7 @@ def prepare(
             print(text, file=sys.stderr)
 
     table = manifest if isinstance(manifest, Manifest) else read(manifest)
-    labels = choose_labels(table, config)
+    labels = labels or choose_labels(table, config)
     digest = table.digest(config.label)
     soft = target_table(labels, config, table)
     photos = balanced(select(table, "train", labels, photos=config.photos), config.balance)

@@ -1,10 +1,16 @@
 """Whether a run may begin in a folder, or be resumed there: asked before torch is imported, which takes seconds."""
 
+import os
 from pathlib import Path
 
 from whichland.config import build, differences, read_toml
 from whichland.errors import UserError
 from whichland.training.config import TrainConfig
+
+
+def first_process() -> bool:
+    """Whether this is the first of torchrun's processes, or there is no other."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def check_folder(out: Path, config: TrainConfig, *, resume: bool) -> None:
