@@ -96,15 +96,15 @@ def main() -> None:
     print(f"{name}: {limit / 1e12:.1f} Tflop/s of bf16 matrix products\n")
     print("| model | training: fastai | ours | × | of the card | answering: timm | ours | × |\n|" + "---|" * 8)
     for arch in QUICK if given.quick else models():
-        told = ["–"] * 4
+        cells = ["–"] * 4
         if not arch.startswith(OTHER_SIZE):
             trained = training(arch, 64 if given.quick else given.photos, 1 if given.quick else given.turns)
             times, share = trained["ours"] / trained["fastai"], trained["flops"] / limit
-            told = [f"{trained['fastai']:,.1f}", f"{trained['ours']:,.1f}", f"{times:.2f}", f"{share:.0%}"]
+            cells = [f"{trained['fastai']:,.1f}", f"{trained['ours']:,.1f}", f"{times:.2f}", f"{share:.0%}"]
         on_card = device.type == "cuda"
         answered = answering(arch, device, 256 if on_card else 8, 2.0 if on_card else 0.5)
-        told += [f"{answered['timm']:,.1f}", f"{answered['ours']:,.1f}", f"{answered['ours'] / answered['timm']:.2f}"]
-        print(f"| {arch} | {' | '.join(told)} |", flush=True)
+        cells += [f"{answered['timm']:,.1f}", f"{answered['ours']:,.1f}", f"{answered['ours'] / answered['timm']:.2f}"]
+        print(f"| {arch} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ BUNDLE was exported (`whichland export BUNDLE --int8 --photos MANIFEST`); the ph
 countries that the model knows, test photos first. In turns in one process: timm's way as its inference.py does it
 (ImageDataset, create_loader with 2 workers, batches of 32, softmax, top-5); the pipeline "image-classification" of
 transformers on the same bundle, in batches of 32; ours with each engine that the bundle holds. All read the files
-anew. Accuracy is told for the test photos alone. "decoding" and "network" are the times that reading, decoding and
+anew. Accuracy is given for the test photos alone. "decoding" and "network" are the times that reading, decoding and
 cropping take alone, and the network alone, over the whole, each on all cores; together they are the share of the limit
 that the whole reaches. The ratio is the median of the rounds, with its least and most.
 """

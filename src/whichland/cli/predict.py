@@ -65,9 +65,8 @@ def predict(
     if ray is not None and out is None:
         raise UserError("--ray needs -o: the workers' answers are gathered in a file")
     from whichland.model.bundle import read_settings
-    from whichland.model.hub_bundles import found
 
-    if caution := read_settings(found(bundle)).info.caution:  # what is no bundle is said before what is no photo
+    if caution := read_settings(bundle).info.caution:  # what is no bundle is said before what is no photo
         say(caution)
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # names of files as they are
     if out is not None:

@@ -18,7 +18,8 @@ from whichland.evaluation.outside import read_outside
 from whichland.evaluation.paired import SCORES, Tally
 from whichland.evaluation.predictions import FILE, Identity, identity_of, metadata
 from whichland.manifest import Manifest
-from whichland.model.bundle import bundle_hash, read_settings
+from whichland.model.bundle import bundle_hash, home, read_settings
+from whichland.model.hub_bundles import found
 from whichland.model.labels import COUNTRY
 from whichland.statistics import ALPHA, Floats, Ints, Score, errors, group_numbers, holm, scored
 
@@ -215,12 +216,12 @@ def _answers(place: Path, table: Manifest, split: str) -> Guesses:
         return Guesses(kind=COUNTRY, labels=None, frame=read_outside(place, table, split))
     if (place / FILE).is_file():
         return _of_report(place, table, split)
-    bundle = place / "bundle" if (place / "bundle").is_dir() else place
+    bundle = found(place)
     if not (bundle / "whichland.json").is_file():
         raise UserError(f"{place} is no bundle, run folder, report folder with {FILE} or table of answers")
     digest = table.digest(read_settings(bundle).space.kind)
     identity = Identity(bundle_sha256=bundle_hash(bundle), manifest_sha256=digest, split=split)
-    beside = sorted(path.parent for path in bundle.parent.glob(f"report*/{FILE}"))
+    beside = sorted(path.parent for path in home(bundle).glob(f"report*/{FILE}"))
     folder = next((folder for folder in beside if identity_of(folder) == identity), None)
     return read_answers(folder or evaluate(bundle, table, split).folder)
 
