@@ -1,4 +1,4 @@
-"""Check that pyproject.toml declares every package that src/ imports; `make lint` runs it.
+"""Check that pyproject.toml declares what src/ imports, and `make demo` installs what it needs; for `make lint`.
 
     .venv/bin/python scripts/dependencies.py
 
@@ -10,10 +10,13 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 ROOT = Path(__file__).resolve().parent.parent
+CUDA = re.compile(r"nvidia-|cuda-|triton$")  # not there beside a torch for the processor
 
 
 def declared(pyproject: str) -> set[str]:
@@ -45,9 +48,28 @@ def undeclared(folder: Path, pyproject: str) -> list[str]:
     ]
 
 
+def not_set_up(pyproject: str, listed: str) -> list[str]:
+    """A line for each package that the core and training need on this machine, and that a list does not name."""
+    project = tomllib.loads(pyproject)["project"]
+    known, needed = set(listed.split()), set[tuple[str, str]]()
+    ahead = [Requirement(line) for line in (*project["dependencies"], *project["optional-dependencies"]["train"])]
+    while ahead:
+        wanted = ahead.pop()
+        for extra in {"", *wanted.extras}:
+            if (name := (_plain(wanted.name), extra)) in needed or CUDA.match(name[0]):
+                continue
+            needed.add(name)
+            of_it = [Requirement(line) for line in requires(wanted.name) or []]
+            ahead += [r for r in of_it if not r.marker or r.marker.evaluate({"extra": extra})]
+    lacking = sorted({name for name, _ in needed} - known)
+    return [f"requirements-train.txt lacks {name}, which training needs: run scripts/lock.py" for name in lacking]
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(undeclared(ROOT / "src", (ROOT / "pyproject.toml").read_text(encoding="utf-8"))) or None)
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    lines = undeclared(ROOT / "src", pyproject)
+    sys.exit("\n".join(lines + not_set_up(pyproject, (ROOT / "requirements-train.txt").read_text())) or None)

@@ -29,3 +29,11 @@ def test_an_import_that_nothing_declares_is_found_wherever_it_is(dependencies: M
     wanted = ["a.py: imports sklearn, but pyproject.toml does not declare scikit-learn"]
     assert dependencies.undeclared(tmp_path, core + 'dev = ["scikit-learn"]\n') == wanted
     assert dependencies.undeclared(tmp_path, core + 'train = ["scikit_learn>=1.6"]\n') == []
+
+
+def test_the_demo_sets_up_all_that_it_needs(dependencies: ModuleType) -> None:
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    listed = (ROOT / "requirements-train.txt").read_text(encoding="utf-8")
+    assert dependencies.not_set_up(pyproject, listed) == []
+    [line] = dependencies.not_set_up(pyproject, listed.replace("mpmath\n", ""))  # of torch's sympy
+    assert line.startswith("requirements-train.txt lacks mpmath")
