@@ -19,7 +19,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whichland import __version__
-from whichland.serving import api, examples, pages, play
+from whichland.serving import api, collect, examples, pages, play
 from whichland.serving.answers import Health
 from whichland.serving.authentication import Authentication
 from whichland.serving.limits import BodyLimits, Refusal
@@ -48,8 +48,11 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.whichland = service
     bearer = Depends(HTTPBearer(scheme_name="bearer", auto_error=False))  # for the schema: `Authentication` asks
-    for part in (api, play, examples):
-        app.include_router(part.router(service), dependencies=[bearer] if service.settings.token else None)
+    routers = [part.router(service) for part in (api, play, examples)]
+    if service.settings.collect:
+        routers.append(collect.router(service, service.settings.collect))
+    for routes in routers:
+        app.include_router(routes, dependencies=[bearer] if service.settings.token else None)
     app.include_router(pages.router(service))
     app.add_api_route("/healthz", healthz, response_model=Health, summary="Is the service up")
     for path in (f"/static/{pages.version()}", "/static"):

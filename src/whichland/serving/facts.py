@@ -79,6 +79,7 @@ class ServiceInfo(BaseModel):
         about("names that `among` takes beside labels, with what each covers", {"EU": ["FR", "SE"]}),
     ]
     neighbours: Annotated[bool, about("whether training photos can be shown beside an answer")]
+    collect: Annotated[bool, about("whether photos are kept for training where their sender agrees")]
 
 
 def service_info(service: "Service") -> dict[str, Any]:
@@ -103,6 +104,7 @@ def service_info(service: "Service") -> dict[str, Any]:
         "play": True,  # on drawn streets where no manifest was given
         "among": {name: codes for name, codes in groups_of(space).items() if 0 < len(codes) < len(space)},
         "neighbours": service.gallery is not None,
+        "collect": settings.collect is not None,
     }
 
 

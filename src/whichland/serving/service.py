@@ -18,7 +18,7 @@ from whichland.errors import UserError
 from whichland.explanation.explain import index_of, view_maps
 from whichland.explanation.methods import METHODS, find_method
 from whichland.images.containers import ImageError
-from whichland.images.photo import open_photo
+from whichland.images.photo import OpenPhoto, open_photo
 from whichland.model.answer import Answer
 from whichland.model.bundle import GALLERY
 from whichland.model.engines import load_torch
@@ -62,13 +62,17 @@ class Service:
         """Answer a photo. Raises ImageError when it cannot be read or has too many pixels."""
         return await self._answer(data, await in_thread(self.decoders, self._look, data))
 
-    def _look(self, data: bytes) -> PhotoViews:
+    def open(self, data: bytes) -> OpenPhoto:
+        """The photo of a file. Raises ImageError when it has too many pixels or no header."""
         photo = open_photo(data)
         width, height = photo.size
         if width * height > self.settings.pixels:
             limit = self.settings.pixels / 1e6
             raise ImageError(f"{width}×{height} pixels are over the limit of {limit:.0f} million")
-        return cut_views(photo, self.model.preprocess, views=self.settings.views)
+        return photo
+
+    def _look(self, data: bytes) -> PhotoViews:
+        return cut_views(self.open(data), self.model.preprocess, views=self.settings.views)
 
     async def _answer(self, data: bytes, seen: PhotoViews) -> Answer:
         """The views go through the model together with whatever else waits for it."""

@@ -104,6 +104,11 @@ class PageSettings(Config):
     play: Annotated[str | None, "manifest whose test photos are played with; drawn streets when not given"] = None
     report: Annotated[str | None, "report.html to show; the one beside the bundle when not given"] = None
     atlas: Annotated[str | None, "index.html of the atlas to show; the one beside the bundle when not given"] = None
+    collect: Annotated[
+        str | None, "folder for photos that visitors let it keep, a folder a country; none are kept when not given"
+    ] = None
+    collect_photos: Annotated[int, "that the folder may hold", *COUNT] = 10_000
+    collect_bytes: Annotated[int, "that the folder may hold", *COUNT] = 2_000 * MB
 
 
 @dataclass(frozen=True, kw_only=True)

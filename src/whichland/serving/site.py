@@ -129,7 +129,13 @@ def _fill(partial: Path, service: Service, folder: Path) -> Site:
 def facts_of(service: Service) -> dict[str, Any]:
     """What the code in the browser must know to answer as the service does."""
     model, settings = service.model, service.settings
-    info = service_info(service) | {"report": False, "atlas": False, "play": False, "neighbours": False}
+    info = service_info(service) | {
+        "report": False,
+        "atlas": False,
+        "play": False,
+        "neighbours": False,
+        "collect": False,
+    }
     points = model.space.points
     return {
         "info": info,

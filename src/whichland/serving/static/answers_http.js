@@ -34,3 +34,15 @@ export async function explain(file, why) {
   const asked = ["country", "against"].map((name, at) => [name, why?.[at]]).filter(([, value]) => value);
   return send("api/explain", "file", file, asked);
 }
+
+export async function give(file, country) {
+  const asked = Object.entries({ country, consent: "yes" });
+  return (await send("api/collect", "file", file, asked)).receipt;
+}
+
+// One that is gone already is no matter.
+export async function takeBack(receipt) {
+  await ask(`api/collect/${receipt}`, { method: "DELETE" }).catch((error) => {
+    if (error.status !== 404) throw error;
+  });
+}

@@ -27,10 +27,10 @@ export function together(lons) {
 // From which probability on a country has which of the five shades; print-safe, as lightness alone distinguishes them.
 export const SHADES = [0, 0.01, 0.05, 0.2, 0.5];
 
-let world = null; // GeoJSON, fetched once
+let world = null; // the promise of GeoJSON, fetched once
 
-async function fetchWorld() {
-  world ??= await (await fetch(new URL("world.json", import.meta.url))).json();
+export function fetchWorld() {
+  world ??= fetch(new URL("world.json", import.meta.url)).then((response) => response.json());
   return world;
 }
 

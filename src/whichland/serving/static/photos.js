@@ -13,6 +13,7 @@ import { drawKnows } from "./knows.js";
 import { credited, drawNeighbours, NEIGHBOURS } from "./neighbours.js";
 import { listenToPrint } from "./paper.js";
 import { drawProbabilities } from "./probabilities.js";
+import { drawRight, listenToRight } from "./right.js";
 import { address, copy, save, saveJson } from "./save.js";
 import { listenToShare, share } from "./share.js";
 import { drawStrip } from "./strip.js";
@@ -22,7 +23,7 @@ import { drawVerdict, spoken } from "./verdict.js";
 const AT_ONCE = 3; // photos under way together: enough for the service to batch them
 
 let info = null;
-const photos = []; // {id, file, credit, url, answer, error, unsent, heats: Map, why: null | [country, against]}
+const photos = []; // {id, file, credit, url, answer, error, unsent, heats: Map, why: null | [country, against]}, and what right.js says
 let failures = []; // {name, text, photo}; photo is null for what was never taken in
 let current = null;
 let made = 0; // photos so far, for ids
@@ -166,6 +167,7 @@ function drawCurrent() {
   if (answer) {
     drawVerdict(answer, info);
     drawProbabilities(answer, info.labels);
+    drawRight(current, info);
   }
   drawEvidence(current, info);
 }
@@ -180,6 +182,7 @@ function headOfPaper() {
 function listen() {
   listenToFiles(take);
   listenToWhy();
+  listenToRight(() => {});
   listenToFailures(retry, () => drawFailures((failures = failures.filter(({ photo }) => photo?.unsent))));
   $("clear").addEventListener("click", startOver);
   $("remove").addEventListener("click", remove);

@@ -3,7 +3,7 @@
 import { $, labelName, make, percent, t } from "./app.js";
 import { spoken } from "./verdict.js";
 
-const COLUMNS = ["photo", "country", "probability", "abstained", "set", "lat", "lon"];
+const COLUMNS = ["photo", "country", "probability", "abstained", "set", "lat", "lon", "said"];
 
 // A cell of a CSV; a table program would compute what begins like a formula.
 function cell(value) {
@@ -15,10 +15,10 @@ function cell(value) {
 export function csv(photos) {
   const rows = photos
     .filter(({ answer }) => answer)
-    .map(({ answer, file }) => {
+    .map(({ answer, file, said }) => {
       const { country, probability } = answer.guesses[0];
       const set = (answer.set?.countries ?? []).join(" ");
-      return [file.name, country, probability, answer.abstained, set, answer.pin?.lat, answer.pin?.lon];
+      return [file.name, country, probability, answer.abstained, set, answer.pin?.lat, answer.pin?.lon, said?.truth];
     });
   // with a mark of its encoding, without which some table programs misread names
   return `\ufeff${[COLUMNS, ...rows].map((row) => row.map(cell).join(",")).join("\r\n")}\r\n`;
@@ -32,10 +32,10 @@ export function offer(name, blob) {
 
 export const save = (photos) => offer("whichland.csv", new Blob([csv(photos)], { type: "text/csv" }));
 
-// All answers as the service gave them, with what is known of the model; the training photos beside them stay out.
+// All answers as the service gave them, with what the reader said of them and what is known of the model; the training photos beside them stay out.
 export function saveJson(photos, { name, version, model }) {
   const answered = photos.filter(({ answer }) => answer);
-  const answers = answered.map(({ answer: { neighbours, ...answer }, file }) => ({ ...answer, name: file.name }));
+  const answers = answered.map(({ answer: { neighbours, ...answer }, file, said }) => ({ ...answer, name: file.name, said: said?.truth ?? null }));
   const text = JSON.stringify({ whichland: version, model: { name, ...model }, answers }, null, 2);
   offer("whichland.json", new Blob([text], { type: "application/json" }));
 }
