@@ -3,11 +3,11 @@
     python benchmarks/site.py parity BUNDLE PHOTOS --count 50 [--engine int8] [--json FILE]
     python benchmarks/site.py phone SITE PHOTO [--times 5] [--json FILE]
 
-parity writes the site of a bundle, opens it in Chromium on a plain host under a path, and asks for photos of a folder:
-as they are, one in five enlarged to 12 megapixels and turned by EXIF as phones write them, one in five four times as
-wide as high. phone opens a written site as a new visitor of an emulated phone over 4G, gives it a photo as soon as the
-page takes one, and reports the seconds from asking for the page to the verdict, and the bytes until then; and the same
-of a visit without a network afterwards. Needs chromium on the path.
+parity writes the site of a bundle, opens it in Chromium on a plain host under a path, and asks for photos of a folder,
+each as the next of KINDS: as it is, enlarged to 12 megapixels as phones write them, wide, grey, with a palette ….
+phone opens a written site as a new visitor of an emulated phone over 4G, gives it a photo as soon as the page takes
+one, and reports the seconds from asking for the page to the verdict, and the bytes until then; and the same of a visit
+without a network afterwards. Needs chromium on the path.
 
 DevTools slows down neither what a worker fetches nor what it computes, so both are done from outside: the host sends no
 faster than the network would (all connections together), a round trip late, two for a new connection, and packs
@@ -28,7 +28,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -176,19 +176,41 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def kinds_of(photo: Path, number: int) -> tuple[str, bytes]:
-    """A photo as it is, as a phone's, or as a panorama's: what kind, and its bytes."""
-    image = Image.open(photo).convert("RGB")
+def file_of(image: Image.Image, form: str, **how: Any) -> bytes:
     file = io.BytesIO()
-    if number % 5 == 1:
-        exif = Image.Exif()
-        exif[ORIENTATION] = 6
-        image.resize(LARGE, Image.Resampling.BICUBIC).save(file, "JPEG", quality=90, exif=exif)
-        return "12 megapixels, turned by EXIF", file.getvalue()
-    if number % 5 == 3:
-        image.crop((0, 0, image.width, image.width // 4)).save(file, "PNG")
-        return "four times as wide as high", file.getvalue()
-    return "as it is", photo.read_bytes()
+    image.save(file, form, **how)
+    return file.getvalue()
+
+
+def phones(image: Image.Image, **how: Any) -> bytes:
+    """As a phone writes it: 12 megapixels, and turned by EXIF."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    return file_of(image.resize(LARGE, Image.Resampling.BICUBIC), "JPEG", quality=90, exif=exif, **how)
+
+
+def wide(image: Image.Image) -> Image.Image:
+    return image.crop((0, 0, image.width, image.width // 4))
+
+
+def see_through(image: Image.Image) -> Image.Image:
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    return image
+
+
+# The photo comes as RGB; None leaves its file as it is.
+KINDS: dict[str, Callable[[Image.Image], bytes] | None] = {
+    "as it is": None,
+    "12 megapixels, turned by EXIF": phones,
+    "… with whole colour, progressive": lambda image: phones(image, subsampling=0, progressive=True),
+    "four times as wide as high, JPEG": lambda image: file_of(wide(image), "JPEG", quality=90),
+    "… 4,000 pixels wide, PNG": lambda image: file_of(wide(image).resize((4000, 1000)), "PNG"),
+    "grey JPEG": lambda image: file_of(image.convert("L"), "JPEG", quality=90),
+    "CMYK JPEG": lambda image: file_of(image.convert("CMYK"), "JPEG", quality=90),
+    "palette PNG": lambda image: file_of(image.convert("P"), "PNG"),
+    "half-transparent PNG": lambda image: file_of(see_through(image), "PNG"),
+    "WebP": lambda image: file_of(image, "WEBP", quality=80),
+}
 
 
 def parity(bundle: Path, photos: Path, count: int, engine: Any) -> dict[str, Any]:
@@ -202,7 +224,8 @@ def parity(bundle: Path, photos: Path, count: int, engine: Any) -> dict[str, Any
             page.goto(f"{address}under/a/path/")
             page.wait_for_selector("#foot-model:not(:empty)", state="attached")
             for number, photo in enumerate(photos_of(photos, count)):
-                kind, data = kinds_of(photo, number)
+                kind, make = list(KINDS.items())[number % len(KINDS)]
+                data = make(Image.open(photo).convert("RGB")) if make else photo.read_bytes()
                 said = page.evaluate(ASK, [photo.name, base64.b64encode(data).decode()])
                 found.setdefault(kind, []).append(compared(said, model.predict(data)))
     rows = {kind: summary(of) for kind, of in found.items()}

@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,22 @@ from playwright.sync_api import Browser, Page, expect
 from browsing import PATIENCE_MS, findings, needs_browser
 from browsing import browser as browser
 from serving import calibrated_bundle, create
-from test_faces import KINDS
+from test_faces import KINDS, sideways
 from tiny_bundle import make_bundle, pixels
 from whichland.cli.commands import load
 from whichland.cli.main import COMMANDS
 from whichland.errors import UserError
+from whichland.images.photo import open_photo
+from whichland.images.preprocess import Filter, Preprocess
+from whichland.model.views import cut_views
 from whichland.serving.site import write_site
 
 UNDER = "some/path"  # of the host
-LARGE = ("large.jpg", (700, 600))  # decoded at half its size
+LARGE = {  # decoded at half their size, or at less
+    "large.jpg": {},
+    "whole.jpg": {"subsampling": "4:4:4", "progressive": True},
+    "half.jpg": {"subsampling": "4:2:2", "exif": sideways()["exif"]},
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +61,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("kinds")
     for name, make, how, _ in KINDS:
         make().save(folder / name, **how)
-    name, (width, height) = LARGE
-    Image.fromarray(pixels(11, height, width)).save(folder / name)
-    return [folder / name for name in (*(name for name, *_ in KINDS), name)]
+    noise = np.random.default_rng(0).integers(0, 64, (601, 703, 3), np.uint8)
+    for name, how in LARGE.items():
+        Image.fromarray(pixels(11, 601, 703) // 2 + noise).save(folder / name, **how)
+    return [folder / name for name in (*(name for name, *_ in KINDS), *LARGE)]
 
 
 class Plain(SimpleHTTPRequestHandler):
@@ -162,6 +171,32 @@ def test_the_browser_answers_and_explains_as_the_service_does(
             for view, other in zip(found["views"], own["views"], strict=True):
                 assert view["box"] == pytest.approx(other["box"], abs=1e-9)
                 assert np.abs(alpha(view["png"]) - alpha(other["png"])).max() <= 2
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("size", "share", "how"), [((64, 64), 0.875, "bilinear"), ((30, 30), 1.0, "bicubic"), ((12, 16), 0.9, "bicubic")]
+)
+def test_the_browser_cuts_the_same_pixels(
+    browser: Browser, host: Host, photos: list[Path], size: tuple[int, int], share: float, how: Filter
+) -> None:
+    preprocess = Preprocess(size=size, crop_pct=share, interpolation=how, mean=(0.5,) * 3, std=(0.5,) * 3)
+    with opened(browser, host.address) as page:
+        for photo in photos:
+            crops = page.evaluate(
+                """async ([data, preprocess, limits]) => {
+                    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+                    const load = (name) => import(new URL(`static/site/${name}.js`, document.baseURI));
+                    const [{ openPhoto }, { cutViews }] = [await load("pixels"), await load("views")];
+                    const views = await cutViews(await openPhoto(bytes, limits), bytes, preprocess);
+                    return views.map(({ crop }) => btoa(String.fromCharCode(...crop.data)));
+                }""",
+                [base64.b64encode(photo.read_bytes()).decode(), asdict(preprocess), {"bytes": 1e8, "pixels": 1e8}],
+            )
+            for found, own in zip(crops, cut_views(open_photo(photo), preprocess).crops, strict=True):
+                np.testing.assert_array_equal(
+                    np.frombuffer(base64.b64decode(found), np.uint8).reshape(own.shape), own, photo.name
+                )
 
 
 def flat(values: dict[str, Any]) -> dict[str, float]:

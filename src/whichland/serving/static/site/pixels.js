@@ -5,21 +5,25 @@ import { readFile, Unreadable } from "./files.js";
 const FINER = 4; // times the pixels that are needed are left for the filter of the resampling
 const BAND = 1 << 20; // pixels that are read from the browser at once
 
-// {file, bitmap, width, height}: upright size; the pixels are not read yet.
+// {file, bitmap, width, height}: upright size; `bitmap` is null where nothing has been decoded yet.
 export async function openPhoto(bytes, limits) {
   if (bytes.length > limits.bytes) throw new Unreadable(`${bytes.length} bytes are over the limit of ${limits.bytes}`);
   const file = readFile(bytes);
   if (file.size) checkPixels(...file.size, limits);
-  let bitmap;
+  const bitmap = file.size ? null : await decoded(file);
+  const size = file.size ?? [bitmap.width, bitmap.height];
+  checkPixels(...size, limits);
+  const [width, height] = file.orientation >= 5 ? size.toReversed() : size;
+  return { file, bitmap, width, height };
+}
+
+async function decoded({ type, pixels }) {
   try {
-    bitmap = await createImageBitmap(new Blob(file.pixels, { type: file.type }), { colorSpaceConversion: "none" });
+    return await createImageBitmap(new Blob(pixels, { type }), { colorSpaceConversion: "none" });
   } catch {
-    const known = file.type.slice("image/".length).toUpperCase();
+    const known = type.slice("image/".length).toUpperCase();
     throw new Unreadable(known ? `broken ${known}` : "not an image that this browser can open");
   }
-  checkPixels(bitmap.width, bitmap.height, limits);
-  const [width, height] = file.orientation >= 5 ? [bitmap.height, bitmap.width] : [bitmap.width, bitmap.height];
-  return { file, bitmap, width, height };
 }
 
 function checkPixels(width, height, limits) {
@@ -27,12 +31,36 @@ function checkPixels(width, height, limits) {
     throw new Unreadable(`${width}×${height} pixels are over the limit of ${Math.round(limits.pixels / 1e6)} million`);
 }
 
-// The pixels of an open photo. A JPEG is read at 1/2, 1/4 or 1/8 as long as its shorter side keeps FINER times
-// `shortSide`. libjpeg's scaled decoding gives the averages of neighbouring pixels (jidctred.c), and so does this.
-export function pixelsOf({ file, bitmap }, shortSide) {
-  const shorter = Math.min(bitmap.width, bitmap.height);
+// The pixels of an open photo. A JPEG is decoded at 1/2, 1/4 or 1/8 as long as its shorter side keeps FINER times
+// `shortSide`. Browsers that do not let libjpeg do that give all pixels; scaled decoding makes the averages of
+// neighbours (jidctred.c), and so does this.
+export async function pixelsOf({ file, bitmap, width, height }, shortSide) {
+  const shorter = Math.min(width, height);
   const scale = file.type === "image/jpeg" && [8, 4, 2].find((by) => Math.ceil(shorter / by) >= FINER * shortSide);
-  return upright(readScaled(bitmap, scale || 1), file.orientation);
+  const small = scale && (await decodedSmaller(file, scale));
+  const pixels = small || bitmap || (await decoded(file));
+  const image = readScaled(pixels, small ? 1 : scale || 1);
+  pixels.close();
+  return upright(image, file.orientation);
+}
+
+// A JPEG as libjpeg decodes it at 1/scale, which Chromium can be asked for; null in other browsers.
+async function decodedSmaller({ type, size, pixels }, scale) {
+  if (!globalThis.ImageDecoder) return null;
+  const [desiredWidth, desiredHeight] = size.map((side) => Math.ceil(side / scale));
+  const data = await new Blob(pixels).arrayBuffer();
+  const decoder = new ImageDecoder({ type, data, desiredWidth, desiredHeight, colorSpaceConversion: "none" });
+  try {
+    const { image } = await decoder.decode();
+    const asked = image.displayWidth === desiredWidth && image.displayHeight === desiredHeight;
+    const bitmap = asked ? await createImageBitmap(image) : null;
+    image.close();
+    return bitmap;
+  } catch {
+    return null; // what is broken is said when all of it is decoded
+  } finally {
+    decoder.close();
+  }
 }
 
 function readScaled(bitmap, scale) {

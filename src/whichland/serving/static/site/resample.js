@@ -1,14 +1,12 @@
-// Antialiased resampling, to the bit as Pillow does it (src/libImaging/Resample.c, Reduce.c): in two passes, with
-// weights in fixed point for pixels of 8 bits, in floating point for maps.
-
-const PRECISION = 22; // bits of a weight behind the point
+// Antialiased resampling, to the bit as images/resample.py does it for crops and Pillow for spheres and maps: across,
+// then down, with weights in fixed point for pixels of 8 bits, in floating point for maps.
 
 const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
 
 const FILTERS = {
-  bilinear: { support: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)) },
-  bicubic: { support: 2, weight: bicubic },
-  lanczos: { support: 3, weight: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) },
+  bilinear: { support: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)), bits: bitsWithin16 },
+  bicubic: { support: 2, weight: bicubic, bits: bitsWithin16 },
+  lanczos: { support: 3, weight: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0), bits: () => 22 }, // Pillow's
 };
 
 function bicubic(x) {
@@ -20,8 +18,7 @@ function bicubic(x) {
 
 // For each place that comes out: where its pixels begin, how many they are, and their weights.
 function weightsOf(size, from, to, out, filter) {
-  [from, to] = [Math.fround(from), Math.fround(to)];
-  const scale = Math.fround(to - from) / out;
+  const scale = (to - from) / out;
   const wide = Math.max(scale, 1);
   const support = filter.support * wide;
   const most = Math.ceil(support) * 2 + 1;
@@ -39,7 +36,15 @@ function weightsOf(size, from, to, out, filter) {
   return { starts, counts, weights, most };
 }
 
-const fixed = (weights) => Int32Array.from(weights, (of) => Math.trunc(of * (1 << PRECISION) + (of < 0 ? -0.5 : 0.5)));
+// How many bits of a weight may stand behind the point so that the largest fits into a signed number of 16.
+function bitsWithin16(weights) {
+  const most = weights.reduce((largest, of) => Math.max(largest, of));
+  let bits = 21;
+  while (Math.round(most * 2 ** bits) >= 1 << 15) bits--;
+  return bits;
+}
+
+const fixed = (weights, bits) => Int32Array.from(weights, (of) => Math.trunc(of * 2 ** bits + (of < 0 ? -0.5 : 0.5)));
 const clip = (value) => (value < 0 ? 0 : value > 255 ? 255 : value);
 
 // Resize the part `box` (left, top, right, bottom in pixels) of an image to [width, height].
@@ -50,41 +55,43 @@ export function resize(image, [left, top, right, bottom], [width, height], name)
   const rows = down.starts[height - 1] + down.counts[height - 1] - first;
   const narrow = left || right !== width || width !== image.width;
   const middle = narrow
-    ? acrossRows(image, first, rows, width, weightsOf(image.width, left, right, width, filter))
+    ? acrossRows(image, first, rows, width, weightsOf(image.width, left, right, width, filter), filter.bits)
     : image.data.subarray(3 * first * width, 3 * (first + rows) * width);
   if (!top && bottom === height && height === image.height) return { data: middle, width, height };
-  return { data: downColumns(middle, first, width, height, down), width, height };
+  return { data: downColumns(middle, first, width, height, down, filter.bits), width, height };
 }
 
-function acrossRows({ data, width: wide }, first, rows, width, { starts, counts, weights, most }) {
+function acrossRows({ data, width: wide }, first, rows, width, { starts, counts, weights, most }, bitsOf) {
   const out = new Uint8Array(3 * rows * width);
-  const whole = fixed(weights);
+  const bits = bitsOf(weights);
+  const whole = fixed(weights, bits);
   for (let y = 0, to = 0; y < rows; y++)
     for (let x = 0; x < width; x++, to += 3) {
-      let [red, green, blue] = [1 << (PRECISION - 1), 1 << (PRECISION - 1), 1 << (PRECISION - 1)];
+      let [red, green, blue] = [1 << (bits - 1), 1 << (bits - 1), 1 << (bits - 1)];
       let from = 3 * ((first + y) * wide + starts[x]);
       for (let n = x * most, end = n + counts[x]; n < end; n++, from += 3) {
         red += data[from] * whole[n];
         green += data[from + 1] * whole[n];
         blue += data[from + 2] * whole[n];
       }
-      out[to] = clip(red >> PRECISION);
-      out[to + 1] = clip(green >> PRECISION);
-      out[to + 2] = clip(blue >> PRECISION);
+      out[to] = clip(red >> bits);
+      out[to + 1] = clip(green >> bits);
+      out[to + 2] = clip(blue >> bits);
     }
   return out;
 }
 
-function downColumns(data, first, width, height, { starts, counts, weights, most }) {
+function downColumns(data, first, width, height, { starts, counts, weights, most }, bitsOf) {
   const out = new Uint8Array(3 * height * width);
-  const whole = fixed(weights);
+  const bits = bitsOf(weights);
+  const whole = fixed(weights, bits);
   const step = 3 * width;
   for (let y = 0, to = 0; y < height; y++)
     for (let x = 0; x < step; x++, to++) {
-      let sum = 1 << (PRECISION - 1);
+      let sum = 1 << (bits - 1);
       let from = (starts[y] - first) * step + x;
       for (let n = y * most, end = n + counts[y]; n < end; n++, from += step) sum += data[from] * whole[n];
-      out[to] = clip(sum >> PRECISION);
+      out[to] = clip(sum >> bits);
     }
   return out;
 }

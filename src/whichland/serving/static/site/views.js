@@ -48,9 +48,9 @@ function crop(image, preprocess, box = cropBox(preprocess, image.height, image.w
   return resize(image, box, [columns, rows], preprocess.interpolation);
 }
 
-function viewsOfPlane(photo, preprocess) {
+async function viewsOfPlane(photo, preprocess) {
   const { width, height } = photo;
-  const pixels = pixelsOf(photo, round(Math.max(...preprocess.size) / preprocess.crop_pct));
+  const pixels = await pixelsOf(photo, round(Math.max(...preprocess.size) / preprocess.crop_pct));
   const scale = 2 ** round(Math.log2(Math.max(width, height) / Math.max(pixels.width, pixels.height)));
   const shape = preprocess.size[1] / preprocess.size[0];
   const wide = preprocess.crop_mode !== "squash" && width > WIDE * shape * height;
@@ -85,10 +85,10 @@ function sideBySide(width, height, shape) {
 // The width at which a view's middle has as many pixels a degree as the panorama.
 const nativeWidth = (width) => (width / Math.PI) * Math.tan(radians(FOV) / 2);
 
-function viewsOfSphere(photo, preprocess, rows) {
+async function viewsOfSphere(photo, preprocess, rows) {
   const wanted = [preprocess.size[1] / preprocess.crop_pct, preprocess.size[0] / preprocess.crop_pct];
   const needed = (wanted[0] * Math.PI) / Math.tan(radians(FOV) / 2);
-  let sphere = padded(pixelsOf(photo, Math.ceil(needed * (rows[1] - rows[0]))), rows);
+  let sphere = padded(await pixelsOf(photo, Math.ceil(needed * (rows[1] - rows[0]))), rows);
   const smaller = Math.min(1, nativeWidth(sphere.width) / wanted[0]);
   const size = wanted.map((side) => Math.max(1, round(side * smaller)));
   const fine = size.map((side) => OVERSAMPLED * side);
@@ -126,7 +126,8 @@ function padded(image, [from, to]) {
   return { data, width: image.width, height: rows.length };
 }
 
-// One view by the gnomonic projection, between the four nearest pixels (Snyder, Map Projections, 1987, section 22).
+// One view by the gnomonic projection, between the four nearest pixels (Snyder, Map Projections, 1987, section 22); in
+// 32 bits where numpy computes so.
 function sphereView({ data, width, height }, heading, [columns, rows]) {
   const out = new Uint8Array(3 * columns * rows);
   const focal = columns / 2 / Math.tan(radians(FOV) / 2);
@@ -138,15 +139,15 @@ function sphereView({ data, width, height }, heading, [columns, rows]) {
       const ahead = Math.fround((Math.atan2(right, 1) / (2 * Math.PI) + 0.5) * width - 0.5);
       const latitude = Math.atan2(-down, Math.hypot(right, 1));
       const row = Math.fround(Math.min(Math.max((0.5 - latitude / Math.PI) * height - 0.5, 0), height - 1));
-      const column = Math.fround(modulo(ahead + turn, width));
+      const column = modulo(Math.fround(ahead + turn), width);
       const [left, upper] = [Math.floor(column), Math.floor(row)];
       const [next, lower] = [(left + 1) % width, Math.min(upper + 1, height - 1)];
-      const [part, under] = [column - left, row - upper];
+      const [part, rest, under] = [column - left, Math.fround(1 - (column - left)), row - upper];
       const near = left % width; // rounding may reach the width itself
       for (let channel = 0; channel < 3; channel++) {
         const at = (line, place) => data[3 * (line * width + place) + channel];
-        const high = at(upper, near) * (1 - part) + at(upper, next) * part;
-        const low = at(lower, near) * (1 - part) + at(lower, next) * part;
+        const along = (line) => Math.fround(Math.fround(at(line, near) * rest) + Math.fround(at(line, next) * part));
+        const [high, low] = [along(upper), along(lower)];
         out[to + channel] = high * (1 - under) + low * under + 0.5;
       }
     }

@@ -55,9 +55,7 @@ async function run(crops) {
 async function look(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const photo = await openPhoto(bytes, site.info.limits);
-  const views = cutViews(photo, bytes, site.preprocess);
-  photo.bitmap.close();
-  return { photo, views };
+  return { photo, views: await cutViews(photo, bytes, site.preprocess) };
 }
 
 async function probabilitiesOf(views) {
