@@ -9,13 +9,11 @@ from typing import Any
 
 import httpx
 import numpy as np
-import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-import forked
 from browsing import answer_of, findings, needs_browser, upload
 from browsing import browser as browser
 from browsing import bundle as bundle
@@ -28,6 +26,7 @@ from tiny_bundle import make_bundle, pixels
 from whichland.errors import UserError
 from whichland.geo.countries import country_name
 from whichland.model.labels import Label, LabelSpace, labels_text
+from whichland.sources.ingest import ingest
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +56,10 @@ def said_in(page: Page) -> list[dict[str, Any]]:
 
 @needs_browser
 def test_from_a_tick_on_the_page_to_a_row_of_a_manifest(
-    visit: Any, server: str, folder: Path, photos: list[Path], tmp_path: Path
+    visit: Any, server: str, folder: Path, photos: list[Path]
 ) -> None:
     page = visit()
-    expect(page.locator("#hero")).to_contain_text("A photo is kept only where you tick that it may be")
+    expect(page.locator("#hero")).to_contain_text("The server keeps a photo only where you tick that it may")
     sure, unsure = (_photo_of(server, photos, abstained) for abstained in (False, True))
     upload(page, [sure])
     guess = answer_of(server, sure)["guesses"][0]
@@ -104,10 +103,7 @@ def test_from_a_tick_on_the_page_to_a_row_of_a_manifest(
     page.click("#right-forget")
     assert said_in(page) == []
 
-    manifest = tmp_path / "manifest.parquet"
-    done = forked.run(["-m", "whichland", "data", "ingest", folder, "-o", manifest])
-    assert done.returncode == 0, done.stderr
-    rows = pl.read_parquet(manifest).sort("country")
+    rows = ingest(str(folder)).frame.sort("country")
     assert rows["country"].to_list() == ["BO", "NO"]
     for uri, photo in zip(rows["uri"], (sure, unsure), strict=True):
         seen, own = (np.asarray(Image.open(path), dtype=float) for path in (uri, photo))
@@ -124,7 +120,7 @@ def test_without_a_folder_it_is_kept_in_the_browser_alone(browser: Any, bundle: 
     with running(create(bundle)) as (host, port):
         page = browser.new_page(locale="de-DE", base_url=f"http://{host}:{port}")
         page.goto("/")
-        expect(page.locator("#hero")).to_contain_text("Kein Foto wird aufbewahrt")
+        expect(page.locator("#hero")).to_contain_text("Der Server behält kein Foto")
         upload(page, photos[:1])
         expect(page.locator("#right-consent")).to_be_hidden()
         if page.locator("#right-no").is_visible():

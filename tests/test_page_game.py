@@ -59,6 +59,10 @@ def test_a_round_is_shared_by_its_seed_and_survives_a_reload(visit: Any):
     expect(mine.locator("#round")).to_have_text("Photo 2 of 5")
     expect(mine.locator("#tally-you")).to_have_text(f"{you:,}")
     expect(mine.locator("#tally-model")).to_have_text(f"{model:,}")
+    mine.goto("/")
+    mine.locator("nav a", has_text="Play").click()
+    expect(mine.locator("#round")).to_have_text("Photo 2 of 5")
+    assert mine.url.endswith("seed=5")
 
 
 @needs_browser

@@ -3,13 +3,14 @@
 import io
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from browsing import answer_of, needs_browser, upload
 from browsing import browser as browser
@@ -147,3 +148,80 @@ def test_what_did_not_reach_the_server_is_said_and_sent_again(visit: Any, photos
     expect(page.locator("#strip button")).to_have_count(3)
     expect(page.locator("#failures")).to_be_hidden()
     expect(page.locator("#status")).to_have_text("3 of 3 photos answered")
+
+
+def test_photos_and_answers_outlive_a_reload_until_they_are_removed(
+    visit: Any, sent: list[bytes], photos: list[Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(photos[0].read_bytes()[:400])
+    page = visit()
+    upload(page, [photos[0], broken, photos[1]])
+    expect(page.locator("#status")).to_have_text("2 of 3 photos answered; 1 not, see above")
+    thumbs = page.locator("#strip button")
+    thumbs.nth(2).click()
+    if page.locator("#right-no").is_visible():
+        page.click("#right-no")
+    page.fill("#right-where", "Norway")
+    page.keyboard.press("Enter")
+    expect(page.locator("#right-said")).to_contain_text("Norway")
+    said, verdict = page.locator("#right-said").inner_text(), page.locator("#verdict").inner_text()
+    sent.clear()
+    page.goto("/play")
+    page.go_back()
+    expect(thumbs).to_have_count(3)
+    expect(page.locator("#photo")).to_have_attribute("alt", "Photo photo_0001.jpg")
+    expect(page.locator("#verdict")).to_have_text(verdict)
+    expect(page.locator("#right-said")).to_have_text(said)
+    expect(page.locator("#failed li")).to_have_text(re.compile(r"^broken\.jpg Could not be read"))
+    assert sent == [broken.read_bytes()]  # what had an answer is not sent again
+    page.click("#remove")
+    page.set_input_files("#files", photos[2:3])
+    expect(thumbs).to_have_count(3)
+    expect(page.locator("#status")).to_contain_text("2 of 3")
+    page.reload()
+    expect(thumbs).to_have_count(3)
+    names = [f"photo_0000.jpg, broken.jpg, {photos[2].name}".split(", ")[at] for at in range(3)]
+    for at, name in enumerate(names):
+        expect(thumbs.nth(at)).to_have_attribute("aria-label", re.compile(re.escape(name)))
+    other = page.context.new_page()
+    other.goto("/")
+    expect(other.locator("#hero")).to_be_visible()  # photos are a tab's
+    expect(other.locator("#foot-model")).to_contain_text("countries")
+    expect(other.locator("#work")).to_be_hidden()
+    other.close()
+    page.click("#clear")
+    page.reload()
+    expect(page.locator("#foot-model")).to_contain_text("countries")
+    expect(page.locator("#hero")).to_be_visible()
+    assert kept_in_browser(page) == 0
+
+
+def kept_in_browser(page: Page) -> int:
+    """How many photos the browser keeps, of all tabs."""
+    count: int = page.evaluate(
+        """new Promise((done) => {
+            const asked = indexedDB.open("whichland", 1);
+            asked.onsuccess = () => {
+                const counted = asked.result.transaction("photos").objectStore("photos").count();
+                counted.onsuccess = () => done(counted.result);
+            };
+        })"""
+    )
+    return count
+
+
+def test_what_a_closed_tab_left_goes_a_day_later(visit: Any, photos: list[Path]) -> None:
+    page = visit()
+    upload(page, photos[:1])
+    context = page.context
+    page.close()
+    for hours, left in ((23, 1), (25, 0)):
+        page = context.new_page()
+        page.clock.install(time=datetime.now(UTC) + timedelta(hours=hours))
+        page.goto("/")
+        upload(page, photos[1:2])  # which begins once the photos of before have been looked at
+        page.click("#clear")
+        expect(page.locator("#hero")).to_be_visible()
+        assert kept_in_browser(page) == left
+        page.close()

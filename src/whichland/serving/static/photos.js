@@ -9,6 +9,7 @@ import { drawEvidence, drawHeat, listenToWhy } from "./evidence.js";
 import { showExamples } from "./examples.js";
 import { drawFailures, listenToFailures } from "./failures.js";
 import { fitStage, startHeat } from "./heat.js";
+import { drop, keep, keepCurrent, restored } from "./keep.js";
 import { drawKnows } from "./knows.js";
 import { credited, drawNeighbours, NEIGHBOURS } from "./neighbours.js";
 import { listenToPrint } from "./paper.js";
@@ -23,11 +24,12 @@ import { drawVerdict, spoken } from "./verdict.js";
 const AT_ONCE = 3; // photos under way together: enough for the service to batch them
 
 let info = null;
-const photos = []; // {id, file, credit, url, answer, error, unsent, heats: Map, why: null | [country, against]}, and what right.js says
+const photos = []; // {id, file, credit, url, answer, asked, error, unsent, heats: Map, why: null | [country, against]}, and what right.js says
 let failures = []; // {name, text, photo}; photo is null for what was never taken in
 let current = null;
 let made = 0; // photos so far, for ids
-const early = []; // files chosen before the service has said what it takes
+let ready = false; // once the service has said what it takes, and the photos of before are there
+const early = []; // files chosen until then
 
 function fail(name, text, photo = null) {
   failures.push({ name, text, photo });
@@ -36,16 +38,23 @@ function fail(name, text, photo = null) {
 
 // `credit` is that of a photo of somebody: its line and its licence.
 function take(list, credit = null) {
-  if (!info) return early.push(...list);
+  if (!ready) return early.push(...list);
   clearError();
   const files = [...list].filter((file) => file.type.startsWith("image/") || /\.(jpe?g|png|webp|avif|tiff?|hei[cf])$/i.test(file.name));
   if (!files.length) return showError(t("error.nophotos"));
-  const added = files.map((file) => ({ id: ++made, file, credit, url: URL.createObjectURL(file), answer: null, error: null, heats: new Map(), why: null }));
+  const added = files.map((file) => inHand({ id: ++made, file, credit }));
+  added.forEach(keep);
+  show(added, added[0]);
+}
+
+const inHand = (photo) => ({ answer: null, error: null, heats: new Map(), why: null, ...photo, url: URL.createObjectURL(photo.file) });
+
+function show(added, chosen) {
   photos.push(...added);
   const first = $("work").hidden;
   $("hero").hidden = true;
   $("work").hidden = false;
-  select(added[0]);
+  select(chosen);
   if (first) $("main").focus({ preventScroll: true });
   work();
 }
@@ -65,6 +74,18 @@ function work() {
   }
 }
 
+// Whom an answer is of, and within what: where that is another by now, it is asked for anew.
+const question = (within) => [info.name, info.version, info.model.trained, within].join(" · ");
+
+// Take up what this tab had before it was loaded again.
+async function takeUp() {
+  const [before, id] = await restored();
+  if (!before.length) return;
+  made = Math.max(...before.map((photo) => photo.id));
+  const added = before.map((photo) => inHand({ ...photo, answer: photo.asked === question(among()) ? photo.answer : null }));
+  show(added, added.find((photo) => photo.id === id) ?? added[0]);
+}
+
 async function predict(photo) {
   const { name } = photo.file;
   const within = among();
@@ -72,13 +93,14 @@ async function predict(photo) {
     const found = await answers.predict(photo.file, { neighbours: info.neighbours ? NEIGHBOURS : 0, among: within });
     if (within !== among()) return (photo.sent = false); // another choice meanwhile: asked again
     if (found.error) photo.error = t("error.unreadable", { error: found.error });
-    else photo.answer = found;
+    else Object.assign(photo, { answer: found, asked: question(within) });
   } catch (error) {
     photo.unsent = !(error instanceof Refused) || error.status === 503;
     photo.error = kindly(error);
   }
   if (!photos.includes(photo)) return;
   if (photo.error) fail(name, photo.error, photo);
+  else keep(photo);
   drawStrip(photos, current, select);
   if (photo === current) drawCurrent();
   report(photo);
@@ -114,6 +136,7 @@ function askAgain() {
 
 function forget(gone) {
   for (const photo of gone) URL.revokeObjectURL(photo.url);
+  drop(gone);
   failures = failures.filter(({ photo }) => !gone.includes(photo));
   drawFailures(failures);
 }
@@ -131,6 +154,7 @@ function startOver() {
   failures = failures.filter(({ photo }) => photo); // what was never taken in goes, too
   forget(photos.splice(0));
   current = null;
+  keepCurrent(null);
   $("work").hidden = true;
   $("hero").hidden = false;
   clearError();
@@ -141,6 +165,7 @@ function startOver() {
 function select(photo) {
   if (photo !== current) {
     current = photo;
+    keepCurrent(photo);
     $("photo").src = photo.url;
     $("photo").hidden = false;
     $("undrawn").hidden = true;
@@ -182,7 +207,7 @@ function headOfPaper() {
 function listen() {
   listenToFiles(take);
   listenToWhy();
-  listenToRight(() => {});
+  listenToRight((photo) => photos.includes(photo) && keep(photo));
   listenToFailures(retry, () => drawFailures((failures = failures.filter(({ photo }) => photo?.unsent))));
   $("clear").addEventListener("click", startOver);
   $("remove").addEventListener("click", remove);
@@ -222,6 +247,8 @@ async function open() {
     drawFailures(failures);
     report(current);
   });
+  await takeUp();
+  ready = true;
   if (early.length) take(early.splice(0));
 }
 

@@ -54,9 +54,9 @@ const dealt = async (seed) => (await ask(`api/play/${seed}`)).json();
 
 async function openRound(seed) {
   const under = JSON.parse(kept.get(PLAYED) ?? "null");
-  const again = mode === "streak" && seed === null && under && !under.counted ? under.seed : seed;
-  round = await dealt(mode === "daily" ? "daily" : again ?? anySeed());
-  const same = under?.seed === round.seed && (mode === "streak" || under.ends.length <= round.photos);
+  const again = seed ?? (under && !under.counted ? under.seed : anySeed());
+  round = await dealt(mode === "daily" ? "daily" : again);
+  const same = under?.seed === round.seed && under.deck === round.deck && (mode === "streak" || under.ends.length <= round.photos);
   ends = same ? under.ends : [];
   before = same ? under.before ?? 0 : 0;
   counted = same && under.counted;
@@ -71,7 +71,7 @@ async function openRound(seed) {
 }
 
 function keepPlayed() {
-  kept.set(PLAYED, JSON.stringify({ seed: round.seed, before, ends, counted }));
+  kept.set(PLAYED, JSON.stringify({ seed: round.seed, deck: round.deck, before, ends, counted }));
 }
 
 function photoOf(wanted) {
