@@ -1,6 +1,7 @@
 """Labels that are no countries go the whole way: trained, judged, answered, added up to countries, served."""
 
 import subprocess
+from collections import Counter
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -73,6 +74,24 @@ def test_the_report_has_scores_at_every_level(report: Report) -> None:
     text = report.html.read_text()
     assert "Added up" in text
     assert "Label by label" in text
+
+
+def test_the_report_says_how_often_what_is_certain_is_right(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photo by photo the levels that the answers of predict name."""
+    certainty = int(np.median(100 * report.predictions.at("country").probabilities.max(axis=1)))
+    monkeypatch.setattr("whichland.evaluation.report.CERTAINTY", certainty)
+    space, frame = report.bundle.space, report.predictions.frame
+    named, right = Counter[str](), Counter[str]()
+    for answer, soil in zip(wl.load(report.bundle.folder).predict(frame["uri"].to_list()), frame["soil"], strict=True):
+        if certain := answer.certain(certainty / 100):
+            named[certain.level] += 1
+            right[certain.level] += certain.code == space.named(soil, certain.level)
+    assert named
+    fresh = replace(report)  # nothing that was worked out at the usual certainty
+    for level, (share, score) in fresh.certain.items():
+        assert share.value * frame.height == pytest.approx(named[level])
+        assert (score is None) == (named[level] == 0)
+        assert score is None or score.value * named[level] == pytest.approx(right[level])
 
 
 def test_the_command_line_calls_labels_what_they_are(report: Report) -> None:

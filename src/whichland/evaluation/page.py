@@ -16,6 +16,7 @@ from whichland.evaluation.report import Confused, Report, confusion_csv, confusi
 from whichland.images.decode import ImageError, load
 from whichland.images.preprocess import Pixels
 from whichland.manifest import credit
+from whichland.model.answer import CERTAINTY
 from whichland.model.label_sources import column_labels
 from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.statistics import FEWEST, Ints
@@ -44,6 +45,7 @@ def render(report: Report, explanations: Sequence[Picture] = ()) -> str:
         numbers=numbers(report),
         unit=found.per,
         version=whichland.__version__,
+        certainty=CERTAINTY,
         few=FEW,
         fewest=FEWEST,
         largest=found.labels[int(report.confusion.sum(axis=1).argmax())],

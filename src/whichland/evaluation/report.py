@@ -18,7 +18,9 @@ from whichland.evaluation.pins import PinReport, judge_pins
 from whichland.evaluation.predictions import Predictions, doubt_about
 from whichland.evaluation.probabilities import ProbabilityReport, judge_probabilities
 from whichland.manifest import Manifest
+from whichland.model.answer import CERTAINTY
 from whichland.model.bundle import Bundle
+from whichland.model.calibration import reaches
 from whichland.model.label_sources import located
 from whichland.model.labels import COUNTRY
 from whichland.printed import spelled
@@ -106,6 +108,23 @@ class Report:
         return {level: metrics.judged(found.outcomes, found.groups) for level, found in rolled.items()}
 
     @cached_property
+    def certain(self) -> dict[str, tuple[Score, Score | None]]:
+        """Where an answer is to be `CERTAINTY` percent certain (`Answer.certain`), what is named at each level.
+
+        The share of photos, and how many of these are right (None where there are none).
+        """
+        found, left_N = {}, np.ones(len(self.outcomes.truth), bool)
+        for level in self.predictions.space.levels:
+            at = self.predictions.at(level)
+            if len(at.labels) == 1 < len(self.predictions.labels):
+                continue
+            named_N = left_N & reaches(at.probabilities.max(axis=1), CERTAINTY / 100)
+            right = statistics.shares([at.outcomes.guess == at.outcomes.truth], [named_N], at.groups)[0]
+            found[level] = statistics.share(named_N, at.groups), right
+            left_N &= ~named_N
+        return found
+
+    @cached_property
     def pins(self) -> PinReport | None:
         """Judged by the points that the bundle keeps; else by its training photos, or the land where it has none.
 
@@ -179,6 +198,10 @@ def numbers(report: Report) -> dict[str, Any]:
         "geography": asdict(report.geography) if report.geography else None,
         "levels": {
             level: {name: asdict(score) for name, score in scores.items()} for level, scores in report.levels.items()
+        },
+        "certain": {
+            level: {"named": asdict(named), "right": asdict(right) if right else None}
+            for level, (named, right) in report.certain.items()
         },
         "pins": asdict(report.pins) if report.pins else None,
         "left_out": {

@@ -33,6 +33,7 @@ Probabilities = NDArray[np.float32]  # one probability a label, in the order of 
 
 DECIMALS = 6  # of a probability, where it is written as text
 ACCURACY = 0.8  # of what is answered, where no other is asked for
+CERTAINTY = 90  # percent, that the label or what it lies in is to reach
 SHOWN, PICTURE = 5, 320  # labels and pixels in a notebook
 
 

@@ -13,6 +13,7 @@ from whichland.errors import UserError
 from whichland.explanation.methods import METHODS_HELP
 from whichland.images.decode import ImageError
 from whichland.model.among import among
+from whichland.model.answer import CERTAINTY
 from whichland.serving.answers import Error, ExplainedPhoto, PhotoAnswers, answer_json
 from whichland.serving.facts import ServiceInfo, service_info
 from whichland.serving.limits import Refusal, Upload, read_form
@@ -20,7 +21,6 @@ from whichland.serving.metrics import CONTENT_TYPE_LATEST
 from whichland.serving.service import Service
 
 TOP = 5
-CERTAINTY = 90  # percent
 NEIGHBOURS = 12  # training photos beside one answer, at most
 PHOTO = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF"}
 

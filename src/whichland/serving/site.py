@@ -19,11 +19,12 @@ from typing import Any, Literal
 
 from whichland.errors import UserError
 from whichland.geo.distance import WORLD_KM
+from whichland.model.answer import CERTAINTY
 from whichland.model.calibration import Calibration
 from whichland.model.engines import file_of
 from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.serving.answers import WORDS
-from whichland.serving.api import CERTAINTY, TOP
+from whichland.serving.api import TOP
 from whichland.serving.facts import service_info
 from whichland.serving.pages import STATIC, files_digest, render
 from whichland.serving.service import Service, open_service
