@@ -103,6 +103,15 @@ def test_abstention_keeps_the_accuracy_and_says_when_it_cannot() -> None:
     assert everything.answered == 1
 
 
+def test_the_share_that_is_answered_is_at_most_one_however_sums_are_rounded() -> None:
+    sizes = np.random.default_rng(0).integers(1, 9, 90)
+    weights = np.repeat(1 / sizes, sizes)
+    probs = np.column_stack([np.linspace(0.6, 0.9, len(weights)), np.linspace(0.4, 0.1, len(weights))])
+    found = abstention(probs, np.zeros(len(weights), np.int64), weights, 0.8)
+    assert np.cumsum(weights[::-1])[-1] > weights.sum(), "these are rounded so"
+    assert found.answered == 1.0
+
+
 @pytest.mark.parametrize("accuracy", [0.1, 0.4, 0.6, 0.8, 0.95])
 def test_a_threshold_to_answer_keeps_its_promise_whatever_the_model(accuracy: float) -> None:
     """The truth is known: photos of probability p are right with chance r(p). At most a tenth of thresholds break."""

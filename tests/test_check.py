@@ -52,7 +52,7 @@ def test_a_sound_manifest_has_no_problem(sound: Manifest) -> None:
 
 def test_a_table_of_which_nothing_is_kept_is_a_problem() -> None:
     nowhere = Manifest(measured(6).frame.with_columns(country=pl.lit(None, pl.String)), measured(6).history)
-    assert "countries: no row is kept: 6 of 6 rows are left out (6 no_country)" in check(clean(nowhere))
+    assert "countries: no row is kept: left out: 6 of 6 rows (6 no_country)" in check(clean(nowhere))
 
 
 def test_every_step_leaves_a_sound_manifest() -> None:
@@ -66,14 +66,14 @@ def test_every_step_leaves_a_sound_manifest() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"country": None}, "countries: 1 kept rows have no country"),
+        ({"country": None}, "countries: kept rows without a country: 1"),
         ({"country": "XX"}, "countries: not ISO"),
-        ({"split": None}, "groups: 1 kept rows have no split"),
-        ({"group": None}, "groups: 1 kept rows have no group"),
-        ({"drop_reason": "dark"}, "groups: 1 dropped rows have a split"),
+        ({"split": None}, "groups: kept rows without a split: 1"),
+        ({"group": None}, "groups: kept rows without a group: 1"),
+        ({"drop_reason": "dark"}, "groups: dropped rows with a split: 1"),
         ({"rank": 77}, "balance: ranks do not count from 0"),
-        ({"weight": None}, "balance: 1 train rows have no weight"),
-        ({"weight": -3.0}, "balance: 1 weights are negative"),
+        ({"weight": None}, "balance: train rows without a weight: 1"),
+        ({"weight": -3.0}, "balance: negative weights: 1"),
         ({"sha256": "0" * 64}, "has changed since it was measured"),
         ({"uri": "/nowhere/at/all.jpg"}, "files: "),
         ({"split": "holdout"}, "schema: column split has values outside"),
@@ -87,7 +87,7 @@ def test_a_changed_cell_is_found(sound: Manifest, change: dict[str, object], sai
 def test_a_photo_moved_to_another_split_is_found(sound: Manifest) -> None:
     row = kept_in(sound, "train")
     found = broken(sound, row, split="test", rank=None, weight=None)
-    assert any(line.startswith("split: 1 groups are not where the hash of seed 2 puts them") for line in found)
+    assert any(line.startswith("split: 1 group is not where the hash of seed 2 puts them") for line in found)
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
@@ -113,7 +113,7 @@ def forged(manifest: Manifest, **values: object) -> list[str]:
         ("groups", 7, "certificate: it states 7 groups"),
         ("seed", 9, "certificate: it names another seed"),
         ("largest_group", {"name": "x", "photos": 12}, "the largest of 12 photos; the rows give 11 and 2"),
-        ("photos", 13, "certificate: 1 of its 13 photos have been left out since"),
+        ("photos", 13, "certificate: of its 13 photos 1 left out since"),
         ("nearest_km", {"train-val": 1.0, "train-test": None, "val-test": None}, "states 1 km between train"),
     ],
 )
@@ -135,7 +135,7 @@ def test_cleaning_after_the_split_asks_for_another_split_which_moves_nothing(sou
     worse = sound.frame.with_columns(sharpness=pl.when(pl.int_range(pl.len()) == 5).then(0.5).otherwise("sharpness"))
     cleaned = clean(Manifest(worse, sound.history))
     (problem,) = check(cleaned)
-    assert problem.startswith("certificate: 1 of its 12 photos have been left out since; run `whichland")
+    assert problem.startswith("certificate: of its 12 photos 1 left out since; run `whichland")
     again = split(cleaned, SplitConfig(val=0.3, test=0.3, seed=2))
     assert check(again) == []
     moved = again.frame["split"].drop_nulls().ne(sound.frame.filter(again.frame["split"].is_not_null())["split"])
@@ -172,7 +172,7 @@ def test_torn_sequences_groups_and_near_duplicates_are_found(sound: Manifest) ->
     assert first["group"] == twin["group"] == "sequence/made/drive"
     other = next(part for part in ("train", "val", "test") if part != first["split"])
     found = broken(sound, 11, split=other, group="made/elsewhere")
-    assert any(line.startswith("near-duplicates: 1 pairs") for line in found), found
+    assert any(line.startswith("near-duplicates: 1 pair in different splits") for line in found), found
     found = broken(sound, 11, split=other, sequence="drive")
     assert any("1 groups stand in several splits" in line for line in found), found
     assert any("1 sequences stand in several splits" in line for line in found), found
@@ -187,7 +187,9 @@ def test_near_duplicates_of_other_tones_are_found_by_plain_comparison_and_by_the
     close = table.frame["phash"][one] ^ 0b1111
     for rows in (40_000, 0):
         monkeypatch.setattr(checking, "PLAIN_SEARCH", rows)
-        assert any(line.startswith("near-duplicates: 1 pairs") for line in broken(table, other, phash=close))
+        assert any(
+            line.startswith("near-duplicates: 1 pair in different splits") for line in broken(table, other, phash=close)
+        )
         assert not any(line.startswith("near-duplicates") for line in broken(table, other, phash=close ^ 0b111110000))
     params = {name: value for name, value in table.history[-1].params.items() if name != "near_duplicate_closer"}
     old = Manifest(table.frame, (*table.history[:-1], replace(table.history[-1], params=params)))
@@ -202,7 +204,7 @@ def test_a_column_that_a_step_wrote_and_is_gone_is_told(sound: Manifest, column:
 
 def test_repeated_bytes_and_lost_rows_are_found(sound: Manifest) -> None:
     found = broken(sound, 1, sha256=sound.frame["sha256"][2])
-    assert any(line.startswith("duplicates: 2 kept rows") for line in found), found
+    assert any(line.startswith("duplicates: kept rows with the bytes of another kept row: 2") for line in found), found
     shorter = check(Manifest(sound.frame.head(11), sound.history))
     assert any(line.startswith("history: steps never add or delete rows") for line in shorter)
     assert any(line.startswith("history: there is none") for line in check(Manifest(sound.frame)))
@@ -210,7 +212,7 @@ def test_repeated_bytes_and_lost_rows_are_found(sound: Manifest) -> None:
 
 def test_rows_outside_train_have_no_weight(sound: Manifest) -> None:
     found = broken(sound, kept_in(sound, "test"), weight=1.0, rank=0)
-    assert "balance: 1 rows outside train have a rank" in found
+    assert "balance: rows outside train with a rank: 1" in found
 
 
 def test_only_a_full_check_reads_every_file(tmp_path: Path) -> None:

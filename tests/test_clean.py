@@ -41,7 +41,7 @@ def test_the_first_reason_wins() -> None:
 
 
 def test_what_was_never_measured_is_not_called_unreadable() -> None:
-    with pytest.raises(UserError, match="1 of 3 photos are not measured"):
+    with pytest.raises(UserError, match="not measured: 1 of 3 photos"):
         clean(measured(3, sha256=["a" * 64, None, "b" * 64]))
 
 

@@ -222,7 +222,7 @@ def test_prepare_continues_a_table_whose_folder_has_grown(tmp_path: Path) -> Non
     save(photo(999, size=(64, 64)), changed)
     gone.unlink()
     said = run("prepare", folder, "-o", table, "-j", 1, "--seed", 2).stderr
-    assert "continued: 119 photos are in the table, 50 are new, 1 are gone" in said
+    assert "continued: photos in the table 119, new 50, gone 1" in said
     after = manifest.read(table)
     assert after.last("measure")["measured"] == 51
     both = before.frame.join(after.frame, on="image_id", suffix="_after")

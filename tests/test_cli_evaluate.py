@@ -32,7 +32,7 @@ def test_it_prints_scores_with_intervals_and_writes_the_report(
     line = next(line for line in out.splitlines() if line.startswith("top-1"))
     assert line.split()[1:5] == [*(f"{score['value']:.1%}", f"{score['low']:.1%}", "to", f"{score['high']:.1%}")]
     assert "48 photos in 24 groups, split test" in out
-    assert "left out: 1 photos unreadable" in out
+    assert "left out: 1 photo unreadable" in out
     assert "put to this split 2 times" in out
     written = {path.name for path in (tmp_path / "elsewhere").iterdir()}
     assert written == {"confusion.csv", "confusion.svg", "metrics.json", "predictions.parquet", "report.html"}

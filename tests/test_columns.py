@@ -42,8 +42,8 @@ def test_what_is_not_understood_is_counted(capsys: pytest.CaptureFixture[str]) -
     made = details(rows, "t.csv")
     assert made["captured_at"].to_list() == [None, None]
     said = capsys.readouterr().err
-    assert "t.csv: 1 rows have a time of capture that is not understood" in said
-    assert "t.csv: 1 rows have a projection that is not understood" in said
+    assert "t.csv: 1 row with a time of capture that is not understood" in said
+    assert "t.csv: 1 row with a projection that is not understood" in said
 
 
 def test_a_licence_is_parted_from_its_note() -> None:

@@ -155,7 +155,7 @@ def test_places_as_devices_write_them(
     rows = read_exif([photo(tmp_path / "a.jpg", sydney | changed)])
     found = rows.select("lat", "lon").row(0)
     assert found == (pytest.approx(place, abs=1e-5) if place else (None, None))
-    assert ("1 photos state a place in their EXIF that is not understood" in capsys.readouterr().err) == (place is None)
+    assert ("1 photo with a place in EXIF that is not understood" in capsys.readouterr().err) == (place is None)
 
 
 def signed(degrees: int, minutes: int, seconds: int, letter: bytes) -> bytes:

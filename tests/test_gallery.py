@@ -240,7 +240,7 @@ def test_the_record_counts_and_a_file_of_somebody_else_stays(shown: Shown, tmp_p
     assert (kept["photos"] + kept["unreadable"], kept["gallery"]) == (20, "any")
     assert pl.read_parquet(folder / FILE).height == kept["photos"]
     none = changed(manifest, uri=pl.lit(str(broken)))
-    with pytest.raises(UserError, match="none of the 21 photos for the gallery can be read"):
+    with pytest.raises(UserError, match="no photo for the gallery can be read, of 21"):
         export(folder, none, ExportConfig(gallery="any"))
     with pytest.raises(UserError, match="--photos"):
         export(folder, None, ExportConfig(gallery="open"))

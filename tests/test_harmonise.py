@@ -203,7 +203,7 @@ def test_a_shape_of_panoramas_is_pointed_out(
     merged: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(merged, tmp_path / "images", aspect="1:1")
-    assert "6 pictures of 'pano' are 4 times as wide as high" in capsys.readouterr().err
+    assert "6 pictures of 'pano', 4 times as wide as high" in capsys.readouterr().err
     run(merged, tmp_path / "images", aspect="1:1", projection={"pano": "perspective"})
     assert capsys.readouterr().err == ""
 

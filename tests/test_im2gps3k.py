@@ -29,7 +29,7 @@ def test_photos_are_found_in_folders_and_archives(tmp_path: Path, capsys: pytest
     assert frame["attribution"][1] == "flickr.com/photos/47092103@N00/104123223"
     assert frame["country"].null_count() == 2
     assert [load(uri).shape for uri in frame["uri"]] == [(16, 24, 3)] * 2
-    assert "1 photos have no row" in capsys.readouterr().err
+    assert "photos without a row, ignored: 1" in capsys.readouterr().err
 
 
 def test_what_is_not_im2gps3k(tmp_path: Path) -> None:
@@ -37,11 +37,11 @@ def test_what_is_not_im2gps3k(tmp_path: Path) -> None:
         ingest(f"im2gps3k:{put(tmp_path / 'none', 'a.jpg')}")
     origin = table(tmp_path / "a", *NAMES)
     put(tmp_path / "a", NAMES[0])
-    with pytest.raises(UserError, match=rf"1 of 2 photos are not there, {NAMES[1]} first"):
+    with pytest.raises(UserError, match=rf"not there: 1 of 2 photos, {NAMES[1]} first"):
         ingest(origin)
     assert ingest(origin, skip_unknown=True).frame.height == 1
     put(tmp_path / "a", f"again/{NAMES[0]}")
-    with pytest.raises(UserError, match="2 photos share their name"):
+    with pytest.raises(UserError, match="2 photos share names"):
         ingest(origin, skip_unknown=True)
     with pytest.raises(UserError, match=r"row 1: \(98.85, 2.35\)"):
         ingest(table(tmp_path / "b", NAMES[0], lat="98.85"))

@@ -71,7 +71,7 @@ def test_lists_lines_and_repeats(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ([answer(code=401, message="You are not allowed")], "refused with apiCode 401 .You are not allowed"),
         ([answer(photo(1)), answer(code=690, message="later")], "apiCode 690"),
         ([answer(code=601)], "holds no photo"),
-        ([answer(photo(8))], "1 of 1 photos are not there, 8 first"),
+        ([answer(photo(8))], "not there: 1 of 1 photo, 8 first"),
         ([answer(photo(1, lat=None))], "photo 1 has no coordinates"),
         ([answer(photo(1, lat="146"))], r"row 1: \(146, 14.520812\)"),
         ([["a"]], "not a photo of KartaView"),
@@ -80,7 +80,7 @@ def test_lists_lines_and_repeats(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ([{"status": {"apiCode": "x"}, "result": {}}], "refused with apiCode x"),
         ([{"status": {}, "result": None}], "refused with apiCode none"),
         ([{"status": {"apiCode": 600}, "result": "later"}], "not a photo of KartaView"),
-        ([[photo(1, id="\ud800")]], r"1 of 1 photos are not there, \? first"),
+        ([[photo(1, id="\ud800")]], r"not there: 1 of 1 photo, \? first"),
     ],
 )
 def test_lists_that_cannot_be_read(tmp_path: Path, answers: list[Any], says: str) -> None:
@@ -105,4 +105,4 @@ def test_files_that_are_no_json(tmp_path: Path) -> None:
 def test_a_photo_that_was_not_fetched_may_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     origin = save(put(tmp_path, "1.png"), answer(photo(1), photo(2)))
     assert ingest(origin, skip_unknown=True).frame["uri"].to_list() == [f"{tmp_path}/1.png"]
-    assert "1 of 2 rows left out whose photos are not there" in capsys.readouterr().err
+    assert "left out for a photo that is not there: 1 of 2 rows" in capsys.readouterr().err

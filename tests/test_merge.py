@@ -102,7 +102,7 @@ def test_source_by_country_and_its_warnings(two: tuple[Manifest, Manifest]) -> N
     ]
     lines = lone_countries(table)
     assert len(lines) == 2
-    assert "1 of 4 countries come from 'kaggle' alone: JP;" in lines[0]
+    assert "from 'kaggle' alone come 1 of all 4 countries: JP;" in lines[0]
     # FR and NA: 4 of 6 each, HU and JP: all
     assert source_guessed_by_country(table) == (16 / 20, 12 / 20)
 
@@ -127,7 +127,7 @@ def test_command(two: tuple[Manifest, Manifest], tmp_path: Path) -> None:
     said = json.loads(done.stdout)
     assert (said["rows"], said["views"], said["source_from_country"]) == (20, 0, 0.8)
     assert said["countries"][2] == {"country": "HU", "name": "Hungary", "kaggle": 0, "pano": 4, "only_in": "pano"}
-    assert "'pano' alone: HU" in done.stderr
+    assert "'pano' alone come 1 of all 4 countries: HU" in done.stderr
     assert len(manifest.read(out)) == 20
 
 

@@ -64,7 +64,7 @@ def test_unpacked_photos_and_a_bare_folder_do_as_well(tmp_path: Path) -> None:
     frame = ingest(str(tmp_path)).frame
     assert frame["uri"].to_list() == [f"{tmp_path}/images/train/{name}.jpg" for name in ("00/1", "2")]
     archive(tmp_path / "images/train/00.zip", ["1.jpg"])
-    with pytest.raises(UserError, match=r"2 photos share their name with another, .*00/1\.jpg and .*00\.zip#1\.jpg"):
+    with pytest.raises(UserError, match=r"2 photos share names, .*00/1\.jpg and .*00\.zip#1\.jpg"):
         ingest(str(tmp_path))
 
 
@@ -73,7 +73,7 @@ def test_rows_without_a_photo_or_country_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a country: 'Q9'"):
         ingest(origin)
     osv5m(tmp_path, row(1), row(2), row(7), row(8))
-    with pytest.raises(UserError, match=r"2 of 4 photos are not there, osv5m/7 first.*--skip-unknown"):
+    with pytest.raises(UserError, match=r"not there: 2 of 4 photos, osv5m/7 first.*--skip-unknown"):
         ingest(origin)
 
 
@@ -85,10 +85,10 @@ def test_flaws_of_rows_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ("osv5m/2", -22.56, 17.08, None),
     ]
     said = capsys.readouterr().err
-    assert "1 rows of unknown countries left out" in said
-    assert "1 rows have no coordinates" in said
-    assert "1 rows have a time of capture that is not understood" in said
-    assert "2 of 4 rows left out whose photos are not there" in said
+    assert "1 row of unknown countries left out" in said
+    assert "1 row without coordinates" in said
+    assert "1 row with a time of capture that is not understood" in said
+    assert "left out for a photo that is not there: 2 of 4 rows" in said
 
 
 def test_a_zip_that_was_cut_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,11 +68,11 @@ def test_what_is_missing_unknown_or_doubled_is_said(tmp_path: Path, capsys: pyte
     assert read(tmp_path, "\n".join(["path,country", *rows])) == {"t/1": "", "t/3": "FR"}
     said = capsys.readouterr().err
     assert "1 answers name no country and count as wrong: 'Norwey' (did you mean Norway?)" in said
-    assert "1 rows fit several photos (write more of the path), row 2 first: 1.jpg" in said
-    assert "1 rows are of photos of another split, or left out of it, row 3 first: other/9.jpg" in said
-    assert "1 rows are of no photo of the manifest, row 4 first: 99.jpg" in said
-    assert "1 rows end like a photo whose path another row has more of, row 5 first: 3.jpg" in said
-    assert "4 of 6 photos have no answer, /data/NO/1.jpg first" in said
+    assert "1 row with several photos that fit (write more of the path), row 2 first: 1.jpg" in said
+    assert "1 row of photos of another split, or left out of it, row 3 first: other/9.jpg" in said
+    assert "1 row of no photo of the manifest, row 4 first: 99.jpg" in said
+    assert "1 row with less of the path of a photo than another row, row 5 first: 3.jpg" in said
+    assert "without an answer: 4 of 6 photos, /data/NO/1.jpg first" in said
 
 
 def test_a_photo_goes_to_the_row_that_names_most_of_its_path(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_of_several_answers_the_most_probable_counts(tmp_path: Path) -> None:
     [
         ("country\nNorway\n", "no column of paths"),
         ("path,remark\n2.jpg,cold\n", "neither a column of countries nor latitude and longitude"),
-        ("path,country\n99.jpg,Norway\n", "no row answers any of the 6 photos"),
+        ("path,country\n99.jpg,Norway\n", "no row answers a photo"),
         ("path,lat,lon\n2.jpg,95,10\n", "row 1: .95, 10. has no latitude"),
     ],
 )

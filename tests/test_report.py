@@ -247,7 +247,7 @@ def test_a_split_with_nothing_to_judge_is_an_error_that_says_so(manifest: Manife
         evaluate(bundle, Manifest(manifest.frame.filter(pl.col("country") == "IS")))
     with pytest.raises(UserError, match="whichland data split"):
         evaluate(bundle, Manifest(manifest.frame.drop("split")))
-    with pytest.raises(UserError, match="none of the 1 photos can be read"):
+    with pytest.raises(UserError, match="no photo can be read, of 1"):
         evaluate(bundle, Manifest(manifest.frame.filter(pl.col("image_id") == "t:048")))
     assert not (tmp_path / "report").exists()
 

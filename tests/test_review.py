@@ -192,7 +192,7 @@ def test_a_decision_can_be_taken_again(tmp_path: Path, prepared: Path) -> None:
         ([("photos/France/0.jpg", "corrected", "", "FR")], "row 1 corrects to no country"),
         ([("photos/France/0.jpg", "corrected", "Atlantis", "FR")], "not a country: 'Atlantis'"),
         ([("photos/France/0.jpg", "dropped", "", "FR")] * 2, "row 1 decides on a photo that another row decides on"),
-        ([("photos/France/none.jpg", "dropped", "", "FR")], "none of the 1 decisions is of a photo of this manifest"),
+        ([("photos/France/none.jpg", "dropped", "", "FR")], "no decision is of a photo of this manifest"),
         ([], "no decisions"),
     ],
 )

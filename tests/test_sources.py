@@ -148,7 +148,7 @@ def test_names_that_are_not_unicode_may_be_left_out(tmp_path: Path, capsys: pyte
     put(tmp_path, "FR/a.jpg")
     (tmp_path / "FR" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(jpeg())
     assert ingest(str(tmp_path), skip_unknown=True).frame.height == 1
-    assert "1 photos left out whose names are not UTF-8" in capsys.readouterr().err
+    assert "left out for a name that is not UTF-8: 1 photo" in capsys.readouterr().err
 
 
 def test_words_that_look_like_codes_count_among_codes_alone(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_flat_folder_has_no_countries_and_may_not_be_mixed(tmp_path: Path) -> No
     put(tmp_path / "flat", "a.jpg", "b.jpg")
     assert ingest(str(tmp_path / "flat")).frame["country"].to_list() == [None, None]
     put(tmp_path / "mixed", "a.jpg", "FR/b.jpg")
-    with pytest.raises(UserError, match="1 photos lie beside"):
+    with pytest.raises(UserError, match="1 photo beside"):
         ingest(str(tmp_path / "mixed"))
     assert ingest(str(tmp_path / "mixed"), skip_unknown=True).frame.height == 1
 
@@ -228,7 +228,7 @@ def test_shards_are_read_in_place(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert frame["country"].to_list() == ["NA", "FR", "NA", "NA"]
     assert frame["lat"].to_list() == [-22.5, None, None, None]
     assert frame["lon"].null_count() == 3
-    assert "2 rows have text that is not a pair of coordinates" in capsys.readouterr().err
+    assert "2 rows with text that is not a pair of coordinates" in capsys.readouterr().err
     assert [round(float(load(uri).mean()), -1) for uri in frame["uri"]] == [10, 50, 90, 130]
     assert frame["uri"][1] == f"{path}#1"
 
@@ -281,7 +281,7 @@ def test_missing_shards_and_unknown_codes_are_told(tmp_path: Path, capsys: pytes
     assert ingest(str(path), skip_unknown=True).frame["country"].to_list() == ["NA"]
     said = capsys.readouterr().err
     assert "1 of 6 shards" in said
-    assert "1 rows of unknown countries left out" in said
+    assert "1 row of unknown countries left out" in said
 
 
 def test_what_is_no_shard(tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_table_as_parquet_points_into_shards_and_archives(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("path,country\na.jpg,FR\nnone.jpg,FR\nnil.jpg,FR\n", "2 of 3 files are not there, row 2 first: none.jpg"),
+        ("path,country\na.jpg,FR\nnone.jpg,FR\nnil.jpg,FR\n", "not there: 2 of 3 files, row 2 first: none.jpg"),
         ("path,country\na.jpg,Germny\n", r"'Germny' \(did you mean Germany"),
         ("path,lat,lon\na.jpg,1,2\nc.jpg,91,2\n", r"row 2: \(91, 2\)"),
         ("path,lat,lon\na.jpg,1,x\n", r"row 1: \(1, x\)"),
@@ -354,9 +354,9 @@ def test_table_as_parquet_points_into_shards_and_archives(tmp_path: Path) -> Non
         ("picture,country\na.jpg,FR\n", "no column of paths"),
         ("path,country\n,FR\n", "row 1: the path is empty"),
         ("path,country\n", "no rows"),
-        ("path,country\na.jpg,FR\na.jpg,DE\n", "more than once"),
+        ("path,country\na.jpg,FR\na.jpg,DE\n", "1 photo with several countries"),
         ("path,country\na.jpg,FR,x,y\n", "not a readable table"),
-        (f"path,country\n{'a' * 5000},FR\n", "1 of 1 files are not there"),
+        (f"path,country\n{'a' * 5000},FR\n", "not there: 1 of 1 file"),
         ("", "not a readable table"),
     ],
 )
@@ -371,9 +371,9 @@ def test_what_a_table_leaves_out_is_counted(tmp_path: Path, capsys: pytest.Captu
     frame = ingest(table(tmp_path, text), skip_unknown=True).frame
     assert frame["country"].to_list() == ["FR"]
     said = capsys.readouterr().err
-    assert "1 rows left out that repeat another" in said
-    assert "1 rows left out whose files are not there" in said
-    assert "1 rows of unknown countries left out" in said
+    assert "left out: 1 row like another" in said
+    assert "left out for a file that is not there: 1 row" in said
+    assert "1 row of unknown countries left out" in said
 
 
 def test_names_in_archives_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -476,7 +476,7 @@ def test_null_island_is_no_place(tmp_path: Path, kind: str, capsys: pytest.Captu
         (tmp_path / "t.csv").write_text("path,country,lat,lon\na.jpg,NA,0,0.000\nc.jpg,NA,-22.5,17.1\n")
         frame = ingest(f"{kind}:{tmp_path}/t.csv").frame
     assert frame["lat"].to_list() == [None, -22.5]
-    assert "1 rows are at (0, 0)" in capsys.readouterr().err
+    assert "1 row at (0, 0)" in capsys.readouterr().err
 
 
 def test_columns_are_said_and_those_that_look_like_coordinates(
@@ -492,9 +492,9 @@ def test_columns_are_said_and_those_that_look_like_coordinates(
 def test_a_row_for_each_object_is_a_photo_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "id,path,country,class\n1,a.jpg,FR,car\n2,a.jpg,France,sign\n3,c.jpg,NO,car\n"
     assert ingest(table(tmp_path, text)).frame["image_id"].to_list() == ["mine/1", "mine/3"]
-    assert "1 rows left out of photos that have a row already" in capsys.readouterr().err
+    assert "left out: 1 row of photos that have one already" in capsys.readouterr().err
     torn = text.replace("France", "Spain")
-    with pytest.raises(UserError, match=r"different countries: a\.jpg \(ES, FR\) first"):
+    with pytest.raises(UserError, match=r"several countries, a\.jpg \(ES, FR\) first"):
         ingest(table(tmp_path, torn))
     assert ingest(table(tmp_path, torn), skip_unknown=True).frame["image_id"].to_list() == ["mine/3"]
 

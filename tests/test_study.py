@@ -146,7 +146,7 @@ def test_what_is_done_is_not_run_again(
     assert {path: path.stat().st_mtime_ns for path in out.glob(f"runs/*/{RESULT}")} == before
     printed = capsys.readouterr()
     assert code == 1, "the broken cell was tried again"
-    assert "7 of 8 cells are done already" in printed.err
+    assert "done already: 7 of 8 cells" in printed.err
     assert "Slow learner" in printed.out
     root()([*arguments, "--dry-run", "--json"], standalone_mode=False)
     listed = json.loads(capsys.readouterr().out)

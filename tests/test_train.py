@@ -168,7 +168,7 @@ def test_photos_that_were_moved_and_countries_that_are_missing_are_said_before_t
     with pytest.raises(UserError, match=r"not where the table says \(/nowhere.*`whichland data prepare PHOTOS -o"):
         train(Manifest(gone), config(), out)
     nameless = table.frame.with_columns(drop_reason=pl.lit("no_country"))
-    with pytest.raises(UserError, match=r"the manifest has 0, and 48 of 48 rows are left out \(48 no_country\)$"):
+    with pytest.raises(UserError, match=r"the manifest has 0 \(left out: 48 of 48 rows \(48 no_country\)\)$"):
         train(Manifest(nameless), config(), out)
     assert not out.exists()
 

@@ -106,7 +106,7 @@ def test_in_part_what_fits_is_counted_and_nothing_is_refused(tmp_path: Path) -> 
     assert report is not None
     assert str(report).startswith(f"{len(part)} of the model's {len(state())} tensors loaded; missing: conv1.0.weight")
     for strange in ({"a.weight": torch.ones(2)}, {"fc.weight": torch.ones(5, 96)}):
-        with pytest.raises(UserError, match=r"none of its 1 tensors \(.*\) fits the backbone .*conv1\.0\.weight"):
+        with pytest.raises(UserError, match=r"none of its 1 tensor \(.*\) fits the backbone .*conv1\.0\.weight"):
             create(ARCH, 3, weights=written(strange, tmp_path / "w.safetensors"), partial=True)
 
 

@@ -130,11 +130,11 @@ class Manifest:
 
 
 def left_out(manifest: Manifest) -> str:
-    """How many rows were left out and why, in words, such as "60 of 61 rows are left out (59 no_country, 1 dark)"."""
+    """How many rows were left out and why, in words, such as "left out: 60 of 61 rows (59 no_country, 1 dark)"."""
     frame = with_empty(manifest.frame, "drop_reason")
     dropped = frame["drop_reason"].drop_nulls().value_counts(sort=True)
     reasons = f" ({', '.join(f'{count:,} {reason}' for reason, count in dropped.iter_rows())})" if len(dropped) else ""
-    return f"{len(manifest) - manifest.kept.height:,} of {len(manifest):,} rows are left out{reasons}"
+    return f"left out: {len(manifest) - manifest.kept.height:,} of {counted(len(manifest), 'row')}{reasons}"
 
 
 def with_empty(frame: pl.DataFrame, *names: str) -> pl.DataFrame:

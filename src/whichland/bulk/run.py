@@ -22,6 +22,7 @@ from whichland.bulk.rows import LISTED, ExifCount, Row, Rows, rows_for, shown
 from whichland.errors import UserError
 from whichland.model.bundle import bundle_hash
 from whichland.model.model import Model, load
+from whichland.printed import counted
 from whichland.progress import Progress
 from whichland.whole_file import whole_file
 
@@ -83,7 +84,7 @@ def predict_to(
                         complain(row)
                 progress.advance(len(batch))
         frame = journal.frame(photos, schema)
-        write(frame, out, rows, title=f"{len(photos):,} photos, as {model.name} sees them")
+        write(frame, out, rows, title=f"{counted(len(photos), 'photo')}, as {model.name} sees them")
         journal.remove()
     exif, unreadable = None, frame["error"].count()
     if config.check_exif:

@@ -11,6 +11,7 @@ from whichland.cli.flags import flags
 from whichland.cli.output import Json, between, give
 from whichland.evaluation.calibration import CalibrateConfig
 from whichland.model.export import ExportConfig
+from whichland.printed import counted
 
 if TYPE_CHECKING:
     from whichland.evaluation.calibration import Calibrated
@@ -49,7 +50,7 @@ def _calibrated(found: "Calibrated") -> list[str]:
     kept, at = found.calibration, found.temperature
     sure = "too sure" if at.above(1) else "not sure enough" if at.below(1) else "about as sure as it should be"
     lines = [
-        f"{kept.photos:,} validation photos in {kept.groups:,} groups",
+        f"{counted(kept.photos, 'validation photo')} in {counted(kept.groups, 'group')}",
         f"temperature {at.value:.3f} ({at.within('.3f')}): the model was {sure}",
         f"{'':<26}{'before':>8}{'95% interval':>28}{'after':>9}{'95% interval':>28}{'change':>9}",
     ]
@@ -134,7 +135,7 @@ def _exported(done: "Exported") -> list[str]:
         if "difference" in file:
             lines.append(f"  logits differ from torch's by {file['difference']:.1e} (largest: {file['largest']:.2g})")
         elif "unreadable" in file:
-            lines.append(f"  {file['photos']:,} training photos: {file['licenses']}")
+            lines.append(f"  {counted(file['photos'], 'training photo')}: {file['licenses']}")
             lines += [f"  {file['unreadable']:,} more could not be read"] if file["unreadable"] else []
         else:
             layers = f"{file['float_layers']} of {file['layers']}"

@@ -204,6 +204,6 @@ def check(
     table = read(manifest)
     problems = run(table, all_files=files)
     values = {"rows": len(table), "checks": CHECKS, "problems": problems}
-    give(values, lambda: problems or f"ok: {len(table):,} rows, {CHECKS} checks", json=json, indent=None)
+    give(values, lambda: problems or f"ok: {counted(len(table), 'row')}, {CHECKS} checks", json=json, indent=None)
     if problems:
-        raise UserError(f"{manifest}: {len(problems)} problem{'s' if len(problems) > 1 else ''} found")
+        raise UserError(f"{manifest}: {counted(len(problems), 'problem')} found")

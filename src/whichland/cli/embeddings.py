@@ -11,6 +11,7 @@ from whichland.cli.flags import flags
 from whichland.cli.output import Json, give, say
 from whichland.errors import UserError
 from whichland.images.containers import ImageError
+from whichland.printed import counted
 
 
 @flags(EmbedConfig)
@@ -28,7 +29,7 @@ def embed(
     from whichland.bulk.embeddings import embed_to
 
     count, unreadable = embed_to(photos, out, config, ray=ray)
-    say(f"{out}: {count - unreadable:,} photos embedded, {unreadable:,} unreadable")
+    say(f"{out}: {counted(count - unreadable, 'photo')} embedded, {unreadable:,} unreadable")
 
 
 def search(

@@ -11,7 +11,7 @@ from whichland.cli.output import Bundle, Json, Split, SplitManifest, between, gi
 from whichland.errors import UserError
 from whichland.evaluation.audit_checks import AuditConfig
 from whichland.explanation.atlas_config import AtlasConfig
-from whichland.printed import spelled
+from whichland.printed import counted, spelled
 
 if TYPE_CHECKING:
     from whichland.evaluation.audit_checks import Audit
@@ -77,8 +77,10 @@ def _report(report: "Report") -> list[str]:
         "unreadable": len(found.unreadable),
     }
     groups = int(found.groups.max()) + 1
-    lines.append(f"{found.frame.height:,} {found.per}s in {groups:,} groups, split {found.identity.split}")
-    lines += [f"left out: {count:,} photos {why}" for why, count in left.items() if count]
+    lines.append(
+        f"{counted(found.frame.height, found.per)} in {counted(groups, 'group')}, split {found.identity.split}"
+    )
+    lines += [f"left out: {counted(count, 'photo')} {why}" for why, count in left.items() if count]
     lines.append(f"calibration error of the probabilities: {judged.scores.ece}")
     if judged.calibration is None:
         lines.append("not calibrated: `whichland calibrate BUNDLE MANIFEST` fits probabilities, sets and thresholds")
@@ -124,7 +126,7 @@ def compare(
 
         if places:
             raise UserError("--template FILE wants the manifest alone: whichland compare --template FILE MANIFEST")
-        return say(f"{write_template(template, read(manifest), split):,} photos to answer: {template}")
+        return say(f"{counted(write_template(template, read(manifest), split), 'photo')} to answer: {template}")
     from whichland.evaluation.compare import compare as judge
 
     if len(places) < 2:
@@ -144,7 +146,7 @@ def _show_comparison(found: "Comparison") -> None:
         return "<0.001" if p < 0.001 else f"{p:.3f}"
 
     print_table(
-        f"{found.photos:,} photos in {found.groups:,} groups, split {found.split}",
+        f"{counted(found.photos, 'photo')} in {counted(found.groups, 'group')}, split {found.split}",
         ("model", "macro-F1", "95% interval", "tied", "top-1", "95% interval", "tied", "labels"),
         [
             (m.name, f1.value, ends(f1), m.ties_macro_f1, top1.value, ends(top1), m.ties_top1, m.labels)
@@ -170,7 +172,7 @@ def _show_comparison(found: "Comparison") -> None:
     if found.grouped:
         print("\nMcNemar's test takes the photos of a group for independent, so its p is too small here")
     if found.left_out:
-        print(f"left out: {found.left_out:,} photos that not all of them answered")
+        print(f"left out: {counted(found.left_out, 'photo')} that not all of them answered")
     needed = f"would need about {found.photos_needed:,} test photos (found in 80 % of cases, one pair)"
     print(f"a difference of {POINTS * 100:.0f} points in top-1 {needed}")
 

@@ -9,6 +9,7 @@ from whichland.cli.commands import require_extra
 from whichland.cli.output import In, Json, finish, give, say
 from whichland.errors import UserError
 from whichland.manifest import read
+from whichland.printed import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -53,10 +54,10 @@ def review(
     found = judge(table, _embeddings(str(bundle), manifest, out))
     count = write_page(found, out, each)
     if left := table.kept.height - found.judged:
-        say(f"{left:,} photos are not judged: without an embedding or a country, or no other group has their country")
+        say(f"not judged: {counted(left, 'photo')}, without an embedding, a country, or another group of that country")
     numbers = {"judged": found.judged, "suspected": int(found.suspected.sum()), "agree": found.agree, "shown": count}
-    said = f"{found.judged:,} labels judged, {numbers['suspected']:,} suspected; {count:,} photos to look at: {out}"
-    give(numbers | {"page": str(out)}, lambda: said, json=json)
+    said = f"{counted(found.judged, 'label')} judged, {numbers['suspected']:,} suspected"
+    give(numbers | {"page": str(out)}, lambda: f"{said}; {counted(count, 'photo')} to look at: {out}", json=json)
 
 
 def _embeddings(bundle: str, manifest: Path, out: Path) -> "pl.DataFrame":

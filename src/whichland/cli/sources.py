@@ -14,6 +14,7 @@ from whichland.curate.merge import MergeConfig
 from whichland.errors import UserError
 from whichland.evaluation.source_probe import ProbeConfig
 from whichland.manifest import Manifest, read, write
+from whichland.printed import counted
 from whichland.sources.mapillary.config import HarvestConfig
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def fetch(
     write(harvest.manifest, out)
     found: dict[str, Any] = harvest.summary
     asked = f"{sum(found['requests'].values()):,} requests of {found['budget']:,} over all runs"
-    say(f"fetch: {found['stored']:,} photos stored, {found['failed']:,} could not be had; {asked}")
+    say(f"fetch: {counted(found['stored'], 'photo')} stored, {found['failed']:,} could not be had; {asked}")
     for title, key in (("could not be had", "reasons"), ("left out", "left_out")):
         for reason, count in found[key].items():
             say(f"  {title}: {count:,} {reason}")
@@ -113,8 +114,12 @@ def _report_merge(merged: Manifest, out: Path, json: bool) -> None:
     views = frame["panorama"].drop_nulls().len() if "panorama" in frame.columns else 0
     failed = frame["unreadable"].drop_nulls().len() if "unreadable" in frame.columns else 0
     size = merged.history[-1].params.get("written_size")
-    words = [f"{len(merged):,} rows"]
-    words += [f"{views:,} views of {frame['panorama'].drop_nulls().n_unique():,} panoramas"] if views else []
+    words = [counted(len(merged), "row")]
+    words += (
+        [f"{counted(views, 'view')} of {counted(frame['panorama'].drop_nulls().n_unique(), 'panorama')}"]
+        if views
+        else []
+    )
     words += [f"{failed:,} unreadable or too small"] if failed else []
     words += [f"all others {size.replace('x', '×')}"] if size else []
     say(f"merge: {', '.join(words)}")
@@ -146,7 +151,7 @@ def probe(config: ProbeConfig, manifest: In, json: Json = False) -> None:
         print_json(asdict(found))
         return
     counts = ", ".join(f"{name} {count:,}" for name, count in found.sources.items())
-    say(f"{counts} photos in {found.groups:,} groups; {found.unreadable:,} unreadable")
+    say(f"{counts} photos in {counted(found.groups, 'group')}; {found.unreadable:,} unreadable")
     columns = ("facts", "balanced_accuracy", "low", "high", "chance", "accuracy", "majority")
     rows = [(*(getattr(r, name) for name in columns), ", ".join(r.telling)) for r in found.readings]
     print_table("How often the source is recognised", (*columns, "recognised_by"), rows)
@@ -191,7 +196,7 @@ def stats(
 
 
 def _print_stats(found: "Stats") -> None:
-    print(f"{found.rows:,} rows, {found.kept:,} kept")
+    print(f"{counted(found.rows, 'row')}, {found.kept:,} kept")
     tables = {f"By {title}": table for title, table in found.tables().items()}
     tables |= {f"Dropped, by {kind}": table.filter(table["dropped"] > 0) for kind, table in found.drop_rates.items()}
     for title, table in tables.items():

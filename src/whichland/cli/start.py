@@ -16,7 +16,7 @@ from typer import Argument, Exit, Option
 from whichland.cli.flags import flags
 from whichland.cli.output import Json, give, print_table, say
 from whichland.errors import UserError
-from whichland.printed import install, program, spelled
+from whichland.printed import counted, install, program, spelled
 from whichland.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -192,4 +192,4 @@ def _print_models(rows: list[dict[str, Any]]) -> None:
     }
     if "images_per_second" in rows[0]:
         shown["images/s"] = lambda row: f"{row['images_per_second']:8.1f}"
-    print_table(f"{len(rows)} models", list(shown), [[cell(row) for cell in shown.values()] for row in rows])
+    print_table(counted(len(rows), "model"), list(shown), [[cell(row) for cell in shown.values()] for row in rows])

@@ -9,6 +9,7 @@ from typer import Argument, Exit, Option
 from whichland.cli.flags import flags
 from whichland.cli.output import Json, Split, SplitManifest, give, print_json, print_table, say
 from whichland.errors import UserError
+from whichland.printed import counted
 from whichland.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def _list_cells(grid: Path, manifest: Path, out: Path, split: str, json: bool) -
     for cell in planned.cells:
         folder = out / "runs" / cell.name
         found.append((cell, state(folder, result_of(folder, split))))
-    title = f"{len(found)} cells" + (f", {planned.repeated} more stand twice" if planned.repeated else "")
+    title = counted(len(found), "cell") + (f", {planned.repeated} more stand twice" if planned.repeated else "")
     rows = [
         (
             *(str(v) if isinstance(v := cell.axes.get(axis), float) else v for axis in planned.axes),

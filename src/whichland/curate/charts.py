@@ -13,7 +13,7 @@ from whichland.curate.stats import Stats
 from whichland.errors import UserError
 from whichland.geo.countries import country_name
 from whichland.manifest import Manifest
-from whichland.printed import install
+from whichland.printed import counted, install
 from whichland.whole_file import whole_file
 
 # Dark to light, so that the order survives a black-and-white print; colour-blind eyes can distinguish the hues.
@@ -36,7 +36,7 @@ def chart(found: Stats, path: str | Path) -> Path:
     """
     table = found.by_country.filter((pl.col("kept") > 0) & pl.col("country").is_not_null())
     parts = [part for part in SPLITS if table[part].sum()] or ["kept"]
-    title = f"{table['kept'].sum():,} photos of {table.height} countries"
+    title = f"{counted(int(table['kept'].sum()), 'photo')} of {counted(table.height, 'country', 'countries')}"
     return _draw(table["name"].to_list(), table.select(parts).to_numpy(), parts, path, title)
 
 

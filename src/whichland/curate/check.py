@@ -21,6 +21,7 @@ from whichland.geo.distance import haversine_km
 from whichland.geo.nearest import unit
 from whichland.images.decode import ImageError, read_bytes
 from whichland.manifest import Manifest, left_out, problems, sequence_key, with_empty
+from whichland.printed import counted
 from whichland.progress import track
 
 WRITTEN = {  # what the other checks read of a step's work: the table of another program may lack it
@@ -87,7 +88,7 @@ def _countries(manifest: Manifest, _: Params) -> Iterator[str]:
     if not kept.height:
         yield f"no row is kept: {left_out(manifest)}"
     if nameless := kept["country"].null_count():
-        yield f"{nameless} kept rows have no country"
+        yield f"kept rows without a country: {nameless}"
     unknown = sorted(set(kept["country"].drop_nulls().unique()) - set(COUNTRIES))
     if unknown:
         yield f"not ISO 3166-1 alpha-2: {', '.join(map(repr, unknown[:10]))}"
@@ -97,7 +98,7 @@ def _duplicates(manifest: Manifest, clean: Params) -> Iterator[str]:
     repeated = manifest.kept.filter(pl.col("sha256").is_duplicated())
     if repeated.height and clean.get("drop_duplicates", True):
         example = repeated.sort("sha256", "image_id")["image_id"].head(2).to_list()
-        yield f"{repeated.height} kept rows hold the bytes of another kept row, such as {' and '.join(example)}"
+        yield f"kept rows with the bytes of another kept row: {repeated.height}, such as {' and '.join(example)}"
 
 
 def _balance(manifest: Manifest, balance: Params) -> Iterator[str]:
@@ -107,9 +108,9 @@ def _balance(manifest: Manifest, balance: Params) -> Iterator[str]:
     train, others = manifest.frame.filter(in_train), manifest.frame.filter(~in_train)
     for column in ("rank", "weight"):
         if stray := others[column].count():
-            yield f"{stray} rows outside train have a {column}"
+            yield f"rows outside train with a {column}: {stray}"
         if missing := train[column].null_count():
-            yield f"{missing} train rows have no {column}"
+            yield f"train rows without a {column}: {missing}"
     label = balance.get("label", "country")
     ranks = train.drop_nulls(label).group_by(label).agg(pl.col("rank").sort())
     gaps = sorted(code for code, rank in ranks.iter_rows() if rank != list(range(len(rank))))
@@ -117,7 +118,7 @@ def _balance(manifest: Manifest, balance: Params) -> Iterator[str]:
         yield f"ranks do not count from 0 without gaps in {', '.join(gaps[:10])}"
     weights = train["weight"].drop_nulls()
     if negative := (weights < 0).sum():
-        yield f"{negative} weights are negative"
+        yield f"negative weights: {negative}"
     mean = weights.filter(weights > 0).mean()
     if isinstance(mean, float) and abs(mean - 1) > 1e-6:
         yield f"the weights above 0 have a mean of {mean:.6f}, not 1"
@@ -144,10 +145,10 @@ def _groups(manifest: Manifest, _: Params) -> Iterator[str]:
     dropped = pl.col("drop_reason").is_not_null()
     for column, may in (("group", REPEATED), ("split", ())):
         if missing := manifest.kept[column].null_count():
-            yield f"{missing} kept rows have no {column}"
+            yield f"kept rows without a {column}: {missing}"
         stray = manifest.frame.filter(dropped, ~pl.col("drop_reason").is_in(may), pl.col(column).is_not_null()).height
         if stray:
-            yield f"{stray} dropped rows have a {column}"
+            yield f"dropped rows with a {column}: {stray}"
     kept = with_empty(manifest.kept, "sequence", "panorama", "sha256").with_columns(sequence=sequence_key())
     for column in ("group", "sequence", "panorama", "sha256"):
         parts = kept.drop_nulls([column, "split"]).group_by(column).agg(pl.col("split").unique().sort())
@@ -182,7 +183,7 @@ def _near_duplicates(manifest: Manifest, split: Params) -> Iterator[str]:
     torn = pairs[part[pairs[:, 0]] != part[pairs[:, 1]]]
     if len(torn):
         left, right = (names[int(row)] for row in torn[0])
-        yield f"{len(torn)} pairs of near-duplicates stand in different splits, such as {left} and {right}"
+        yield f"{counted(len(torn), 'pair')} in different splits, such as {left} and {right}"
 
 
 def _positions(manifest: Manifest, split: Params) -> Iterator[str]:
@@ -200,7 +201,7 @@ def _positions(manifest: Manifest, split: Params) -> Iterator[str]:
     if wrong:
         group, part, expected = min(wrong)
         yield (
-            f"{len(wrong)} groups are not where the hash of seed {split['seed']} puts them,"
+            f"{counted(len(wrong), 'group is', 'groups are')} not where the hash of seed {split['seed']} puts them,"
             f" such as {group}: {part}, not {expected}"
         )
 
@@ -217,7 +218,7 @@ def _certificate(manifest: Manifest, split: Params) -> Iterator[str]:
         return
     if kept.height < stated["photos"]:
         gone = stated["photos"] - kept.height
-        yield f"{gone:,} of its {stated['photos']:,} photos have been left out since; {AGAIN}"
+        yield f"of its {stated['photos']:,} photos {gone:,} left out since; {AGAIN}"
         return
     shares = {name: split[name] for name in ("val", "test")}
     if stated["seed"] != split["seed"] or stated["shares"] != shares:

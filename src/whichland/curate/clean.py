@@ -120,7 +120,7 @@ def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
     )
     if not waiting.is_empty():
         raise UserError(
-            f"{waiting.height:,} of {len(manifest):,} photos are not measured, {waiting['image_id'][0]} first: run "
+            f"not measured: {waiting.height:,} of {len(manifest):,} photos, {waiting['image_id'][0]} first; run "
             "`whichland data measure` first"
         )
     frame = corrected(manifest.frame.drop("weight", "rank", strict=False))

@@ -20,6 +20,7 @@ from whichland.errors import UserError
 from whichland.images.decode import ImageError, Pixels, decode, encode_jpeg, image_size, read_bytes, shrink
 from whichland.images.panorama import Piece, all_round, centred, native_width, pictures_in, sphere_views, strip_pieces
 from whichland.manifest import COLUMNS, with_empty
+from whichland.printed import counted
 
 FINER = 2  # a JPEG may be decoded at a power-of-two scale as long as this much is left to resample
 
@@ -142,8 +143,8 @@ def _hint_at_panoramas(unstated: pl.DataFrame) -> None:
     for source, count, middle in wide.group_by("source").agg(pl.len(), ratio.median()).sort("source").iter_rows():
         kind = "equirectangular" if middle == 2 else f"strip:{round(middle)}"
         print(
-            f"warning: {count:,} pictures of {source!r} are {middle:.3g} times as wide as high and are taken "
-            f"as ordinary photos; if they are panoramas, give --projection {source}={kind}",
+            f"warning: {counted(count, 'picture')} of {source!r}, {middle:.3g} times as wide as high, taken "
+            f"as ordinary photos; for panoramas, give --projection {source}={kind}",
             file=sys.stderr,
         )
 

@@ -120,7 +120,7 @@ def lone_countries(table: pl.DataFrame) -> list[str]:
     for (source,), part in sorted(table.drop_nulls("only_in").group_by("only_in"), key=lambda item: item[0]):
         codes = ", ".join(part["country"].sort())
         lines.append(
-            f"warning: {part.height} of {table.height} countries come from {source!r} alone: {codes}; a model "
+            f"warning: from {source!r} alone come {part.height} of all {table.height} countries: {codes}; a model "
             "can recognise them by the source's looks instead of the country's"
         )
     return lines

@@ -101,7 +101,7 @@ def continued(found: Manifest, there: Manifest, written: float) -> Manifest:
     of_file = [name for name in (*MEASURED, *REVIEWED) if name in taken]
     frame = frame.drop("_known").with_columns(pl.when(kept).then(name).alias(name) for name in of_file)
     same, new, gone = again.sum(), len(found) - again.sum(), len(there) - again.sum()
-    print(f"continued: {same:,} photos are in the table, {new:,} are new, {gone:,} are gone", file=sys.stderr)
+    print(f"continued: photos in the table {same:,}, new {new:,}, gone {gone:,}", file=sys.stderr)
     first, *later = there.history
     if there.last("split") is not None:  # what the tables before it say is in its certificate, but for decisions
         params = {name: value for name, value in first.params.items() if name != "inputs"}

@@ -39,9 +39,9 @@ def apply_decisions(manifest: Manifest, file: Path) -> Manifest:
     asked, frame = _read(file), with_empty(manifest.frame, *REVIEWED, "drop_reason")
     rows = frame.select("image_id", now="country").join(asked, on="image_id", how="inner")
     if rows.is_empty():
-        raise UserError(f"{file}: none of the {asked.height:,} decisions is of a photo of this manifest")
+        raise UserError(f"{file}: no decision is of a photo of this manifest")
     if asked.height > rows.height:
-        say(f"{file}: {asked.height - rows.height:,} decisions are of photos that the manifest does not have")
+        say(f"{file}: decisions of photos that the manifest does not have: {asked.height - rows.height:,}")
     changed = rows.filter(pl.col("now").ne_missing(pl.col("was")) & pl.col("now").ne_missing(pl.col("country")))
     if changed.height:
         name, now, was = changed.select("image_id", "now", "was").row(0)

@@ -17,6 +17,7 @@ from whichland.curate.links import links
 from whichland.curate.pairs import connected_components
 from whichland.errors import UserError
 from whichland.manifest import Manifest, sequence_key, with_empty
+from whichland.printed import counted
 
 READ = (
     *("image_id", "source", "sequence", "panorama", "lat", "lon", "country", "drop_reason", "group", "split"),
@@ -60,7 +61,7 @@ def split(
         .filter(pl.col("drop_reason").is_null() | pl.col("drop_reason").is_in(REPEATED))
     )
     if strange := linked["phash"].null_count():
-        raise UserError(f"{strange} kept rows have no phash: run `whichland data measure` and `clean` first")
+        raise UserError(f"kept rows without a phash: {strange}; run `whichland data measure` and `clean` first")
     earlier = earlier_splits(linked, manifest, seed=config.seed, val=config.val, test=config.test)
     linked = linked.with_columns(
         _component=pl.Series(connected_components(linked.height, links(linked, config))), _earlier=earlier.cast(PART)
@@ -139,7 +140,7 @@ def _warnings(kept: pl.DataFrame, config: SplitConfig) -> Iterator[str]:
     for part in ("val", "test"):
         missing = sorted(countries - set(kept.filter(pl.col("split") == part)["country"].unique()))
         if missing and getattr(config, part) > 0:
-            what = f"{len(missing)} of {len(countries)} countries have no {part} photo"
+            what = f"no {part} photo in {len(missing)} of {counted(len(countries), 'country', 'countries')}"
             yield f"{what}, having too few groups: {_some(missing)}"
     # a group that decides alone what a country is trained or judged on: chains of near places do that
     share = pl.col("len") / pl.col("len").sum().over("country")
@@ -152,7 +153,7 @@ def _warnings(kept: pl.DataFrame, config: SplitConfig) -> Iterator[str]:
         .unique("country", keep="first", maintain_order=True)
     )
     if large.height:
-        what = f"one group holds more than {LARGE_SHARE:.0%} of the photos of {large.height} countries"
+        what = f"one group holds more than {LARGE_SHARE:.0%} of a country's photos"
         listed = [f"{country} {part:.0%}" for country, part in large.select("country", "share").iter_rows()]
         yield f"{what}; a smaller --radius-m makes smaller groups: {_some(listed)}"
 

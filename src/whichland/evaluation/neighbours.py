@@ -17,6 +17,7 @@ from whichland.evaluation import metrics, paired
 from whichland.evaluation.predictions import Predictions
 from whichland.manifest import Manifest
 from whichland.model.stored_features import stored_features, unit_length
+from whichland.printed import counted
 from whichland.statistics import Ints, Score, group_numbers, scored
 
 KS = (1, 3, 5, 10, 20, 50, 100)
@@ -104,7 +105,9 @@ def answer_by_neighbours(answered: Predictions, manifest: Manifest, file: Path) 
     every = stored_features(file, [*rows["uri"], *answered.frame["uri"]]).directions
     training_NF, asked_MF = every[: len(rows)], every[len(rows) :]
     if unread := int(np.isnan(asked_MF[:, 0]).sum()):
-        raise UserError(f"{file}: {unread} photos of split {answered.identity.split} were unreadable; embed them again")
+        raise UserError(
+            f"{file}: {counted(unread, 'photo')} of split {answered.identity.split} unreadable; embed them again"
+        )
     seen = ~np.isnan(training_NF[:, 0])
     label_N = np.array([space.index[code] for code in rows[space.kind]], np.int64)
     head = NeighbourHead.fit(training_NF[seen], label_N[seen], group_numbers(groups)[seen], len(space))

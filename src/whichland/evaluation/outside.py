@@ -17,6 +17,7 @@ from whichland.errors import UserError
 from whichland.geo.territories import ISO, folded
 from whichland.manifest import Manifest
 from whichland.model.labels import COUNTRY
+from whichland.printed import counted
 from whichland.sources import columns
 from whichland.sources.columns import ROLES, WORDS, say
 from whichland.sources.files import absolute
@@ -54,11 +55,11 @@ def read_outside(file: Path, manifest: Manifest, split: str) -> pl.DataFrame:
     rows = _matched(_guessed(_read(file), file, manifest), manifest, photos, file)
     answered = _one_each(rows.drop_nulls("guess"), file)
     if answered.is_empty():
-        raise UserError(f"{file}: no row answers any of the {photos.height:,} photos of split {split!r}")
+        raise UserError(f"{file}: no row answers a photo of split {split!r}, which has {photos.height:,}")
     found = photos.select("image_id", "uri", "group", truth=COUNTRY).join(answered, on="image_id", how="left")
     missing = found.filter(pl.col("guess").is_null())
     if missing.height:
-        say(f"{file}: {missing.height:,} of {found.height:,} photos have no answer, {missing['uri'][0]} first")
+        say(f"{file}: without an answer: {missing.height:,} of {found.height:,} photos, {missing['uri'][0]} first")
     return found.drop_nulls("guess").drop("uri")
 
 
@@ -145,15 +146,15 @@ def _matched(rows: pl.DataFrame, manifest: Manifest, photos: pl.DataFrame, file:
     less = ~none & rows.select(pl.col("shared") < pl.col("shared").max().over("image_id")).to_series()
     elsewhere = ~none & ~less & ~rows["image_id"].is_in(photos["image_id"].implode())
     left_out = {
-        "are of photos of another split, or left out of it": elsewhere,
-        "end like a photo whose path another row has more of": less,
-        "fit several photos (write more of the path)": rows["shared"] == SEVERAL,
-        "are of no photo of the manifest": none & (rows["shared"] != SEVERAL),
+        "of photos of another split, or left out of it": elsewhere,
+        "with less of the path of a photo than another row": less,
+        "with several photos that fit (write more of the path)": rows["shared"] == SEVERAL,
+        "of no photo of the manifest": none & (rows["shared"] != SEVERAL),
     }
     for why, which in left_out.items():
         if which.any():
             row, name = rows.filter(which).select("row", "name").row(0)
-            say(f"{file}: {which.sum():,} rows {why}, row {row} first: {name}")
+            say(f"{file}: {counted(int(which.sum()), 'row')} {why}, row {row} first: {name}")
     return rows.filter(~none & ~less & ~elsewhere)
 
 
@@ -172,12 +173,12 @@ def _one_each(rows: pl.DataFrame, file: Path) -> pl.DataFrame:
         name = several["name"][0]
         both = several.filter(pl.col("image_id") == several["image_id"][0])["row"].to_list()
         raise UserError(
-            f"{file}: {several['image_id'].n_unique():,} photos have two answers, rows {both[0]} and {both[1]} first "
-            f"({name}): keep one of them, or state a probability for each"
+            f"{file}: two answers to {counted(several['image_id'].n_unique(), 'photo')}, "
+            f"rows {both[0]} and {both[1]} first ({name}): keep one of them, or state a probability for each"
         )
     if rows.height > answers.height:
         count = rows.height - answers.height
-        say(f"{file}: {count:,} rows repeat a photo; of each the most probable answer counts")
+        say(f"{file}: {counted(count, 'row repeats', 'rows repeat')} a photo; of each the most probable answer counts")
     return answers.select("image_id", "guess")
 
 

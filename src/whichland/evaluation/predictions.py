@@ -125,13 +125,13 @@ def collect(bundle: Bundle, manifest: Manifest, identity: Identity, folder: Path
     if rows.is_empty():
         raise UserError(f"the manifest has no kept photos in split {identity.split!r}; {hint}")
     if known.is_empty():
-        raise UserError(f"none of the {rows.height} photos of split {identity.split!r} shows a {column} it knows")
+        raise UserError(f"no photo of split {identity.split!r} shows a {column} it knows, of {rows.height:,}")
     answers = _cached(folder, identity)
     probabilities, errors = answers or _ask(bundle, known)
     shown = [name for name in ("group", "panorama", *CREDIT) if name in known.columns]
     table = known.filter(~pl.col("image_id").is_in(list(errors))).select("image_id", "uri", column, *shown)
     if table.is_empty():
-        raise UserError(f"none of the {known.height} photos can be read: {next(iter(errors.values()))}")
+        raise UserError(f"no photo can be read, of {known.height:,}: {next(iter(errors.values()))}")
     if "group" not in shown:
         table = table.with_columns(group=pl.lit(None, pl.String))
     strange = rows[column].drop_nulls().filter(~rows[column].drop_nulls().is_in(bundle.labels))

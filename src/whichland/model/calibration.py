@@ -178,6 +178,6 @@ def abstention(probs_NK: Floats, truth_N: Ints, weights_N: Floats, accuracy: flo
         return Abstention(threshold=None, answered=0.0, right=0.0)
     return Abstention(
         threshold=float(sure_N[order[best]]),
-        answered=float(answered[best] / weights_N.sum()),
+        answered=float(answered[best] / answered[-1]),  # sums of one order: at most 1
         right=float(1 - wrong[best] / answered[best]),
     )

@@ -336,7 +336,7 @@ def _crops_of(photos: pl.DataFrame, preprocess: Preprocess) -> Pixels:
     some = photos["uri"].head(max(1, MOST_BYTES // (height * width * 3))).to_list()
     found = [crops for _, crops in middles_ahead(some, preprocess, BATCH, "reading photos for int8")]
     if not found:
-        raise UserError(f"none of {photos.height} photos can be read to make int8; choose others with --photos")
+        raise UserError(f"no photo can be read to make int8, of {photos.height}; choose others with --photos")
     return np.concatenate(found)
 
 

@@ -68,7 +68,7 @@ def _see(photos: list[tuple[str, str]], config: BackboneConfig, known: dict[str,
             vectors = features_before_head(model, x_BCHW).float().cpu().numpy().astype(np.float16)
             known.update(zip([photos[row][1] for row in rows], vectors, strict=True))
     if not known:
-        raise UserError(f"none of {len(photos)} photos can be read, such as {photos[0][0]}")
+        raise UserError(f"no photo can be read, of {len(photos)}, such as {photos[0][0]}")
     unread = np.full_like(next(iter(known.values())), np.nan)
     known.update({key: unread for _, key in photos if key not in known})
 

@@ -201,7 +201,7 @@ def write_gallery(model: Model, photos: pl.DataFrame) -> dict[str, Any]:
                 kept.append(shown | {"probabilities": probs_K, "thumbnail": thumbnail, "drive": row["drive"]})
             progress.advance(len(names))
     if not kept:
-        raise UserError(f"none of the {photos.height:,} photos for the gallery can be read")
+        raise UserError(f"no photo for the gallery can be read, of {photos.height:,}")
     frame = pl.DataFrame(kept, schema=_schema(len(model.labels)))
     with whole_file(path) as written:
         frame.write_parquet(written, metadata={MADE_FROM_KEY: _made_from(model.folder)})

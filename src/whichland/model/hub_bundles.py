@@ -13,6 +13,7 @@ from whichland.model.engines import FLOAT_FILE, INT8_FILE
 from whichland.model.labels import FILE as LABELS
 from whichland.model.novelty import FILE as NOVELTY
 from whichland.model.record import FILE as RECORD
+from whichland.printed import counted
 from whichland.whole_file import file_sha256
 
 PREFIX = "hub:"
@@ -71,7 +72,7 @@ def publish(folder: Path, repository: str, *, private: bool = False) -> str:
         photos = pl.read_parquet(folder / GALLERY, columns=["license", "credit"])
         if held := int((~free_to_show(photos, "credit")).sum()):
             raise UserError(
-                f"{folder / GALLERY}: {held:,} of {len(photos):,} photos have no licence that lets anybody show them; "
+                f"{folder / GALLERY}: no licence lets anybody show {held:,} of its {counted(len(photos), 'photo')}; "
                 "delete the file, or export again with --gallery open"
             )
     beside = folder / "README.md"

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from whichland.errors import UserError
+from whichland.printed import counted
 
 KEY = "whichland.embeddings"  # in the file's metadata: by which model they were made
 
@@ -56,6 +57,8 @@ def features_of_head(file: Path, uris: Sequence[str]) -> NDArray[np.float32]:
     directions_NF, lengths_N = stored_features(file, uris)
     unread = np.flatnonzero(np.isnan(lengths_N))
     if len(unread):
-        raise UserError(f"{file}: {len(unread)} photos were unreadable, such as {uris[unread[0]]}; clean the manifest")
+        raise UserError(
+            f"{file}: {counted(len(unread), 'unreadable photo')}, such as {uris[unread[0]]}; clean the manifest"
+        )
     seen_NF: NDArray[np.float32] = directions_NF * lengths_N[:, None]
     return seen_NF

@@ -20,6 +20,7 @@ from whichland.model.bundle import INFO, WEIGHTS, read_json, read_settings
 from whichland.model.choices import Cosine
 from whichland.model.head import classifier_name, get_head, put_cosine_head
 from whichland.model.input_size import Size, own_size, resampled
+from whichland.printed import counted
 
 WRAPPED = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")  # anywhere in a name
 TRANSFORMERS = re.compile(r"(\w+\.)?(embeddings|embedder)\.")  # how that library names what comes first
@@ -118,7 +119,9 @@ def load_weights(
     wrong = [n for n, t in given.items() if n in own and own[n].shape != t.shape and not n.startswith(head)]
     if wrong:
         shapes = f"{tuple(given[wrong[0]].shape)} in the file, {tuple(own[wrong[0]].shape)} in the model"
-        raise UserError(f"{file}: {len(wrong)} tensors have another shape, {wrong[0]} first ({shapes})")
+        raise UserError(
+            f"{file}: {counted(len(wrong), 'tensor has', 'tensors have')} another shape, {wrong[0]} first ({shapes})"
+        )
     usable = {n: t for n, t in given.items() if n in own and own[n].shape == t.shape}
     if not any(name in usable for name in backbone):
         remedy = "choose the matching --arch"
@@ -126,7 +129,7 @@ def load_weights(
             remedy = (
                 "timm does not read names of the transformers library: take those that timm saved, or --weights hub"
             )
-        names = f"its {len(given)} tensors ({_some(list(given))}) fits the backbone ({_some(backbone)})"
+        names = f"its {counted(len(given), 'tensor')} ({_some(list(given))}) fits the backbone ({_some(backbone)})"
         raise UserError(f"{file}: none of {names}; {remedy}")
     report = LoadReport(
         loaded=len(usable),

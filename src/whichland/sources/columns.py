@@ -14,6 +14,7 @@ from whichland.config import read_toml
 from whichland.errors import UserError
 from whichland.geo.countries import country_name, find_country, nearest_names
 from whichland.manifest import COLUMNS, SCHEMA
+from whichland.printed import counted
 
 SOURCE_COLUMNS = tuple(column for column in SCHEMA if column.writer == "sources")
 WORDS = read_toml(Path(__file__).with_name("words.toml"))
@@ -166,7 +167,7 @@ def labels(rows: pl.DataFrame, where: str, skip_unknown: bool) -> pl.DataFrame:
     codes = country_codes(names, where=where, skip_unknown=skip_unknown)
     kept = rows.filter(pl.col("country").is_null() | pl.col("country").is_in(list(codes)))
     if kept.height < rows.height:
-        say(f"{where}: {rows.height - kept.height:,} rows of unknown countries left out")
+        say(f"{where}: {counted(rows.height - kept.height, 'row')} of unknown countries left out")
     return kept.with_columns(pl.col("country").replace_strict(codes, return_dtype=pl.String).alias("label_country"))
 
 
@@ -207,10 +208,10 @@ def degrees(rows: pl.DataFrame, where: str, *, refuse: bool = True) -> pl.DataFr
             f"-180 to 180 ({bad.sum():,} such rows); mend them or leave both cells empty"
         )
     if bad.any():
-        say(f"{where}: {bad.sum():,} rows have text that is not a pair of coordinates; theirs are left empty")
+        say(f"{where}: {counted(int(bad.sum()), 'row')} with text that is not a pair of coordinates; left empty")
     zero = int(made.select(at_zero(lat, lon).sum()).item())
     if zero:
-        say(f"{where}: {zero:,} rows are at (0, 0), which stands for no place; theirs are left empty")
+        say(f"{where}: {counted(zero, 'row')} at (0, 0), which stands for no place; left empty")
     return made.with_columns(placed(lat, lon))
 
 
@@ -257,7 +258,7 @@ def details(rows: pl.DataFrame, where: str) -> pl.DataFrame:
         made = rows.with_columns(reader(pl.col(name)))
         bad = made[name].null_count() - rows[name].null_count()
         if bad:
-            say(f"{where}: {bad:,} rows have a {called} that is not understood; theirs is left empty")
+            say(f"{where}: {counted(bad, 'row')} with a {called} that is not understood; left empty")
         rows = made
     return _licences(rows) if "license" in rows.columns else rows
 

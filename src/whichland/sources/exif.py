@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from PIL import ExifTags, Image
 
 from whichland.images.panorama import sphere_rows
+from whichland.printed import counted
 from whichland.progress import track
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def read_exif(paths: Iterable[str], where: str = "EXIF") -> "pl.DataFrame":
     lat, lon = pl.col("lat"), pl.col("lon")
     unclear = rows.filter(pl.col("unclear") | (lat.is_not_null() & ~good_degrees(lat, lon))).height
     if unclear:
-        say(f"{where}: {unclear:,} photos state a place in their EXIF that is not understood; theirs is left empty")
+        say(f"{where}: {counted(unclear, 'photo')} with a place in EXIF that is not understood; left empty")
     return rows.select(
         *placed(lat, lon),
         heading(pl.col("heading")),

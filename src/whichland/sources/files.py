@@ -10,6 +10,7 @@ import polars as pl
 
 from whichland.errors import UserError
 from whichland.images.containers import PHOTO_SUFFIXES, list_archive, passed_over
+from whichland.printed import counted
 from whichland.progress import track
 from whichland.sources.columns import say
 
@@ -45,7 +46,7 @@ def walk(
             "--skip-unknown"
         )
     if odd:
-        say(f"{folder}: {len(odd):,} photos left out whose names are not UTF-8, {odd[0]!r} first")
+        say(f"{folder}: left out for a name that is not UTF-8: {counted(len(odd), 'photo')}, {odd[0]!r} first")
     return sorted(photos), others
 
 
@@ -121,8 +122,7 @@ def locate(names: pl.Series, photos: pl.DataFrame, where: str) -> pl.Series:
         several = photos.join(wanted, on="name", how="semi").filter(pl.col("name").is_duplicated())
         first, second = several.filter(pl.col("name") == several["name"][0])["uri"].head(2)
         raise UserError(
-            f"{where}: {several.height:,} photos share their name with another, {first} and {second} first: "
-            "move one of each away"
+            f"{where}: {several.height:,} photos share names, {first} and {second} first: move one of each away"
         )
     return found["uri"]
 
@@ -133,11 +133,11 @@ def with_photo(rows: pl.DataFrame, name: str, where: str, *, skip_unknown: bool)
     if missing and not skip_unknown:
         first = rows.filter(pl.col("uri").is_null())[name][0]
         raise UserError(
-            f"{where}: {missing:,} of {rows.height:,} photos are not there, {first} first; fetch them, or leave "
+            f"{where}: not there: {missing:,} of {counted(rows.height, 'photo')}, {first} first; fetch them, or leave "
             "them out with --skip-unknown"
         )
     if missing:
-        say(f"{where}: {missing:,} of {rows.height:,} rows left out whose photos are not there")
+        say(f"{where}: left out for a photo that is not there: {missing:,} of {counted(rows.height, 'row')}")
     return rows.filter(pl.col("uri").is_not_null()) if missing else rows
 
 

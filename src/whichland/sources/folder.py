@@ -15,6 +15,7 @@ import polars as pl
 from whichland.errors import UserError
 from whichland.geo.countries import find_country
 from whichland.images.containers import PHOTO_SUFFIXES, passed_over
+from whichland.printed import counted
 from whichland.sources.columns import complete, country_codes, identified, say, slug
 from whichland.sources.exif import read_exif
 from whichland.sources.files import absolute, walk
@@ -132,7 +133,7 @@ def _by_country(folder: Path, photos: list[str], skip_unknown: bool) -> tuple[li
     loose = [path for path in photos if "/" not in path]
     if loose and not skip_unknown:
         raise UserError(
-            f"{folder}: {len(loose):,} photos lie beside the country folders, {loose[0]!r} first; "
+            f"{folder}: {counted(len(loose), 'photo')} beside the country folders, {loose[0]!r} first; "
             "move them into one, or leave them out with --skip-unknown"
         )
     names = [path.partition("/")[0] for path in photos if "/" in path]

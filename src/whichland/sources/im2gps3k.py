@@ -33,7 +33,7 @@ def read_im2gps3k(folder: Path, *, source: str | None = None, skip_unknown: bool
         photos = photos.with_columns(pl.col("name").str.replace(r"\.\w+$", ""))
     without = photos.join(rows, on="name", how="anti").height
     if without:
-        say(f"{table}: {without:,} photos have no row and are ignored")
+        say(f"{table}: photos without a row, ignored: {without:,}")
     rows = degrees(rows, str(table)).with_columns(locate(rows["name"], photos, str(table)))
     rows = with_photo(rows, "name", str(table), skip_unknown=skip_unknown)
     flickr = pl.col("name").str.extract_groups(r"^(?P<photo>\d+)_[0-9a-f]+_\d+_(?P<author>\d+@N\d+)\.").struct

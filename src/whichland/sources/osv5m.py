@@ -14,6 +14,7 @@ import polars as pl
 
 from whichland.errors import UserError
 from whichland.manifest import COLUMNS
+from whichland.printed import counted
 from whichland.sources.columns import complete, country_codes, identified, placed, say, stated, utc
 from whichland.sources.files import find_photos, locate, with_photo
 
@@ -102,10 +103,10 @@ def _counted(rows: pl.DataFrame, where: str) -> pl.DataFrame:
     """Leave out rows of unknown countries, and say how many rows have what flaw."""
     unknown = rows["states country"] & rows["label_country"].is_null()
     if unknown.any():
-        say(f"{where}: {unknown.sum():,} rows of unknown countries left out")
+        say(f"{where}: {counted(int(unknown.sum()), 'row')} of unknown countries left out")
         rows = rows.filter(~unknown)
     if nowhere := rows["lat"].null_count():
-        say(f"{where}: {nowhere:,} rows have no coordinates; theirs are left empty")
+        say(f"{where}: {counted(nowhere, 'row')} without coordinates; left empty")
     if timeless := (rows["states time"] & rows["captured_at"].is_null()).sum():
-        say(f"{where}: {timeless:,} rows have a time of capture that is not understood; theirs is left empty")
+        say(f"{where}: {counted(int(timeless), 'row')} with a time of capture that is not understood; left empty")
     return rows.drop("states country", "states time")

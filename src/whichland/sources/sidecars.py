@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from whichland.errors import UserError
+from whichland.printed import counted
 from whichland.sources.columns import placed, say
 from whichland.sources.text import decode_text, parse_json
 
@@ -48,7 +49,7 @@ def read_sidecars(folder: Path, photos: list[str], stated: pl.DataFrame) -> pl.D
     rows = pl.DataFrame([{**dict.fromkeys(_FIELDS), **found.get(path, {})} for path in photos], schema=_FIELDS)
     rows = rows.with_columns(placed(pl.col("lat"), pl.col("lon")))
     if found:
-        say(f"{folder}: JSON files beside {len(found):,} photos are read for place and time")
+        say(f"{folder}: place and time are read from JSON files beside {counted(len(found), 'photo')}")
     has = {name: stated["lat" if name == "lon" else name].is_not_null() for name in (*_NUMBERS, "captured_at")}
     filled = {name: stated[name].zip_with(own, rows[name]) for name, own in has.items()}
     return stated.with_columns(**filled, sequence=rows["sequence"])

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from whichland.errors import UserError
+from whichland.printed import counted
 from whichland.sources import columns
 from whichland.sources.columns import ROLES, say, slug
 from whichland.sources.files import absolute, on_disk
@@ -45,7 +46,7 @@ def read_table(file: Path, *, source: str | None = None, skip_unknown: bool = Fa
     read = [name for name in rows.columns if name not in ("row", *further)]
     once = rows.unique(subset=read, keep="first", maintain_order=True)
     if once.height < rows.height:
-        say(f"{file}: {rows.height - once.height:,} rows left out that repeat another in every cell that is read")
+        say(f"{file}: left out: {counted(rows.height - once.height, 'row')} like another in every cell that is read")
     rows = columns.labels(columns.degrees(once, where), where, skip_unknown)
     rows = columns.details(_one_a_photo(_files(file, rows, skip_unknown), file, skip_unknown), where)
     own = pl.coalesce([name for name in ("image_id", "path") if name in rows.columns])
@@ -101,11 +102,11 @@ def _files(file: Path, rows: pl.DataFrame, skip_unknown: bool) -> pl.DataFrame:
     if missing.height and not skip_unknown:
         row, path = missing.select("row", "path").row(0)
         raise UserError(
-            f"{file}: {missing.height:,} of {rows.height:,} files are not there, row {row} first: {path}; "
+            f"{file}: not there: {missing.height:,} of {counted(rows.height, 'file')}, row {row} first: {path}; "
             "paths count from the table's folder. Leave them out with --skip-unknown"
         )
     if missing.height:
-        say(f"{file}: {missing.height:,} rows left out whose files are not there")
+        say(f"{file}: left out for a file that is not there: {counted(missing.height, 'row')}")
     return rows.filter(pl.col("uri").is_not_null())
 
 
@@ -129,15 +130,15 @@ def _one_a_photo(rows: pl.DataFrame, file: Path, skip_unknown: bool) -> pl.DataF
         if torn.height and not skip_unknown:
             codes = ", ".join(sorted(filter(None, torn["label_country"][0])))
             raise UserError(
-                f"{file}: {torn.height:,} photos stand more than once, with different countries: {torn['path'][0]} "
+                f"{file}: {counted(torn.height, 'photo')} with several countries, {torn['path'][0]} "
                 f"({codes}) first; mend them, or leave them out with --skip-unknown"
             )
         if torn.height:
-            say(f"{file}: {torn.height:,} photos left out that stand there with different countries")
+            say(f"{file}: left out for different countries in several rows: {counted(torn.height, 'photo')}")
             rows = rows.join(torn, on="uri", how="anti", maintain_order="left")
     kept = rows.unique("uri", keep="first", maintain_order=True)
     if kept.height < rows.height:
-        say(f"{file}: {rows.height - kept.height:,} rows left out of photos that have a row already")
+        say(f"{file}: left out: {counted(rows.height - kept.height, 'row')} of photos that have one already")
     return kept
 
 
@@ -216,7 +217,9 @@ def _read_csv(text: str, file: Path) -> pl.DataFrame:
         table = pl.read_csv(tight.encode(), infer_schema=False, separator=separator)
     swallowed = len(lines) - 1 - table.height
     if swallowed > 0 and even:
-        say(f"{file}: quotation marks that are not closed would swallow {swallowed:,} rows; read as characters")
+        say(
+            f"{file}: quotation marks that are not closed would swallow {counted(swallowed, 'row')}; read as characters"
+        )
         return _unquoted(data, separator)
     if swallowed > 0:
         _check_long_cells(table, separator, file)

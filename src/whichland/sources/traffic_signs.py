@@ -17,6 +17,7 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError
+from whichland.printed import counted
 from whichland.sources.columns import ROLES, blank_to_null, complete, degrees, find_columns, identified, labels, say
 from whichland.sources.files import absolute
 from whichland.sources.table import read_text
@@ -51,11 +52,11 @@ def read_traffic_signs(
     missing = [key for key in listed if key not in photos]
     if missing and not skip_unknown:
         raise UserError(
-            f"{folder}: {len(missing):,} of {len(listed):,} listed photos are not in images/, {missing[0]}.jpg "
+            f"{folder}: not in images/: {len(missing):,} of {counted(len(listed), 'listed photo')}, {missing[0]}.jpg "
             "first; the set comes in several archives: unpack all, or leave out what misses with --skip-unknown"
         )
     if missing:
-        say(f"{folder}: {len(missing):,} listed photos left out that are not in images/")
+        say(f"{folder}: left out: {counted(len(missing), 'listed photo')} not in images/")
     listed = [key for key in listed if key in photos]
     projections = pl.Series("projection", [_projection(folder, key) for key in listed], dtype=pl.String)
     rows = {"key": pl.Series(listed, dtype=pl.String), "uri": [str(photos[key]) for key in listed]}
@@ -113,7 +114,7 @@ def _placed(frame: pl.DataFrame, table: Path, skip_unknown: bool) -> pl.DataFram
     if columns:
         without = joined.filter(pl.all_horizontal(pl.col(columns).is_null())).height
         if without:
-            say(f"{table}: {without:,} of {frame.height:,} photos have no row in it; they stay without a place")
+            say(f"{table}: no row in it for {without:,} of {counted(frame.height, 'photo')}, left without a place")
     else:
         ids = joined["mapillary_id"].drop_nulls().len()
         say(

@@ -26,6 +26,7 @@ from whichland.allocator import keep_freed_memory
 from whichland.config import build
 from whichland.errors import UserError
 from whichland.manifest import read
+from whichland.printed import counted
 from whichland.statistics import interval
 from whichland.training.config import TrainConfig
 from whichland.whole_file import whole_file
@@ -83,7 +84,7 @@ def run_cells(
         folders[cell.name].mkdir(parents=True, exist_ok=True)
         _write(folders[cell.name] / TASK, task)
     if len(waiting) < len(cells):
-        say(f"{len(cells) - len(waiting)} of {len(cells)} cells are done already")
+        say(f"done already: {len(cells) - len(waiting)} of {counted(len(cells), 'cell')}")
     places = [str(folders[cell.name]) for cell in waiting]
     failed = {}
     with closing(_on_ray(places, ray) if ray else _here(places, jobs)) as results:

@@ -17,6 +17,7 @@ from whichland.manifest import read
 from whichland.model import bundle as bundles
 from whichland.model.engines import best_device
 from whichland.model.model import model_of
+from whichland.printed import counted
 from whichland.progress import track
 from whichland.studies.figures import clock, curves, figures
 from whichland.studies.findings import Findings, find, table_of
@@ -174,7 +175,7 @@ def sentences(found: Findings) -> list[str]:
     tied = [model.name for model in others if set(model.ties.split()) & set(best.ties.split())]
     listed = " and ".join([", ".join(tied[:-1]), tied[-1]] if len(tied) > 1 else tied)
     return [
-        f"Of {len(comparison.pairs)} pairs of models, {apart} can be distinguished by macro-F1 on these photos "
+        f"Of {counted(len(comparison.pairs), 'pair')} of models {apart} can be distinguished by macro-F1 here "
         "(5 % family-wise, after Holm).",
         f"The best, {best.name}, is " + (f"not distinguished from {listed}." if tied else "better than every other."),
         _needed(comparison),

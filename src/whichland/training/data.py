@@ -55,8 +55,8 @@ def choose_labels(manifest: Manifest, config: TrainConfig) -> LabelSpace:
     codes = tuple(sorted(config.countries) or counts)
     if len(codes) < 2:
         raise UserError(
-            f"training needs photos of at least two labels of `{column}`; the manifest has {len(codes)}, and "
-            f"{left_out(manifest)}"
+            f"training needs photos of at least two labels of `{column}`; the manifest has {len(codes)} "
+            f"({left_out(manifest)})"
         )
     seen: dict[str, str] = {}
     for code in codes:  # some labels look the same, and no file can name others

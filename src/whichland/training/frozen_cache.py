@@ -26,6 +26,7 @@ from whichland.images.augment import Draw, colour
 from whichland.model.choices import Freeze
 from whichland.model.stored_features import features_of_head
 from whichland.model.views import made_ahead
+from whichland.printed import counted
 from whichland.training.config import Phase, TrainConfig
 from whichland.training.cut import Cut, NotCut
 from whichland.training.data import Batch, Loader, epoch_order
@@ -259,7 +260,7 @@ def frozen_part(
     folder = Path(config.cache) if config.cache else folder / "cache"
     size_of_all = len(loader.photos) * views * front.bytes + len(judge.photos) * test_front.bytes
     if not config.features:
-        announce(f"what the frozen part makes of {views} views of each photo", folder, size_of_all, say)
+        announce(f"what the frozen part makes of {counted(views, 'view')} of each photo", folder, size_of_all, say)
     made_from = f"{config.arch} {sorted(config.model_args.items())} {accelerator.mixed_precision}"
     return FrozenCache(
         loader=loader,

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from whichland.errors import UserError
 from whichland.images.decode import ImageError
 from whichland.manifest import Manifest
+from whichland.printed import counted
 from whichland.progress import Progress
 from whichland.sources.columns import say
 from whichland.sources.files import absolute
@@ -276,11 +277,11 @@ class _Run:
             "requests": self._journal.count("requests"),
             "budget": self._config.budget,
         }
-        ended = "so far, fewer than the quota" if unfinished else "are all that was found, fewer than the quota"
-        for line in (*self._notes, *(f"{name}: {count:,} images {ended}" for name, count in short.items())):
+        ended = "so far, less than the quota" if unfinished else "is all that was found, less than the quota"
+        for line in (*self._notes, *(f"{name}: {counted(count, 'image')} {ended}" for name, count in short.items())):
             say(line)
         if boxes:
-            say(f"{len(boxes)} boxes could not be searched, the smallest of about 50 m; first: {boxes[0]}")
+            say(f"{counted(len(boxes), 'box', 'boxes')} of at least 50 m could not be searched; first: {boxes[0]}")
         return Harvested(manifest, summary, unfinished)
 
 
