@@ -6,7 +6,8 @@ line that says why not. JPEG goes through libjpeg-turbo (`simplejpeg`), everythi
 What is refused: more than `MAX_BYTES` or the pixel limits below (read from the header, before any pixel is
 decoded), formats that photos do not come in, and files of which pixels are missing: a JPEG cut off in the
 middle is refused, not filled up with grey. A JPEG of which all pixels are there opens, whatever stray bytes
-or odd headers it has. Colour profiles are not applied. Of an animation the first frame is taken.
+or odd headers it has. Colour profiles are not applied. Of an animation the first frame is taken. HEIC opens where
+the extra `heic` is installed; it is turned as its own boxes say, which is how its standard (ISO/IEC 23008-12) has it.
 """
 
 import ctypes
@@ -42,6 +43,8 @@ MAX_PIXELS = 40_000_000  # of whatever Pillow decodes
 FINER = 4
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+
+_HEIC = re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
 
 # Warnings of libjpeg after which every pixel is there all the same.
 _HARMLESS = re.compile(r"extraneous bytes before marker|unknown JFIF revision|Unknown Adobe color transform")
@@ -181,12 +184,24 @@ def _silence_libtiff() -> None:
         tiff.TIFFSetWarningHandler(None)
 
 
+@cache
+def let_pillow_open_heic() -> bool:
+    """Have Pillow open HEIC from now on; whether the extra for it is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
 def _open(data: bytes) -> Image.Image:
     """Open with Pillow, header only, and check the pixel limit."""
     try:
         if data[:2] in (b"II", b"MM"):
             _silence_libtiff()
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        heic = _HEIC.match(data) and let_pillow_open_heic()
+        image = Image.open(io.BytesIO(data), formats=(*FORMATS, "HEIF") if heic else FORMATS)
     except Image.DecompressionBombError:
         raise ImageError(f"more pixels than the limit of {MAX_PIXELS / 1e6:.0f} million") from None
     except _PILLOW_ERRORS as error:
@@ -198,7 +213,7 @@ def _open(data: bytes) -> Image.Image:
 def _decode_with_pillow(data: bytes, least: int | None) -> Pixels:
     image = _open(data)
     try:
-        if least is not None:
+        if least is not None and image.format != "HEIF":  # for which Pillow would take a thumbnail in the file
             scale = _jpeg_scale(min(image.size), least)
             image.draft("RGB", (image.width // scale, image.height // scale))  # a no-op for all but JPEG
         image.load()
@@ -272,7 +287,7 @@ _NOT_A_PHOTO: tuple[tuple[bytes, str], ...] = (
     (rb"\s*(<!doctype html|<html|<head)", "this is a web page, not an image: download it again"),
     (rb"\s*<(\?xml|svg|Error)", "this is XML, not an image: download it again or convert it to JPEG"),
     (rb"\s*[{\[]\s*[\"{]", "this is JSON, not an image: download it again"),
-    (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", f"format HEIC {_CONVERT}"),
+    (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "broken HEIC"),
     (rb"....ftyp", f"a video, or a format that {_CONVERT}"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", f"format EPS {_CONVERT}"),
     (rb"%PDF", f"format PDF {_CONVERT}"),
@@ -292,6 +307,8 @@ _STARTS = tuple((re.compile(start, re.DOTALL | re.IGNORECASE), why) for start, w
 
 def why_not_a_photo(data: bytes) -> str | None:
     """Say what the bytes are instead of a photo that can be read, and the remedy; None when that is not known."""
+    if _HEIC.match(data) and not let_pillow_open_heic():
+        return "format HEIC is not supported here: install the extra 'heic', or convert to JPEG or PNG"
     return next((why for start, why in _STARTS if start.match(data)), None)
 
 

@@ -22,7 +22,11 @@ from whichland.serving.service import Service
 
 TOP = 5
 NEIGHBOURS = 12  # training photos beside one answer, at most
-PHOTO = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF"}
+PHOTO = {
+    "type": "string",
+    "format": "binary",
+    "description": "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF; HEIC with an extra",
+}
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

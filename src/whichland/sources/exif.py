@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from PIL import ExifTags, Image
 
+from whichland.images.decode import let_pillow_open_heic
 from whichland.images.panorama import sphere_rows
 from whichland.printed import counted
 from whichland.progress import track
@@ -70,6 +71,7 @@ def read_exif(paths: Iterable[str], where: str = "EXIF") -> "pl.DataFrame":
 
 def stated(file: str | IO[bytes]) -> dict[str, Any]:
     """Return what a photo states, any numbers that can be written; nothing for a file that Pillow cannot open."""
+    let_pillow_open_heic()
     try:
         with Image.open(file) as photo:
             # a PNG's own getexif decodes all pixels to look for EXIF behind them
