@@ -18,9 +18,9 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
 from whichland.errors import UserError
-from whichland.geo.countries import COUNTRIES
 from whichland.images.decode import ImageError, encode_jpeg, within
 from whichland.images.panorama import sphere_rows
+from whichland.model.label_sources import countries
 from whichland.model.labels import COUNTRY
 from whichland.serving.answers import Error
 from whichland.serving.api import PHOTO, errors, form
@@ -78,6 +78,7 @@ def router(service: Service, folder: str) -> APIRouter:
     limits = {"most_photos": settings.collect_photos, "most_bytes": settings.collect_bytes}
     collection = Collection(folder=Path(folder), **limits)
     check_writable(collection.folder / "XX" / "photo.jpg")
+    known = countries()  # a visitor may name a country that the model does not know
     routes = APIRouter(prefix="/api/collect", tags=["collect"])
 
     def picture(data: bytes) -> bytes:
@@ -93,7 +94,7 @@ def router(service: Service, folder: str) -> APIRouter:
         openapi_extra=form(
             "file",
             file=PHOTO,
-            country={"type": "string", "enum": sorted(COUNTRIES), "description": "where it was taken"},
+            country={"type": "string", "enum": list(known.codes), "description": "where it was taken"},
             consent={"type": "string", "enum": ["yes"], "description": "of whoever may give the photo away"},
         ),
         summary="Keep a photo for training",
@@ -103,7 +104,7 @@ def router(service: Service, folder: str) -> APIRouter:
         ((_, data),), fields = await read_form(request, field="file", files=1)
         if fields.get("consent") != "yes":
             raise Refusal(422, "consent: no photo is kept without it; send yes", reason="form")
-        if fields.get("country") not in COUNTRIES:
+        if fields.get("country") not in known:
             raise Refusal(422, "country: not an ISO 3166-1 alpha-2 code, such as NO", reason="form")
         with service.load.seats(1):
             try:
