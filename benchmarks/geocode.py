@@ -24,7 +24,7 @@ from whichland.geo.borders import border_km, country_of
 from whichland.geo.countries import find_country
 from whichland.geo.territories import sovereigns
 
-COUNT, PEER_COUNT = 2_000_000, 20_000
+COUNT, PEER_COUNT = 500_000, 20_000
 REPEATS = 3
 PLACES = Path(__file__).parent.parent / "tests/tricky_places.csv"
 
@@ -117,7 +117,7 @@ def print_speed(ways: dict[str, tuple[Lookup, float]], sets: dict[str, Points]) 
         count = COUNT if name == "whichland" else PEER_COUNT
         rates = [rate(way, (lat[:count], lon[:count])) for lat, lon in sets.values()]
         print(f"| {name} | {seconds:.2f} | {' | '.join(f'{one:,.0f}' for one in rates)} |")
-    rates = [rate(border_km, (lat[: COUNT // 10], lon[: COUNT // 10])) for lat, lon in sets.values()]
+    rates = [rate(border_km, (lat[: COUNT // 5], lon[: COUNT // 5])) for lat, lon in sets.values()]
     print(f"| whichland, border_km | | {' | '.join(f'{one:,.0f}' for one in rates)} |\n")
 
 

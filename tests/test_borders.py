@@ -22,7 +22,8 @@ from whichland.geo import nearest
 from whichland.geo.borders import border_km, borders, country_of
 from whichland.geo.countries import COUNTRIES, find_country
 from whichland.geo.distance import haversine_km
-from whichland.geo.polygons import across, edges, grid
+from whichland.geo.polygons import across, edges, feature_of
+from whichland.geo.polygons import polygons as polygons_of
 from whichland.geo.territories import answers, folded, sovereigns, territories
 
 PLACES = Path(__file__).with_name("tricky_places.csv")
@@ -69,8 +70,8 @@ def slowly(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
 
 
 def quickly(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
-    """The same by the grid, wherever there is land."""
-    return borders().codes[borders().country[grid().feature_of(lat, lon)]]
+    """The same as the package does it, wherever there is land."""
+    return borders().codes[borders().country[feature_of(lat, lon)]]
 
 
 def on_globe(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -85,12 +86,12 @@ def test_polygons_are_whole_and_do_not_overlap() -> None:
     assert sum(shape.area for shape in shapes) == pytest.approx(shapely.union_all(shapes).area, abs=1e-6)
 
 
-def test_grid_equals_the_slow_way_on_the_globe() -> None:
+def test_the_lookup_equals_the_slow_way_on_the_globe() -> None:
     lat, lon = on_globe(100_000)
     np.testing.assert_array_equal(quickly(lat, lon), slowly(lat, lon))
 
 
-def test_grid_equals_the_slow_way_at_vertices_of_borders() -> None:
+def test_the_lookup_equals_the_slow_way_at_vertices_of_borders() -> None:
     random = np.random.default_rng(1)
     vertices = shapely.get_coordinates(polygons().geometries)
     near = vertices[random.integers(0, len(vertices), 40_000)]
@@ -265,6 +266,16 @@ def test_names_alone_load_neither_numpy_nor_shapely() -> None:
 
 def test_any_coast_is_near_enough() -> None:
     assert country_of(0, -140, coast_km=float("inf")) != ""
+
+
+def test_threads_have_the_same_answers() -> None:
+    """Polygons and trees make their indices when they are first asked."""
+    lat, lon = on_globe(2000, seed=4)
+    polygons_of.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(lambda _: country_of(lat, lon), range(4))
+    for other in others:
+        np.testing.assert_array_equal(first, other)
 
 
 def test_threads_share_what_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from whichland.geo.nearest import Lines
-from whichland.geo.polygons import NOTHING, across, edges, grid
+from whichland.geo.polygons import NOTHING, across, edges, feature_of
 from whichland.geo.territories import ISO, answers
 
 COAST_KM = 25.0
@@ -62,14 +62,14 @@ class Borders:
         """The index in `codes` of the country at each point, or -1."""
         valid_N = on_globe(lat_N, lon_N)
         lat_N, lon_N = np.where(valid_N, lat_N, 0), np.where(valid_N, lon_N, 0)
-        feature_N = grid().feature_of(lat_N, lon_N)
-        wet = np.flatnonzero(valid_N & (grid("land").feature_of(lat_N, lon_N) == NOTHING))
+        feature_N = feature_of(lat_N, lon_N)
+        wet = np.flatnonzero(valid_N & (feature_of(lat_N, lon_N, "land") == NOTHING))
         if coast_km > 0:
             shore = coasts().nearest(lat_N[wet], lon_N[wet], coast_km)
             feature_N[wet[shore.km > coast_km]] = NOTHING
             # at sea outside all polygons it is the country of the nearest land
             lost = np.flatnonzero((feature_N[wet] == NOTHING) & (shore.km <= coast_km))
-            feature_N[wet[lost]] = grid().feature_of(shore.lat[lost], shore.lon[lost])
+            feature_N[wet[lost]] = feature_of(shore.lat[lost], shore.lon[lost])
         else:
             feature_N[wet] = NOTHING
         feature_N[~valid_N] = NOTHING

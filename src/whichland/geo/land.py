@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 
 from whichland.geo.borders import borders, coasts
-from whichland.geo.polygons import NOTHING, across, edges, grid
+from whichland.geo.polygons import NOTHING, across, edges, feature_of, polygons
 
 POINTS = 100  # of a country, at most
 ENOUGH = 20  # with fewer, each of its islands gives one
@@ -29,7 +29,7 @@ _PLASTIC = 1.32471795724474602596  # the R2 sequence (Roberts 2018), spread even
 def on_land(lat: ArrayLike, lon: ArrayLike) -> Any:
     """Whether each point in degrees lies on land; lakes are land."""
     lat_N, lon_N = np.broadcast_arrays(np.asarray(lat, float), np.asarray(lon, float))
-    return (grid("land").feature_of(lat_N.ravel(), lon_N.ravel()) != NOTHING).reshape(lat_N.shape)[()]
+    return (feature_of(lat_N.ravel(), lon_N.ravel(), "land") != NOTHING).reshape(lat_N.shape)[()]
 
 
 def sea_km(lat: ArrayLike, lon: ArrayLike) -> Any:
@@ -49,8 +49,8 @@ def land_points(codes: Sequence[str], count: int = POINTS) -> list[Points]:
 
 def outlines(tolerance: float) -> list[Points]:
     """The land, drawn small: outer rings, V×2 each, off by up to `tolerance` degrees; no tiny islands."""
-    polygons = shapely.simplify(_polygons(), tolerance)
-    large = polygons[shapely.area(polygons) > tolerance**2]
+    drawn = shapely.simplify(polygons("land").tree.geometries, tolerance)
+    large = drawn[shapely.area(drawn) > tolerance**2]
     return [shapely.get_coordinates(shapely.get_exterior_ring(one))[:, ::-1] for one in large]
 
 
@@ -94,14 +94,5 @@ def _within(some: Points, number: int) -> Points:
 @cache
 def _islands() -> Points:
     """A place on each polygon of the land."""
-    lonlat: Points = shapely.get_coordinates(shapely.point_on_surface(_polygons()))
+    lonlat: Points = shapely.get_coordinates(shapely.point_on_surface(polygons("land").tree.geometries))
     return lonlat[:, ::-1]
-
-
-@cache
-def _polygons() -> NDArray[np.object_]:
-    """The land; of a polygon's rings the outer one comes first in the file, and it alone runs anticlockwise."""
-    lat, lon, *_ = edges("land").degrees()
-    rings = shapely.linearrings(lon, lat, indices=edges("land").ring)
-    outer = np.flatnonzero(shapely.is_ccw(rings))
-    return np.array([shapely.Polygon(own[0], own[1:]) for own in np.split(rings, outer[1:])])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from whichland.geo.borders import borders
 from whichland.geo.distance import EARTH_RADIUS_KM
 from whichland.geo.nearest import unit
-from whichland.geo.polygons import NOTHING, across, edges, grid
+from whichland.geo.polygons import NOTHING, across, edges, feature_of
 from whichland.geo.territories import answers
 
 Points = NDArray[np.float64]  # P×2: latitude and longitude in degrees
@@ -49,7 +49,7 @@ def points_of(codes: Sequence[str], *, step: float = 1.0) -> list[Points]:
     found = borders()
     lat, lon = np.meshgrid(np.arange(-90 + step / 2, 90, step), np.arange(-180 + step / 2, 180, step), indexing="ij")
     lattice = np.stack([lat.ravel(), lon.ravel()], axis=1)
-    country_P = found.country[grid().feature_of(*lattice.T)]
+    country_P = found.country[feature_of(*lattice.T)]
     number = {code: index for index, code in enumerate(found.codes)}
     points = []
     for code in codes:
