@@ -23,11 +23,10 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageOps
 
-from whichland.curate.certificate import SPLITS
 from whichland.curate.check import check
 from whichland.curate.clean import clean
 from whichland.curate.measure import measure
-from whichland.curate.split import SplitConfig, split
+from whichland.curate.split import SPLITS, SplitConfig, split
 from whichland.manifest import Manifest, read, write
 from whichland.sources.columns import complete
 from whichland.sources.synthetic.files import write as render

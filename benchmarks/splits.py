@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from whichland.curate.certificate import SPLITS
 from whichland.curate.pairs import connected_components, near_duplicate_batches, pairs_within
-from whichland.curate.split import SplitConfig, position_of, split_at, stratify
+from whichland.curate.split import SPLITS, SplitConfig, position_of, split_at, stratify
 from whichland.manifest import read
 
 RADII_M = (10, 25, 50, 100, 200, 1000)

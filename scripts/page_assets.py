@@ -28,7 +28,7 @@ from shapely.geometry.base import BaseGeometry
 
 from whichland.geo.borders import country_of
 from whichland.geo.countries import COUNTRIES
-from whichland.geo.relations import points_of
+from whichland.geo.land import points_of
 
 STATIC = Path(__file__).parent.parent / "src/whichland/serving/static"
 PACKAGES = {"leaflet": "1.9.4", "country-flag-icons": "1.6.20", "world-atlas": "2.0.2", "onnxruntime-web": "1.22.0"}

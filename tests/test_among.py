@@ -9,9 +9,8 @@ import pytest
 from tiny_bundle import LABELS, make_bundle, make_photos
 from whichland.cli.commands import root
 from whichland.errors import UserError
-from whichland.model.among import among
 from whichland.model.answer import Answer, Certain
-from whichland.model.label_sources import countries
+from whichland.model.label_sources import among, countries
 from whichland.model.labels import Label, LabelSpace, labels_text
 from whichland.model.model import Model, load
 

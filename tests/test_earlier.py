@@ -4,11 +4,10 @@ import polars as pl
 import pytest
 
 from curated import measured
-from whichland.curate.certificate import certificate_of
 from whichland.curate.check import check
 from whichland.curate.clean import clean
 from whichland.curate.merge import merge
-from whichland.curate.split import SplitConfig, _earlier_split, split
+from whichland.curate.split import SplitConfig, _earlier_split, certificate_of, split
 from whichland.manifest import Manifest
 
 

@@ -16,7 +16,7 @@ from misbehaving_hub import COMMIT, DataSet, serve
 from whichland.errors import UserError
 from whichland.sources import hub
 from whichland.sources.ingest import ingest
-from whichland.sources.shards import Shard, choose, shards_by_name
+from whichland.sources.parquet import Shard, choose, shards_by_name
 
 
 def jpeg(shade: int) -> bytes:

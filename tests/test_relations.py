@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from whichland.geo.distance import haversine_km
-from whichland.geo.relations import AT_SEA, kilometres, neighbours, points_of
+from whichland.geo.land import AT_SEA, kilometres, neighbours, points_of
 
 
 def test_neighbours_have_a_border_on_land() -> None:
@@ -18,7 +18,7 @@ def test_neighbours_have_a_border_on_land() -> None:
 def test_what_is_said_to_meet_at_sea_alone_does_meet() -> None:
     codes = sorted({code for pair in AT_SEA for code in pair.split("-")})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("whichland.geo.relations.AT_SEA", frozenset())
+        patch.setattr("whichland.geo.land.AT_SEA", frozenset())
         everywhere = neighbours(codes)
     for pair in AT_SEA:
         left, right = (codes.index(code) for code in pair.split("-"))

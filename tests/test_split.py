@@ -14,13 +14,12 @@ from PIL import ImageEnhance
 
 from curated import measured, photo, save
 from whichland.curate.balance import balance
-from whichland.curate.certificate import certificate_of, difference
 from whichland.curate.check import check
 from whichland.curate.clean import clean
 from whichland.curate.links import read_features
 from whichland.curate.measure import measure
 from whichland.curate.pairs import connected_components, spanning_pairs
-from whichland.curate.split import SLACK, SplitConfig, split, split_at, stratify
+from whichland.curate.split import SLACK, SplitConfig, certificate_of, difference, split, split_at, stratify
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 from whichland.sources.columns import complete

@@ -16,9 +16,8 @@ import forked
 from curated import measured
 from tinted import COLOURS, tinted
 from whichland.cli.commands import root
-from whichland.curate.certificate import certificate_of
 from whichland.curate.clean import clean
-from whichland.curate.split import SplitConfig, split
+from whichland.curate.split import SplitConfig, certificate_of, split
 from whichland.errors import UserError
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle

@@ -4,7 +4,7 @@ import timm
 import torch
 from torch import nn
 
-from whichland.model.unfused_attention import write_out_attention
+from whichland.model.backbone import write_out_attention
 
 CPU = torch.device("cpu")
 

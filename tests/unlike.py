@@ -8,7 +8,7 @@ from PIL import Image
 from serving import calibrated_bundle
 from tiny_bundle import LABELS, make_photos
 from whichland.training.data import Photos
-from whichland.training.novelty import learn_novelty
+from whichland.training.validation import learn_novelty
 
 HELD = 120  # validation photos: fewer than 99 can show nothing as unlike at 0.99
 

@@ -34,9 +34,9 @@ from whichland.images.preprocess import Preprocess
 from whichland.model import backbone
 from whichland.model.bundle import bundle_hash, load
 from whichland.model.engines import best_device
+from whichland.model.features import KEY, unit_length
 from whichland.model.head import classifier_name, features_before_head
 from whichland.model.hub_bundles import found
-from whichland.model.stored_features import KEY, unit_length
 from whichland.model.views import HowMany, PhotoViews, cut_views, made_ahead
 from whichland.progress import Progress
 from whichland.whole_file import check_writable, whole_file

@@ -143,7 +143,7 @@ def _add_glob(photos: Photos, pattern: str) -> None:
     if not matches:
         raise UserError(f"{pattern}: no photos match")
     if sum(match.lower().endswith(".parquet") for match in matches) > 1:
-        from whichland.sources.shards import find_shards
+        from whichland.sources.parquet import find_shards
 
         find_shards(pattern)  # refuses two uploads of the same photos
     if all(Path(match).suffix.lower() in PHOTO_SUFFIXES for match in matches):

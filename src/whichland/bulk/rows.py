@@ -18,8 +18,8 @@ import numpy as np
 
 from whichland.bulk.answers import Answered, Place, Seen
 from whichland.bulk.config import PredictConfig
-from whichland.model.among import among
 from whichland.model.answer import DECIMALS, Answer
+from whichland.model.label_sources import among
 from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.model.model import Model
 

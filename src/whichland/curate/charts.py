@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from whichland.curate.certificate import SPLITS
+from whichland.curate.split import SPLITS
 from whichland.curate.stats import Stats
 from whichland.errors import UserError
 from whichland.geo.countries import country_name

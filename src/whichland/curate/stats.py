@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from whichland.curate.certificate import SPLITS
+from whichland.curate.split import SPLITS
 from whichland.geo.countries import COUNTRIES, country_name
 from whichland.manifest import Manifest, with_empty
 

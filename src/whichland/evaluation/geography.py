@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichland.evaluation.metrics import Outcomes, worst_tenth
-from whichland.geo.land import land_points
-from whichland.geo.relations import kilometres, neighbours
+from whichland.geo.land import kilometres, land_points, neighbours
 from whichland.model.label_sources import countries
 from whichland.statistics import Floats, Ints, Score, judged_quantiles, renumbered, shares, weighted_quantiles
 

@@ -16,8 +16,7 @@ import polars as pl
 
 from whichland.errors import UserError
 from whichland.manifest import Manifest
-from whichland.model.features import BackboneConfig, Features, features
-from whichland.model.stored_features import unit_length
+from whichland.model.features import BackboneConfig, Features, features, unit_length
 from whichland.progress import Progress
 from whichland.statistics import Floats, Ints, Score, group_numbers, means
 

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from whichland.curate.certificate import difference
+from whichland.curate.split import difference
 from whichland.errors import UserError
 from whichland.evaluation.metrics import Outcomes
 from whichland.images.containers import require_files

@@ -15,8 +15,7 @@ import polars as pl
 from whichland.errors import UserError
 from whichland.evaluation.leak import BLOCK, FOLDS, fitted_probe, grouped_folds, standardised
 from whichland.manifest import Manifest
-from whichland.model.features import Features
-from whichland.model.stored_features import unit_length
+from whichland.model.features import Features, unit_length
 from whichland.progress import track
 from whichland.statistics import Flags, Floats, Ints, group_numbers
 

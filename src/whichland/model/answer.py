@@ -21,9 +21,9 @@ from whichland.errors import UserError
 from whichland.images.containers import ImageError, is_address
 from whichland.images.decode import encode_jpeg, shrink
 from whichland.images.photo import PhotoLike, open_photo
-from whichland.model.among import among
 from whichland.model.bundle import Settings
 from whichland.model.calibration import reaches
+from whichland.model.label_sources import among
 from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.model.novelty import UNLIKE
 from whichland.model.pins import PinTable, pins
@@ -101,7 +101,7 @@ class Answer:
     def among(self, names: str | Iterable[str]) -> "Answer":
         """The answer if it were known that one of some labels is right: their probabilities alone, scaled to sum to 1.
 
-        `names` are as `model.among.among` takes them, such as "EU, RS" or "drives left"; of an answer that was
+        `names` are as `model.label_sources.among` takes them, such as "EU, RS" or "drives left"; of an answer that was
         restricted before, the original one is restricted. Where they had no probability at all, each is as likely
         as the others. Raises UserError for a name that covers no label.
         """

@@ -20,6 +20,8 @@ from whichland.model.head import replace_head
 from whichland.model.input_size import Size, as_size, fit_size
 from whichland.model.weights import LoadReport, beside_weights, load_weights, weights_file
 
+MOST_PATCHES = 256  # written out, attention keeps a matrix of tokens × tokens a head: beyond this it fills the memory
+
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
@@ -164,3 +166,20 @@ def _home(arch: str) -> str:
     """Where the hub has the pretrained weights of a model of timm's."""
     cfg = timm.get_pretrained_cfg(arch, allow_unregistered=True)
     return f"huggingface.co/{cfg.hf_hub_id}" if cfg and cfg.hf_hub_id else "the model"
+
+
+def write_out_attention(model: nn.Module, device: torch.device) -> bool:
+    """Switch timm's fused attention off in a model to be trained on a CPU; return whether that was done.
+
+    The fused kernel of torch 2.13 is made for long sequences. Over a ViT's 197 tokens its backward pass runs at a
+    quarter of what the processor does in plain products, and costs a fifth of the step. Written out, the model computes
+    the same, but for rounding. Models of other makes, and inputs of more than `MOST_PATCHES`
+    patches, are left as they are.
+    """
+    patches = getattr(getattr(model, "patch_embed", None), "num_patches", None)
+    if device.type != "cpu" or not isinstance(patches, int) or patches > MOST_PATCHES:
+        return False
+    fused = [module for module in model.modules() if getattr(module, "fused_attn", False)]
+    for module in fused:
+        module.fused_attn = False  # type: ignore[assignment]
+    return bool(fused)

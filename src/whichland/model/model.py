@@ -21,7 +21,6 @@ import numpy as np
 from whichland.images.containers import ImageError, is_address
 from whichland.images.photo import OpenPhoto, PhotoLike, is_photo, open_photo
 from whichland.images.preprocess import Pixels
-from whichland.model.among import among as labels_among
 from whichland.model.answer import Answer, Probabilities
 from whichland.model.bundle import Bundle, Settings, home, in_hub_cache, read_settings
 from whichland.model.engines import (
@@ -36,6 +35,7 @@ from whichland.model.engines import (
     torch_network,
 )
 from whichland.model.hub_bundles import found
+from whichland.model.label_sources import among as labels_among
 from whichland.model.views import HowMany, PhotoViews, combined, cut_views, made_ahead
 from whichland.progress import Progress
 

@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse
 from whichland.errors import UserError
 from whichland.explanation.methods import METHODS_HELP
 from whichland.images.decode import ImageError
-from whichland.model.among import among
 from whichland.model.answer import CERTAINTY
+from whichland.model.label_sources import among
 from whichland.serving.answers import Error, ExplainedPhoto, PhotoAnswers, answer_json
 from whichland.serving.facts import ServiceInfo, service_info
 from whichland.serving.limits import Refusal, Upload, read_form

@@ -6,8 +6,8 @@ from pydantic import BaseModel, Field
 
 from whichland import __version__
 from whichland.explanation.methods import METHODS
-from whichland.model.among import groups_of
 from whichland.model.calibration import Share
+from whichland.model.label_sources import groups_of
 from whichland.model.record import Record
 from whichland.serving.answers import about
 

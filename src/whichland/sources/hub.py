@@ -1,6 +1,6 @@
 """Data sets on the Hugging Face hub, as Parquet shards in the hub's own cache: `OWNER/NAME[@REVISION][:SPLIT]`.
 
-Of several sets of shards one is chosen (`sources.shards`). HF_ENDPOINT names a mirror, HF_HUB_CACHE where the
+Of several sets of shards one is chosen (`sources.parquet`). HF_ENDPOINT names a mirror, HF_HUB_CACHE where the
 shards are kept, HF_TOKEN who asks for a private set. The hub's client waits for minutes on a silent host, so it is
 asked once, quickly, before anything is fetched; it lets its transport's errors through, whichever that is.
 """
@@ -18,8 +18,7 @@ import polars as pl
 from whichland.errors import UserError, first_line
 from whichland.printed import install
 from whichland.sources.columns import say, slug
-from whichland.sources.parquet import read_shards
-from whichland.sources.shards import Shard, ambiguous, choose, shards_by_name
+from whichland.sources.parquet import Shard, ambiguous, choose, read_shards, shards_by_name
 
 try:
     import huggingface_hub as client

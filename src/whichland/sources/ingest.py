@@ -12,7 +12,7 @@ from whichland.sources.files import walk
 from whichland.sources.folder import PARTS, has_parts
 from whichland.sources.im2gps3k import is_im2gps3k
 from whichland.sources.kinds import KINDS, forms
-from whichland.sources.shards import holds_images
+from whichland.sources.parquet import holds_images
 from whichland.sources.sidecars import MAPILLARY
 from whichland.sources.table import JSON_SUFFIXES
 from whichland.sources.traffic_signs import is_traffic_signs

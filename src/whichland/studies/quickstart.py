@@ -15,8 +15,8 @@ from whichland.manifest import Manifest, write
 from whichland.model.export import export
 from whichland.progress import Passes, Progress, whole
 from whichland.training.config import TrainConfig
-from whichland.training.foreseen import passes, photos_of
 from whichland.training.run import train
+from whichland.training.run_folder import passes, photos_of
 
 # What steps cost, in photos that a network judges.
 MEASURED = 0.05  # a photo

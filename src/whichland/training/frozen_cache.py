@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from whichland.errors import UserError
 from whichland.images.augment import Draw, colour
 from whichland.model.choices import Freeze
-from whichland.model.stored_features import features_of_head
+from whichland.model.features import features_of_head
 from whichland.model.views import made_ahead
 from whichland.printed import counted
 from whichland.training.config import Phase, TrainConfig

@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from whichland.errors import UserError
 from whichland.images.preprocess import Preprocess
+from whichland.model.features import features_of_head
 from whichland.model.head import features_before_head, get_head
-from whichland.model.stored_features import features_of_head
 from whichland.training.config import TrainConfig
 from whichland.training.data import Photos
 from whichland.training.validation import outputs_of

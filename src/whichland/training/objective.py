@@ -149,7 +149,7 @@ def target_table(labels: LabelSpace, config: TrainConfig, table: Manifest) -> Te
         spread = np.exp(-_kilometres(labels, table) / config.smoothing_km)
         spread /= spread.sum(1, keepdims=True)
     if config.smoothing_by == "neighbour":
-        from whichland.geo.relations import neighbours
+        from whichland.geo.land import neighbours
 
         if labels.kind != COUNTRY:
             raise UserError(f"smoothing_by neighbour: {labels.kind} has no borders; use all or distance")
@@ -161,7 +161,7 @@ def target_table(labels: LabelSpace, config: TrainConfig, table: Manifest) -> Te
 
 def _kilometres(labels: LabelSpace, table: Manifest) -> NDArray[np.float64]:
     """Distances between the labels' training photos; countries without coordinates have those of their area."""
-    from whichland.geo.relations import kilometres, points_of
+    from whichland.geo.land import kilometres, points_of
 
     frame = table.kept.filter(pl.col("split") == "train").sort("image_id")
     found: dict[object, NDArray[np.float64]] = {}

@@ -22,21 +22,20 @@ from markupsafe import Markup
 
 import whichland
 from whichland.config import to_toml
-from whichland.curate.certificate import certificate_of
+from whichland.curate.split import certificate_of
 from whichland.errors import UserError
 from whichland.images.augment import Augment
 from whichland.images.containers import require_files
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import Manifest, read
 from whichland.model import bundle, calibration
-from whichland.model.backbone import Backbone, create, rehearse
+from whichland.model.backbone import Backbone, create, rehearse, write_out_attention
 from whichland.model.bundle import Info, json_text, keep_calibration
 from whichland.model.head import log_shares
 from whichland.model.head import shares as shares_of
 from whichland.model.input_size import check_size
 from whichland.model.labels import LabelSpace, labels_text
 from whichland.model.record import keep_record, record_of
-from whichland.model.unfused_attention import write_out_attention
 from whichland.model.weights import keep_head, weights_file
 from whichland.progress import whole
 from whichland.statistics import group_numbers
@@ -45,15 +44,13 @@ from whichland.training.checkpoint import Checkpoint
 from whichland.training.config import TrainConfig, height_width
 from whichland.training.data import Loader, Photos, balanced, choose_labels, select
 from whichland.training.fit import Fit
-from whichland.training.foreseen import passes, photos_of
 from whichland.training.linear_probe import head_first
-from whichland.training.novelty import learn_novelty
 from whichland.training.objective import Objective, target_table
 from whichland.training.packs import decode_once
 from whichland.training.process import deterministic, join, partners_watched
-from whichland.training.run_folder import check_folder, first_process
+from whichland.training.run_folder import check_folder, first_process, passes, photos_of
 from whichland.training.run_log import require_tensorboard, watching
-from whichland.training.validation import Judge
+from whichland.training.validation import Judge, learn_novelty
 
 
 @dataclass(frozen=True)
