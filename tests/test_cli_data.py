@@ -91,6 +91,8 @@ def test_stats_and_check_speak_to_people_and_programs(photos: Path, tmp_path: Pa
 def test_mistakes_are_one_line(photos: Path, tmp_path: Path) -> None:
     table = tmp_path / "a.parquet"
     assert "no such manifest" in run("clean", table, "-o", table, code=2).stderr
+    made = f"`whichland data prepare {photos} -o {photos.name}.parquet`"
+    assert made in run("clean", photos, "-o", table, code=2).stderr
     run("ingest", photos, "-o", table)
     said = run("split", table, "-o", table, code=2).stderr
     assert said.splitlines() == [

@@ -68,6 +68,12 @@ def test_what_is_not_there_is_exit_code_2_without_a_traceback(arguments: list[st
     assert "Traceback" not in shown.stderr
 
 
+@pytest.mark.parametrize(("given", "meant"), [("prepare", "data prepare"), ("data train", "train")])
+def test_a_command_that_is_elsewhere_is_named(given: str, meant: str) -> None:
+    done = run(*given.split(), "photos")
+    assert (done.returncode, done.stderr) == (2, f"whichland: no such command here; it is `whichland {meant}`\n")
+
+
 def test_a_user_error_is_one_line_and_exit_code_2() -> None:
     shown = run("predict", "no/such/bundle", "no/such/photo.jpg")
     assert shown.returncode == 2

@@ -55,7 +55,7 @@ def test_json_lines_are_the_models_answers_and_an_unreadable_file_is_one_line(
 
 
 def test_a_missing_bundle_is_named_before_a_missing_photo(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nosuch is not a bundle"):
+    with pytest.raises(UserError, match=r"nosuch: no such bundle"):
         run(tmp_path / "nosuch", tmp_path / "nosuch.jpg")
 
 
@@ -138,8 +138,10 @@ def test_what_cannot_be_a_photo_is_said_before_any_work(bundle: Path, tmp_path: 
         run(bundle, tmp_path / "empty")
     with pytest.raises(UserError, match="exclude each other"):
         run(bundle, photo, "--csv", "--json")
-    with pytest.raises(UserError, match="is not a bundle"):
+    with pytest.raises(UserError, match=r"photos is not a bundle: config\.json is missing"):
         run(tmp_path / "photos", photo)
+    with pytest.raises(UserError, match="a file, not a bundle, which is a folder and comes first"):
+        run(photo, bundle)
 
 
 def test_a_pin_and_the_place_of_the_file_are_said_in_every_form_when_asked_for(

@@ -73,7 +73,13 @@ class Manifest:
         return self.frame.height
 
     def __repr__(self) -> str:
-        """One line: how many rows, kept ones and countries there are, how they are split, and the last step."""
+        """One line: the summary and the last step."""
+        last = f"; last step: {self.history[-1].step}" if self.history else ""
+        return f"<Manifest {self.summary}{last}>"
+
+    @property
+    def summary(self) -> str:
+        """How many rows, kept ones and countries there are, and how they are split."""
         frame, words = self.frame, [counted(len(self), "row")]
         if "drop_reason" in frame.columns:
             words.append(f"{self.kept.height:,} kept")
@@ -82,8 +88,7 @@ class Manifest:
         if "split" in frame.columns:
             counts = dict(frame["split"].drop_nulls().value_counts().iter_rows())
             words += [f"{part} {counts.get(part, 0):,}" for part in COLUMNS["split"].values or ()]
-        last = f"; last step: {self.history[-1].step}" if self.history else ""
-        return f"<Manifest {', '.join(words)}{last}>"
+        return ", ".join(words)
 
     def _repr_html_(self) -> str:
         """The line and the first rows, for a notebook."""
@@ -192,6 +197,9 @@ def problems(frame: pl.DataFrame) -> list[str]:
 def read(path: str | Path) -> Manifest:
     """Read a manifest from Parquet. Raises UserError when it is missing, not a manifest, or breaks the schema."""
     path = Path(path)
+    if path.is_dir():
+        made = f"make one with `whichland data prepare {path} -o {path.resolve().name}.parquet`"
+        raise UserError(f"{path} is a folder, and a manifest is a file: {made}")
     if not path.is_file():
         raise UserError(f"{path}: no such manifest; make one with `whichland data prepare PHOTOS -o {path}`")
     try:

@@ -32,6 +32,9 @@ class Group(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         if args and args[0] in self.table:
             return args[0], load(args[0], self.table[args[0]]), args[1:]
+        for before, table in (("", COMMANDS), ("data ", DATA_COMMANDS)):
+            if args and args[0] in table:
+                raise UserError(f"no such command here; it is `whichland {before}{args[0]}`")
         return super().resolve_command(ctx, args)
 
 

@@ -16,7 +16,7 @@ from typer import Argument, Exit, Option
 from whichland.cli.flags import flags
 from whichland.cli.output import Json, give, print_table, say
 from whichland.errors import UserError
-from whichland.printed import counted, install, program, spelled
+from whichland.printed import counted, install, near, program, spelled
 from whichland.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -42,12 +42,15 @@ def demo(
     clues = []
     for c in made.clues:
         low, high = c.mass_interval
-        clues.append((c.clue, c.photos, f"{c.mass:.1%}", f"{low:.1%} – {high:.1%}", f"{c.area:.1%}", f"{c.gain:.2f}"))
+        clues.append(
+            (spelled(c.clue), c.photos, f"{c.mass:.1%}", f"{low:.1%} to {high:.1%}", f"{c.area:.1%}", f"{c.gain:.2f}")
+        )
     print_table("Heat on the clues", ("clue", "photos", "heat", "95 % interval", "chance", "heat/chance"), clues)
     guesses = [(*guess[:3], f"{guess[3]:.0%}") for guess in made.guesses]
     print_table("A few photos", ("photo", "truth", "guess", "probability"), guesses)
     print(
-        f"\nreport      {made.report.html}\nheat maps   {made.overlays[0].parent}/\nbundle      {out}/run/bundle\n"
+        f"\nreport      {near(made.report.html)}\n"
+        f"heat maps   {made.overlays[0].parent}/\nbundle      {out}/run/bundle\n"
         "\nthe page, where anyone drops a photo, and the game, at http://127.0.0.1:8000:\n"
         f"  {program()} serve {out}/run/bundle --play {out}/world.parquet\n"
         "\nwith your own photos in folders by country, such as photos/Japan/a.jpg:\n"
@@ -83,7 +86,7 @@ def quickstart(
         print("not judged: too few photos for a test split")
     else:
         _print_scores(made.report)
-        print(f"\nreport  {made.report.html}")
+        print(f"\nreport  {near(made.report.html)}")
     print(
         f"run     {out / 'run' / 'index.html'}\nbundle  {made.bundle}\n"
         f"\nask it, and open the page, where anyone drops a photo, and the game, at http://127.0.0.1:8000:\n"

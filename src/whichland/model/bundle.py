@@ -325,6 +325,9 @@ def keep_calibration(folder: Path, calibration: Calibration) -> None:
 def read_json(folder: Path, name: str) -> dict[str, Any]:
     """Read one of a bundle's JSON files, or one that lies beside weights. Raises UserError when there is none."""
     path = folder / name
+    if not folder.is_dir():
+        what = "a file, not a bundle, which is a folder and comes first" if folder.exists() else "no such bundle"
+        raise UserError(f"{folder}: {what}; train one with `whichland train`")
     if not path.is_file():
         raise UserError(f"{folder} is not a bundle: {name} is missing (train one with `whichland train`)")
     try:

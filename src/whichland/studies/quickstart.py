@@ -43,7 +43,7 @@ def run(origin: str, folder: Path, config: TrainConfig, say: Callable[[str], Non
         say("1/4  preparing the photos")
         manifest = prepare(origin, table, PrepareConfig())
         write(manifest, table)
-        say(f"     {manifest!r}")
+        say(f"     {manifest.summary}")
         counts = photos_of(manifest, config)
         bar.foresee(_to_come(counts, config))
         say("2/4  training")
