@@ -24,8 +24,8 @@ import numpy as np
 import polars as pl
 import torch
 
-from whichland.bulk.answers import answers
 from whichland.bulk.config import PredictConfig
+from whichland.bulk.rows import answers
 from whichland.manifest import read
 from whichland.model.engines import FLOAT_FILE, INT8_FILE, Engine
 from whichland.model.model import Model

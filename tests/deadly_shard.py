@@ -3,8 +3,8 @@
 import os
 import signal
 
-from whichland.bulk.ray import Shard
 from whichland.bulk.rows import Row
+from whichland.bulk.run import Shard
 
 
 def deadly(shard: Shard) -> list[Row]:

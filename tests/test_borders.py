@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whichland.errors import UserError
-from whichland.geo import nearest
+from whichland.geo import distance
 from whichland.geo.borders import border_km, borders, country_of
 from whichland.geo.countries import COUNTRIES, find_country
 from whichland.geo.distance import haversine_km
@@ -281,7 +281,7 @@ def test_threads_have_the_same_answers() -> None:
 def test_threads_share_what_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cell that another thread is listing must not be taken for listed."""
     one = np.zeros(1)
-    lines = nearest.Lines(one, one, one, one + 1)
+    lines = distance.Lines(one, one, one, one + 1)
     lat, lon = np.full(3, 0.5), np.full(3, 0.5)
     begun = threading.Barrier(4)
 

@@ -9,10 +9,9 @@ import pytest
 from PIL import ExifTags, Image
 
 from tiny_bundle import make_bundle, pixels
-from whichland.bulk.answers import answers
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.inputs import find_photos
-from whichland.bulk.rows import ExifCount, countries_at
+from whichland.bulk.rows import ExifCount, answers, countries_at
 from whichland.bulk.run import predict_to
 from whichland.model.model import load
 from whichland.sources.exif import stated_place

@@ -15,11 +15,10 @@ from deadly import always_deadly, deadly_at_first
 from deadly_shard import deadly
 from tinted import tinted
 from tiny_bundle import make_bundle, make_photos
-from whichland.bulk import ray as bulk_ray
+from whichland.bulk import run as bulk_run
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.inputs import find_photos
-from whichland.bulk.ray import WORKER_DIED, Shard, rows_of_shard, rows_on_ray
-from whichland.bulk.run import predict_to
+from whichland.bulk.run import WORKER_DIED, Shard, predict_to, rows_of_shard, rows_on_ray
 from whichland.curate.measure import measure
 from whichland.errors import UserError
 from whichland.manifest import Manifest, read, write
@@ -73,7 +72,7 @@ def test_the_same_file_as_without_ray(cluster: None, tmp_path: Path, monkeypatch
     make_photos(tmp_path / "photos", 9)[4].write_bytes(b"not a photo")
     monkeypatch.chdir(tmp_path)
     photos = find_photos(["photos"])  # the workers stand elsewhere
-    monkeypatch.setattr(bulk_ray, "BATCHES", 2)
+    monkeypatch.setattr(bulk_run, "BATCHES", 2)
     config = PredictConfig(batch_size=2)
     for name, address in (("ray.csv", "auto"), ("here.csv", None)):
         done = predict_to(bundle, photos, tmp_path / name, config, ray=address)
@@ -83,8 +82,8 @@ def test_the_same_file_as_without_ray(cluster: None, tmp_path: Path, monkeypatch
 
 def test_a_deadly_photo_is_lost_alone(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos = [f"{number:04}.jpg" for number in range(10)]
-    monkeypatch.setattr(bulk_ray, "BATCHES", 2)
-    monkeypatch.setattr(bulk_ray, "rows_of_shard", deadly)
+    monkeypatch.setattr(bulk_run, "BATCHES", 2)
+    monkeypatch.setattr(bulk_run, "rows_of_shard", deadly)
     config = PredictConfig(batch_size=2, engine="onnx")
     rows = [row for part in rows_on_ray(tmp_path, photos, config, address="auto") for row in part]
     assert [row["path"] for row in rows] == photos

@@ -14,8 +14,7 @@ from whichland.errors import UserError
 from whichland.images.decode import load
 from whichland.sources.columns import ROLES
 from whichland.sources.files import find_photos
-from whichland.sources.ingest import ingest
-from whichland.sources.kinds import KINDS
+from whichland.sources.ingest import KINDS, ingest
 from whichland.sources.sequences import sequences
 
 SHARED = Path(__file__).parent.parent.parent / "shared/data"

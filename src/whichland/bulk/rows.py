@@ -1,4 +1,4 @@
-"""Answers as rows of one table: the same columns in every form that is written.
+"""Photos to answers, a batch at a time, and answers as rows of one table: the same columns in every form.
 
 path, country, probability, country_2, probability_2, …, and where they are asked for outside (the probability that
 fell outside the labels that answers are restricted to), set_90 (the countries of which one is right with that
@@ -10,21 +10,88 @@ and error (why a photo could not be read; the rest is empty then). Where labels 
 label_2, …; country and country_probability are then the likeliest country that they add up to, where they do.
 """
 
-from collections.abc import Mapping, Sequence
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from whichland.bulk.answers import Answered, Place, Seen
 from whichland.bulk.config import PredictConfig
+from whichland.images.containers import ImageError
+from whichland.images.decode import encode_jpeg
+from whichland.images.photo import Fetch, open_photo
 from whichland.model.answer import DECIMALS, Answer
 from whichland.model.label_sources import among
 from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.model.model import Model
+from whichland.model.views import DECODE_THREADS, PhotoViews, cut_views, made_ahead
 
 LISTED = 1000  # photos that a page shows one by one, of each a small picture
+THUMBNAIL = (72, 54)  # pixels, width and height at most
+QUALITY = 70
+
+Place = tuple[float, float]  # latitude, longitude in degrees
 Row = dict[str, Any]
+
+
+class Seen(NamedTuple):
+    """What a thread made of one photo."""
+
+    views: PhotoViews | ImageError
+    place: Place | None = None  # that its EXIF states
+    thumbnail: str | None = None  # JPEG in base64
+
+
+Answered = tuple[Answer, Seen]
+
+
+def answers(
+    model: Model, photos: Sequence[str], config: PredictConfig, *, addresses: bool, thumbnails: int = 0
+) -> Iterator[list[Answered]]:
+    """Yield the answers to `photos` in order, in lists of the batch size.
+
+    Threads fetch, decode and cut into views while the model runs. `addresses` says whether any photo is to be fetched
+    from the web; of the first `thumbnails` a small picture is kept.
+    """
+    pictured = frozenset(photos[:thumbnails])
+    threads = max(DECODE_THREADS, config.fetch_at_once) if addresses else DECODE_THREADS
+    with ExitStack() as stack:
+        fetch = None
+        if addresses:
+            from whichland.images.fetch import Fetcher
+
+            bounds = {"most_bytes": config.fetch_bytes, "at_once": config.fetch_at_once}
+            fetcher = Fetcher(allow_local=config.allow_local, seconds=config.fetch_seconds, **bounds)
+            fetch = stack.enter_context(closing(fetcher)).fetch
+        look = partial(_look, model, config, fetch, pictured)
+        batches = stack.enter_context(closing(made_ahead(photos, look, config.batch_size, threads=threads)))
+        if addresses:
+            stack.callback(fetcher.stop)  # before the threads are waited for
+        for paths, seen in batches:
+            found = model.answers(paths, [one.views for one in seen], config.batch_size, among=config.among)
+            yield list(zip(found, seen, strict=True))
+
+
+def _look(model: Model, config: PredictConfig, fetch: Fetch | None, pictured: frozenset[str], path: str) -> Seen:
+    try:
+        photo = open_photo(path, fetch)
+        views = cut_views(photo, model.preprocess, views=config.views, panorama=config.panorama)
+    except ImageError as error:
+        return Seen(error)
+    place = thumbnail = None
+    if config.check_exif:
+        from whichland.sources.exif import stated_place
+
+        place = stated_place(photo.data)
+    if path in pictured:
+        picture = Image.fromarray(views.crops[len(views.crops) // 2])
+        picture.thumbnail(THUMBNAIL)
+        thumbnail = base64.b64encode(encode_jpeg(np.asarray(picture), QUALITY)).decode("ascii")
+    return Seen(views, place, thumbnail)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,32 +5,40 @@
 
 A line that the process died in is cut off; the photos of its batch are asked again. A batch is written with one
 call: killing the process (SIGKILL included) costs the batch under way, a loss of power may cost some more.
+
+On a Ray cluster each worker opens the bundle once and takes shards of the photos; workers must have this package and
+see the bundle and the photos under the same paths (a shared file system).
 """
 
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from whichland.bulk.answers import answers
+from whichland.allocator import keep_freed_memory
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.inputs import Photos, find_photos
 from whichland.bulk.outputs import PINNED, check_ending, schema_of, write
-from whichland.bulk.rows import LISTED, ExifCount, Row, Rows, rows_for, shown
+from whichland.bulk.rows import LISTED, ExifCount, Row, Rows, answers, rows_for, shown
 from whichland.errors import UserError
+from whichland.images.containers import is_address
 from whichland.model.bundle import bundle_hash
 from whichland.model.model import Model, load
 from whichland.printed import counted
 from whichland.progress import Progress
 from whichland.whole_file import whole_file
+from whichland.workers import WORKER_DIED, map_on_ray
 
 if TYPE_CHECKING:
     import polars as pl
 
 DEFAULT = PredictConfig()
 CHUNK = 1 << 16
+BATCHES = 16  # of photos, in a shard for a worker of a Ray cluster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +104,6 @@ def predict_to(
 def _rows(model: Model, waiting: Photos, rows: Rows, ray: str | None, pictured: int) -> Iterator[list[Row]]:
     """The rows of the photos that wait, a batch at a time."""
     if ray is not None:
-        from whichland.bulk.ray import rows_on_ray
-
         yield from rows_on_ray(model.folder.resolve(), waiting, rows.config, address=ray, thumbnails=pictured)
         return
     for batch in answers(model, waiting, rows.config, addresses=waiting.addresses, thumbnails=pictured):
@@ -208,3 +214,58 @@ def _lock(file: int, folder: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise UserError(f"{folder}: another prediction is being written there; wait for it") from None
+
+
+class Shard(NamedTuple):
+    """What a worker is given at a time."""
+
+    bundle: Path
+    config: PredictConfig
+    photos: list[str]
+    thumbnails: int
+    folder: str  # that relative paths are seen from
+
+
+def rows_on_ray(
+    bundle: Path, photos: Sequence[str], config: PredictConfig, *, address: str, thumbnails: int = 0
+) -> Iterator[list[Row]]:
+    """Yield the rows of `photos` in order, a shard at a time; `address` is as `map_on_ray` takes it.
+
+    The photos of a shard whose workers keep dying are tried one by one, and the deadly one is reported.
+    """
+    size, folder, gpu = BATCHES * config.batch_size, str(Path.cwd()), config.engine in ("auto", "torch")
+
+    def shards() -> Iterator[Shard]:
+        for start in range(0, len(photos), size):
+            yield Shard(bundle, config, list(photos[start : start + size]), max(0, thumbnails - start), folder)
+
+    found = map_on_ray(rows_of_shard, shards(), address=address, retries=2, gpu=gpu)
+    for shard, rows in zip(shards(), found, strict=True):
+        yield rows if rows is not None else _one_by_one(shard, address, gpu)
+
+
+def _one_by_one(shard: Shard, address: str, gpu: bool) -> list[Row]:
+    singles = [shard._replace(photos=[photo]) for photo in shard.photos]
+    found = map_on_ray(rows_of_shard, singles, address=address, retries=0, gpu=gpu)
+    return [
+        rows[0] if rows else {"path": shown(photo), "error": WORKER_DIED}
+        for photo, rows in zip(shard.photos, found, strict=True)
+    ]
+
+
+def rows_of_shard(shard: Shard) -> list[Row]:
+    """Answer a shard; the unit of work of a Ray task, in a worker's process."""
+    keep_freed_memory()
+    model, rows = _opened(shard.bundle, shard.config)
+    with chdir(shard.folder):
+        found = answers(
+            model, shard.photos, shard.config, addresses=any(map(is_address, shard.photos)), thumbnails=shard.thumbnails
+        )
+        return [row for batch in found for row in rows.of(batch)]
+
+
+@lru_cache(maxsize=1)
+def _opened(bundle: Path, config: PredictConfig) -> tuple[Model, Rows]:
+    """The bundle of this worker; Ray gives a task one core, so the network takes no more."""
+    model = load(bundle, engine=config.engine, threads=1)
+    return model, rows_for(model, config)

@@ -20,7 +20,7 @@ from whichland.curate.split import SplitConfig
 from whichland.errors import UserError
 from whichland.manifest import Manifest, read
 from whichland.printed import counted, program
-from whichland.sources.kinds import KINDS
+from whichland.sources.ingest import KINDS
 
 KINDS_HELP = "; ".join(f"{name}:{kind.form} ({kind.meaning})" for name, kind in KINDS.items())
 Origin = Annotated[str, Argument(metavar="ORIGIN", help=f"A path, recognised by what lies there, or {KINDS_HELP}")]

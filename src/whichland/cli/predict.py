@@ -99,8 +99,7 @@ def _print(
     folder: Path, photos: Photos, config: PredictConfig, form: "Callable[[Rows], Callable[[Row], object]]"
 ) -> int:
     """Predict and print; return how many photos could not be read."""
-    from whichland.bulk.answers import answers
-    from whichland.bulk.rows import ExifCount, rows_for
+    from whichland.bulk.rows import ExifCount, answers, rows_for
     from whichland.model.model import load
     from whichland.progress import Progress
 

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from whichland.curate.pairs import near_duplicate_pairs
 from whichland.geo.countries import COUNTRIES
-from whichland.geo.distance import haversine_km
-from whichland.geo.nearest import unit
+from whichland.geo.distance import haversine_km, unit
 from whichland.images.decode import ImageError, read_bytes
 from whichland.manifest import Manifest, left_out, problems, sequence_key, with_empty
 from whichland.printed import counted

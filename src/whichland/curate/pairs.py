@@ -11,8 +11,7 @@ from itertools import combinations, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.geo.distance import EARTH_RADIUS_KM
-from whichland.geo.nearest import unit
+from whichland.geo.distance import EARTH_RADIUS_KM, unit
 from whichland.progress import Progress
 from whichland.workers import cores
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from whichland.geo.nearest import Lines
+from whichland.geo.distance import Lines
 from whichland.geo.polygons import NOTHING, across, edges, feature_of
 from whichland.geo.territories import ISO, answers
 

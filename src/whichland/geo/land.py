@@ -18,8 +18,7 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 
 from whichland.geo.borders import borders, coasts
-from whichland.geo.distance import EARTH_RADIUS_KM
-from whichland.geo.nearest import unit
+from whichland.geo.distance import EARTH_RADIUS_KM, unit
 from whichland.geo.polygons import NOTHING, across, edges, feature_of, polygons
 from whichland.geo.territories import answers
 

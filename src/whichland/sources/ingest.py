@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import polars as pl
 
@@ -11,11 +12,49 @@ from whichland.manifest import Manifest, problems
 from whichland.sources.files import walk
 from whichland.sources.folder import PARTS, has_parts
 from whichland.sources.im2gps3k import is_im2gps3k
-from whichland.sources.kinds import KINDS, forms
 from whichland.sources.parquet import holds_images
 from whichland.sources.sidecars import MAPILLARY
 from whichland.sources.table import JSON_SUFFIXES
 from whichland.sources.traffic_signs import is_traffic_signs
+
+
+class Kind(NamedTuple):
+    """One kind of origin. `reader` is `module:function`, called as read(place, source=…, skip_unknown=…)."""
+
+    reader: str
+    form: str  # what follows `kind:`
+    place: Literal["folder", "file", "text"]  # what must lie there; text is left to the reader
+    meaning: str
+    options: tuple[str, ...] = ()  # what else of ingest's settings the reader takes
+
+
+_COUNTRY211 = "Country211, or any train|valid|test folders of country folders"
+_FOLDER = "photos, in a folder a country or without one; coordinates from their EXIF"
+_KARTAVIEW = "answers of KartaView's API, the photos beside them by id"
+_SIGNS = "the Mapillary Traffic Sign Dataset, which has no places: see --keys"
+_HUB = "a data set on the Hugging Face hub, as Parquet shards"
+_TABLE, _POINTS = "a path on each row, and a country or coordinates", "places without photos, to be geocoded and split"
+
+KINDS = {
+    "folder": Kind("folder:read_folder", "FOLDER", "folder", _FOLDER, ("exif",)),
+    "table": Kind("table:read_table", "FILE.csv|.parquet", "file", _TABLE),
+    "parquet": Kind("parquet:read_parquet", "GLOB_OR_FOLDER", "text", "shards with embedded images"),
+    "hub": Kind("hub:read_hub", "OWNER/NAME[@REVISION][:SPLIT]", "text", _HUB),
+    "osv5m": Kind("osv5m:read_osv5m", "FOLDER", "folder", "OpenStreetView-5M, its zips as they are"),
+    "country211": Kind("folder:read_country211", "FOLDER", "folder", _COUNTRY211, ("exif",)),
+    "im2gps3k": Kind("im2gps3k:read_im2gps3k", "FOLDER", "folder", "Im2GPS3k: its table and its photos"),
+    "kartaview": Kind("kartaview:read_kartaview", "LIST.json|.jsonl", "file", _KARTAVIEW),
+    "traffic-signs": Kind("traffic_signs:read_traffic_signs", "FOLDER", "folder", _SIGNS, ("keys",)),
+    "points": Kind("table:read_points", "FILE.csv|.parquet", "file", _POINTS),
+    "synthetic": Kind(
+        "ingest:read_synthetic", "scenes=2400,seed=0,…", "text", "the synthetic world, rendered now", ("folder",)
+    ),
+}
+
+
+def forms() -> str:
+    """List what can be written as an origin, in one line."""
+    return ", ".join(f"{name}:{kind.form}" for name, kind in KINDS.items())
 
 
 def ingest(
@@ -29,7 +68,7 @@ def ingest(
 ) -> Manifest:
     """Make a manifest of the photos at `origin`.
 
-    `origin` is `kind:place`, the kinds being those of `sources.kinds`; a path without a kind is recognised by what lies
+    `origin` is `kind:place`, the kinds being those of `KINDS`; a path without a kind is recognised by what lies
     there. `source` names the collection (default: after the folder or file). `skip_unknown` leaves out what has no
     known country, or no file, instead of refusing. `folder` is where the synthetic world is written. `exif` reads
     the coordinates and times that cameras wrote into the photos of a folder. `keys` is a table that places the
