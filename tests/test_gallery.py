@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ from whichland.manifest import Manifest
 from whichland.model import gallery as module
 from whichland.model.bundle import GALLERY as FILE
 from whichland.model.export import ExportConfig, export
-from whichland.model.gallery import Gallery, centred, photos_to_show, read_gallery
+from whichland.model.gallery import Gallery, photos_to_show, read_gallery
 from whichland.model.label_sources import countries
 from whichland.model.model import load as open_model
+from whichland.serving import service as service_module
 from whichland.serving.answers import PhotoAnswers
 from whichland.whole_file import file_sha256
 
@@ -109,7 +111,7 @@ def test_countries_have_as_many_and_drives_come_one_by_one() -> None:
 
 def test_nothing_of_a_photo_goes_into_the_file_but_what_is_shown(shown: Shown) -> None:
     frame = pl.read_parquet(shown.bundle / FILE)
-    assert frame.columns == ["country", "license", "credit", "probabilities", "thumbnail", "drive"]
+    assert frame.columns == ["country", "license", "credit", "features", "thumbnail", "drive"]
     assert sorted(frame["country"]) == sorted([*LABELS] * 3)
     assert set(frame["credit"]) == {
         "contributor 7, Mapillary, CC BY-SA 4.0",
@@ -135,36 +137,30 @@ def test_the_nearest_of_a_training_photo_is_itself_and_then_come_other_drives(sh
     gallery, runner = read_gallery(shown.bundle), open_model(shown.bundle, engine="torch")
     assert gallery is not None
     seen = [runner.preprocess.crop(np.asarray(Image.open(path))) for path in shown.photos]
-    for probs_K, crop in zip(runner.probabilities(np.stack(seen)), seen, strict=True):
-        (first, row), *rest = gallery.nearest(probs_K, 4)
-        assert first == pytest.approx(1, abs=1e-4)
+    for judged, crop in zip(runner.judged(np.stack(seen)), seen, strict=True):
+        assert judged.features is not None
+        (first, row), *rest = gallery.nearest(judged.features, 4)
+        assert first == pytest.approx(1, abs=1e-3)
         own = np.asarray(Image.open(io.BytesIO(gallery.photos["thumbnail"][row])), float)
         assert np.abs(own - crop).mean() < 12, "the thumbnail is of the photo itself"
         rows = [row, *(at for _, at in rest)]
         assert len({gallery.photos["drive"][at] for at in rows}) == 4
         similarities = [first, *(near for near, _ in rest)]
         assert similarities == sorted(similarities, reverse=True)
-    assert len(gallery.nearest(probs_K, 100)) == TRAIN // 3
+    assert len(gallery.nearest(judged.features, 100)) == TRAIN // 3
 
 
-def test_near_is_the_cosine_of_the_centred_log_odds_whatever_the_temperature() -> None:
+def test_near_is_the_cosine_of_features_at_length_one_less_their_mean() -> None:
     random = np.random.default_rng(0)
-    logits_NK = random.normal(size=(30, 7))
-    probabilities = [np.exp(logits_NK / t) / np.exp(logits_NK / t).sum(axis=1, keepdims=True) for t in (1.0, 2.5)]
-    directions = [centred(part.astype(np.float32)) for part in probabilities]
-    found = []
-    for part, own in zip(directions, probabilities, strict=True):
-        unit = part / np.linalg.norm(part, axis=1, keepdims=True)
-        gallery = Gallery(photos=pl.DataFrame({"drive": range(29)}), directions=unit[1:])
-        found.append(gallery.nearest(own[0].astype(np.float32), 29))
-    centred_NK = logits_NK - logits_NK.mean(axis=1, keepdims=True)
-    wanted = np.corrcoef(centred_NK)[0, 1:]
-    assert [row for _, row in found[0]] == np.argsort(-wanted).tolist()
-    for one, other in zip(*found, strict=True):
-        assert one == pytest.approx(other, abs=1e-5)
-        assert one[0] == pytest.approx(wanted[one[1]], abs=1e-5)
-    even = gallery.nearest(np.full(7, 1 / 7, np.float32), 3)
-    assert [near for near, _ in even] == pytest.approx([0, 0, 0], abs=1e-3)
+    features_NF = (random.normal(size=(30, 7)) * random.uniform(1, 9, (30, 1)) + 2).astype(np.float32)
+    gallery = Gallery.of(pl.DataFrame({"drive": range(30)}), features_NF)
+    unit_NF = features_NF / np.linalg.norm(features_NF, axis=1, keepdims=True)
+    own_F = random.normal(size=7)
+    one_F, middle_NF = own_F / np.linalg.norm(own_F) - unit_NF.mean(axis=0), unit_NF - unit_NF.mean(axis=0)
+    wanted = middle_NF @ one_F / np.linalg.norm(middle_NF, axis=1) / np.linalg.norm(one_F)
+    found = gallery.nearest(own_F.astype(np.float32), 30)
+    assert [row for _, row in found] == np.argsort(-wanted).tolist()
+    assert [near for near, _ in found] == pytest.approx(np.sort(wanted)[::-1], abs=1e-5)
 
 
 def test_a_new_temperature_leaves_it_and_other_weights_hide_and_remove_it(
@@ -303,7 +299,7 @@ def test_the_api_gives_neighbours_to_who_asks_for_them(shown: Shown) -> None:
         found = asked["results"][0]["neighbours"]
         assert len(found) == 3
         assert len(answer(neighbours="12").json()["results"][0]["neighbours"]) == TRAIN // 3
-        assert found[0]["similarity"] == pytest.approx(1, abs=1e-4)
+        assert found[0]["similarity"] == pytest.approx(1, abs=1e-3)
         assert (found[0]["country"], found[0]["license"]) == ("FR", "CC0-1.0")
         assert found[0]["credit"] == "contributor 7, CC0-1.0"
         assert set(found[0]) == {"country", "similarity", "credit", "license", "thumbnail"}
@@ -312,6 +308,12 @@ def test_the_api_gives_neighbours_to_who_asks_for_them(shown: Shown) -> None:
             refused = answer(neighbours=wrong)
             assert refused.status_code == 422, wrong
             assert refused.json() == {"error": "neighbours: not a whole number from 0 to 12"}
+
+
+def test_the_engine_without_features_shows_none(shown: Shown) -> None:
+    model = open_model(shown.bundle, engine="onnx")
+    assert service_module._gallery(model) is not None
+    assert service_module._gallery(replace(model, engine="int8")) is None
 
 
 def test_a_bundle_without_a_gallery_has_no_neighbours(tmp_path: Path) -> None:
@@ -332,8 +334,8 @@ import numpy as np
 from whichland.serving.answers import neighbours
 from whichland.serving.service import open_service
 service = open_service(sys.argv[1])
-probabilities = service.model.probabilities(np.zeros((1, 64, 64, 3), np.uint8))[0]
-print(len(neighbours(service, probabilities, 6)), service.model.engine)
+(judged,) = service.model.judged(np.zeros((1, 64, 64, 3), np.uint8))
+print(len(neighbours(service, judged.features, 6)), service.model.engine)
 service.close()
 """
 

@@ -43,7 +43,7 @@ def test_thumbnails_stand_beside_the_answer_with_whom_to_name(visit: Any, shown:
         expect(link).to_have_attribute("href", f"https://creativecommons.org/{text}")
     expect(tiles.nth(0).locator(".credit")).to_have_text("contributor 7, Mapillary, CC BY-SA 4.0")
     expect(tiles.nth(0).locator(".credit a")).to_have_text("CC BY-SA 4.0")
-    expect(page.locator("#near")).to_contain_text("not in their pixels")
+    expect(page.locator("#near")).to_contain_text("what the model sees in them before it answers")
     assert findings(page) == []
     page.select_option("#language", "de")
     expect(page.locator("#near-title")).to_have_text("Trainingsfotos, die das Modell am ähnlichsten findet")

@@ -33,8 +33,8 @@ from whichland.images.photo import PhotoLike, open_photo
 from whichland.images.preprocess import Preprocess
 from whichland.model import backbone
 from whichland.model.bundle import bundle_hash, load
-from whichland.model.engines import best_device
-from whichland.model.features import KEY, unit_length
+from whichland.model.engines import best_device, unit_length
+from whichland.model.features import KEY
 from whichland.model.head import classifier_name, features_before_head
 from whichland.model.hub_bundles import found
 from whichland.model.views import HowMany, PhotoViews, cut_views, made_ahead

@@ -16,7 +16,8 @@ import polars as pl
 
 from whichland.errors import UserError
 from whichland.manifest import Manifest
-from whichland.model.features import BackboneConfig, Features, features, unit_length
+from whichland.model.engines import unit_length
+from whichland.model.features import BackboneConfig, Features, features
 from whichland.progress import Progress
 from whichland.statistics import Floats, Ints, Score, group_numbers, means
 

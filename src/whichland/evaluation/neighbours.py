@@ -16,7 +16,8 @@ from whichland.errors import UserError
 from whichland.evaluation import metrics, paired
 from whichland.evaluation.predictions import Predictions
 from whichland.manifest import Manifest
-from whichland.model.features import stored_features, unit_length
+from whichland.model.engines import unit_length
+from whichland.model.features import stored_features
 from whichland.printed import counted
 from whichland.statistics import Ints, Score, group_numbers, scored
 

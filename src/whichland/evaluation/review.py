@@ -15,7 +15,8 @@ import polars as pl
 from whichland.errors import UserError
 from whichland.evaluation.leak import BLOCK, FOLDS, fitted_probe, grouped_folds, standardised
 from whichland.manifest import Manifest
-from whichland.model.features import Features, unit_length
+from whichland.model.engines import unit_length
+from whichland.model.features import Features
 from whichland.progress import track
 from whichland.statistics import Flags, Floats, Ints, group_numbers
 

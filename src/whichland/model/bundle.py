@@ -131,6 +131,11 @@ class Settings:
         """What logits are divided by before the softmax; 1 where the bundle was not calibrated."""
         return self.info.temperature
 
+    @property
+    def has_features(self) -> bool:
+        """Whether one classifier ends the network, so that there is one place where features can be taken."""
+        return isinstance(self.config.get("pretrained_cfg", {}).get("classifier"), str)
+
     @cached_property
     def pins(self) -> PinTable | None:
         """What every pin is worth; None where the bundle keeps no places."""

@@ -54,7 +54,7 @@ NEEDED = {"torch": "torch", "onnx": "onnxruntime", "int8": "onnxruntime", "openv
 
 FLOAT_FILE, INT8_FILE = "model.onnx", "model.int8.onnx"
 INPUT, OUTPUT = "pixels", "logits"  # of an exported network: B×H×W×3 uint8 RGB → B×K float32
-FEATURES = "features"  # its second output where the bundle keeps a novelty: B×F float32
+FEATURES = "features"  # its second output, of models of one classifier: B×F float32
 PARITY = 1e-3  # of the largest logit: what fp32 sums in another order may differ by
 SILENT = 4  # ONNX Runtime prints on stderr what it also raises
 AGAIN = "make it anew with `whichland export --force`"
@@ -124,6 +124,12 @@ def finite(logits_BK: Logits) -> Logits:
     if not np.isfinite(logits_BK).all():
         raise UserError("the network's outputs are not finite numbers (NaN or infinite): its weights are damaged")
     return logits_BK
+
+
+def unit_length(vectors_NF: NDArray[Any]) -> NDArray[Any]:
+    """Rows scaled to length 1; those of length 0 stay."""
+    unit_NF: NDArray[Any] = vectors_NF / np.maximum(np.linalg.norm(vectors_NF, axis=1, keepdims=True), 1e-12)
+    return unit_NF
 
 
 def torch_network(bundle: "Bundle", threads: int | None = None, *, features: bool = False) -> Network:

@@ -184,7 +184,7 @@ def _facts(read: Settings) -> dict[str, str]:
     weights = read.folder / WEIGHTS
     if not weights.is_file():
         raise UserError(f"{weights} is missing; only a bundle with its weights can be exported")
-    features = {} if read.novelty is None else {"features": "what the head sees"}
+    features = {"features": "what the head sees"} if read.has_features else {}
     return (
         description(read)
         | features
@@ -219,7 +219,7 @@ def _export_float(folder: Path, facts: dict[str, str]) -> dict[str, Any]:
     random = np.random.default_rng(0)
     crops = random.integers(0, 256, (TRIED, *bundle.preprocess.size, 3), dtype=np.uint8)
     wanted_BK = finite(torch_network(bundle)(crops).logits)
-    labels = len(bundle.space) if bundle.novelty else None
+    labels = len(bundle.space) if bundle.has_features else None
     graph = onnx_files.graph_of(bundle.model, bundle.preprocess, facts, labels=labels)
     largest = float(np.abs(wanted_BK).max())
     with whole_file(path) as partial:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -34,12 +34,6 @@ class Stored(NamedTuple):
 
     directions: NDArray[np.float32]  # N×F, rows of length 1
     lengths: NDArray[np.float32]  # N, as the model's head sees them
-
-
-def unit_length(vectors_NF: NDArray[Any]) -> NDArray[Any]:
-    """Rows scaled to length 1; those of length 0 stay."""
-    unit_NF: NDArray[Any] = vectors_NF / np.maximum(np.linalg.norm(vectors_NF, axis=1, keepdims=True), 1e-12)
-    return unit_NF
 
 
 def stored_features(file: Path, uris: Sequence[str]) -> Stored:

@@ -1,15 +1,14 @@
 """Training photos that a bundle may show beside its answers: gallery.parquet.
 
     whichland export BUNDLE --photos MANIFEST --gallery open
-    near = read_gallery(folder).nearest(probs_K, 6)
+    near = read_gallery(folder).nearest(features_F, 6)
 
-Near is what the model answers alike: the cosine between the logarithms of the probabilities, less their mean. So
-every engine and every bundle can give, and the temperature changes nothing. docs/decisions/gallery.md has the
-reasons.
+Near is what the model's head sees alike: the cosine between the features of both, less the mean over the gallery.
+docs/decisions/gallery.md has the reasons.
 
-A row is a photo: country, license, credit, probabilities (those centred logarithms, in the order of the labels),
-thumbnail (JPEG of what the model saw), and a number that photos of one drive share. Nothing else goes in: no
-path, id or coordinates, and encoding pixels leaves no EXIF.
+A row is a photo: country, license, credit, features (of length one, as float16), thumbnail (JPEG of what the model
+saw), and a number that photos of one drive share. Nothing else goes in: no path, id or coordinates, and encoding
+pixels leaves no EXIF.
 """
 
 import json
@@ -21,7 +20,6 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from whichland.errors import UserError, first_line
 from whichland.images.containers import ImageError
@@ -29,12 +27,10 @@ from whichland.images.decode import encode_jpeg, shrink
 from whichland.images.photo import open_photo
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import CREDIT, Manifest, credit
-from whichland.model.answer import Probabilities
 from whichland.model.bundle import GALLERY, WEIGHTS, read_settings
-from whichland.model.calibration import NOTHING
-from whichland.model.engines import description
+from whichland.model.engines import Features, description, unit_length
 from whichland.model.labels import LabelSpace
-from whichland.model.model import Model
+from whichland.model.model import Model, features_of
 from whichland.model.views import PhotoViews, cut_views, made_ahead
 from whichland.progress import Progress
 from whichland.whole_file import file_sha256, whole_file
@@ -46,6 +42,10 @@ MOST_BYTES = 200_000_000  # all of it is held in memory
 SHORT, LONG = 160, 320  # pixels of a thumbnail's sides, at most
 QUALITY = 75
 BATCH = 16
+SCHEMA = pl.Schema(
+    {"country": pl.String, "license": pl.String, "credit": pl.String}
+    | {"features": pl.Binary, "thumbnail": pl.Binary, "drive": pl.UInt32}
+)
 
 # Of the licences' SPDX names those that let anybody show a photo cut and shrunk, for money too.
 FREE = r"CC0-1\.0|CC-PDDC|CC-PDM-1\.0|PDDL-1\.0"
@@ -54,33 +54,29 @@ IF_NAMED = r"CC-BY(-SA)?-\d\.\d(-(AT|AU|DE|IGO|JP|NL|UK|US))?"  # and say who to
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """N training photos and what the model answered to them."""
+    """N training photos and what the model's head sees of them."""
 
     photos: pl.DataFrame  # N rows of country, license (SPDX name), credit (to be printed beside), thumbnail, drive
-    directions: NDArray[np.float32]  # N×K, centred logarithms of the probabilities, of length one
+    mean: Features  # F, of the photos' features at length one
+    directions: Features  # N×F, those less the mean, at length one again
 
-    def nearest(self, probs_K: Probabilities, most: int) -> list[tuple[float, int]]:
-        """The photos that the model answers most like `probs_K`, nearest first: cosine (-1 to 1) and row.
+    @classmethod
+    def of(cls, photos: pl.DataFrame, features_NF: Features) -> "Gallery":
+        """Photos with what the head sees of them."""
+        unit_NF = unit_length(features_NF)
+        mean_F = unit_NF.mean(axis=0)
+        return cls(photos=photos, mean=mean_F, directions=unit_length(unit_NF - mean_F))
+
+    def nearest(self, features_F: Features, most: int) -> list[tuple[float, int]]:
+        """The photos that the head sees most like `features_F`, nearest first: cosine (-1 to 1) and row.
 
         Of each drive one: the frames of a single one would else take all the places.
         """
-        near_N = np.clip(self.directions @ _directions(centred(probs_K[None]))[0], -1, 1)
+        own_F = unit_length(unit_length(features_F[None]) - self.mean)[0]
+        near_N = np.clip(self.directions @ own_F, -1, 1)
         order = np.argsort(-near_N, kind="stable")
         _, first = np.unique(self.photos["drive"].to_numpy()[order], return_index=True)
         return [(float(near_N[at]), int(at)) for at in order[np.sort(first)[:most]]]
-
-
-def centred(probs_NK: Probabilities) -> NDArray[np.float32]:
-    """Logarithms of probabilities, less their mean over the countries: N×K float32."""
-    logs_NK = np.log(np.maximum(probs_NK, np.float32(NOTHING)))
-    middle: NDArray[np.float32] = logs_NK - logs_NK.mean(axis=1, keepdims=True)
-    return middle
-
-
-def _directions(centred_NK: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The same at length one; even probabilities have no direction and stay 0."""
-    found: NDArray[np.float32] = centred_NK / np.maximum(np.linalg.norm(centred_NK, axis=1, keepdims=True), NOTHING)
-    return found
 
 
 def read_gallery(folder: Path) -> Gallery | None:
@@ -102,10 +98,10 @@ def read_gallery(folder: Path) -> Gallery | None:
         return None
     try:
         frame = pl.read_parquet(path, glob=False)
-        frame = frame.rename({"odds": "probabilities"}, strict=False)  # what galleries of 0.1 called them
-        if frame.schema != _schema(len(read.space)) or frame.is_empty():
+        if frame.schema != SCHEMA or frame.is_empty() or frame["features"].bin.size().n_unique() > 1:
             raise UserError(f"{path}: holds {frame.schema}, not the photos of a gallery; {again}")
-        return Gallery(photos=frame.drop("probabilities"), directions=_directions(frame["probabilities"].to_numpy()))
+        features_NF = np.frombuffer(b"".join(frame["features"]), np.float16).reshape(frame.height, -1)
+        return Gallery.of(frame.drop("features"), features_NF.astype(np.float32))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path}: cannot be read ({first_line(error)}); {again}") from None
 
@@ -128,11 +124,6 @@ def _made_from(folder: Path) -> str:
     weights = folder / WEIGHTS
     known = read.info.record.get("metadata", {}).get("weights_sha256")
     return json.dumps(description(read) | {"weights_sha256": file_sha256(weights) if weights.is_file() else known})
-
-
-def _schema(countries: int) -> dict[str, pl.DataType]:
-    text = {name: pl.String() for name in ("country", "license", "credit")}
-    return text | {"probabilities": pl.Array(pl.Float32(), countries), "thumbnail": pl.Binary(), "drive": pl.UInt32()}
 
 
 def rows_of(manifest: Manifest, split: str, labels: LabelSpace) -> pl.DataFrame:
@@ -194,15 +185,18 @@ def write_gallery(model: Model, photos: pl.DataFrame) -> dict[str, Any]:
     with Progress("looking at the gallery's photos", photos.height) as progress:
         for names, found in made_ahead(photos["uri"].to_list(), seen, BATCH):
             pairs = [(row, one) for one, row in zip(found, rows, strict=False) if not isinstance(one, ImageError)]
-            answers = model.answers([row["uri"] for row, _ in pairs], [views for _, (views, _) in pairs], BATCH)
-            for (row, (_, thumbnail)), answer in zip(pairs, answers, strict=True):
+            judged = model.judged_views([views for _, (views, _) in pairs], BATCH)
+            for (row, (_, thumbnail)), of_views in zip(pairs, judged, strict=True):
+                features_F = features_of(of_views)
+                if features_F is None:
+                    raise UserError(f"{model.folder}: a model of several classifiers has no features to find photos by")
                 shown = {"country": row[model.space.kind], "license": row["license"], "credit": credit(row) or None}
-                (probs_K,) = centred(answer.probabilities[None])
-                kept.append(shown | {"probabilities": probs_K, "thumbnail": thumbnail, "drive": row["drive"]})
+                features = unit_length(features_F[None])[0].astype(np.float16).tobytes()
+                kept.append(shown | {"features": features, "thumbnail": thumbnail, "drive": row["drive"]})
             progress.advance(len(names))
     if not kept:
         raise UserError(f"no photo for the gallery can be read, of {photos.height:,}")
-    frame = pl.DataFrame(kept, schema=_schema(len(model.labels)))
+    frame = pl.DataFrame(kept, schema=SCHEMA)
     with whole_file(path) as written:
         frame.write_parquet(written, metadata={MADE_FROM_KEY: _made_from(model.folder)})
         if (size := written.stat().st_size) > MOST_BYTES:

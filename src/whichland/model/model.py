@@ -26,6 +26,7 @@ from whichland.model.bundle import Bundle, Settings, home, in_hub_cache, read_se
 from whichland.model.engines import (
     Engine,
     EngineChoice,
+    Features,
     Logits,
     Network,
     choose_engine,
@@ -53,6 +54,7 @@ class Judged(NamedTuple):
 
     probabilities: Probabilities  # K
     distance: float | None  # to the training photos, see model/novelty.py; None where the bundle knows none
+    features: Features | None  # F, what the head sees; None where the engine does not give it
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -168,14 +170,12 @@ class Model(Settings):
         among: Among = None,
     ) -> list[Answer]:
         """The answers to photos from what is to be seen of them; `most` crops go through the network at once."""
-        crops = [crop for one in seen if isinstance(one, PhotoViews) for crop in one.crops]
-        parts = [self.judged(np.stack(crops[at : at + most])) for at in range(0, len(crops), most)]
-        left = chain.from_iterable(parts)
+        judged = iter(self.judged_views([one for one in seen if isinstance(one, PhotoViews)], most))
         none_K = np.full(len(self.labels), np.nan, np.float32)
         found = [
             Answer(path=_path(photo), probabilities=none_K, error=one, settings=self)
             if isinstance(one, ImageError)
-            else self.answer(photo, one, list(islice(left, len(one.crops))))
+            else self.answer(photo, one, next(judged))
             for photo, one in zip(photos, seen, strict=True)
         ]
         if among is None:
@@ -205,13 +205,27 @@ class Model(Settings):
         """The logits of crops: B×K float32."""
         return self.network(crops_BHWC).logits
 
+    def judged_views(self, seen: Sequence[PhotoViews], most: int = BATCH) -> list[list[Judged]]:
+        """What the network makes of the views of each photo; `most` crops go through it at once."""
+        crops = [crop for one in seen for crop in one.crops]
+        parts = [self.judged(np.stack(crops[at : at + most])) for at in range(0, len(crops), most)]
+        left = chain.from_iterable(parts)
+        return [list(islice(left, len(one.crops))) for one in seen]
+
     def judged(self, crops_BHWC: Pixels) -> list[Judged]:
-        """What the network makes of each crop: probabilities, and how unlike the training photos it is."""
+        """What the network makes of each crop."""
         logits_BK, features_BF = self.network(crops_BHWC)
         probs_BK = softmax(logits_BK, self.temperature)
-        if self.novelty is None or features_BF is None:
-            return [Judged(probs_K, None) for probs_K in probs_BK]
-        return list(map(Judged, probs_BK, self.novelty.distances(features_BF).tolist()))
+        if features_BF is None:
+            return [Judged(probs_K, None, None) for probs_K in probs_BK]
+        known = self.novelty and self.novelty.distances(features_BF).tolist()
+        return list(map(Judged, probs_BK, known or [None] * len(probs_BK), features_BF))
+
+
+def features_of(judged: Sequence[Judged]) -> Features | None:
+    """What the head sees of a photo, the mean over its views: F; None where the engine does not give it."""
+    views = [one.features for one in judged if one.features is not None]
+    return np.mean(views, axis=0) if views else None
 
 
 def _path(photo: PhotoLike) -> str | None:
@@ -238,15 +252,14 @@ def model_of(bundle: Bundle | Model, threads: int | None = None) -> Model:
     if isinstance(bundle, Model):
         return bundle
     return _model(
-        bundle,
-        engine="torch",
-        network=torch_network(bundle, threads, features=bundle.novelty is not None),
-        loaded=bundle,
+        bundle, engine="torch", network=torch_network(bundle, threads, features=bundle.has_features), loaded=bundle
     )
 
 
 def _model(read: Settings, **more: Any) -> Model:
-    return Model(**{name.name: getattr(read, name.name) for name in fields(Settings)}, **more)
+    model = Model(**{name.name: getattr(read, name.name) for name in fields(Settings)}, **more)
+    model.novelty  # noqa: B018  (damage is reported now)
+    return model
 
 
 def predict(model: Model | Bundle, photos: Any, **options: Any) -> Any:

@@ -18,7 +18,8 @@ from pydantic import BaseModel, Field
 from whichland.explanation.explain import ViewMap
 from whichland.explanation.overlay import heat_colours
 from whichland.geo.borders import country_of
-from whichland.model.answer import DECIMALS, Answer, Pin, Probabilities
+from whichland.model.answer import DECIMALS, Answer, Pin
+from whichland.model.engines import Features
 from whichland.model.views import View
 
 if TYPE_CHECKING:
@@ -102,10 +103,10 @@ class BestPin(BaseModel):
 
 
 class Neighbour(BaseModel):
-    """A training photo that the model answers like this one."""
+    """A training photo that the model finds like this one."""
 
     country: Annotated[str, about("where it was taken", "NO")]
-    similarity: Annotated[float, about("cosine between the centred log-probabilities of both", 0.97, ge=-1, le=1)]
+    similarity: Annotated[float, about("cosine between the centred features of both", 0.97, ge=-1, le=1)]
     credit: Annotated[str | None, about("the line to print beside it", "contributor 7, Mapillary, CC BY-SA 4.0")]
     license: Annotated[str | None, about("SPDX name", "CC-BY-SA-4.0")]
     thumbnail: Annotated[str, about("base64 of a JPEG: what the model saw of it, made small")]
@@ -200,9 +201,17 @@ class ExplainedPhoto(BaseModel):
 
 
 def answer_json(
-    service: "Service", name: str, answer: Answer, *, top: int, nearest: int, certainty: int, milliseconds: float
+    service: "Service",
+    name: str,
+    answer: Answer,
+    *,
+    features_F: Features | None,
+    top: int,
+    nearest: int,
+    certainty: int,
+    milliseconds: float,
 ) -> dict[str, Any]:
-    """The answer for one photo, as `PhotoAnswer` describes it."""
+    """The answer for one photo, as `PhotoAnswer` describes it; its neighbours are those of its features."""
     certain = answer.certain(certainty / 100)
     calibration, pin = answer.settings.info.calibration, answer.pin
     percent, level = service.settings.set_percent, service.settings.set_level
@@ -227,7 +236,7 @@ def answer_json(
         "caution": answer.caution,
         "views": [_seen_json(view) for view in answer.views],
         "pin": pin and _pin_json(pin),
-        "neighbours": neighbours(service, (answer.original or answer).probabilities, nearest),
+        "neighbours": neighbours(service, features_F, nearest),
         "milliseconds": round(milliseconds, 1),
     }
 
@@ -251,12 +260,12 @@ def rounded(lat: float, lon: float) -> dict[str, float]:
     return {"lat": round(lat, 4), "lon": round(lon, 4)}
 
 
-def neighbours(service: "Service", probs_K: Probabilities, most: int) -> list[dict[str, Any]] | None:
-    """The training photos that the model answers most alike; None for none, or where the bundle may show none."""
+def neighbours(service: "Service", features_F: Features | None, most: int) -> list[dict[str, Any]] | None:
+    """The training photos that the model finds most alike; None for none, or where the bundle may show none."""
     gallery = service.gallery
-    if gallery is None or most == 0:
+    if gallery is None or features_F is None or most == 0:
         return None
-    shown = ((near, gallery.photos.row(at, named=True)) for near, at in gallery.nearest(probs_K, most))
+    shown = ((near, gallery.photos.row(at, named=True)) for near, at in gallery.nearest(features_F, most))
     return [
         {
             **{name: photo[name] for name in ("country", "credit", "license")},

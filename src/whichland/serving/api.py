@@ -70,7 +70,7 @@ def router(service: Service) -> APIRouter:
             certainty={"type": "integer", "minimum": 1, "maximum": 99, "default": CERTAINTY}
             | {"description": "percent that the country, region or continent under `certain` reaches"},
             neighbours={"type": "integer", "minimum": 0, "maximum": NEIGHBOURS, "default": 0}
-            | {"description": "training photos to show that the model answers alike"},
+            | {"description": "training photos to show that the model finds alike"},
         ),
         summary="The likeliest countries of one or more photos",
     )
@@ -135,13 +135,14 @@ async def _judge(
     """The answer for one photo, or its error; `as_json` makes JSON of its name and answer."""
     (name, data), started = upload, perf_counter()
     try:
-        answer = await service.answer(data)
+        answer, features_F = await service.answer_and_features(data)
     except ImageError as error:
         service.metrics.photos.labels("unreadable").inc()
         return {"name": name, "error": str(error)}
     service.metrics.photos.labels("judged").inc()
     passed = 1000 * (perf_counter() - started)
-    return as_json(name, answer if within is None else answer.among(within), milliseconds=passed)
+    shown = answer if within is None else answer.among(within)
+    return as_json(name, shown, features_F=features_F, milliseconds=passed)
 
 
 def _whole_number(fields: dict[str, str], name: str, default: int, *, least: int = 1, most: int = 999_999) -> int:

@@ -21,8 +21,8 @@ from whichland.images.containers import ImageError
 from whichland.images.photo import OpenPhoto, open_photo
 from whichland.model.answer import Answer
 from whichland.model.bundle import GALLERY
-from whichland.model.engines import load_torch
-from whichland.model.model import Judged, Model
+from whichland.model.engines import Features, load_torch
+from whichland.model.model import Judged, Model, features_of
 from whichland.model.model import load as open_model
 from whichland.model.record import Record, read_record
 from whichland.model.views import PhotoViews, cut_views
@@ -60,7 +60,13 @@ class Service:
 
     async def answer(self, data: bytes) -> Answer:
         """Answer a photo. Raises ImageError when it cannot be read or has too many pixels."""
-        return await self._answer(data, await in_thread(self.decoders, self._look, data))
+        return (await self.answer_and_features(data))[0]
+
+    async def answer_and_features(self, data: bytes) -> tuple[Answer, Features | None]:
+        """The same with what the model's head sees of the photo, F; None where the engine does not give it."""
+        seen = await in_thread(self.decoders, self._look, data)
+        judged = await self._judged(seen)
+        return self.model.answer(data, seen, judged), features_of(judged)
 
     def open(self, data: bytes) -> OpenPhoto:
         """The photo of a file. Raises ImageError when it has too many pixels or no header."""
@@ -74,9 +80,9 @@ class Service:
     def _look(self, data: bytes) -> PhotoViews:
         return cut_views(self.open(data), self.model.preprocess, views=self.settings.views)
 
-    async def _answer(self, data: bytes, seen: PhotoViews) -> Answer:
+    async def _judged(self, seen: PhotoViews) -> list[Judged]:
         """The views go through the model together with whatever else waits for it."""
-        return self.model.answer(data, seen, await asyncio.gather(*map(self.batcher.judged, seen.crops)))
+        return await asyncio.gather(*map(self.batcher.judged, seen.crops))
 
     async def explain(
         self, data: bytes, *, country: str | None = None, against: str | None = None, method: str | None = None
@@ -88,7 +94,7 @@ class Service:
         """
         with self.load.explaining():
             seen = await in_thread(self.decoders, self._look, data)
-            country = country or (await self._answer(data, seen)).label
+            country = country or self.model.answer(data, seen, await self._judged(seen)).label
             index = index_of(self.model.labels, country if against is None else (country, against))
             chosen = find_method(method or self.methods[0])
             if chosen.name not in self.methods:
@@ -123,7 +129,7 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
     return Service(
         model=model,
         settings=settings,
-        gallery=_gallery(folder),
+        gallery=_gallery(model),
         record=read_record(folder),
         explaining=replace(model, loaded=load_torch(folder)) if gradients else model,
         methods=tuple(name for name, method in METHODS.items() if gradients or not method.torch),
@@ -143,12 +149,13 @@ async def in_thread(threads: Executor, work: Callable[..., T], *arguments: Any) 
     return await asyncio.get_running_loop().run_in_executor(threads, work, *arguments)
 
 
-def _gallery(folder: Path) -> "Gallery | None":
-    if not (folder / GALLERY).is_file():
+def _gallery(model: Model) -> "Gallery | None":
+    """The photos that may be shown; None as well for the engine that gives no features by which to find them."""
+    if model.engine == "int8" or not (model.folder / GALLERY).is_file():
         return None
     from whichland.model.gallery import read_gallery  # with Polars
 
-    return read_gallery(folder)
+    return read_gallery(model.folder)
 
 
 def _there(path: str | None, what: str) -> Path | None:

@@ -16,7 +16,6 @@ from whichland.images.photo import open_photo
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.bundle import Info, update_info
 from whichland.model.engines import Features, Network, load_torch, torch_network
-from whichland.model.head import classifier_names
 from whichland.model.novelty import fit, write_novelty
 from whichland.model.views import cut_views, made_ahead, middles_ahead
 from whichland.progress import Progress
@@ -127,7 +126,7 @@ def learn_novelty(folder: Path, photos: Photos, validation: Photos, groups: Sequ
     Not for models of several classifiers side by side, in front of which there is no one place to look.
     """
     loaded = load_torch(folder)
-    if len(classifier_names(loaded.model)) > 1:
+    if not loaded.has_features:
         return
     network = torch_network(loaded, features=True)
 

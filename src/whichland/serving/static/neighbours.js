@@ -1,4 +1,4 @@
-// Training photos that the model answers like the one in hand: thumbnail, country, whom to name, under which licence.
+// Training photos that the model finds like the one in hand: thumbnail, country, whom to name, under which licence.
 
 import { $, labelFlag, labelName, make, t } from "./app.js";
 

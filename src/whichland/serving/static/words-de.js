@@ -143,7 +143,7 @@ export const DE = {
   "right.forget": "Vergessen",
 
   "near.title": "Trainingsfotos, die das Modell am ähnlichsten findet",
-  "near.text": "Ähnlich in dem, was das Modell zu ihnen antwortet, nicht in den Pixeln. Zugeschnitten auf das, was es sah, und verkleinert.",
+  "near.text": "Ähnlich in dem, was das Modell in ihnen sieht, bevor es antwortet. Zugeschnitten auf das, was es sah, und verkleinert.",
   "near.alt": "Trainingsfoto {number}",
 
   "map.title": "Die Wahrscheinlichkeiten auf der Karte",

@@ -143,7 +143,7 @@ export const EN = {
   "right.forget": "Forget",
 
   "near.title": "Training photos that the model finds most alike",
-  "near.text": "Alike in what the model answers to them, not in their pixels. Cut to what it saw, and made small.",
+  "near.text": "Alike in what the model sees in them before it answers. Cut to what it saw, and made small.",
   "near.alt": "Training photo {number}",
 
   "map.title": "The probabilities on the map",
