@@ -16,12 +16,14 @@ from serving import create, running
 from serving import photos as photos
 
 CHROMIUM = shutil.which("chromium")
+FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 PATIENCE_MS = 30_000
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path to look at the page with")
+needs_firefox = pytest.mark.skipif(FIREFOX is None, reason="no firefox on the path to look at the page with")
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,17 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="module")
+def firefox() -> Iterator[Browser]:
+    """Firefox as it is, over WebDriver BiDi; it is sent nothing that it does not know (firefox.cjs)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NODE_OPTIONS", f"--require {Path(__file__).with_name('firefox.cjs')}")
+        with sync_playwright() as playwright:
+            firefox = playwright.firefox.launch(executable_path=FIREFOX, channel="moz-firefox")
+            yield firefox
+            firefox.close()
 
 
 @pytest.fixture
@@ -92,7 +105,7 @@ def findings(page: Page) -> list[str]:
 
 def sideways(page: Page) -> int:
     """By how many pixels a page is wider than its window."""
-    wider: int = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    wider: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     return wider
 
 

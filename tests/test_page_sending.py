@@ -54,7 +54,7 @@ def server(bundle: Path, sent: list[bytes]) -> Iterator[str]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "read_form", noted)
-        with running(create(bundle)) as (host, port):
+        with running(create(bundle, explain="gradcam")) as (host, port):
             yield f"http://{host}:{port}"
 
 

@@ -103,11 +103,11 @@ export class WorldMap {
     this.zoom.getContainer().append(button);
   }
 
-  // The wheel zooms only together with Ctrl or ⌘; else it scrolls the page.
+  // The wheel zooms only together with Ctrl or ⌘; else it scrolls the page. Not passive: Firefox would zoom the page, too.
   leaveWheel() {
     const wheel = this.map.scrollWheelZoom;
     const choose = (event) => (event.ctrlKey || event.metaKey ? wheel.enable() : wheel.disable());
-    this.element.addEventListener("wheel", choose, { capture: true, passive: true });
+    this.element.addEventListener("wheel", choose, { capture: true, passive: false });
   }
 
   async draw() {

@@ -17,9 +17,12 @@ export async function openPhoto(bytes, limits) {
   return { file, bitmap, width, height };
 }
 
+// The parts of a file as one: Firefox decodes no JPEG from a blob of several.
+const joined = (parts) => new Blob(parts).arrayBuffer();
+
 async function decoded({ type, pixels }) {
   try {
-    return await createImageBitmap(new Blob(pixels, { type }), { colorSpaceConversion: "none" });
+    return await createImageBitmap(new Blob([await joined(pixels)], { type }), { colorSpaceConversion: "none" });
   } catch {
     const known = type.slice("image/".length).toUpperCase();
     throw new Unreadable(known ? `broken ${known}` : "not an image that this browser can open");
@@ -45,11 +48,15 @@ export async function pixelsOf({ file, bitmap, width, height }, shortSide) {
 }
 
 // A JPEG as libjpeg decodes it at 1/scale, which Chromium can be asked for; null in other browsers.
-async function decodedSmaller({ type, size, pixels }, scale) {
-  if (!globalThis.ImageDecoder) return null;
-  const [desiredWidth, desiredHeight] = size.map((side) => Math.ceil(side / scale));
-  const data = await new Blob(pixels).arrayBuffer();
-  const decoder = new ImageDecoder({ type, data, desiredWidth, desiredHeight, colorSpaceConversion: "none" });
+async function decodedSmaller({ size, pixels }, scale) {
+  if (!(await (asksLibjpeg ??= tryLibjpeg()))) return null;
+  return decodedAt(await joined(pixels), size.map((side) => Math.ceil(side / scale)));
+}
+
+async function decodedAt(data, [desiredWidth, desiredHeight]) {
+  const decoder = new ImageDecoder({
+    type: "image/jpeg", data, desiredWidth, desiredHeight, colorSpaceConversion: "none",
+  });
   try {
     const { image } = await decoder.decode();
     const asked = image.displayWidth === desiredWidth && image.displayHeight === desiredHeight;
@@ -61,6 +68,26 @@ async function decodedSmaller({ type, size, pixels }, scale) {
   } finally {
     decoder.close();
   }
+}
+
+let asksLibjpeg = null; // a promise of whether it is libjpeg that decodes smaller here
+
+// Firefox shrinks what it has decoded, by a filter that reaches beyond the 8 × 8 pixels of a block. libjpeg does not: of
+// four even blocks it makes four pixels of their colours.
+async function tryLibjpeg() {
+  if (!globalThis.ImageDecoder) return false;
+  const canvas = new OffscreenCanvas(16, 16);
+  const context = canvas.getContext("2d");
+  const greys = [60, 190, 150, 100];
+  greys.forEach((grey, at) => {
+    context.fillStyle = `rgb(${grey} ${grey} ${grey})`;
+    context.fillRect(8 * (at % 2), 8 * (at >> 1), 8, 8);
+  });
+  const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 1 });
+  const small = await decodedAt(await blob.arrayBuffer(), [2, 2]);
+  if (!small) return false;
+  const { data } = readScaled(small, 1);
+  return greys.every((grey, at) => Math.abs(data[3 * at] - grey) <= 1);
 }
 
 function readScaled(bitmap, scale) {
