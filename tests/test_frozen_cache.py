@@ -110,8 +110,8 @@ def test_the_disk_it_takes_is_said_and_given_back(
     said = [line for line in capsys.readouterr().err.splitlines() if "cache of" in line]
     assert len(said) == 1
     assert "1 view of each photo" in said[0]  # no more views than epochs
-    expected = (30 * 192 * 4 * 4 + 10 * 192 * 5 * 5) * 2 / 1e6
-    assert f"{expected:.1f} MB" in said[0]
+    expected = (30 * 192 * 4 * 4 + 10 * 192 * 5 * 5) * 2 / 1e3
+    assert f"{expected:.1f} kB" in said[0]
     assert not (tmp_path / "run" / "cache").exists()
 
 

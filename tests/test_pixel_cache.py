@@ -35,7 +35,7 @@ def test_photos_are_scaled_to_the_short_side_and_no_larger(uris: list[str], tmp_
     assert [array.shape[:2] for array in found] == [(80, 133), (133, 80), (80, 80), (50, 60), (80, 240)]
     np.testing.assert_array_equal(found[3], load(uris[3]))
     assert len(said) == 1
-    assert f"{sum(array.nbytes for array in found) / 1e6:.1f} MB" in said[0]
+    assert f"{sum(array.nbytes for array in found) / 1e3:.1f} kB" in said[0]
 
 
 def test_validation_crops_are_the_very_crops(uris: list[str], tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""How messages write scores, numbers, and commands: these run as printed in the shell that they are printed in."""
+"""How messages write scores, numbers, settings, and commands, which run as printed in the shell that prints them."""
 
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 SCORES = {"top1": "top-1", "top5": "top-5", "macro_f1": "macro-F1"}
 SOURCE = Path(__file__).resolve().parents[2]  # of a clone; no index has the package
@@ -17,6 +18,32 @@ def spelled(name: str) -> str:
 def counted(number: int, one: str, several: str | None = None) -> str:
     """A number of things: 1 photo, 1,200 photos."""
     return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+def size_said(count: int) -> str:
+    """A number of bytes, such as 1.2 GB."""
+    scale, unit = next((pair for pair in ((1e9, "GB"), (1e6, "MB")) if count >= pair[0]), (1e3, "kB"))
+    return f"{count / scale:.1f} {unit}"
+
+
+def clock(seconds: float) -> str:
+    """A time that passes: 2:05, or 1:02:05 with hours."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def setting_said(value: Any) -> str:
+    """A setting as text for reading; of a path on this machine its name."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {setting_said(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(setting_said, value)) or "none"
+    if value is None or isinstance(value, bool):
+        return {None: "unset", True: "yes", False: "no"}[value]
+    if isinstance(value, float):
+        return f"{value:g}"
+    return Path(value).name if str(value).startswith("/") else str(value)
 
 
 def program() -> str:

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
 
+from whichland.printed import clock
+
 T = TypeVar("T")
 
 LINE_EVERY_S = 10.0
@@ -81,7 +83,7 @@ class Progress(AbstractContextManager["Progress"]):
             line += f" ({self.done / self.total:.0%})"
         line += f", {rate:.1f} a second"
         if self.total and self.done < self.total:
-            line += f", {_clock((self.total - self.done) / rate)} left"
+            line += f", {clock((self.total - self.done) / rate)} left"
         print(line, file=sys.stderr, flush=True)
 
 
@@ -127,7 +129,7 @@ class Whole:
             self._said = time.monotonic()
             left = (self.total / self.done - 1) * (self._said - self._start)
             share_done = f"{self.done / self.total:.0%} of all"
-            text = f"{self.description}, {share_done}, about {_clock(left)} left"
+            text = f"{self.description}, {share_done}, about {clock(left)} left"
             print(text, file=sys.stderr, flush=True)
 
     def end(self) -> None:
@@ -163,12 +165,6 @@ def whole(parts: Mapping[str, Passes], *, show: bool = True) -> Iterator[Whole]:
             shown.end()
     finally:
         _whole.reset(token)
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _bar(*, counts: bool = True) -> Any:

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, closing
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from whichland.bulk.rows import shown
 from whichland.bulk.run import differing
 from whichland.errors import UserError
 from whichland.images.containers import ImageError
-from whichland.images.photo import PhotoLike, open_photo
+from whichland.images.photo import PhotoLike
 from whichland.images.preprocess import Preprocess
 from whichland.model import backbone
 from whichland.model.bundle import bundle_hash, load
@@ -37,7 +37,7 @@ from whichland.model.engines import best_device, unit_length
 from whichland.model.features import KEY
 from whichland.model.head import classifier_name, features_before_head
 from whichland.model.hub_bundles import found
-from whichland.model.views import HowMany, PhotoViews, cut_views, made_ahead
+from whichland.model.views import HowMany, PhotoViews, cut_views, look_at, made_ahead
 from whichland.progress import Progress
 from whichland.whole_file import check_writable, whole_file
 from whichland.workers import map_on_ray
@@ -90,13 +90,7 @@ def embed(
     eye: Eye, photos: Sequence[PhotoLike], *, views: HowMany = "auto", batch_size: int = 32
 ) -> Iterator[tuple[Embeddings, NDArray[np.float32], list[str | None]]]:
     """Yield embeddings, their lengths before, and reasons why photos cannot be read (None), in batches in order."""
-
-    def look(photo: PhotoLike) -> PhotoViews | ImageError:
-        try:
-            return cut_views(open_photo(photo), eye.preprocess, views=views)
-        except ImageError as error:
-            return error
-
+    look = partial(look_at, cut=partial(cut_views, preprocess=eye.preprocess, views=views))
     with closing(made_ahead(photos, look, batch_size)) as batches, torch.inference_mode():
         for _, seen in batches:
             vectors_NF = np.full((len(seen), eye.width), np.nan, np.float32)

@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 from whichland.cli.commands import require_extra
 from whichland.cli.flags import flags
-from whichland.cli.output import Json, between, give
+from whichland.cli.output import Json, give
 from whichland.evaluation.calibration import CalibrateConfig
 from whichland.model.export import ExportConfig
 from whichland.printed import counted
@@ -56,8 +56,8 @@ def _calibrated(found: "Calibrated") -> list[str]:
     ]
     for name, title in SAID.items():
         before, after, change = (getattr(scores, name) for scores in (found.plain, found.fitted, found.change))
-        line = f"{title:<26}{before.value:>8.3f}{between(before, '.3f'):>28}"
-        lines.append(f"{line}{after.value:>9.3f}{between(after, '.3f'):>28}{change.value:>+9.3f}")
+        line = f"{title:<26}{before.value:>8.3f}{before.within('.3f'):>28}"
+        lines.append(f"{line}{after.value:>9.3f}{after.within('.3f'):>28}{change.value:>+9.3f}")
     for level, threshold in kept.sets.items():
         lines.append(
             f"sets at {level * 100:.4g} %: the {found.space.nouns} with probabilities of {threshold:.4f} or more"

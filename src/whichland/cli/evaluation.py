@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from whichland.cli.flags import flags
-from whichland.cli.output import Bundle, Json, Split, SplitManifest, between, give, print_table, say
+from whichland.cli.output import Bundle, Json, Split, SplitManifest, give, print_table, say
 from whichland.errors import UserError
 from whichland.evaluation.audit_checks import AuditConfig
 from whichland.explanation.atlas_config import AtlasConfig
@@ -65,7 +65,7 @@ def _report(report: "Report") -> list[str]:
     lines = [f"{'':<20}{'score':>8}{'95% interval':>28}{f'largest {space.kind}':>18} {'chance':>8}"]
     for name, score in report.scores.items():
         largest, chance = report.floors["majority"][name], report.floors["chance"][name]
-        lines.append(f"{spelled(name):<20}{score.value:>8.1%}{between(score):>28}{largest:>18.1%}{chance:>9.1%}")
+        lines.append(f"{spelled(name):<20}{score.value:>8.1%}{score.within():>28}{largest:>18.1%}{chance:>9.1%}")
     if other := report.neighbours:
         lines.append(f"{other.k} nearest of {other.photos:,} training photos by {other.features}:")
         for name, ahead in other.ahead.items():

@@ -12,7 +12,6 @@ from whichland.printed import counted, spelled
 
 if TYPE_CHECKING:
     from whichland.manifest import Manifest
-    from whichland.statistics import Score
 
 In = Annotated[Path, Argument(metavar="MANIFEST", help="The manifest to read.")]
 Out = Annotated[
@@ -84,11 +83,6 @@ def _in_words(manifest: "Manifest") -> str:
         unused = frame.filter(frame["weight"] == 0).height
         text += f"; {unused:,} of train not used" if unused else ""
     return text
-
-
-def between(score: "Score", form: str = ".1%") -> str:
-    """The ends of a score's interval, such as 61.2% to 68.0%, or why there is none."""
-    return score.within(form)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

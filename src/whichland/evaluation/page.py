@@ -19,6 +19,7 @@ from whichland.manifest import credit
 from whichland.model.answer import CERTAINTY
 from whichland.model.label_sources import column_labels
 from whichland.model.labels import COUNTRY, LabelSpace
+from whichland.printed import setting_said
 from whichland.statistics import FEWEST, Ints
 from whichland.templates import templates_beside
 
@@ -31,7 +32,7 @@ FEW = 20  # photos below which a country's own numbers say little
 def render(report: Report, explanations: Sequence[Picture] = ()) -> str:
     """Fill the template; every text is escaped, every picture stands inside the file."""
     environment = templates_beside(__file__)
-    environment.filters.update(percent=lambda share, digits=0: f"{share:.{digits}%}", plain=_plain)
+    environment.filters.update(percent=lambda share, digits=0: f"{share:.{digits}%}", plain=setting_said)
     found, info, history = report.predictions, report.bundle.info, report.manifest.history
     space = found.space
     environment.globals.update(label_name=space.name, noun=space.noun, nouns=space.nouns)
@@ -133,16 +134,3 @@ def _curves(log: Path) -> list[Markup]:
         lines_svg("Validation scores", judged, end=end, percent=True, y_range=(0, 1)),
     )
     return [Markup(figure) for figure in drawn if figure]
-
-
-def _plain(value: Any) -> str:
-    """A setting as text for reading."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_plain, value)) or "none"
-    if value is None or isinstance(value, bool):
-        return {None: "unset", True: "yes", False: "no"}[value]
-    if isinstance(value, float):
-        return f"{value:g}"
-    return Path(value).name if str(value).startswith("/") else str(value)  # a path on this machine: its name

@@ -139,25 +139,18 @@ def torch_network(bundle: "Bundle", threads: int | None = None, *, features: boo
     """
     import torch
 
-    from whichland.model.head import get_head
+    from whichland.model.head import with_features
 
     bundle.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    alone, seen = threading.Lock(), threading.local()
-
-    def keep(_: object, inputs: "tuple[torch.Tensor, ...]") -> None:
-        seen.features = inputs[0].detach().flatten(1)
-
-    if features:
-        get_head(bundle.model).register_forward_pre_hook(keep)
+    alone = threading.Lock()
 
     def run(crops_BHWC: Pixels) -> Outputs:
         device = next(bundle.model.parameters()).device
         # normalise gives a transposed view, which is channels_last already
         x_BCHW = torch.from_numpy(bundle.preprocess.normalise(crops_BHWC)).to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            logits_BK: Logits = bundle.model(x_BCHW).float().cpu().numpy()
-            features = vars(seen).pop("features", None)
-        return Outputs(logits_BK, None if features is None else features.float().cpu().numpy())
+            found = with_features(bundle.model, x_BCHW) if features else (bundle.model(x_BCHW),)
+        return Outputs(*(part.float().cpu().numpy() for part in found))
 
     def run_on_threads(crops_BHWC: Pixels) -> Outputs:
         with alone:

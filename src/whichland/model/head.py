@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from itertools import pairwise
+from threading import get_ident
 from typing import Any, cast
 
 import numpy as np
@@ -155,19 +156,30 @@ def get_head(model: nn.Module) -> nn.Module:
     return model.get_submodule(classifier_name(model))
 
 
-def features_before_head(model: nn.Module, x_BCHW: Tensor) -> Tensor:
-    """What the head sees for a batch: B×F.
+def with_features(model: nn.Module, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits of a batch, B×K, and what the head sees of it, B×F; several threads may ask at once.
 
-    It is taken where it arrives: a few families (MetaFormer, CrossViT) have layers between what timm calls
+    Features are taken where they arrive: a few families (MetaFormer, CrossViT) have layers between what timm calls
     `pre_logits` and the classifier.
     """
     seen: list[Tensor] = []
-    handle = get_head(model).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    own = get_ident()
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if get_ident() == own:
+            seen.append(inputs[0])
+
+    handle = get_head(model).register_forward_pre_hook(keep)
     try:
-        model(x_BCHW)
+        logits_BK: Tensor = model(x_BCHW)
     finally:
         handle.remove()
-    return seen[0].flatten(1)
+    return logits_BK, seen[0].flatten(1)
+
+
+def features_before_head(model: nn.Module, x_BCHW: Tensor) -> Tensor:
+    """What the head sees of a batch: B×F."""
+    return with_features(model, x_BCHW)[1]
 
 
 class _Behind(nn.Module):

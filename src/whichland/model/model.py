@@ -37,7 +37,7 @@ from whichland.model.engines import (
 )
 from whichland.model.hub_bundles import found
 from whichland.model.label_sources import among as labels_among
-from whichland.model.views import HowMany, PhotoViews, combined, cut_views, made_ahead
+from whichland.model.views import HowMany, PhotoViews, combined, cut_views, look_at, made_ahead
 from whichland.progress import Progress
 
 if TYPE_CHECKING:
@@ -139,15 +139,8 @@ class Model(Settings):
         self, photos: Photos, cut: Callable[[OpenPhoto], PhotoViews], among: Among, batch_size: int, progress: bool
     ) -> Generator[Answer, None, None]:
         """Answers in the order of the photos, which threads read ahead."""
-
-        def look(photo: PhotoLike) -> PhotoViews | ImageError:
-            try:
-                return cut(open_photo(photo))
-            except ImageError as error:
-                return error
-
         total = len(photos) if isinstance(photos, Sized) else None
-        batches = made_ahead(photos, look, batch_size)
+        batches = made_ahead(photos, partial(look_at, cut=cut), batch_size)
         with closing(batches), Progress("predicting", total, show=progress) as shown:
             for some, seen in batches:
                 yield from self.answers(some, seen, batch_size, among=among)

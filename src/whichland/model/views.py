@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from whichland.images.containers import ImageError
 from whichland.images.panorama import SHAPE, Piece, all_round, native_width, sphere_rows, sphere_views, strip_pieces
-from whichland.images.photo import OpenPhoto, open_photo
+from whichland.images.photo import OpenPhoto, PhotoLike, open_photo
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.calibration import NOTHING, log_softmax
 from whichland.progress import Progress
@@ -147,6 +147,19 @@ def _view_of_sphere(heading: float, fov: float, high: float, rows: tuple[float, 
     return View(box=box, heading=heading, fov=fov, rows=rows)
 
 
+def look_at(photo: PhotoLike, cut: Callable[[OpenPhoto], PhotoViews]) -> PhotoViews | ImageError:
+    """The views of one of several photos, or why it cannot be read, so that the others are answered all the same."""
+    try:
+        return cut(open_photo(photo))
+    except ImageError as error:
+        return error
+
+
+def middle_of(photo: PhotoLike, preprocess: Preprocess) -> Pixels:
+    """The crop of a photo's middle as the model sees it at test time. Raises ImageError."""
+    return cut_views(open_photo(photo), preprocess, views="one").crops[0]
+
+
 def middles_ahead(
     uris: Sequence[str], preprocess: Preprocess, batch_size: int, what: str
 ) -> Generator[tuple[list[int], Pixels], None, None]:
@@ -157,7 +170,7 @@ def middles_ahead(
 
     def crop(uri: str) -> Pixels | None:
         try:
-            return cut_views(open_photo(uri), preprocess, views="one").crops[0]
+            return middle_of(uri, preprocess)
         except ImageError:
             return None
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from whichland.errors import UserError, first_line
-from whichland.printed import install
+from whichland.printed import install, size_said
 from whichland.sources.columns import say, slug
 from whichland.sources.parquet import Shard, ambiguous, choose, read_shards, shards_by_name
 
@@ -138,11 +138,12 @@ def _fetch(name: str, revision: str, commit: str, shards: Sequence[Shard]) -> Pa
         cache = Path(constants.HF_HUB_CACHE)
         there = next(folder for folder in (cache, *cache.parents) if folder.exists())
         size, free = sum(shard.size for shard in missing), shutil.disk_usage(there).free
-        room = f"{cache} ({_bytes(free)} free)"
-        say(f"hub:{name}: fetching {len(missing)} of {len(shards)} shards, {_bytes(size)}, to {room}")
+        room = f"{cache} ({size_said(free)} free)"
+        say(f"hub:{name}: fetching {len(missing)} of {len(shards)} shards, {size_said(size)}, to {room}")
         if size > free:
             raise UserError(
-                f"{cache}: {_bytes(size)} of hub:{name} do not fit into {_bytes(free)}; set HF_HUB_CACHE elsewhere"
+                f"{cache}: {size_said(size)} of hub:{name} do not fit into {size_said(free)}; "
+                "set HF_HUB_CACHE elsewhere"
             )
     patterns = [escape(shard.path) for shard in shards]
     try:
@@ -153,11 +154,6 @@ def _fetch(name: str, revision: str, commit: str, shards: Sequence[Shard]) -> Pa
             "stopped"
         ) from None
     return Path(folder)
-
-
-def _bytes(count: int) -> str:
-    scale, unit = next((pair for pair in ((1e9, "GB"), (1e6, "MB")) if count >= pair[0]), (1e3, "kB"))
-    return f"{count / scale:.1f} {unit}"
 
 
 def _cached(name: str, revision: str) -> tuple[Path, list[Shard]]:

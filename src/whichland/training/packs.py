@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,9 @@ from numpy.typing import NDArray
 from whichland.errors import UserError
 from whichland.images.augment import resize
 from whichland.images.decode import image_size, load, read_bytes
-from whichland.images.photo import open_photo
 from whichland.images.preprocess import Pixels, Preprocess
-from whichland.model.views import cut_views
+from whichland.model.views import middle_of
+from whichland.printed import size_said
 from whichland.progress import Progress
 from whichland.training.data import Loader, Photos
 from whichland.whole_file import sweep, whole_file
@@ -122,18 +123,14 @@ def announce(what: str, folder: Path, size: int, say: Say) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be made ({error.strerror}); give --cache another folder") from None
-    say(f"cache of {what}: {_size_text(size)} in {folder}")
+    say(f"cache of {what}: {size_said(size)} in {folder}")
     held = sum(file.stat().st_size for file in folder.glob("*.bin"))
     free = shutil.disk_usage(folder).free
     if size > free + held:
         raise UserError(
-            f"{folder}: the cache needs {_size_text(size)} and the disk has {_size_text(free)} left; "
+            f"{folder}: the cache needs {size_said(size)} and the disk has {size_said(free)} left; "
             "make room, or give --cache another folder"
         )
-
-
-def _size_text(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _sound(folder: Path, name: str) -> bool:
@@ -203,10 +200,7 @@ def validation_crops(
     announce(f"validation crops of {rows}×{columns}", folder, rows * columns * 3 * len(uris), say)
     geometry = (preprocess.size, preprocess.interpolation, preprocess.crop_pct, preprocess.crop_mode)
 
-    def crop(uri: str) -> Pixels:
-        return cut_views(open_photo(uri), preprocess, views="one").crops[0]
-
-    return _decoded(folder, uris, f"crop {geometry} v{VERSION}", crop, share)
+    return _decoded(folder, uris, f"crop {geometry} v{VERSION}", partial(middle_of, preprocess=preprocess), share)
 
 
 def _decoded(folder: Path, uris: Sequence[str], recipe: str, decode: Callable[[str], Pixels], share: Share) -> Packs:

@@ -21,7 +21,7 @@ import whichland
 from whichland.charts import Line, Look, lines_svg
 from whichland.config import settings
 from whichland.errors import UserError
-from whichland.printed import install
+from whichland.printed import clock, install, setting_said
 from whichland.statistics import Floats
 from whichland.templates import templates_beside
 from whichland.training.config import TrainConfig
@@ -199,8 +199,8 @@ class RunPage:
     def _render(self, state: State) -> str:
         config, default = self.config, TrainConfig()
         help = {setting.name: setting.help for setting in settings(TrainConfig)}
-        given = {field.name: getattr(config, field.name) for field in fields(config)}
-        rows = [(value != getattr(default, name), (name, _said(value), help[name])) for name, value in given.items()]
+        own = {field.name: getattr(config, field.name) for field in fields(config)}
+        rows = [(value != getattr(default, name), name, setting_said(value), help[name]) for name, value in own.items()]
         return self.template.render(
             state=state,
             name=self.folder.resolve().name,
@@ -216,8 +216,8 @@ class RunPage:
             rows=self.epochs,
             best=self.best,
             kept=self._kept(state),
-            changed=[row for changed, row in rows if changed],
-            unchanged=[row for changed, row in rows if not changed],
+            changed=[row for changed, *row in rows if changed],
+            unchanged=[row for changed, *row in rows if not changed],
             links=[link for link in LINKS if (self.folder / link).exists()],
         )
 
@@ -240,11 +240,11 @@ class RunPage:
             facts["photos a second"] = f"{self.batch_size / each:,.0f}"
         if lost := int((~np.isfinite(self.loss)).sum()):
             facts["steps whose loss was no number"] = f"{lost:,}"
-        facts["time spent"] = _clock(self.earlier_s if self.seconds is None else self.seconds)
+        facts["time spent"] = clock(self.earlier_s if self.seconds is None else self.seconds)
         if state == "running" and each > 0:
             validations = (epochs - done) / self.config.validate_every
             left = max(0, self.total - len(self.at)) * each + validations * np.nan_to_num(self.validation_s)
-            facts["time left"] = _clock(left)
+            facts["time left"] = clock(left)
         return facts
 
     def _charts(self, state: State) -> list[str]:
@@ -275,11 +275,6 @@ class RunPage:
         ]
 
 
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
-
-
 def _thinned(name: str, x: Floats, y: Floats, raw: Floats | None = None) -> Line:
     """A line of POINTS at most: means of y, with a band from the least to the greatest raw value of each stretch."""
     if not len(x):
@@ -304,14 +299,3 @@ def _from_zero(*lines: Line) -> tuple[float, float] | None:
     """From zero to somewhat above the highest mean: single steps that leap may leave the chart."""
     top = max((float(line.y.max()) for line in lines if len(line.y)), default=0.0)
     return (0.0, top * 1.05) if top > 0 else None
-
-
-def _said(value: Any) -> str:
-    """A setting for reading."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={_said(item)}" for key, item in value.items()) or "none"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_said, value)) or "none"
-    return "unset" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from whichland.images.photo import open_photo
 from whichland.images.preprocess import Pixels, Preprocess
 from whichland.model.bundle import Info, update_info
 from whichland.model.engines import Features, Network, load_torch, torch_network
 from whichland.model.novelty import fit, write_novelty
-from whichland.model.views import cut_views, made_ahead, middles_ahead
+from whichland.model.views import made_ahead, middle_of, middles_ahead
 from whichland.progress import Progress
 from whichland.training.data import Photos
 from whichland.training.packs import Packs
@@ -103,11 +103,7 @@ def gathered(part: Tensor, photos: int, accelerator: Accelerator) -> Tensor:
 
 def crops_of(uris: Sequence[str], preprocess: Preprocess) -> Generator[Pixels, None, None]:
     """Batches of crops, B×H×W×3; the first photo that cannot be read stops everything."""
-
-    def crop(uri: str) -> Pixels:
-        return cut_views(open_photo(uri), preprocess, views="one").crops[0]
-
-    with closing(made_ahead(uris, crop, BATCH)) as batches:
+    with closing(made_ahead(uris, partial(middle_of, preprocess=preprocess), BATCH)) as batches:
         for _, crops in batches:
             yield np.stack(crops)
 
