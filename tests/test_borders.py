@@ -24,7 +24,7 @@ from whichland.geo.countries import COUNTRIES, find_country
 from whichland.geo.distance import haversine_km
 from whichland.geo.polygons import across, edges, feature_of
 from whichland.geo.polygons import polygons as polygons_of
-from whichland.geo.territories import answers, folded, sovereigns, territories
+from whichland.geo.territories import answers, disputed, folded, sovereigns, territories
 
 PLACES = Path(__file__).with_name("tricky_places.csv")
 POINTS = Path(__file__).parent.parent.parent / "shared/data/points"
@@ -234,6 +234,14 @@ def test_bad_territories(tmp_path: Path, text: bytes, said: str) -> None:
         country_of(0, 0, territories=str(file))
     with pytest.raises(UserError, match="and no such"):
         country_of(0, 0, territories=str(tmp_path / "none.csv"))
+
+
+def test_disputed_places_are_counted_as_their_table_says() -> None:
+    for place in disputed():
+        assert country_of(place.lat, place.lon) == place.code, place.name
+        assert place.code not in place.otherwise
+        assert place.otherwise
+        assert set(place.otherwise) <= set(COUNTRIES), place.name
 
 
 def test_the_table_of_territories() -> None:

@@ -212,3 +212,23 @@ def test_the_map_leaves_the_wheel_to_the_page_and_can_be_set_back(visit: Any, ph
     expect(page.locator(".leaflet-control-zoom-in")).to_have_attribute("aria-label", "Zoom in")
     page.select_option("#language", "de")
     expect(page.locator(".leaflet-control-zoom-in")).to_have_attribute("aria-label", "Vergrößern")
+
+
+def test_disputed_places_of_the_named_country_are_noted_with_whom_they_are_counted(
+    visit: Any, answered: list[tuple[Path, dict[str, Any]]]
+) -> None:
+    photo, answer = answered[0]
+    for country, places in (("RU", 5), ("TW", 3), ("LU", 0)):
+        guess = answer["guesses"][0] | {"country": country, "name": country_name(country)}
+        changed = answer | {"guesses": [guess, *answer["guesses"][1:]], "pin": None}
+        page = visit()
+        page.route("**/api/predict", lambda route, _, given=changed: route.fulfill(json={"results": [given]}))
+        upload(page, [photo])
+        expect(page.locator("#disputed")).to_be_visible(visible=places > 0)
+        expect(page.locator("#disputed-places tr")).to_have_count(places)
+        if country == "TW":
+            page.click("#disputed summary")
+            expect(page.locator("#disputed-places tr").last).to_have_text(re.compile(r"Taiwan\s*Taiwan\s*China"))
+            assert findings(page) == []
+            page.select_option("#language", "de")
+            expect(page.locator("#disputed summary")).to_contain_text("Umstrittene Orte")

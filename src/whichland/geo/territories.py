@@ -2,6 +2,7 @@
 
 `territories.csv` has a row a polygon: its id, name, the ISO code answered, the sovereign state, and why where that
 is not plain. The rule: a polygon's own ISO code, else that of the territory it is a part of, else the state's.
+`disputed.csv` has the places that another state sees otherwise, whether it claims, holds or recognises them.
 """
 
 import csv
@@ -32,6 +33,26 @@ def territories() -> tuple[Territory, ...]:
     """Read the table, in the order of the polygons."""
     with Path(__file__).with_name("territories.csv").open(encoding="utf-8", newline="") as file:
         return tuple(Territory(**row) for row in csv.DictReader(file))
+
+
+class Disputed(NamedTuple):
+    """A place of which states see differently whose it is."""
+
+    name: str
+    lat: float  # of a point in it
+    lon: float
+    code: str  # what is answered there
+    otherwise: tuple[str, ...]  # states that see it otherwise
+
+
+@cache
+def disputed() -> tuple[Disputed, ...]:
+    """Read their table, in the order of the names."""
+    with Path(__file__).with_name("disputed.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(
+            Disputed(row["name"], float(row["lat"]), float(row["lon"]), row["code"], tuple(row["otherwise"].split()))
+            for row in csv.DictReader(file)
+        )
 
 
 def answers(choice: str | Mapping[str, str] = ISO) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from whichland import __version__
 from whichland.explanation.methods import METHODS
+from whichland.geo.territories import disputed
 from whichland.model.calibration import Share
 from whichland.model.label_sources import groups_of
 from whichland.model.record import Record
@@ -56,6 +57,14 @@ class ModelFacts(BaseModel):
     record: Annotated[Record | None, about("how often it was right; null where the bundle keeps no record")]
 
 
+class DisputedPlace(BaseModel):
+    """A place of which states see differently whose it is."""
+
+    name: Annotated[str, about("", "Crimea")]
+    code: Annotated[str, about("the country that it is counted with", "UA")]
+    otherwise: Annotated[list[str], about("states that see it otherwise", ["RU"])]
+
+
 class ServiceInfo(BaseModel):
     """What is served."""
 
@@ -78,6 +87,7 @@ class ServiceInfo(BaseModel):
         dict[str, list[str]],
         about("names that `among` takes beside labels, with what each covers", {"EU": ["FR", "SE"]}),
     ]
+    disputed: Annotated[list[DisputedPlace], about("whom disputed places are counted with")]
     neighbours: Annotated[bool, about("whether training photos can be shown beside an answer")]
     collect: Annotated[bool, about("whether photos are kept for training where their sender agrees")]
 
@@ -103,6 +113,7 @@ def service_info(service: "Service") -> dict[str, Any]:
         "atlas": service.atlas is not None,
         "play": True,  # on drawn streets where no manifest was given
         "among": {name: codes for name, codes in groups_of(space).items() if 0 < len(codes) < len(space)},
+        "disputed": [{"name": one.name, "code": one.code, "otherwise": list(one.otherwise)} for one in disputed()],
         "neighbours": service.gallery is not None,
         "collect": settings.collect is not None,
     }

@@ -191,7 +191,7 @@ function drawCurrent() {
   drawNeighbours(answer?.neighbours);
   if (answer) {
     drawVerdict(answer, info);
-    drawProbabilities(answer, info.labels);
+    drawProbabilities(answer, info);
     drawRight(current, info);
   }
   drawEvidence(current, info);

@@ -1,6 +1,6 @@
 // The probabilities as a map, with the pin, and as a table.
 
-import { $, COUNTRIES, countryName, labelFlag, labelName, language, make, percent, t } from "./app.js";
+import { $, COUNTRIES, countryName, labelFlag, labelName, language, make, percent, regional, t } from "./app.js";
 import { legend, WorldMap } from "./map.js";
 
 let map = null;
@@ -21,9 +21,10 @@ function pinWords({ pin, guesses, abstained }) {
   return said.join(" ");
 }
 
-export async function drawProbabilities(answer, labels) {
+export async function drawProbabilities(answer, { labels, disputed }) {
   drawn = answer;
   drawTable(answer);
+  drawDisputed(answer, disputed);
   if (!map) {
     map = new WorldMap($("map"), "map.label");
     await map.draw();
@@ -38,6 +39,23 @@ export async function drawProbabilities(answer, labels) {
   const label = pinWords(answer);
   $("map-pin").textContent = label;
   map.setPins(answer.pin ? [{ lat: answer.pin.lat, lon: answer.pin.lon, kind: "best", label }] : []);
+}
+
+// Places of the named country, or of the pin's, of which states see differently whose they are.
+function drawDisputed({ guesses, pin }, disputed) {
+  const named = [COUNTRIES ? guesses[0].country : "", pin?.country ?? ""];
+  const touched = disputed.filter(({ code, otherwise }) => named.some((one) => one === code || otherwise.includes(one)));
+  $("disputed").hidden = !touched.length;
+  const list = new Intl.ListFormat(regional());
+  const row = ({ name, code, otherwise }) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, t(name)),
+      make("td", {}, countryName(code)),
+      make("td", {}, list.format(otherwise.map(countryName))),
+    );
+  $("disputed-places").replaceChildren(...touched.map(row));
 }
 
 export const fitMap = () => map?.resized();
