@@ -102,7 +102,7 @@ def candidates(x_NF: NDArray[np.float32], labels_N: NDArray[np.int64]) -> dict[s
 
     found: dict[str, Judge] = {}
     plain = np.zeros((0, 0), np.float32)
-    for rank in (64, 256, 1280):
+    for rank in (64, 256, 640, 1280):
         found[f"Mahalanobis, a mean a label, {rank} directions"] = nearest(white(x_NF - means[labels_N], rank), means)
         found[f"Mahalanobis, one mean, {rank} directions"] = nearest(white(x_NF - mean, rank), mean[None])
     one, many = found["Mahalanobis, one mean, 1280 directions"], found["Mahalanobis, a mean a label, 1280 directions"]
@@ -129,7 +129,7 @@ def auroc(usual: Floats, other: Floats, groups: list[str | None]) -> str:
         return np.array([(own @ passed) / max(own.sum() * below.sum(), 1e-12)])
 
     numbers = group_numbers([*groups, *[None] * len(other)])
-    return text_of(judged(statistic, numbers, least=0)[0])
+    return text_of(judged(statistic, numbers, "share")[0])
 
 
 def text_of(score: Score) -> str:
@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--training", type=int, help="of the training photos so many alone, drawn at random")
     parser.add_argument("--cache", type=Path, help="folder for features and the drawn streets, kept for another run")
     arguments = parser.parse_args()
     cache = arguments.cache or Path(tempfile.mkdtemp())
@@ -163,9 +164,12 @@ def main() -> None:
     pictures = {name: seen(arguments.bundle, some, cache / f"{name}.npz") for name, some in uris.items()}
     known, split = home["country"].is_in(bundle.labels).to_numpy(), home["split"].to_numpy()
     photos = pictures.pop("home")
-    train = photos.some(known & (split == "train"))
-    labels = home.filter(pl.Series(known & (split == "train")))["country"].to_list()
-    judges = candidates(train.features, np.array([bundle.labels.index(code) for code in labels]))
+    trained = known & (split == "train")
+    if arguments.training:
+        left_out = np.random.default_rng(0).permutation(np.flatnonzero(trained))[arguments.training :]
+        trained[left_out] = False
+    train, labels = photos.some(trained), home.filter(pl.Series(trained))["country"].to_list()
+    judges = candidates(train.features, np.unique(labels, return_inverse=True)[1])
     others = {"countries it does not know": photos.some(~known), **pictures}
 
     def groups(of: str) -> list[str | None]:

@@ -50,7 +50,8 @@ def test_the_distance_is_that_of_mahalanobis_from_the_nearest_label() -> None:
     found = fit(seen, labels, clouds(50, 1)[0], [None] * 50)
     means = [seen[labels == label].mean(axis=0) for label in (0, 1)]
     within = [np.cov(seen[labels == label].T, bias=True) * np.mean(labels == label) for label in (0, 1)]
-    pooled = np.linalg.inv(within[0] + within[1])
+    covariance = within[0] + within[1]
+    pooled = np.linalg.inv(covariance / np.diag(covariance).mean())
     others = clouds(20, 2)[0] + np.float32(1.5)
     expected = [min(mahalanobis(one, mean, pooled) for mean in means) for one in others]
     np.testing.assert_allclose(found.distances(others), expected, rtol=0.005)

@@ -5,7 +5,7 @@
     0.997
 
 The distance is Mahalanobis' from the nearest label's mean, with one covariance within labels for all of them (Lee et
-al. 2018, arXiv 1807.03888), in the directions in which training photos vary most. docs/decisions/novelty.md says why.
+al. 2018, arXiv 1807.03888). docs/decisions/novelty.md says why.
 A distance is read against those of validation photos: the share of these that are nearer. Photos like them are beyond
 0.99 once in a hundred times, as in conformal prediction (Vovk, Gammerman & Shafer 2005).
 
@@ -28,7 +28,6 @@ from whichland.whole_file import file_sha256, whole_file
 
 FILE = "novelty.npz"
 UNLIKE = 0.99  # share of validation photos that are nearer, from which on a photo is unlike the training photos
-RANK = 256  # directions, at most
 FLOOR = 1e-3  # of the mean variance, added to each direction's: few photos leave some without any
 MOST_BYTES = 100_000_000  # of the file, and of each array in it
 
@@ -40,15 +39,15 @@ class Novelty:
     """Distances from training photos, and what validation photos have of them."""
 
     mean: Floats  # F, of the training photos' features
-    axes: Floats  # F×R: directions, scaled by how much photos of a label vary in them
-    centres: Floats  # C×R: the labels' means, seen so
+    axes: Floats  # F×F: directions, scaled by how much photos of a label vary in them; of 16 bits, as the file has it
+    centres: Floats  # C×F: the labels' means, seen so
     known: Floats  # M, distances of validation photos, ascending
     weights: Floats  # M: of each; a group's sum to 1
 
     def distances(self, features_BF: Floats) -> Floats:
-        """The distance of each photo from the nearest label: B."""
-        seen_BR = (features_BF - self.mean) @ self.axes
-        squares_BC = (seen_BR**2).sum(1)[:, None] - 2 * seen_BR @ self.centres.T + (self.centres**2).sum(1)
+        """The distance of each photo from the nearest label, 1 being features' mean deviation within labels: B."""
+        seen_BF = (features_BF - self.mean) @ self.axes
+        squares_BC = (seen_BF**2).sum(1)[:, None] - 2 * seen_BF @ self.centres.T + (self.centres**2).sum(1)
         nearest: Floats = np.sqrt(np.maximum(squares_BC.min(axis=1), 0))
         return nearest
 
@@ -67,14 +66,13 @@ def fit(features_NF: Floats, targets_N: NDArray[np.int64], held_MF: Floats, grou
     means_LF /= count_L[:, None]
     within_NF = features_NF - means_LF[of_label_N]
     variance_F, directions_FF = np.linalg.eigh(within_NF.T @ within_NF / len(within_NF))
-    rank = min(RANK, len(variance_F))
-    variance_R = np.maximum(variance_F[::-1][:rank], 0) + FLOOR * max(float(variance_F.mean()), 1e-12)
-    axes_FR = directions_FF[:, ::-1][:, :rank] / np.sqrt(variance_R)
+    shares_F = np.maximum(variance_F, 0) / max(float(variance_F.mean()), 1e-12)
+    axes_FF = (directions_FF / np.sqrt(shares_F + FLOOR)).astype(np.float16).astype(np.float32)
     mean_F = features_NF.mean(axis=0, dtype=np.float64)
     unjudged = Novelty(
         mean=mean_F.astype(np.float32),
-        axes=axes_FR.astype(np.float32),
-        centres=((means_LF - mean_F) @ axes_FR).astype(np.float32),
+        axes=axes_FF,
+        centres=((means_LF - mean_F) @ axes_FF).astype(np.float32),
         known=np.zeros(0, np.float32),
         weights=np.zeros(0, np.float32),
     )
@@ -88,7 +86,7 @@ def write_novelty(folder: Path, novelty: Novelty) -> dict[str, Any]:
     """Write a bundle's novelty.npz; return what whichland.json has to say of it."""
     path = folder / FILE
     with whole_file(path) as partial, partial.open("wb") as stream:
-        np.savez(stream, **vars(novelty))
+        np.savez(stream, **vars(novelty) | {"axes": novelty.axes.astype(np.float16)})
     groups = round(float(novelty.weights.sum()))
     return {"sha256": file_sha256(path), "photos": len(novelty.known), "groups": groups, "unlike": UNLIKE}
 
@@ -113,7 +111,7 @@ def read_novelty(folder: Path, record: dict[str, Any] | None) -> Novelty | None:
                 raise ValueError(f"an array of more than {MOST_BYTES / 1e6:.0f} MB")
         with np.load(io.BytesIO(data), allow_pickle=False) as held:
             found = Novelty(**{name: held[name].astype(np.float32) for name in Novelty.__annotations__})
-        (features, rank), (_, wide) = found.axes.shape, found.centres.shape
+        (features, rank), (_, wide) = found.axes.shape, found.centres.shape  # bundles of before keep fewer directions
         if found.mean.shape != (features,) or rank != wide or found.known.shape != found.weights.shape:
             raise ValueError("arrays that do not fit together")
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
