@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from browsing import PHONE, findings, needs_browser, play_photo, sideways, upload
 from browsing import browser as browser
@@ -12,6 +12,7 @@ from browsing import bundle as bundle
 from browsing import photos as photos
 from browsing import server as server
 from browsing import visit as visit
+from serving import create, running
 from whichland.geo.countries import COUNTRIES
 from whichland.geo.territories import disputed
 from whichland.serving import pages as page_module
@@ -160,3 +161,33 @@ def test_both_languages_say_the_same_things(visit: Any):
         used |= set(re.findall(r'data-t(?:-label)?="([^"]+)"', source))
         used |= set(re.findall(r'\bt\("([^"]+)"', source))
     assert used <= set(words["en"])
+
+
+@needs_browser
+def test_a_narrow_phone_shows_every_link_and_what_is_touched_is_as_large_as_a_finger(
+    browser: Browser, bundle: Path, photos: list[Path], tmp_path: Path
+):
+    for name in ("report.html", "index.html"):
+        (tmp_path / name).write_text("<html><body></body></html>")
+    beside = {"report": str(tmp_path / "report.html"), "atlas": str(tmp_path / "index.html")}
+    with running(create(bundle, **beside)) as (host, port):
+        context = browser.new_context(
+            viewport=PHONE, is_mobile=True, has_touch=True, locale="en-GB", base_url=f"http://{host}:{port}"
+        )
+        page = context.new_page()
+        for path in ("/play", "/"):
+            page.goto(path)
+            expect(page.locator("#foot-model")).to_contain_text("countries")
+            for language in ("de", "en"):
+                page.select_option("#language", language)
+                assert page.locator(".top nav a").count() == 4
+                assert page.locator(".top nav").evaluate("nav => nav.scrollWidth - nav.clientWidth") <= 0
+                assert sideways(page) == 0
+        upload(page, photos[:1])
+        touched = "button, select, summary, nav a, .foot a, [role=button], input[type=range], input[type=text]"
+        low = page.locator(touched).evaluate_all(
+            """all => all.map((one) => [one.id || one.textContent, one.getBoundingClientRect().height])
+                .filter(([, height]) => height > 0 && height < 44)"""
+        )
+        assert low == []
+        context.close()

@@ -197,6 +197,11 @@ export function start() {
     kept.set(LANGUAGE, language);
     translate();
   });
+  const [switches, head, foot] = [".switches", ".top", ".foot"].map((one) => document.querySelector(one));
+  const narrow = matchMedia("(max-width: 30rem)"); // where the links fill the head
+  const place = () => (narrow.matches ? foot : head).append(switches);
+  narrow.addEventListener("change", place);
+  place();
   $("theme").addEventListener("click", () => document.dispatchEvent(new Event("whichland:next-theme")));
   document.addEventListener("whichland:theme", translate);
   $("error-close").addEventListener("click", clearError);
