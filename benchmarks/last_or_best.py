@@ -11,8 +11,6 @@ over the runs, paired, with Student's interval over the runs. Goes on where it s
 
 import argparse
 import json
-from dataclasses import replace
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -43,11 +41,9 @@ def drawn(table: Manifest, photos: int, seed: int) -> Manifest:
 
 def run(table: Manifest, args: argparse.Namespace, photos: int, seed: int) -> dict[str, dict[str, float]]:
     """Top-1 and macro-F1 on the test photos of the last, the best and the first weights of a run."""
-    config = TrainConfig(weights=str(args.weights), seed=seed, patience=1000)  # which keeps the best, and never stops
+    # patience keeps the best, and never stops here
+    config = TrainConfig(weights=str(args.weights), seed=seed, freeze=args.freeze, patience=1000)
     small = drawn(table, photos, seed)
-    if args.steps:
-        each = max(1, small.kept.filter(pl.col("split") == "train").height // config.batch_size)
-        config = replace(config, epochs=max(config.epochs, ceil(args.steps / each)))
     ready = prepare(small, config, args.out / f"run-{photos}-{seed}")
     fit = ready.fit
     first = copy_of(fit.model)
@@ -82,7 +78,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--photos", type=int, nargs="+", default=[53, 100, 250])
     parser.add_argument("--seeds", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=0, help="at least so many, by more epochs")
+    parser.add_argument("--freeze", default="none", help="backbone: the head alone learns")
     args = parser.parse_args()
     keep_freed_memory()
     table = read(args.manifest)

@@ -1,18 +1,19 @@
 """When checkpoints are written, and that the curve begins where training begins."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tinted import tinted
 from whichland.errors import UserError
 from whichland.training.checkpoint import Pace
-from whichland.training.config import TrainConfig
+from whichland.training.config import FEW, TrainConfig, settled
 from whichland.training.run import prepare, train
 
 
@@ -76,6 +77,26 @@ def test_minutes_also_pass_within_an_epoch(manifest: Path, tmp_path: Path) -> No
     assert seen == [1, 2, 3, 0]
     with pytest.raises(UserError, match="checkpoint_minutes 0"):
         config(checkpoint_minutes=0.0)
+
+
+def test_with_few_photos_the_head_alone_learns_unless_all_is_asked_for(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    start = timm.create_model("test_resnet").state_dict()
+    save_file(start, tmp_path / "w.safetensors")
+    for freeze in ("auto", "none"):
+        train(manifest, config(weights=str(tmp_path / "w.safetensors"), freeze=freeze), tmp_path / freeze)
+    assert capsys.readouterr().err.count("fewer than 150 training photos: the head alone learns") == 1
+    kept = {freeze: load_file(tmp_path / freeze / "bundle" / "model.safetensors") for freeze in ("auto", "none")}
+    body = [name for name in start if name.endswith("conv1.weight")]
+    assert body
+    assert all(torch.equal(kept["auto"][name], start[name]) for name in body)
+    assert not any(torch.equal(kept["none"][name], start[name]) for name in body)
+    assert 'freeze = "auto"' in (tmp_path / "auto" / "config.toml").read_text()
+    assert json.loads((tmp_path / "auto" / "bundle" / "whichland.json").read_text())["train"]["freeze"] == "backbone"
+    tuned = config(weights=str(tmp_path / "w.safetensors"))
+    assert (settled(tuned, FEW).freeze, settled(replace(tuned, weights="none"), 1).freeze) == ("none", "none")
 
 
 @pytest.mark.parametrize("freeze", ["none", "backbone"])

@@ -71,7 +71,7 @@ def test_every_row_of_the_street_view_write_up_has_a_recipe() -> None:
         (1e-4, 1e-6, 3), (1e-4, 1e-6, 2),
     ]  # fmt: skip
     assert [row.size for row in rows] == [(512, 1188)] * 5 + [(256, 594), (392, 910)]
-    assert [row.freeze for row in rows] == ["front:2,none", *["front"] * 4, "none", "none"]
+    assert [row.freeze for row in rows] == ["front:2,none", *["front"] * 4, "auto", "auto"]
     assert [row.weights for row in rows] == ["hub"] * 5 + ["none"] * 2
 
 

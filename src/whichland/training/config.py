@@ -1,7 +1,7 @@
 """Every setting of a training run, written once: here, as tables of a recipe, and as flags of `whichland train`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from annotated_types import Interval
@@ -12,6 +12,7 @@ from whichland.model.choices import Freeze, HeadAfter
 
 Size = int | tuple[int, int]  # a square's side, or height and width
 Arguments = dict[str, Any]
+FEW = 150  # training photos; with fewer, layers that learn lose what the fitted head knows (training-settings.md)
 Balance = Literal["manifest", "none", "sqrt", "class"]
 Weighting = Literal["sample", "loss", "none"]
 Prior = Literal["trained", "even"]
@@ -62,8 +63,8 @@ class ModelSettings(Config):
         str,
         "what does not learn: none (all learns), backbone (all but the head), front (all but the last stage "
         "and the head), front2, front3 (all but the last two or three stages); or phases with their epochs, such "
-        "as front:3,none",
-    ] = "none"
+        f"as front:3,none; auto: backbone with fewer than {FEW} training photos and pretrained weights, else none",
+    ] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +177,16 @@ class TrainConfig(DataSettings, ModelSettings, OptimisationSettings, Augmentatio
             raise UserError("schedule exponential falls from lr to lr_end: give lr_end")
 
 
+def settled(config: TrainConfig, photos: int) -> TrainConfig:
+    """The settings once it is known how many photos there are to learn from: `freeze` is no longer "auto"."""
+    if config.freeze != "auto":
+        return config
+    fitted = (
+        config.head_first and config.head_after == "features" and config.weights != "none" and not config.keep_start
+    )
+    return replace(config, freeze="backbone" if fitted and photos < FEW else "none")
+
+
 @dataclass(frozen=True)
 class Phase:
     """A stretch of training in which the same parameters learn."""
@@ -186,13 +197,18 @@ class Phase:
 
 
 def phases(text: str, epochs: float) -> tuple[Phase, ...]:
-    """Read freezing that changes over time, `POLICY:EPOCHS,…,POLICY`; the last stays to the end. Raises UserError."""
+    """Read freezing that changes over time, `POLICY:EPOCHS,…,POLICY`; the last stays to the end. Raises UserError.
+
+    "auto" that is not settled is "none".
+    """
+    if text == "auto":
+        return (Phase("none", 0, epochs),)
 
     def policy(part: str) -> Any:
         name, choices = part.strip(), get_args(Freeze)
         if name not in choices:
             raise UserError(
-                f"freeze {text!r}: {name!r} is not one of {', '.join(choices)}; phases are written as front:3,none"
+                f"freeze {text!r}: {name!r} is not one of auto, {', '.join(choices)}; write phases as front:3,none"
             )
         return name
 

@@ -41,7 +41,7 @@ from whichland.progress import whole
 from whichland.statistics import group_numbers
 from whichland.templates import templates_beside
 from whichland.training.checkpoint import Checkpoint
-from whichland.training.config import TrainConfig, height_width
+from whichland.training.config import FEW, TrainConfig, height_width, settled
 from whichland.training.data import Loader, Photos, balanced, choose_labels, select
 from whichland.training.fit import Fit
 from whichland.training.linear_probe import head_first
@@ -90,7 +90,7 @@ def train(manifest: Manifest | str | Path, config: TrainConfig, out: str | Path,
     one_bar = whole(foreseen, show=first_process())
     with partners_watched(), deterministic(config.deterministic), one_bar:
         ready = prepare(table, config, out, resume=resume, labels=labels)
-        accelerator = ready.fit.accelerator
+        config, accelerator = ready.fit.config, ready.fit.accelerator
         _rehearse(ready, config)
         with watching(ready.fit):
             scores = ready.fit.run()
@@ -224,6 +224,7 @@ def prepare(
     )
     if file := weights_file(config.weights):
         made = replace(made, cosine=keep_head(made.model, file, labels.codes))
+    asked, config = config, settled(config, FEW if made.cosine else len(photos))  # such a head is not fitted to photos
     if config.keep_start and not made.cosine:
         raise UserError("keep_start averages with a model that answers already: give --weights a zero-shot bundle")
     cfg = _test_time(made, config)
@@ -231,11 +232,13 @@ def prepare(
     if out is not None and accelerator.is_main_process:  # what cannot be made or kept leaves no folder behind
         if saved is None:
             rehearse(made, cfg, labels.codes)
-        _open_folder(out, config, fresh=not checkpoint.file.exists())
+        _open_folder(out, asked, fresh=not checkpoint.file.exists())
     accelerator.wait_for_everyone()
     say(f"{len(photos):,} training and {len(validation):,} validation photos of {len(labels)} {labels.nouns}")
     if made.report:
         say(f"{config.weights}: {made.report}")
+    if config != asked and config.freeze == "backbone":
+        say(f"fewer than {FEW} training photos: the head alone learns; --freeze none lets all learn")
     preprocess = Preprocess.from_config(cfg)
     weights = photos.weights if config.weighting != "none" else np.ones(len(photos))  # how much each photo counts
     head_fitted = (

@@ -12,7 +12,7 @@ from whichland.config import build, differences, read_toml
 from whichland.errors import UserError
 from whichland.manifest import Manifest
 from whichland.progress import Passes
-from whichland.training.config import TrainConfig
+from whichland.training.config import TrainConfig, settled
 
 STEP = 2.0  # what a photo costs in a training step, where one that is judged, at one and a half times the size, costs 1
 HEAD_STEP = 0.05  # the same where the backbone's activations are there already
@@ -49,7 +49,7 @@ def photos_of(manifest: Manifest, config: TrainConfig) -> dict[str, int]:
 
 def passes(train: int, val: int, config: TrainConfig) -> dict[str, Passes]:
     """The parts of a run by how their progress is called; costs are in photos that are judged."""
-    frozen = config.views and not config.freeze.endswith("none")
+    frozen = config.views and not settled(config, train).freeze.endswith("none")
     runs = bool(frozen and not config.features)
     return {
         "fitting the head": Passes(1 if config.head_first and not config.features else 0, train),
