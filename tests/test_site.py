@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import gzip
 import io
 import json
 import re
@@ -16,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import onnxruntime  # type: ignore[import-untyped]
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -229,7 +231,7 @@ def test_a_visitor_gets_all_of_it_and_comes_back_without_a_network(
         page.wait_for_function("navigator.serviceWorker.controller?.state === 'activated'")
         assert {line.split()[0] for line in host.asked} == {"GET"}  # nothing was sent
         large = [line for line in host.asked if line.endswith((".wasm.gz", ".onnx.gz"))]
-        assert len(large) == len(set(large)) == 2  # once each
+        assert len(large) == len(set(large)) == 3  # once each
         host.stop()
         page.reload()
         page.set_input_files("#files", photos[:1])
@@ -272,6 +274,15 @@ def test_every_file_of_the_folder_is_kept_and_its_version_is_of_them(
     finally:
         (bundle / "whichland.json").write_text(json.dumps(info))
     assert (tmp_path / "again/sw.js").read_text() != keeper
+
+
+def test_the_beginning_of_the_network_is_small_and_runs(bundle: Path, folder: Path) -> None:
+    first = gzip.decompress((folder / UNDER / "beginning.onnx.gz").read_bytes())
+    assert len(first) < 0.1 * (bundle / "model.onnx").stat().st_size
+    session = onnxruntime.InferenceSession(first, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"pixels": np.full((1, 64, 64, 3), 9, np.uint8)})
+    assert found.shape[0] == 1
+    assert np.isfinite(found).all()
 
 
 def test_what_is_no_site_is_not_written_over_and_what_was_not_exported_makes_none(tmp_path: Path, bundle: Path) -> None:

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Literal
@@ -109,22 +110,58 @@ def _fill(partial: Path, service: Service, folder: Path) -> Site:
     model = service.model.folder / file_of(service.model.engine)
     packed = gzip.compress(model.read_bytes(), 9, mtime=0)
     (partial / f"{model.name}.gz").write_bytes(packed)
+    names = {"runtime": RUNTIME, "network": f"{model.name}.gz"}
+    if first := beginning(model):
+        names["beginning"] = "beginning.onnx.gz"
+        (partial / names["beginning"]).write_bytes(gzip.compress(first, 9, mtime=0))
     modules = [*sorted(path.name for path in (partial / "static").glob("*.js") if path.name != "theme.js"), *WAITING]
-    early: dict[str, Any] = {"modules": modules, "preloads": [FACTS, RUNTIME]}
+    at_once = [FACTS, *(names[part] for part in ("beginning", "runtime") if part in names)]
+    early: dict[str, Any] = {"modules": modules, "preloads": at_once}
     html = render(service, "photos", site=True, policy=POLICY, static="static", **early)
     (partial / PAGE).write_text(html, encoding="utf-8")
-    facts = facts_of(service) | {"files": {"runtime": RUNTIME, "network": f"{model.name}.gz"}}
+    facts = facts_of(service) | {"files": names}
     facts["bytes"] = sum((partial / name).stat().st_size for name in facts["files"].values())
     files = sorted(path for path in partial.rglob("*") if path.is_file())
-    names = [path.relative_to(partial).as_posix() for path in files]
+    written = [path.relative_to(partial).as_posix() for path in files]
     of_facts = json.dumps(facts, sort_keys=True).encode()
     facts["version"] = files_digest(partial, files, of_facts)[:16]
     (partial / FACTS).write_text(json.dumps(facts, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
-    kept = ["./", FACTS, *(name for name in names if name != PAGE and "/LICENSES/" not in name)]
+    kept = ["./", FACTS, *(name for name in written if name != PAGE and "/LICENSES/" not in name)]
     keeper = templates_beside(__file__).get_template("sw.js.j2").render(version=facts["version"], files=kept)
     (partial / KEEPER).write_text(keeper, encoding="utf-8")
     sizes = [path.stat().st_size for path in partial.rglob("*") if path.is_file()]
     return Site(folder=folder, files=len(sizes), bytes=sum(sizes))
+
+
+def beginning(model: Path) -> bytes:
+    """The network's first layers, up to a hundredth of its weights; empty where these are none, or onnx is missing.
+
+    Browsers compile WebAssembly as it is first run. They run this while the network is on its way.
+    """
+    if find_spec("onnx") is None:
+        return b""
+    from onnx import helper, load
+
+    whole = load(str(model))
+    graph, weights = whole.graph, {one.name: one.ByteSize() for one in whole.graph.initializer}
+    behind: dict[str, frozenset[int]] = {}  # of each tensor, the numbers of the nodes that make it
+    following, chosen, last = {one.name for one in graph.input}, frozenset[int](), ""
+    for number, node in enumerate(graph.node):
+        needed = frozenset({number}).union(*(behind.get(name, ()) for name in node.input))
+        behind |= dict.fromkeys(node.output, needed)
+        if following.isdisjoint(node.input):
+            continue
+        following.update(node.output)
+        read = {name for at in needed for name in graph.node[at].input}
+        if 100 * sum(weights.get(name, 0) for name in read) <= sum(weights.values()):
+            chosen, last = needed, node.output[0]
+    if not chosen:
+        return b""
+    nodes = [graph.node[at] for at in sorted(chosen)]
+    kept = [one for one in graph.initializer if any(one.name in node.input for node in nodes)]
+    first = helper.make_graph(nodes, graph.name, graph.input, [helper.make_empty_tensor_value_info(last)], kept)
+    made = helper.make_model(first, opset_imports=whole.opset_import, ir_version=whole.ir_version)
+    return bytes(made.SerializeToString())
 
 
 def facts_of(service: Service) -> dict[str, Any]:

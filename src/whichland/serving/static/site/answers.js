@@ -16,7 +16,7 @@ const site = fetch("site.json").then((response) => {
   return response.json();
 });
 
-// The runtime comes first, whole: the worker compiles it while the network is on its way.
+// The runtime comes first, whole: the worker compiles it, and runs the network's beginning, while the network is on its way.
 async function load() {
   const facts = await site;
   const cache = `whichland ${new URL("./", location).pathname} ${facts.version}`; // as sw.js calls it
@@ -24,9 +24,10 @@ async function load() {
   const count = (some) => loading(Math.min(1, (come += some) / facts.bytes));
   const get = (file) => fetchPacked(new URL(file, document.baseURI).href, cache, count);
   worker.postMessage({ site: facts });
-  for (const part of ["runtime", "network"]) {
-    const bytes = await get(facts.files[part]);
-    worker.postMessage({ [part]: bytes }, [bytes.buffer]);
+  const beginning = facts.files.beginning && get(facts.files.beginning); // a few kB, asked for by then
+  for (const part of ["runtime", "beginning", "network"]) {
+    const bytes = await (part === "beginning" ? beginning : get(facts.files[part]));
+    if (bytes) worker.postMessage({ [part]: bytes }, [bytes.buffer]);
   }
 }
 

@@ -30,6 +30,16 @@ const BEGINNING = {
     // no network, but the runtime is compiled now; there is no other way to ask for that
     ort.InferenceSession.create(new Uint8Array(1)).catch(() => {});
   },
+  // What browsers compile when it is first run, they compile now. The network itself says what fails.
+  async beginning(bytes) {
+    const [height, width] = site.preprocess.size;
+    const nothing = new ort.Tensor("uint8", new Uint8Array(height * width * 3), [1, height, width, 3]);
+    try {
+      const begun = await ort.InferenceSession.create(bytes, { graphOptimizationLevel: "all" });
+      await begun.run({ [INPUT]: nothing });
+      await begun.release();
+    } catch {}
+  },
   network(bytes) {
     ort.InferenceSession.create(bytes, { graphOptimizationLevel: "all" }).then(opened.done, opened.stop);
     session.then(() => postMessage({ ready: true }), (error) => postMessage({ failed: error.message }));
