@@ -31,7 +31,7 @@ PAGES = (README, *HOW_TO, "docs/tutorial/your-own-page.md", "docs/tutorial/synth
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 PLACEHOLDER = re.compile(r"^[^#\n]*(?:OWNER/NAME|…)", re.MULTILINE)  # not in a comment
 SCENES = 96  # of the reader's photos, twelve countries: few, as trainings are at full size
-SMALL = 480  # scenes of a world, without --full
+SMALL = 240  # scenes of a world, without --full
 # What stands in for the shell's own: nothing is installed anew, and a service is asked for its page and stopped.
 SHELL = r"""
 set -o pipefail

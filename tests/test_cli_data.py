@@ -195,6 +195,10 @@ def test_progress_says_lines_on_stderr_only(
     assert said.out == ""
     assert said.err.startswith("counting: 1 of 2 photos (50%)")
     assert "silent" not in said.err
+    with Progress("slow", 3, unit="steps") as slow:
+        slow._start -= 40
+        slow.advance(2)
+    assert "slow: 2 of 3 steps (67%), 20 s each, 0:20 left" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not KAGGLE.is_dir(), reason=f"needs the street photos in {KAGGLE}, which are not here")

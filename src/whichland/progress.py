@@ -81,7 +81,7 @@ class Progress(AbstractContextManager["Progress"]):
         line += f" {self.unit}"
         if self.total:
             line += f" ({self.done / self.total:.0%})"
-        line += f", {rate:.1f} a second"
+        line += f", {rate:.1f} a second" if rate >= 1 else f", {1 / rate:.0f} s each"
         if self.total and self.done < self.total:
             line += f", {clock((self.total - self.done) / rate)} left"
         print(line, file=sys.stderr, flush=True)
