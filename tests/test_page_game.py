@@ -31,6 +31,8 @@ def test_three_rounds_are_played_and_kept_in_the_browser_alone(visit: Any):
         expect(page.locator("#over-round")).to_be_visible()
         totals = page.locator("#total td.number").all_inner_texts()
         assert [int(text.replace(",", "")) for text in totals] == [you, model]
+        named = page.locator("#results td:nth-child(3) img").evaluate_all("all => all.map(({alt}) => alt)")
+        assert named == ["Japan", "United States", "Germany", "Namibia", "France"]
         record = json.loads(page.evaluate("localStorage['whichland.record']"))
         assert (record["rounds"], record["won"]) == (played, won)
         if played < 3:

@@ -74,7 +74,7 @@ def test_an_answer_below_the_threshold_names_no_country_and_says_why(visit: Any,
     reason = page.locator("#reason")
     expect(reason).to_contain_text(f"from {threshold['threshold']:.0%} on, where {threshold['right']:.0%} of its")
     least = int(guesses[0]["probability"] * 10)
-    expect(reason).to_contain_text(f"({least}0% to {least + 1}0%) were right {least} times, of 10 test photos")
+    expect(reason).to_contain_text(f"({least}0% to {least + 1}0%) were right on {least} of 10 test photos")
     expect(page.locator("#spoken")).to_contain_text("Can’t say")
     page.select_option("#language", "de")
     expect(page.locator("#verdict")).to_have_text(re.compile("^Nicht zu sagen: "))
@@ -88,7 +88,7 @@ def test_an_answer_above_it_is_a_heading_with_flag_probability_and_record(visit:
     expect(page.get_by_role("heading", name=best["name"], exact=True)).to_be_visible()
     expect(page.locator("#verdict-flag img")).to_have_attribute("src", re.compile(f"{best['country']}.svg"))
     expect(page.locator("#reason")).to_be_hidden()
-    expect(page.locator("#record")).to_have_text(f"When it says {best['name']}: right 11 times, of 18 test photos.")
+    expect(page.locator("#record")).to_have_text(f"When it says {best['name']}: right on 11 of 18 test photos.")
     assert not page.get_by_text("not sure enough").count()
 
 

@@ -40,10 +40,15 @@ export function drawOver(played) {
   $("squares").textContent = t(mode === "streak" ? "play.squaresStreak" : "play.squares");
   const cell = (value) => make("td", { className: "number" }, value);
   const earned = (end, who) => (!end ? "–" : mode === "streak" ? t(end[who].right ? "play.right" : "play.wrong") : number(end[who].points));
+  // what was earned, below the flag of the country that was named or that the pin lay in
+  const answered = (end, who) => {
+    const code = end?.[who].country;
+    return make("td", { className: "number" }, ...(code ? [Object.assign(flag(code), { alt: countryName(code) }), " "] : []), earned(end, who));
+  };
   $("results").replaceChildren(
     ...ends.map((end, at) => {
       const country = end ? [flag(end.truth.country), " ", countryName(end.truth.country)] : [t("play.left")];
-      return make("tr", {}, cell(String(at + 1)), make("th", { scope: "row" }, ...country), cell(earned(end, "you")), cell(earned(end, "model")));
+      return make("tr", {}, cell(String(at + 1)), make("th", { scope: "row" }, ...country), answered(end, "you"), answered(end, "model"));
     }),
   );
   $("total").hidden = mode === "streak";
