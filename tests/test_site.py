@@ -227,6 +227,8 @@ def test_a_visitor_gets_all_of_it_and_comes_back_without_a_network(
         expect(page.locator("#heat-caption")).to_contain_text("by covering parts")
         expect(page.locator("#map .pin.best")).to_be_visible()
         verdict = page.locator("#verdict").inner_text()
+        expect(page.locator("#right-title")).to_be_visible()
+        expect(page.locator("#right-consent")).to_be_hidden()  # there is nobody to keep the photo
         assert findings(page) == []
         page.wait_for_function("navigator.serviceWorker.controller?.state === 'activated'")
         assert {line.split()[0] for line in host.asked} == {"GET"}  # nothing was sent
@@ -234,7 +236,9 @@ def test_a_visitor_gets_all_of_it_and_comes_back_without_a_network(
         assert len(large) == len(set(large)) == 3  # once each
         host.stop()
         page.reload()
+        expect(page.locator("#verdict")).to_have_text(verdict)  # the photo outlives it
         page.set_input_files("#files", photos[:1])
+        expect(page.locator("#status")).to_contain_text("2 of 3")
         expect(page.locator("#verdict")).to_have_text(verdict)
         expect(page.locator("#map path").first).to_be_attached()
 
