@@ -184,6 +184,18 @@ def test_photos_and_answers_outlive_a_reload_until_they_are_removed(
     names = [f"photo_0000.jpg, broken.jpg, {photos[2].name}".split(", ")[at] for at in range(3)]
     for at, name in enumerate(names):
         expect(thumbs.nth(at)).to_have_attribute("aria-label", re.compile(re.escape(name)))
+    page.route("**/api/info", lambda route: route.abort())
+    page.reload()
+    expect(page.locator("#hero")).to_be_visible()  # with nobody to ask, there is the first screen
+    page.unroute("**/api/info")
+    page.click("#error-again")
+    expect(thumbs).to_have_count(3)
+    page.route("**/api/info", lambda route: None)  # no answer yet
+    page.reload()
+    expect(page.locator("#hero")).to_be_hidden()
+    page.unroute("**/api/info")
+    page.reload()
+    expect(thumbs).to_have_count(3)
     other = page.context.new_page()
     other.goto("/")
     expect(other.locator("#hero")).to_be_visible()  # photos are a tab's

@@ -229,6 +229,7 @@ async function open() {
   try {
     info = about(await answers.info());
   } catch (error) {
+    document.documentElement.removeAttribute("data-back");
     $("choose").disabled = true;
     const refused = error instanceof Refused && error.status === 401;
     return showError(refused ? error.message : kindly(error), open);
@@ -248,6 +249,7 @@ async function open() {
     report(current);
   });
   await takeUp();
+  document.documentElement.removeAttribute("data-back");
   ready = true;
   if (early.length) take(early.splice(0));
 }

@@ -6,6 +6,8 @@
   let theme = "auto";
   try {
     theme = localStorage.getItem(KEY) ?? "auto";
+    // photos of before are about to take the place of the first screen, see keep.js
+    root.toggleAttribute("data-back", root.dataset.page === "photos" && sessionStorage.getItem("whichland.current") !== null);
   } catch {
     // a browser that keeps nothing follows the system
   }
