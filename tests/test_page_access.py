@@ -96,6 +96,26 @@ def test_a_phone_has_all_of_it_without_scrolling_sideways(visit: Any, photos: li
 
 
 @needs_browser
+def test_nothing_that_is_seen_moves_when_an_answer_comes(visit: Any, photos: list[Path]):
+    page = visit(viewport=PHONE, is_mobile=True, has_touch=True)
+    expect(page.locator("#foot-model")).not_to_be_empty()
+    page.route("**/api/predict", lambda route: (page.wait_for_timeout(700), route.continue_()))
+    page.set_input_files("#files", photos[:1])
+    expect(page.locator("#waiting")).to_be_visible()
+    expect(page.locator("#answered")).to_be_visible()
+    moved = page.evaluate(
+        """async () => {
+            const shifts = [];
+            const note = (list) => shifts.push(...list.getEntries());
+            new PerformanceObserver(note).observe({ type: "layout-shift", buffered: true });
+            await new Promise((done) => setTimeout(done, 500));
+            return shifts.filter((one) => !one.hadRecentInput).reduce((sum, one) => sum + one.value, 0);
+        }"""
+    )
+    assert moved < 0.05
+
+
+@needs_browser
 def test_dark_and_german_are_chosen_and_kept(visit: Any, photos: list[Path]):
     def paper(page: Page) -> int:
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
