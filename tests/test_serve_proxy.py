@@ -99,7 +99,7 @@ def test_the_pages_work_in_a_browser(proxied: str, photos: list[Path], browser: 
     expect(page.locator("#map.pinning")).to_be_visible()
     play_photo(page, "FR")
     page.click("nav >> text=Photos")
-    expect(page.locator("#hero")).to_be_visible()
+    expect(page.locator("#answered")).to_be_visible()  # the photo is there again
     assert page.url == f"{proxied}/"
     page.close()
     assert {url for url in asked if not url.startswith((proxied, "blob:", "data:"))} == set()
