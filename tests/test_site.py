@@ -258,6 +258,14 @@ def test_a_model_that_is_missing_is_said(browser: Browser, folder: Path, photos:
         host.stop()
 
 
+@needs_browser
+def test_a_page_that_is_opened_straight_from_a_disk_says_that_it_cannot_work(browser: Browser, folder: Path) -> None:
+    page = browser.new_page()
+    page.goto((folder / UNDER / "index.html").as_uri())
+    expect(page.locator("#main .note").first).to_contain_text("Opened straight from a disk, this page cannot work")
+    page.close()
+
+
 def test_every_file_of_the_folder_is_kept_and_its_version_is_of_them(
     bundle: Path, folder: Path, tmp_path: Path
 ) -> None:

@@ -32,3 +32,13 @@
   system.addEventListener("change", apply);
   apply();
 })();
+
+// Straight from a disk browsers run none of the page's other scripts, so it would stand there dead, without a word.
+if (location.protocol === "file:")
+  addEventListener("DOMContentLoaded", () => {
+    const note = document.createElement("p");
+    note.className = "note";
+    note.textContent =
+      "Opened straight from a disk, this page cannot work. Start a host in its folder: python -m http.server, and open http://127.0.0.1:8000";
+    document.getElementById("main").prepend(note);
+  });
