@@ -174,6 +174,6 @@ def test_damage_is_one_line(tmp_path: Path, damage: object) -> None:
 
 
 def test_what_is_no_bundle(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(UserError, match="not a bundle"):
+    for path, said in ((tmp_path, "is not a bundle"), (tmp_path / "none", "no such bundle")):
+        with pytest.raises(UserError, match=said):
             bundles.load(path)

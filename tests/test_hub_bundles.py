@@ -119,7 +119,7 @@ def test_it_is_fetched_once_and_answers_as_the_folder_does(ran: Ran) -> None:
 @pytest.mark.parametrize(
     ("step", "line"),
     [
-        ("held back", "1 of 3 photos have no licence"),
+        ("held back", "no licence lets anybody show 1 of its 3 photos"),
         ("stranger", "no right to write"),
         ("refused", "503"),
         ("no bundle", "not a bundle"),
