@@ -75,7 +75,8 @@ def commands(page: Path) -> list[str]:
 def run(page: str, folder: Path, environment: dict[str, str], *, full: bool) -> list[str]:
     """Run the commands of a page in one shell, and say how each goes. Returns what is to be said of those that fail."""
     lines, failed = commands(ROOT / page), []
-    script = SHELL + "".join(f"{line}\necho $? >&3; read -u 4\n" for line in lines)
+    active = "source .venv/bin/activate\n" if page in HOW_TO else ""
+    script = SHELL + active + "".join(f"{line}\necho $? >&3; read -u 4\n" for line in lines)
     if not full:
         script = re.sub(r"scenes=\d+", f"scenes={SMALL}", script)
     ended, end = os.pipe()

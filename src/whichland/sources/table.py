@@ -166,6 +166,8 @@ def read_text(file: Path) -> pl.DataFrame:
         elif len(content) == 1 and isinstance(content[0], list):
             content = content[0]
         return flat_table(record for record in content if isinstance(record, dict))
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file") from None
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         why = (str(error).splitlines() or ["empty"])[0]
         if why.startswith("found more fields"):
