@@ -22,7 +22,6 @@ TESTS = (
     passing_on.test_an_example_is_answered_with_its_credit,
     verdict.test_what_the_model_knows_is_one_click_away,
     verdict.test_lines_and_views_of_the_map_go_the_shorter_way_round,
-    game.test_the_end_of_a_photo_lies_in_one_window,
     sending.test_what_did_not_reach_the_server_is_said_and_sent_again,
     sending.test_a_large_photo_is_sent_as_large_as_the_model_needs_and_without_its_exif,
     verdict.test_the_map_leaves_the_wheel_to_the_page_and_can_be_set_back,

@@ -13,6 +13,7 @@ const [INPUT, OUTPUT] = ["pixels", "logits"];
 let site = null; // site.json
 let pins = null; // a promise of what every pin is worth
 let opened = null; // settles `session`
+let begun = Promise.resolve(); // settles once the network's beginning has run
 let last = Promise.resolve(); // the network takes one batch after the other
 const session = new Promise((done, stop) => (opened = { done, stop }));
 
@@ -31,17 +32,17 @@ const BEGINNING = {
     ort.InferenceSession.create(new Uint8Array(1)).catch(() => {});
   },
   // What browsers compile when it is first run, they compile now. The network itself says what fails.
-  async beginning(bytes) {
+  beginning(bytes) {
     const [height, width] = site.preprocess.size;
     const nothing = new ort.Tensor("uint8", new Uint8Array(height * width * 3), [1, height, width, 3]);
-    try {
-      const begun = await ort.InferenceSession.create(bytes, { graphOptimizationLevel: "all" });
-      await begun.run({ [INPUT]: nothing });
-      await begun.release();
-    } catch {}
+    begun = ort.InferenceSession.create(bytes, { graphOptimizationLevel: "all" })
+      .then((first) => first.run({ [INPUT]: nothing }))
+      .catch(() => {});
   },
+  // One session after the other: runs of two at a time mix up their outputs.
   network(bytes) {
-    ort.InferenceSession.create(bytes, { graphOptimizationLevel: "all" }).then(opened.done, opened.stop);
+    const open = () => ort.InferenceSession.create(bytes, { graphOptimizationLevel: "all" });
+    begun.then(open).then(opened.done, opened.stop);
     session.then(() => postMessage({ ready: true }), (error) => postMessage({ failed: error.message }));
   },
 };
