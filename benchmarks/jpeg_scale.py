@@ -2,10 +2,12 @@
 
     .venv/bin/python benchmarks/jpeg_scale.py DATA/compressed_dataset --weights W --json FILE
     .venv/bin/python benchmarks/jpeg_scale.py DATA/compressed_dataset --weights W --tiles 4 --photos 64 --sizes 112:1
+    .venv/bin/python benchmarks/jpeg_scale.py DATA/compressed_dataset --bundle BUNDLE --factors 4
 
-MobileNetV2 with its own classifier (ImageNet's 1,000 classes, of which a street has many that are nearly as likely)
-looks at `--photos` photos (.jpg, at any depth), at each input size and share of the centre: once through Pillow and
-timm's transform, then through ours with the decoder scaling as long as `--factors` times the pixels needed are left.
+MobileNetV2 with its own classifier (ImageNet's 1,000 classes, of which a street has many that are nearly as likely), or
+the model of `--bundle` at its own size, looks at `--photos` photos (.jpg, at any depth), at each input size and share
+of the centre: once through Pillow and timm's transform, then through ours with the decoder scaling as long as
+`--factors` times the pixels needed are left.
 With `--tiles` the photos are mosaics of so many photos across and down: large, if odd, pictures.
 Said of each: by what the photos were scaled, how many first guesses differ from timm's, how far probabilities move
 (largest, and mean of each photo's largest), and photos that a second of processor time decodes and crops.
@@ -32,6 +34,7 @@ from safetensors.torch import load_file
 from whichland.images import decode as decoding
 from whichland.images.photo import open_photo
 from whichland.images.preprocess import Preprocess
+from whichland.model.engines import load_torch
 from whichland.model.views import cut_views
 
 SIZES = "224:1,192:0.875,112:1,96:0.875,64:0.875"
@@ -65,6 +68,12 @@ def as_ours(preprocess: Preprocess, photo: Path) -> torch.Tensor:
     return torch.from_numpy(preprocess.normalise(crops[0][None])[0])
 
 
+def imagenet(side: str, crop: str) -> dict[str, Any]:
+    """What stands in a pretrained_cfg for MobileNetV2's weights at a size and share of the centre."""
+    cfg = {"input_size": (3, int(side), int(side)), "interpolation": "bicubic", "crop_pct": float(crop)}
+    return cfg | {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+
+
 def scales_of(photos: list[Path], preprocess: Preprocess) -> str:
     """By what the photos are scaled while they are decoded, such as "2" or "1 or 2"."""
     found: Counter[int] = Counter()
@@ -87,7 +96,8 @@ def mosaics(photos: list[Path], folder: Path, count: int, tiles: int) -> list[Pa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--weights", type=Path, required=True, help="MobileNetV2's, as .safetensors")
+    parser.add_argument("--weights", type=Path, help="MobileNetV2's, as .safetensors")
+    parser.add_argument("--bundle", type=Path, help="instead of MobileNetV2 with ImageNet's classes")
     parser.add_argument("--sizes", default=SIZES, help="input sizes in pixels, each with timm's crop_pct")
     parser.add_argument("--factors", default="1,2,3,4,8,never", help="times the pixels needed that are left")
     parser.add_argument("--photos", default=500, type=int)
@@ -95,8 +105,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model = timm.create_model("mobilenetv2_100", pad_type="same").eval()
-    model.load_state_dict(load_file(options.weights))
+    if options.bundle:
+        model, own = load_torch(options.bundle).model, json.loads((options.bundle / "config.json").read_text())
+        cfgs = [own["pretrained_cfg"]]
+    else:
+        model = timm.create_model("mobilenetv2_100", pad_type="same").eval()
+        model.load_state_dict(load_file(options.weights))
+        cfgs = [imagenet(*one.split(":")) for one in options.sizes.split(",")]
     photos = sorted(options.folder.rglob("*.jpg"))
     random.Random(0).shuffle(photos)
     scratch = TemporaryDirectory()
@@ -104,15 +119,15 @@ def main() -> None:
         photos = mosaics(photos, Path(scratch.name), options.photos, options.tiles)
     photos = photos[: options.photos]
     rows = []
-    for size, crop in (map(float, one.split(":")) for one in options.sizes.split(",")):
-        side = int(size)
-        cfg = {"input_size": (3, side, side), "interpolation": "bicubic", "mean": (0.5,) * 3, "std": (0.5,) * 3}
-        cfg |= {"crop_pct": crop}
+    for cfg in cfgs:
         preprocess = Preprocess.from_config(cfg)
+        side, crop = preprocess.size[0], preprocess.crop_pct
+        said = {"input_size": (3, *preprocess.size), "interpolation": preprocess.interpolation, "crop_pct": crop}
+        said |= {"mean": preprocess.mean, "std": preprocess.std}
         theirs = None
         for factor in ("timm", *options.factors.split(",")):
             decoding.FINER = int(factor) if factor.isdecimal() else NEVER
-            transform = timm.data.create_transform(**cfg, is_training=False)
+            transform = timm.data.create_transform(**said, is_training=False)
             way = partial(as_timm, transform) if factor == "timm" else partial(as_ours, preprocess)
             found, seconds = answered(model, way, photos)
             speed = len(photos) / seconds

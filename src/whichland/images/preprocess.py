@@ -1,18 +1,26 @@
 """What stands between a decoded photo and the model, read from the bundle's config.json and nowhere else.
 
-Only numpy and the resampler, so that training, exported models and the page share one implementation.
+Only numpy and Pillow, so that training, exported models and the page share one implementation.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import floor
+from math import ceil, floor
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from whichland.images.resample import FILTERS, Box, Filter, resample
-from whichland.images.resample import Pixels as Pixels
+Pixels = NDArray[np.uint8]  # H×W×3, RGB
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+Filter = Literal["bilinear", "bicubic"]
+# Pillow's own and no faster one: libraries that round a weight to 16 bits let ties fall the other way, in up to one
+# pixel of 25, and one answer of a hundred with them (docs/decisions/jpeg-scale.md). With how far they reach.
+FILTERS: dict[Filter, tuple[Image.Resampling, int]] = {
+    "bilinear": (Image.Resampling.BILINEAR, 1),
+    "bicubic": (Image.Resampling.BICUBIC, 2),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +69,17 @@ class Preprocess:
         return left * across, top * down, (left + columns) * across, (top + rows) * down
 
     def crop(self, image: Pixels, box: Box | None = None) -> Pixels:
-        """Resize `box` of a photo (by default what `crop_box` says) to `size`: H×W×3 uint8, antialiased."""
-        rows, columns = self.size
-        return resample(image, (columns, rows), self.interpolation, box or self.crop_box(*image.shape[:2]))
+        """Resize `box` of a photo (by default what `crop_box` says) to `size`: H×W×3 uint8, antialiased.
+
+        Across, then down: Pillow takes another order for some tall photos since version 13, which is rounded otherwise.
+        """
+        (rows, columns), (resampling, reach) = self.size, FILTERS[self.interpolation]
+        left, top, right, bottom = box or self.crop_box(*image.shape[:2])
+        further = reach * max(1.0, (bottom - top) / rows)  # pixels that the filter reads above and below
+        first, last = max(0, floor(top - further)), min(len(image), ceil(bottom + further))
+        read = Image.fromarray(image[first:last])
+        narrow = read.resize((columns, last - first), resampling, box=(left, 0, right, last - first))
+        return np.asarray(narrow.resize((columns, rows), resampling, box=(0, top - first, columns, bottom - first)))
 
     def normalise(self, batch_BHWC: Pixels) -> NDArray[np.float32]:
         """Turn uint8 B×H×W×3 into float32 B×3×H×W with the model's mean and deviation."""

@@ -1,12 +1,15 @@
-// Antialiased resampling, to the bit as images/resample.py does it for crops and Pillow for spheres and maps: across,
-// then down, with weights in fixed point for pixels of 8 bits, in floating point for maps.
+// Antialiased resampling, to the bit as Pillow does it: across, then down, with weights in fixed point for pixels of 8
+// bits, in floating point for maps.
+
+const BITS = 22; // of a weight, behind the point
+const HALF = 1 << (BITS - 1);
 
 const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
 
 const FILTERS = {
-  bilinear: { support: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)), bits: bitsWithin16 },
-  bicubic: { support: 2, weight: bicubic, bits: bitsWithin16 },
-  lanczos: { support: 3, weight: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0), bits: () => 22 }, // Pillow's
+  bilinear: { support: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)) },
+  bicubic: { support: 2, weight: bicubic },
+  lanczos: { support: 3, weight: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) },
 };
 
 function bicubic(x) {
@@ -17,8 +20,9 @@ function bicubic(x) {
 }
 
 // For each place that comes out: where its pixels begin, how many they are, and their weights.
-function weightsOf(size, from, to, out, filter) {
-  const scale = (to - from) / out;
+function weightsOf(size, begin, end, out, filter) {
+  const [from, to] = [Math.fround(begin), Math.fround(end)]; // as Pillow takes them
+  const scale = Math.fround(to - from) / out;
   const wide = Math.max(scale, 1);
   const support = filter.support * wide;
   const most = Math.ceil(support) * 2 + 1;
@@ -28,7 +32,7 @@ function weightsOf(size, from, to, out, filter) {
     const start = Math.max(0, Math.trunc(centre - support + 0.5));
     const count = Math.min(size, Math.trunc(centre + support + 0.5)) - start;
     let sum = 0;
-    for (let n = 0; n < count; n++) sum += weights[at * most + n] = filter.weight((n + start - centre + 0.5) / wide);
+    for (let n = 0; n < count; n++) sum += weights[at * most + n] = filter.weight((n + start - centre + 0.5) * (1 / wide));
     if (sum !== 0) for (let n = 0; n < count; n++) weights[at * most + n] /= sum;
     starts[at] = start;
     counts[at] = count;
@@ -36,62 +40,51 @@ function weightsOf(size, from, to, out, filter) {
   return { starts, counts, weights, most };
 }
 
-// How many bits of a weight may stand behind the point so that the largest fits into a signed number of 16.
-function bitsWithin16(weights) {
-  const most = weights.reduce((largest, of) => Math.max(largest, of));
-  let bits = 21;
-  while (Math.round(most * 2 ** bits) >= 1 << 15) bits--;
-  return bits;
-}
-
-const fixed = (weights, bits) => Int32Array.from(weights, (of) => Math.trunc(of * 2 ** bits + (of < 0 ? -0.5 : 0.5)));
+const fixed = (weights) => Int32Array.from(weights, (of) => Math.trunc(of * 2 ** BITS + (of < 0 ? -0.5 : 0.5)));
 const clip = (value) => (value < 0 ? 0 : value > 255 ? 255 : value);
 
 // Resize the part `box` (left, top, right, bottom in pixels) of an image to [width, height].
-export function resize(image, [left, top, right, bottom], [width, height], name) {
+export function resize({ data, width: wide, height: high }, [left, top, right, bottom], [width, height], name) {
   const filter = FILTERS[name];
-  const down = weightsOf(image.height, top, bottom, height, filter);
-  const first = down.starts[0];
-  const rows = down.starts[height - 1] + down.counts[height - 1] - first;
-  const narrow = left || right !== width || width !== image.width;
-  const middle = narrow
-    ? acrossRows(image, first, rows, width, weightsOf(image.width, left, right, width, filter), filter.bits)
-    : image.data.subarray(3 * first * width, 3 * (first + rows) * width);
-  if (!top && bottom === height && height === image.height) return { data: middle, width, height };
-  return { data: downColumns(middle, first, width, height, down, filter.bits), width, height };
+  const further = filter.support * Math.max(1, (bottom - top) / height);
+  const [first, last] = [Math.max(0, Math.floor(top - further)), Math.min(high, Math.ceil(bottom + further))];
+  let pixels = data.subarray(3 * first * wide, 3 * last * wide);
+  if (left || right !== width || width !== wide)
+    pixels = acrossRows(pixels, wide, last - first, width, weightsOf(wide, left, right, width, filter));
+  if (top - first || bottom - first !== height || height !== last - first)
+    pixels = downColumns(pixels, width, height, weightsOf(last - first, top - first, bottom - first, height, filter));
+  return { data: pixels, width, height };
 }
 
-function acrossRows({ data, width: wide }, first, rows, width, { starts, counts, weights, most }, bitsOf) {
+function acrossRows(data, wide, rows, width, { starts, counts, weights, most }) {
   const out = new Uint8Array(3 * rows * width);
-  const bits = bitsOf(weights);
-  const whole = fixed(weights, bits);
+  const whole = fixed(weights);
   for (let y = 0, to = 0; y < rows; y++)
     for (let x = 0; x < width; x++, to += 3) {
-      let [red, green, blue] = [1 << (bits - 1), 1 << (bits - 1), 1 << (bits - 1)];
-      let from = 3 * ((first + y) * wide + starts[x]);
+      let [red, green, blue] = [HALF, HALF, HALF];
+      let from = 3 * (y * wide + starts[x]);
       for (let n = x * most, end = n + counts[x]; n < end; n++, from += 3) {
         red += data[from] * whole[n];
         green += data[from + 1] * whole[n];
         blue += data[from + 2] * whole[n];
       }
-      out[to] = clip(red >> bits);
-      out[to + 1] = clip(green >> bits);
-      out[to + 2] = clip(blue >> bits);
+      out[to] = clip(red >> BITS);
+      out[to + 1] = clip(green >> BITS);
+      out[to + 2] = clip(blue >> BITS);
     }
   return out;
 }
 
-function downColumns(data, first, width, height, { starts, counts, weights, most }, bitsOf) {
+function downColumns(data, width, height, { starts, counts, weights, most }) {
   const out = new Uint8Array(3 * height * width);
-  const bits = bitsOf(weights);
-  const whole = fixed(weights, bits);
+  const whole = fixed(weights);
   const step = 3 * width;
   for (let y = 0, to = 0; y < height; y++)
     for (let x = 0; x < step; x++, to++) {
-      let sum = 1 << (bits - 1);
-      let from = (starts[y] - first) * step + x;
+      let sum = HALF;
+      let from = starts[y] * step + x;
       for (let n = y * most, end = n + counts[y]; n < end; n++, from += step) sum += data[from] * whole[n];
-      out[to] = clip(sum >> bits);
+      out[to] = clip(sum >> BITS);
     }
   return out;
 }
