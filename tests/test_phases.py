@@ -21,7 +21,7 @@ def test_phases_follow_each_other_and_the_last_stays() -> None:
         ("front:3,none", "'none' never comes in 3 epochs"),
         ("front,none", "'front' needs its whole epochs"),
         ("front:0,none", "'front:0' needs its whole epochs"),
-        ("fornt:1,none", "'fornt' is not one of none, backbone, front"),
+        ("fornt:1,none", "'fornt' is not one of auto, none, backbone, front"),
         ("front:1,none:2", "'none:2' is not one of"),
     ],
 )

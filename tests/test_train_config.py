@@ -13,7 +13,7 @@ from whichland.training.config import TrainConfig, height_width
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"freeze": "fornt"}, "'fornt' is not one of none, backbone, front"),
+        ({"freeze": "fornt"}, "'fornt' is not one of auto, none, backbone, front"),
         ({"size": (224, 224, 3)}, "give one side in pixels, or height and width"),
         ({"size": 0}, "size 0: give 1 or more"),
         ({"test_size": (0, 10)}, "test_size"),
