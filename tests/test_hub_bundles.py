@@ -105,6 +105,12 @@ def ran(folder: Path) -> Ran:
     return found | {"held": {name: content.decode() for name, content in held.items() if name.endswith(".md")}}
 
 
+def test_fetching_a_bundle_asks_for_no_polars() -> None:
+    """The extra `hub` alone is enough: Polars comes with the extra `tables`."""
+    asked = "import sys; sys.modules['polars'] = None; import whichland.model.hub_bundles, whichland.sources.hub"
+    subprocess.run([sys.executable, "-c", asked], check=True)
+
+
 def test_a_bundle_is_published_with_its_card(ran: Ran) -> None:
     assert ran["pushed"]["code"] == 0
     assert ran["pushed"]["out"].rstrip().endswith("them/streets")

@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from glob import escape
 from pathlib import Path
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from whichland.errors import UserError, first_line
 from whichland.printed import install, size_said
-from whichland.sources.columns import say, slug
-from whichland.sources.parquet import Shard, ambiguous, choose, read_shards, shards_by_name
+
+if TYPE_CHECKING:  # bundles are fetched without Polars, which data sets need
+    import polars as pl
+
+    from whichland.sources.parquet import Shard
 
 try:
     import huggingface_hub as client
@@ -66,12 +68,15 @@ def refusal(error: Exception, place: str, what: str, revision: str) -> UserError
     return None
 
 
-def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
+def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = False) -> "pl.DataFrame":
     """List the images of a data set, after fetching the shards that the cache lacks.
 
     What has to be fetched is said before. Without a network the cache answers, when it holds a whole set. Raises
     UserError for an unknown data set, one without Parquet shards, a full disk, and a hub that does not answer.
     """
+    from whichland.sources.columns import slug
+    from whichland.sources.parquet import ambiguous, choose, read_shards
+
     asked = _ORIGIN.fullmatch(place)
     if asked is None:
         raise UserError(f"hub:{place}: expected hub:OWNER/NAME, hub:OWNER/NAME@REVISION or hub:OWNER/NAME:SPLIT")
@@ -91,11 +96,14 @@ def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = Fals
     return read_shards(paths, splits, f"hub:{place}", source=source, skip_unknown=skip_unknown)
 
 
-def _list(name: str, revision: str) -> tuple[str, list[Shard]] | None:
+def _list(name: str, revision: str) -> "tuple[str, list[Shard]] | None":
     """Return the commit and the Parquet files of a revision; None when there is no way to the hub.
 
     Raises UserError when the hub answers that there is no such data set, or that it holds no Parquet files.
     """
+    from whichland.sources.columns import say
+    from whichland.sources.parquet import shards_by_name
+
     try:
         info = client.HfApi().dataset_info(name, revision=revision, files_metadata=True, timeout=PATIENCE_S)
     except Exception as error:
@@ -114,7 +122,7 @@ def _list(name: str, revision: str) -> tuple[str, list[Shard]] | None:
     return str(info.sha), shards
 
 
-def _dates(name: str, commit: str, shards: Sequence[Shard]) -> dict[str, datetime]:
+def _dates(name: str, commit: str, shards: "Sequence[Shard]") -> dict[str, datetime]:
     """Ask when each shard was last written."""
     paths = [shard.path for shard in shards]
     try:
@@ -124,11 +132,13 @@ def _dates(name: str, commit: str, shards: Sequence[Shard]) -> dict[str, datetim
     return {file.path: file.last_commit.date for file in found if file.last_commit}
 
 
-def _fetch(name: str, revision: str, commit: str, shards: Sequence[Shard]) -> Path:
+def _fetch(name: str, revision: str, commit: str, shards: "Sequence[Shard]") -> Path:
     """Fetch what the cache lacks, after saying how much, and return the folder of the commit there.
 
     Raises UserError when the disk cannot hold it.
     """
+
+    from whichland.sources.columns import say
 
     def cached(path: str) -> bool:
         return isinstance(client.try_to_load_from_cache(name, path, revision=commit, repo_type="dataset"), str)
@@ -156,8 +166,10 @@ def _fetch(name: str, revision: str, commit: str, shards: Sequence[Shard]) -> Pa
     return Path(folder)
 
 
-def _cached(name: str, revision: str) -> tuple[Path, list[Shard]]:
+def _cached(name: str, revision: str) -> "tuple[Path, list[Shard]]":
     """Return the folder of a revision in the cache and its Parquet files. Raises UserError when there is none."""
+    from whichland.sources.parquet import shards_by_name
+
     try:
         repositories = client.scan_cache_dir().repos
     except errors.CacheNotFound:
