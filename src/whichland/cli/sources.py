@@ -115,11 +115,8 @@ def _report_merge(merged: Manifest, out: Path, json: bool) -> None:
     failed = frame["unreadable"].drop_nulls().len() if "unreadable" in frame.columns else 0
     size = merged.history[-1].params.get("written_size")
     words = [counted(len(merged), "row")]
-    words += (
-        [f"{counted(views, 'view')} of {counted(frame['panorama'].drop_nulls().n_unique(), 'panorama')}"]
-        if views
-        else []
-    )
+    if views:
+        words.append(f"{counted(views, 'view')} of {counted(frame['panorama'].drop_nulls().n_unique(), 'panorama')}")
     words += [f"{failed:,} unreadable or too small"] if failed else []
     words += [f"all others {size.replace('x', '×')}"] if size else []
     say(f"merge: {', '.join(words)}")

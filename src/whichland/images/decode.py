@@ -287,7 +287,7 @@ _NOT_A_PHOTO: tuple[tuple[bytes, str], ...] = (
     (rb"\s*(<!doctype html|<html|<head)", "this is a web page, not an image: download it again"),
     (rb"\s*<(\?xml|svg|Error)", "this is XML, not an image: download it again or convert it to JPEG"),
     (rb"\s*[{\[]\s*[\"{]", "this is JSON, not an image: download it again"),
-    (rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "broken HEIC"),
+    (_HEIC.pattern, "broken HEIC"),
     (rb"....ftyp", f"a video, or a format that {_CONVERT}"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", f"format EPS {_CONVERT}"),
     (rb"%PDF", f"format PDF {_CONVERT}"),

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Pixels = NDArray[np.uint8]  # H×W×3, RGB
-Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+from whichland.images.decode import Box
+from whichland.images.decode import Pixels as Pixels
+
 Filter = Literal["bilinear", "bicubic"]
 # Pillow's own and no faster one: libraries that round a weight to 16 bits let ties fall the other way, in up to one
 # pixel of 25, and one answer of a hundred with them (docs/decisions/jpeg-scale.md). With how far they reach.

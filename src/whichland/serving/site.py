@@ -167,13 +167,8 @@ def beginning(model: Path) -> bytes:
 def facts_of(service: Service) -> dict[str, Any]:
     """What the code in the browser must know to answer as the service does."""
     model, settings = service.model, service.settings
-    info = service_info(service) | {
-        "report": False,
-        "atlas": False,
-        "play": False,
-        "neighbours": False,
-        "collect": False,
-    }
+    absent = dict.fromkeys(("report", "atlas", "play", "neighbours", "collect"), False)
+    info = service_info(service) | absent
     points = model.space.points
     return {
         "info": info,
