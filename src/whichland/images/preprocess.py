@@ -1,6 +1,6 @@
 """What stands between a decoded photo and the model, read from the bundle's config.json and nowhere else.
 
-Only numpy and Pillow, so that training, exported models and the page share one implementation.
+Nothing beyond the light install, so that training, exported models and the page share one implementation.
 """
 
 from collections.abc import Mapping
