@@ -9,7 +9,7 @@ const MOST = 1000;
 
 let photo = null; // in hand; beside its answer {said: {id, truth}, consent, receipt, shared}
 let info = null;
-let offered = []; // labels that can be named: all countries, as the model may not know the right one
+let offered = null; // soon the labels that can be named: all countries, as the model may not know the right one
 
 const read = () => JSON.parse(kept.get(SAID) ?? "[]");
 const write = (all) => kept.set(SAID, all.length ? JSON.stringify(all.slice(-MOST)) : null);
@@ -21,10 +21,11 @@ export function listenToRight(changed) {
     $("right-form").hidden = false;
     $("right-where").focus();
   });
-  $("right-form").addEventListener("submit", (event) => {
+  $("right-form").addEventListener("submit", async (event) => {
     event.preventDefault();
-    const name = (code) => labelName(code).toLocaleLowerCase(language);
-    const found = offered.find((code) => name(code) === $("right-where").value.trim().toLocaleLowerCase(language));
+    const [of, wanted] = [photo, $("right-where").value.trim().toLocaleLowerCase(language)];
+    const found = (await offered).find((code) => labelName(code).toLocaleLowerCase(language) === wanted);
+    if (of !== photo) return; // another photo came while the names did
     $("right-unknown").hidden = Boolean(found);
     if (found) say(found);
   });
@@ -77,17 +78,21 @@ async function bring(of) {
 
 // Ask about a photo that has an answer.
 export async function drawRight(of, about) {
+  if (of !== photo) {
+    $("right-where").value = "";
+    $("right-unknown").hidden = true;
+  }
   [photo, info] = [of, about];
-  $("right-where").value = "";
-  $("right-unknown").hidden = true;
   $("right-sent").textContent = of.shared ? t("right.sent") : "";
   draw();
-  if (!offered.length)
-    offered = COUNTRIES
-      ? (await fetchWorld()).features.map(({ properties }) => properties.code)
-      : info.labels.map(({ code }) => code);
-  const names = offered.map(labelName).sort((a, b) => a.localeCompare(b, language));
+  offered ??= canBeNamed();
+  const names = (await offered).map(labelName).sort((a, b) => a.localeCompare(b, language));
   $("right-names").replaceChildren(...names.map((value) => make("option", { value })));
+}
+
+async function canBeNamed() {
+  const world = COUNTRIES && (await fetchWorld().catch(() => null));
+  return world ? world.features.map(({ properties }) => properties.code) : info.labels.map(({ code }) => code);
 }
 
 function draw() {
