@@ -39,7 +39,11 @@ export function keep(photo) {
   return inStore((store) => store.put({ ...fields, tab, at: Date.now() }));
 }
 
-export const drop = (photos) => inStore((store) => photos.forEach(({ id }) => store.delete([tab, id])));
+export const drop = (photos) =>
+  inStore((store) => {
+    for (const { id } of photos) store.delete([tab, id]);
+    store.transaction.commit(); // at once: a page that is left now would take back what has only been asked
+  });
 
 export const keepCurrent = (photo) => kept.set(CURRENT, photo && String(photo.id), sessionStorage);
 
