@@ -257,9 +257,9 @@ ASK = """
 import json, shutil, sys, time, urllib.request
 from pathlib import Path
 from whichland.errors import UserError
-from whichland.sources import hub
+from whichland import hub_client
 from whichland.model.backbone import create
-hub.PATIENCE_S = 2.0
+hub_client.PATIENCE_S = 2.0
 address, cache, *moods = sys.argv[1:]
 sleep, time.sleep = time.sleep, lambda seconds: sleep(min(seconds, 0.01))  # between the hub client's retries
 for mood in moods:

@@ -72,9 +72,9 @@ from pathlib import Path
 import huggingface_hub.constants
 from whichland.errors import UserError
 from whichland.images.containers import read_bytes
-from whichland.sources import hub
+from whichland import hub_client
 from whichland.sources.ingest import ingest
-hub.PATIENCE_S = 2.0
+hub_client.PATIENCE_S = 2.0
 huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE = 1024  # what is kept of a file that breaks off comes in these
 address, cache, steps = sys.argv[1:]
 sleep, time.sleep = time.sleep, lambda seconds: sleep(min(seconds, 0.01))  # between the hub client's retries
@@ -273,6 +273,7 @@ def test_a_process_that_has_used_the_hub_for_nothing_else_says_so_in_one_line(tm
 
 def test_without_its_client_the_hub_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.delitem(sys.modules, "whichland.hub_client", raising=False)
     monkeypatch.delitem(sys.modules, "whichland.sources.hub")
     with pytest.raises(UserError, match=r"needs the extra 'hub': .* -m pip install -e '.*\[hub\]'"):
         ingest("hub:someone/photos")

@@ -23,9 +23,9 @@ import json, os, shutil, sys, time, urllib.request
 from contextlib import redirect_stderr, redirect_stdout
 from io import BytesIO, StringIO, TextIOWrapper
 import huggingface_hub.constants
-from whichland.sources import hub
+from whichland import hub_client
 from whichland.cli.main import main
-hub.PATIENCE_S = 5.0
+hub_client.PATIENCE_S = 5.0
 address, cache, steps = sys.argv[1:]
 sleep, time.sleep = time.sleep, lambda seconds: sleep(min(seconds, 0.01))  # between the hub client's retries
 for step in json.loads(steps):
@@ -107,7 +107,7 @@ def ran(folder: Path) -> Ran:
 
 def test_fetching_a_bundle_asks_for_no_polars() -> None:
     """The extra `hub` alone is enough: Polars comes with the extra `tables`."""
-    asked = "import sys; sys.modules['polars'] = None; import whichland.model.hub_bundles, whichland.sources.hub"
+    asked = "import sys; sys.modules['polars'] = None; import whichland.model.hub_bundles, whichland.hub_client"
     subprocess.run([sys.executable, "-c", asked], check=True)
 
 

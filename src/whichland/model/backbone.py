@@ -145,7 +145,7 @@ def _create(arch: str, pretrained: bool, arguments: Mapping[str, Any]) -> nn.Mod
     try:
         cfg = timm.get_pretrained_cfg(arch, allow_unregistered=True) if pretrained else None
         if cfg and cfg.hf_hub_id and not cfg.custom_load:  # an ordinary file on the hub
-            from whichland.sources.hub import check_reachable
+            from whichland.hub_client import check_reachable
 
             check_reachable(cfg.hf_hub_id, WEIGHTS)
             overlay["hf_hub_filename"] = WEIGHTS  # else timm falls back to a pickled file

@@ -97,7 +97,7 @@ def at_hand(archs: Sequence[str]) -> list[AtHand | None]:
     try:
         from huggingface_hub import try_to_load_from_cache
 
-        from whichland.sources.hub import check_reachable
+        from whichland.hub_client import check_reachable
     except (ImportError, UserError):  # the extra `hub` is not installed
         return [None] * len(archs)
     places = [cfg.hf_hub_id if (cfg := timm.get_pretrained_cfg(arch)) else None for arch in archs]

@@ -88,7 +88,7 @@ def fetched(name: str, patterns: Sequence[str], main: Sequence[str]) -> Path:
     `name` is `hub:OWNER/NAME[@REVISION]`. Fetched are the files that match a pattern and the first of `main` that is
     there, which comes last: where the cache has it, the hub is not asked again. Raises UserError in one line.
     """
-    from whichland.sources.hub import quiet_where_no_terminal, refusal
+    from whichland.hub_client import quiet_where_no_terminal, refusal
 
     quiet_where_no_terminal()  # its module says so where the hub's client is not installed
     from huggingface_hub import try_to_load_from_cache
@@ -116,7 +116,7 @@ def _fetch(name: str, repository: str, revision: str, patterns: Sequence[str], m
     """Fetch from the hub; the branch is noted in the cache once all is there."""
     from huggingface_hub import HfApi, hf_hub_download
 
-    from whichland.sources.hub import PATIENCE_S
+    from whichland.hub_client import PATIENCE_S
 
     info = HfApi().model_info(repository, revision=revision, files_metadata=True, timeout=PATIENCE_S)
     files = {file.rfilename: file for file in info.siblings or ()}
@@ -149,7 +149,7 @@ def push(folder: Path, files: Sequence[str], repository: str, card: str, *, priv
     """
     from huggingface_hub import CommitOperationAdd, HfApi, errors
 
-    from whichland.sources.hub import quiet_where_no_terminal
+    from whichland.hub_client import quiet_where_no_terminal
 
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise UserError(f"{repository}: expected OWNER/NAME")

@@ -1,82 +1,35 @@
 """Data sets on the Hugging Face hub, as Parquet shards in the hub's own cache: `OWNER/NAME[@REVISION][:SPLIT]`.
 
 Of several sets of shards one is chosen (`sources.parquet`). HF_ENDPOINT names a mirror, HF_HUB_CACHE where the
-shards are kept, HF_TOKEN who asks for a private set. The hub's client waits for minutes on a silent host, so it is
-asked once, quickly, before anything is fetched; it lets its transport's errors through, whichever that is.
+shards are kept, HF_TOKEN who asks for a private set.
 """
 
 import re
 import shutil
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import polars as pl
+
+from whichland import hub_client
 from whichland.errors import UserError, first_line
-from whichland.printed import install, size_said
+from whichland.hub_client import client, constants, errors, quiet_where_no_terminal, refusal
+from whichland.printed import size_said
+from whichland.sources.columns import say, slug
+from whichland.sources.parquet import Shard, ambiguous, choose, read_shards, shards_by_name
 
-if TYPE_CHECKING:  # bundles are fetched without Polars, which data sets need
-    import polars as pl
-
-    from whichland.sources.parquet import Shard
-
-try:
-    import huggingface_hub as client
-    from huggingface_hub import constants, errors
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-except ImportError:
-    raise UserError(f"hub: needs the extra 'hub': {install('hub')}") from None
-
-PATIENCE_S = 10.0
 SHORTEST_COMMIT = 7  # digits; a branch may be called `de`, with which many commits begin
 _ORIGIN = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^:\s]+))?(?::(?P<split>[\w./-]+))?")
 
 
-def check_reachable(repository: str, filename: str) -> None:
-    """Ask the hub once for a file that its cache does not hold; raise UserError when there is no answer at all.
-
-    An answer that is an error is left to the download, which knows what is worth another try.
-    """
-    name, _, revision = repository.partition("@")
-    if isinstance(client.try_to_load_from_cache(name, filename, revision=revision or None), str):
-        return
-    url = client.hf_hub_url(name, filename, revision=revision or None)
-    try:
-        client.get_hf_file_metadata(url, timeout=PATIENCE_S, retry_on_errors=False)
-    except errors.HfHubHTTPError:
-        return
-    except Exception as error:
-        raise UserError(f"no answer ({first_line(error)})") from None
-
-
-def quiet_where_no_terminal() -> None:
-    """Let the hub's client draw its bars on terminals alone."""
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-
-
-def refusal(error: Exception, place: str, what: str, revision: str) -> UserError | None:
-    """What to say of a data set or a model that the hub does not give; None for errors of another kind."""
-    if isinstance(error, errors.GatedRepoError):
-        return UserError(f"{place}: the {what} is gated: accept its terms on its page and set HF_TOKEN")
-    if isinstance(error, errors.RevisionNotFoundError):
-        return UserError(f"{place}: the {what} has no revision {revision!r}")
-    if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
-        return UserError(f"{place}: no such {what} on the hub, or a private one for which HF_TOKEN gives no right")
-    return None
-
-
-def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = False) -> "pl.DataFrame":
+def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = False) -> pl.DataFrame:
     """List the images of a data set, after fetching the shards that the cache lacks.
 
     What has to be fetched is said before. Without a network the cache answers, when it holds a whole set. Raises
     UserError for an unknown data set, one without Parquet shards, a full disk, and a hub that does not answer.
     """
-    from whichland.sources.columns import slug
-    from whichland.sources.parquet import ambiguous, choose, read_shards
-
     asked = _ORIGIN.fullmatch(place)
     if asked is None:
         raise UserError(f"hub:{place}: expected hub:OWNER/NAME, hub:OWNER/NAME@REVISION or hub:OWNER/NAME:SPLIT")
@@ -96,16 +49,13 @@ def read_hub(place: str, *, source: str | None = None, skip_unknown: bool = Fals
     return read_shards(paths, splits, f"hub:{place}", source=source, skip_unknown=skip_unknown)
 
 
-def _list(name: str, revision: str) -> "tuple[str, list[Shard]] | None":
+def _list(name: str, revision: str) -> tuple[str, list[Shard]] | None:
     """Return the commit and the Parquet files of a revision; None when there is no way to the hub.
 
     Raises UserError when the hub answers that there is no such data set, or that it holds no Parquet files.
     """
-    from whichland.sources.columns import say
-    from whichland.sources.parquet import shards_by_name
-
     try:
-        info = client.HfApi().dataset_info(name, revision=revision, files_metadata=True, timeout=PATIENCE_S)
+        info = client.HfApi().dataset_info(name, revision=revision, files_metadata=True, timeout=hub_client.PATIENCE_S)
     except Exception as error:
         if refused := refusal(error, f"hub:{name}", "data set", revision):
             raise refused from None
@@ -122,7 +72,7 @@ def _list(name: str, revision: str) -> "tuple[str, list[Shard]] | None":
     return str(info.sha), shards
 
 
-def _dates(name: str, commit: str, shards: "Sequence[Shard]") -> dict[str, datetime]:
+def _dates(name: str, commit: str, shards: Sequence[Shard]) -> dict[str, datetime]:
     """Ask when each shard was last written."""
     paths = [shard.path for shard in shards]
     try:
@@ -132,13 +82,11 @@ def _dates(name: str, commit: str, shards: "Sequence[Shard]") -> dict[str, datet
     return {file.path: file.last_commit.date for file in found if file.last_commit}
 
 
-def _fetch(name: str, revision: str, commit: str, shards: "Sequence[Shard]") -> Path:
+def _fetch(name: str, revision: str, commit: str, shards: Sequence[Shard]) -> Path:
     """Fetch what the cache lacks, after saying how much, and return the folder of the commit there.
 
     Raises UserError when the disk cannot hold it.
     """
-
-    from whichland.sources.columns import say
 
     def cached(path: str) -> bool:
         return isinstance(client.try_to_load_from_cache(name, path, revision=commit, repo_type="dataset"), str)
@@ -166,10 +114,8 @@ def _fetch(name: str, revision: str, commit: str, shards: "Sequence[Shard]") -> 
     return Path(folder)
 
 
-def _cached(name: str, revision: str) -> "tuple[Path, list[Shard]]":
+def _cached(name: str, revision: str) -> tuple[Path, list[Shard]]:
     """Return the folder of a revision in the cache and its Parquet files. Raises UserError when there is none."""
-    from whichland.sources.parquet import shards_by_name
-
     try:
         repositories = client.scan_cache_dir().repos
     except errors.CacheNotFound:
