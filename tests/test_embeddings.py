@@ -1,6 +1,7 @@
-"""Photos as vectors: equal to what timm's own model makes of them, resumed, and searched exactly."""
+"""Photos as vectors: equal to what timm's own model makes of them, resumed, and searched exactly or by a graph."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from PIL import Image
 
 from saved_bundle import save_bundle
 from whichland.bulk import embeddings
-from whichland.bulk.embeddings import EmbedConfig, embed_to, nearest, search
+from whichland.bulk import search as searching
+from whichland.bulk.embeddings import EmbedConfig, embed_to
+from whichland.bulk.search import graph, nearest, nearest_by_graph, search
 from whichland.errors import UserError
 from whichland.model import bundle as bundles
 from whichland.model.backbone import create
@@ -67,16 +70,66 @@ def test_a_photo_finds_itself_first(photos: Path, index: Path) -> None:
     assert [one.distance for one in found] == sorted(one.distance for one in found)
 
 
-def test_blocks_miss_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    random = np.random.default_rng(1)
-    vectors_NF = random.normal(size=(500, 16)).astype(np.float32)
+def made_up(path: Path, rows: int, seed: int = 1) -> np.ndarray:
+    """An index of vectors without structure, every seventh of a photo that could not be read; its vectors."""
+    vectors_NF = np.random.default_rng(seed).normal(size=(rows, 16)).astype(np.float32)
     vectors_NF /= np.linalg.norm(vectors_NF, axis=1, keepdims=True)
-    table = {"path": list(map(str, range(500))), "embedding": pl.Series(vectors_NF, dtype=pl.Array(pl.Float32, 16))}
-    pl.DataFrame(table).write_parquet(tmp_path / "index.parquet")
-    monkeypatch.setattr(embeddings, "BLOCK", 37)
-    for query in vectors_NF[:20]:
-        order = np.argsort(-(vectors_NF.astype(np.float64) @ query), kind="stable")[:9]
-        assert [int(one.row["path"]) for one in nearest(tmp_path / "index.parquet", query, 9)] == order.tolist()
+    held = [None if at % 7 == 3 else vector for at, vector in enumerate(vectors_NF.tolist())]
+    table = {"path": list(map(str, range(rows))), "embedding": pl.Series(held, dtype=pl.Array(pl.Float32, 16))}
+    pl.DataFrame(table).write_parquet(path)
+    vectors_NF[3::7] = np.nan
+    return vectors_NF
+
+
+def nearest_by_sorting(vectors_NF: np.ndarray, query_F: np.ndarray, count: int) -> list[int]:
+    cosine_N = np.nan_to_num(vectors_NF.astype(np.float64) @ query_F, nan=-2)
+    return np.argsort(-cosine_N, kind="stable")[:count].tolist()
+
+
+def test_blocks_miss_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors_NF = made_up(tmp_path / "index.parquet", 500)
+    monkeypatch.setattr(searching, "BLOCK", 37)
+    for query in vectors_NF[:3]:
+        found = nearest(tmp_path / "index.parquet", query, 9)
+        assert [int(one.row["path"]) for one in found] == nearest_by_sorting(vectors_NF, query, 9)
+
+
+def test_a_graph_misses_next_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = tmp_path / "index.parquet"
+    vectors_NF = made_up(index, 3000)
+    monkeypatch.setattr(searching, "BLOCK", 700)
+    right = 0
+    for query in vectors_NF[:50:7]:
+        found = nearest_by_graph(index, query, 10)
+        right += len({int(one.row["path"]) for one in found} & set(nearest_by_sorting(vectors_NF, query, 10)))
+        exact = nearest(index, query, 1)[0]
+        assert (found[0].row, found[0].distance) == (exact.row, pytest.approx(exact.distance, abs=2e-3))
+    assert right >= 0.97 * 80
+
+
+def test_the_graph_of_an_index_that_is_another_by_now_is_made_anew(tmp_path: Path) -> None:
+    index = tmp_path / "index.parquet"
+    for seed in (1, 2):
+        vectors_NF = made_up(index, 200, seed)
+        assert [one.row["path"] for one in nearest_by_graph(index, vectors_NF[5], 1)] == ["5"]
+        assert len(list(tmp_path.glob("*.usearch"))) == 1
+    (path,) = tmp_path.glob("*.usearch")
+    for broken in (b"", b"no graph at all" * 20, path.read_bytes()[:500]):
+        path.write_bytes(broken)
+        with pytest.raises(UserError, match=r"cannot be read .* remove it"):
+            nearest_by_graph(index, vectors_NF[5], 1)
+
+
+def test_a_graph_needs_its_extra(index: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    with pytest.raises(UserError, match="needs the extra 'search'"):
+        search(index, str(photos / "a.png"), approximate=True)
+
+
+def test_a_graph_finds_the_photo_itself(index: Path, photos: Path) -> None:
+    found = search(index, str(photos / "d.png"), 3, approximate=True)
+    assert found[0].row["path"] == str(photos / "d.png")
+    assert graph(index).size == 7  # the unreadable photo has no vector
 
 
 def test_what_a_manifest_knows_comes_along(bundle: Path, photos: Path, tmp_path: Path) -> None:

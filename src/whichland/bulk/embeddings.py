@@ -1,4 +1,4 @@
-"""Photos as vectors, kept in a Parquet file, and the photos in it that lie nearest to another one.
+"""Photos as vectors, kept in a Parquet file that can be searched (`bulk.search`).
 
     path, country, lat, lon, … (what a manifest knows of the photo), error, length, embedding (F numbers of length 1)
 
@@ -12,7 +12,6 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, closing
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
@@ -46,7 +45,6 @@ Embeddings = NDArray[np.float32]  # N×F, rows of length 1; NaN for photos that 
 CARRIED = ("image_id", "country", "lat", "lon", "split", "group", "license", "attribution", "creator")
 SAID = ("bundle", "arch", "weights", "size", "views")  # there, besides the model's name
 SHARD = 1024  # photos that are done and kept together
-BLOCK = 65_536  # rows that a search holds in memory
 
 
 class Eye(NamedTuple):
@@ -194,43 +192,6 @@ def _with_what_is_known(table: pl.LazyFrame, inputs: Sequence[str]) -> pl.LazyFr
         [one.select("uri", *(c for c in CARRIED if c in one.collect_schema())) for one in held], how="diagonal"
     )
     return table.join(known.unique("uri"), left_on="path", right_on="uri", how="left", maintain_order="left")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Neighbour:
-    """A photo of an index, and how far it is: 1 − cosine, 0 for the same and 2 at most."""
-
-    distance: float
-    row: dict[str, Any]  # its columns, without the embedding
-
-
-def search(index: Path, photo: PhotoLike, count: int = 5) -> list[Neighbour]:
-    """The photos of an index that lie nearest to another one, the nearest first; exact, a block of rows at a time.
-
-    Raises UserError for a file that `embed_to` has not made, or whose model is not to be had any more, and
-    ImageError for a photo that cannot be read.
-    """
-    config = made_by(index)
-    ((query_1F, _, (reason,)),) = embed(open_eye(config), [photo], views=config.views)
-    if reason:
-        raise ImageError(reason)
-    return nearest(index, query_1F[0], count)
-
-
-def nearest(index: Path, query_F: NDArray[np.float32], count: int) -> list[Neighbour]:
-    """The rows of an index whose embeddings have the largest cosine with a vector of length 1."""
-    table = pl.scan_parquet(index)
-    best: list[tuple[float, int]] = []
-    rows = int(table.select(pl.len()).collect().item())
-    for start in range(0, rows, BLOCK):
-        block = table.slice(start, BLOCK).select("embedding").with_row_index().drop_nulls().collect()
-        cosine_N = block["embedding"].to_numpy() @ query_F
-        top = np.argsort(-cosine_N, kind="stable")[:count]
-        numbers = block["index"].to_numpy()[top].astype(int) + start
-        best = sorted([*best, *zip((-cosine_N[top]).tolist(), numbers.tolist(), strict=True)])[:count]
-    known = table.select(pl.exclude("embedding")).with_row_index().filter(pl.col("index").is_in([n for _, n in best]))
-    found = {row.pop("index"): row for row in known.collect().iter_rows(named=True)}
-    return [Neighbour(distance=max(0.0, 1 + minus), row=found[number]) for minus, number in best]
 
 
 def made_by(index: Path) -> EmbedConfig:

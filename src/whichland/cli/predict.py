@@ -237,16 +237,19 @@ def search(
     index: Annotated[Path, Argument(help="A file that `whichland embed` made.")],
     photo: Annotated[str, Argument(help="A photo: a path, an address, a row of a shard or a member of an archive.")],
     count: Annotated[int, Option("-k", "--count", min=1, help="How many photos to name.")] = 5,
+    approximate: Annotated[
+        bool, Option("--approximate", help="By a graph, made beside the index the first time: for millions of photos.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Name the photos of an index that lie nearest to another one, with country, distance and credit.
 
-    The distance is 1 minus the cosine: 0 for the same picture. The search is exact.
+    The distance is 1 minus the cosine: 0 for the same picture. All photos are compared, unless it is approximate.
     """
-    from whichland.bulk.embeddings import search as nearest_to
+    from whichland.bulk.search import search as nearest_to
 
     try:
-        found = nearest_to(index, photo, count)
+        found = nearest_to(index, photo, count, approximate=approximate)
     except ImageError as error:
         raise UserError(f"{photo}: {error}") from None
 
