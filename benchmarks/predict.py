@@ -8,7 +8,8 @@ countries that the model knows, test photos first. In turns in one process: timm
 transformers on the same bundle, in batches of 32; ours with each engine that the bundle holds. All read the files
 anew. Accuracy is given for the test photos alone. "decoding" and "network" are the times that reading, decoding and
 cropping take alone, and the network alone, over the whole, each on all cores; together they are the share of the limit
-that the whole reaches. The ratio is the median of the rounds, with its least and most.
+that the whole reaches. The ratio is the median of the rounds, with its least and most. With --keep-memory every way keeps the memory
+that it frees, as `whichland` does on the command line and its peers do not.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from whichland.allocator import keep_freed_memory
 from whichland.bulk.config import PredictConfig
 from whichland.bulk.rows import answers
 from whichland.manifest import read
@@ -171,8 +173,11 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--skip", default="", help="words of ways to leave out, separated by commas")
+    parser.add_argument("--keep-memory", action="store_true")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    if given.keep_memory:
+        keep_freed_memory()
     reference = open_model(given.bundle, engine="torch")
     chosen = photos(given.manifest, reference.labels, given.photos)
     paths = chosen["uri"].to_list()

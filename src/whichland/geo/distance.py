@@ -16,8 +16,10 @@ EARTH_RADIUS_KM = 6371.0088  # mean radius of WGS84 (IUGG)
 WORLD_KM = 14_916.862  # the size of GeoGuessr's world map, as its players know it
 FULL_SCORE = 5_000.0
 CHORD = 0.25  # degrees at most: its middle lies 15 m below the globe, and 8 m beside the parallel
-SIDES = (240, 120, 60, 20, 10, 5, 1)  # of the cells, coarse to fine, in eighths of a degree
+SIDES = (240, 60, 20, 5, 1)  # of the cells, coarse to fine, in eighths of a degree
 ROWS, COLUMNS = 180 * 8, 360 * 8
+FEW = 1500  # chords, below which a cell that is alone needs no coarser ones around it
+ROUNDED = 1e-7  # of the sphere's radius, 64 cm: more than a distance by squares is off
 BATCH = 1 << 13  # points at a time, so that intermediate arrays stay in the processor's cache
 
 Floats = NDArray[np.floating[Any]]
@@ -76,6 +78,7 @@ class Lines:
         ]
         self._begin, self._way = ends[0], ends[1] - ends[0]  # C×3
         self._square = np.maximum((self._way**2).sum(1), 1e-30)  # at a pole a parallel has no length
+        self._along = (self._begin * self._way).sum(1)
         self._place = np.full(ROWS * COLUMNS, -1, dtype=np.int32)  # of a cell's list
         self._first, self._count = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
         self._chord = np.zeros(0, dtype=np.int32)
@@ -152,17 +155,28 @@ class Lines:
             middle = unit(south + side / 16, west + side / 16)
             corners = unit(south + np.array([0, 0, side, side]) / 8, west + np.array([0, side, 0, side]) / 8)
             reach = np.linalg.norm(corners - middle, axis=1).max()
-            distance = np.sqrt(self._foot(middle, chords)[1])
-            least = distance.min() - reach
+            distance = self._distance(middle, chords)
+            least = distance.min() - reach - ROUNDED
             self._least[cell_M[some]] = least
             if least > limit:
                 continue
             # none nearer to any point of the cell lies further from its middle
-            kept = chords[distance <= distance.min() + 2 * reach]
+            kept = chords[distance <= distance.min() + 2 * (reach + ROUNDED)]
             if side == 1:
                 yield int(cell_M[some[0]]), kept
             else:
-                yield from self._narrowed(cell_M[some], level + 1, kept, limit)
+                alone = len(some) == 1 and len(kept) < FEW
+                yield from self._narrowed(cell_M[some], len(SIDES) - 1 if alone else level + 1, kept, limit)
+
+    def _distance(self, point_3: Floats, chord_C: Ints) -> Floats:
+        """From a point to each chord, along the chord of the sphere; to within ROUNDED."""
+        along_C = self._along[chord_C]
+        ahead_C = self._way[chord_C] @ point_3 - along_C
+        square_C = self._square[chord_C]
+        share_C = np.clip(ahead_C / square_C, 0, 1)
+        apart_C = 2 - 2 * (self._begin[chord_C] @ point_3) - share_C * (2 * ahead_C - share_C * square_C)
+        distance_C: Floats = np.sqrt(np.maximum(apart_C, 0))
+        return distance_C
 
 
 def unit(lat: Any, lon: Any) -> Floats:

@@ -218,7 +218,8 @@ def degrees(rows: pl.DataFrame, where: str, *, refuse: bool = True) -> pl.DataFr
 def _angle(name: str, letters: str) -> pl.Expr:
     """Turn text to degrees; of two signs, as in "-33 S", both must say the same."""
     text = pl.col(name).cast(pl.String).str.strip_chars().str.replace_all("[−–]", "-")
-    parts = text.str.extract_groups(_ANGLE).struct
+    plain = text.cast(pl.Float64, strict=False)
+    parts = pl.when(plain.is_null()).then(text).str.extract_groups(_ANGLE).struct  # slow, and seldom needed
 
     def number(part: str) -> pl.Expr:
         return parts.field(part).str.replace(",", ".").cast(pl.Float64, strict=False)
@@ -230,7 +231,7 @@ def _angle(name: str, letters: str) -> pl.Expr:
     fits = letter.is_null() | (letter.is_in(list(letters)) & (negative | ~minus.fill_null(value=False)))
     sign = pl.when(pl.coalesce(negative, minus).fill_null(value=False)).then(-1).otherwise(1)
     small = number("minutes").fill_null(0) < 60
-    return pl.coalesce(text.cast(pl.Float64, strict=False), pl.when(fits & small).then(size * sign)).alias(name)
+    return pl.coalesce(plain, pl.when(fits & small).then(size * sign)).alias(name)
 
 
 def _split_place(rows: pl.DataFrame) -> pl.DataFrame:
