@@ -8,8 +8,8 @@ countries that the model knows, test photos first. In turns in one process: timm
 transformers on the same bundle, in batches of 32; ours with each engine that the bundle holds. All read the files
 anew. Accuracy is given for the test photos alone. "decoding" and "network" are the times that reading, decoding and
 cropping take alone, and the network alone, over the whole, each on all cores; together they are the share of the limit
-that the whole reaches. The ratio is the median of the rounds, with its least and most. With --keep-memory every way keeps the memory
-that it frees, as `whichland` does on the command line and its peers do not.
+that the whole reaches. The ratio is the median of the rounds, with its least and most. With --keep-memory every way
+keeps the memory that it frees, as `whichland` does on the command line and its peers do not.
 """
 
 import argparse
