@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 from processes import runs, wait_until
 from serving import listen
 from tiny_bundle import make_bundle, make_photos
+from whichland.serving import server
 
 COMMAND = [sys.executable, "-m", "whichland.cli.main", "serve"]
 
@@ -118,6 +120,12 @@ def test_what_cannot_be_opened_is_one_line(tmp_path: Path, flags: list[str]):
     assert "is not a bundle" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_answers_are_sent_at_once():
+    """Of a listener that does not say that it speaks TCP, asyncio lets the kernel hold a body back for 40 ms."""
+    with server.listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 def test_an_address_that_is_taken_is_one_line(bundle: Path):

@@ -272,6 +272,27 @@ def test_a_defect_is_an_answer_without_a_word_of_the_inside(bundle: Path, photos
         assert client.post("/api/predict", files={"files": ("a", b"")}).status_code == 422  # it lives on
 
 
+def test_what_cannot_be_opened_to_explain_with_answers_all_the_same(
+    bundle: Path, photos: list[Path], capsys: pytest.CaptureFixture[str]
+):
+    from dataclasses import replace
+
+    from whichland.errors import UserError
+
+    def damaged():
+        raise UserError(f"{bundle}: damaged")
+
+    service = replace(service_of(bundle), explaining=damaged)
+    with TestClient(create_app(service)) as client:
+        service.get_ready_to_explain()
+        answer = client.post("/api/explain", files={"file": ("a.jpg", photos[0].read_bytes())})
+        assert answer.status_code == 422
+        assert "cannot be opened to explain with" in answer.json()["error"]
+        assert str(bundle) not in answer.text
+        assert client.post("/api/predict", files=files(photos[:1])).status_code == 200
+    assert capsys.readouterr().err == f"warning: nothing can be explained: {bundle}: damaged\n"
+
+
 def test_a_wide_photo_is_seen_in_several_views_as_predict_sees_it(client: TestClient, bundle: Path):
     from whichland.images.photo import open_photo
     from whichland.model.views import combined, cut_views

@@ -3,6 +3,7 @@
 app = create_app(open_service("runs/demo/run/bundle"))
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
@@ -27,6 +28,7 @@ from whichland.serving.metrics import Watch
 from whichland.serving.service import Service
 from whichland.serving.settings import PATH, ServeConfig
 
+READY_FIRST_S = 1.0  # before what explains is opened: the first answers come sooner
 WORDS = {404: "there is nothing here", 405: "not in this way"}
 
 
@@ -35,7 +37,9 @@ def create_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        soon = asyncio.get_running_loop().call_later(READY_FIRST_S, service.get_ready_to_explain)
         yield
+        soon.cancel()
         service.close()
 
     app = FastAPI(

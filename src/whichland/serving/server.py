@@ -75,8 +75,8 @@ def serve(bundle: str | Path, settings: ServeConfig | None = None) -> None:
 def listen(host: str, port: int) -> socket.socket:
     """A socket that is bound, so that nothing is loaded for an address that is taken."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)  # asyncio sends at once on TCP alone, else 40 ms later
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:

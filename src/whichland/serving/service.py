@@ -7,16 +7,18 @@ It is `app.state.whichland` of the application, and what the routes of the page 
 """
 
 import asyncio
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from whichland.errors import UserError
-from whichland.explanation.explain import index_of, view_maps
-from whichland.explanation.methods import METHODS, find_method
+from whichland.explanation.explain import ViewMap, index_of, view_maps
+from whichland.explanation.methods import METHODS, Method, find_method
 from whichland.images.containers import ImageError
 from whichland.images.photo import OpenPhoto, open_photo
 from whichland.model.answer import Answer
@@ -47,7 +49,7 @@ class Service:
     settings: ServeConfig
     gallery: "Gallery | None"
     record: Record | None
-    explaining: Model  # with a network of its own: gradients in the one that answers would disturb it
+    explaining: Callable[[], Model]  # with a network of its own: gradients in the one that answers would disturb it
     methods: tuple[str, ...]  # the ways to explain that there are, the usual one first
     play: Path | None
     report: Path | None
@@ -99,8 +101,26 @@ class Service:
             chosen = find_method(method or self.methods[0])
             if chosen.name not in self.methods:
                 raise UserError(f"no method {chosen.name!r} to explain by here; there are {', '.join(self.methods)}")
-            views = await in_thread(self.explainer, view_maps, self.explaining, seen, index, chosen)
+            views = await in_thread(self.explainer, self._maps, seen, index, chosen)
             return Heat(method=chosen.name, country=country, against=against, views=views)
+
+    def _maps(self, seen: PhotoViews, index: int | tuple[int, int], method: Method) -> tuple[ViewMap, ...]:
+        try:
+            model = self.explaining()
+        except UserError:  # its text names the bundle
+            raise UserError("the model cannot be opened to explain with; the service's log says why") from None
+        return view_maps(model, seen, index, method)
+
+    def get_ready_to_explain(self) -> None:
+        """Open what explains, which takes torch seconds, while the first photos are answered."""
+
+        def get_ready() -> None:
+            try:
+                self.explaining()
+            except UserError as error:
+                print(f"warning: nothing can be explained: {error}", file=sys.stderr)
+
+        self.explainer.submit(get_ready)
 
     def close(self) -> None:
         """Finish what is under way and stop the threads."""
@@ -119,6 +139,9 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
     if settings.explain == "gradcam" and not torch_there:
         raise UserError(f"explain gradcam: torch is not installed: {install('train')}")
     gradients = torch_there and settings.explain != "occlusion"
+    explaining = cache(lambda: replace(model, loaded=load_torch(folder)) if gradients else model)
+    if settings.explain == "gradcam":
+        explaining()
     load = Load(settings)
     metrics = Metrics(load)
 
@@ -131,7 +154,7 @@ def open_service(bundle: str | Path, settings: ServeConfig | None = None) -> Ser
         settings=settings,
         gallery=_gallery(model),
         record=read_record(folder),
-        explaining=replace(model, loaded=load_torch(folder)) if gradients else model,
+        explaining=explaining,
         methods=tuple(name for name, method in METHODS.items() if gradients or not method.torch),
         play=_there(settings.play, "the manifest to play with"),
         report=_there(settings.report, "the report") or _beside(folder, "report/report.html"),
