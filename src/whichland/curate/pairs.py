@@ -107,10 +107,12 @@ def _in_bands(hashes: Hashes, bits: int) -> Iterator[Pairs]:
     common = 2 if bits <= 6 else 3
     edges = [64 * number // (bits + common) for number in range(bits + common + 1)]
     bands = [np.uint64((1 << end) - (1 << begin)) for begin, end in pairwise(edges)]
-    for chosen in combinations(bands, common):
-        mask = np.bitwise_or.reduce(chosen)
-        earlier = [band for band in bands if band < chosen[-1] and band not in chosen]  # in common: it was found before
-        order = np.argsort(hashes & mask, kind="stable")
+
+    def agreeing(chosen: tuple[np.uint64, ...]) -> list[Pairs]:
+        """The pairs that have these bands in common, and no set of bands that came before."""
+        mask, found = np.bitwise_or.reduce(chosen), []
+        earlier = [band for band in bands if band < chosen[-1] and band not in chosen]
+        order = np.argsort(hashes & mask)
         ordered = hashes[order]
         key, at, step = ordered & mask, np.arange(hashes.size), 0
         while at.size:  # each with the next, then with the one after that, as far as the bands agree
@@ -121,7 +123,12 @@ def _in_bands(hashes: Hashes, bits: int) -> Iterator[Pairs]:
             for band in earlier:
                 near = near[(ordered[near] ^ ordered[near + step]) & band != 0]
             if near.size:
-                yield order[np.column_stack([near, near + step])]
+                found.append(order[np.column_stack([near, near + step])])
+        return found
+
+    with ThreadPoolExecutor(cores()) as pool:  # NumPy lets go of the interpreter while it sorts and compares
+        for found in pool.map(agreeing, combinations(bands, common)):
+            yield from found
 
 
 def similar_batches(features: NDArray[np.float32], cosine: float) -> Iterator[Pairs]:
