@@ -96,7 +96,7 @@ class ExportConfig(Config):
     ] = 0.85
     moved: Annotated[
         float, "share of the probabilities that may go to other countries, mean over photos", BETWEEN_0_AND_1
-    ] = 0.06
+    ] = 0.03
     fit_on: Annotated[int, "training photos that int8 is fitted on, at most", AT_LEAST_1] = 200
     judge_on: Annotated[int, "validation photos that are judged on, at most", AT_LEAST_1] = 1000
     gallery: Annotated[
