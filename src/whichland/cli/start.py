@@ -98,7 +98,7 @@ def quickstart(
 def doctor(json: Json = False) -> None:
     """What is installed, what is missing, what the machine has."""
     found = {"whichland": _versions(), "machine": _machine(), "torch": _torch()}
-    lines = [line for title, facts in found.items() for line in (title, *(f"  {k:<20}{v}" for k, v in facts.items()))]
+    lines = [line for title, facts in found.items() for line in (title, *(f"  {k:<21} {v}" for k, v in facts.items()))]
     give(found, lambda: lines, json=json)
 
 
