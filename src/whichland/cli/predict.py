@@ -238,7 +238,7 @@ def search(
     photo: Annotated[str, Argument(help="A photo: a path, an address, a row of a shard or a member of an archive.")],
     count: Annotated[int, Option("-k", "--count", min=1, help="How many photos to name.")] = 5,
     approximate: Annotated[
-        bool, Option("--approximate", help="By a graph, made beside the index the first time: for many thousands of photos.")
+        bool, Option("--approximate", help="By a graph, made beside the index the first time: for tens of thousands.")
     ] = False,
     json: Json = False,
 ) -> None:
