@@ -23,7 +23,8 @@ from whichland.geo.distance import WORLD_KM, haversine_km
 from whichland.manifest import Manifest, read
 from whichland.model import bundle
 from whichland.model.features import BackboneConfig, features
-from whichland.model.label_sources import countries, located
+from whichland.model.label_points import located
+from whichland.model.label_sources import countries
 from whichland.model.labels import LabelSpace
 from whichland.model.model import predict
 

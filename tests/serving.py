@@ -15,7 +15,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from tiny_bundle import LABELS, make_bundle, make_photos
-from whichland.model.label_sources import countries, located
+from whichland.model.label_points import located
+from whichland.model.label_sources import countries
 from whichland.model.labels import labels_text
 from whichland.model.model import Judged
 from whichland.serving.app import create_app

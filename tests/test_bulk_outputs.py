@@ -17,7 +17,8 @@ from whichland.bulk.map_page import box_around
 from whichland.bulk.run import Outcome, predict_to
 from whichland.geo.land import on_land
 from whichland.model.calibration import fit
-from whichland.model.label_sources import countries, located
+from whichland.model.label_points import located
+from whichland.model.label_sources import countries
 from whichland.model.model import load
 from whichland.model.pins import pin_table, pins
 

@@ -10,7 +10,8 @@ import pytest
 from whichland.errors import UserError
 from whichland.geo.land import land_points, on_land
 from whichland.manifest import Manifest
-from whichland.model.label_sources import ENOUGH, countries, located
+from whichland.model.label_points import ENOUGH, located
+from whichland.model.label_sources import countries
 from whichland.model.labels import LabelSpace, labels_text, read_labels
 
 LABELS = ("FR", "JP", "NA")

@@ -16,7 +16,8 @@ from browsing import visit as visit
 from serving import CALIBRATION, calibrated_bundle, create, running
 from tiny_bundle import LABELS, make_bundle, make_photos, pixels
 from whichland.geo.countries import country_name
-from whichland.model.label_sources import countries, located
+from whichland.model.label_points import located
+from whichland.model.label_sources import countries
 from whichland.model.labels import labels_text
 from whichland.model.record import FILE
 

@@ -9,7 +9,8 @@ from whichland.evaluation.predictions import Identity, Predictions
 from whichland.geo.distance import geoguessr_score, haversine_km
 from whichland.geo.land import land_points, sea_km
 from whichland.manifest import Manifest
-from whichland.model.label_sources import countries, located
+from whichland.model.label_points import located
+from whichland.model.label_sources import countries
 from whichland.model.labels import LabelSpace
 from whichland.model.pins import pin_table, pins
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whichland.bulk.rows import LISTED, Rows, guesses
-from whichland.geo.land import Points, border_lines, outlines
+from whichland.geo.distance import Points
+from whichland.geo.land import border_lines, outlines
 from whichland.templates import templates_beside
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 
 from whichland.evaluation.predictions import Predictions
-from whichland.geo.distance import WORLD_KM, geoguessr_score, haversine_km
-from whichland.geo.land import Points, sea_km
+from whichland.geo.distance import WORLD_KM, Points, geoguessr_score, haversine_km
+from whichland.geo.land import sea_km
 from whichland.manifest import Manifest
-from whichland.model.label_sources import COAST_KM
+from whichland.model.label_points import COAST_KM
 from whichland.model.labels import LabelSpace
 from whichland.model.pins import pin_table, pins, unit
 from whichland.statistics import Floats, Ints, Score, judged_quantiles, means, renumbered, weighted_quantiles

@@ -21,7 +21,7 @@ from whichland.manifest import Manifest
 from whichland.model.answer import CERTAINTY
 from whichland.model.bundle import Bundle
 from whichland.model.calibration import reaches
-from whichland.model.label_sources import located
+from whichland.model.label_points import located
 from whichland.model.labels import COUNTRY
 from whichland.printed import spelled
 from whichland.sources.synthetic.files import ATTRIBUTION

@@ -24,6 +24,7 @@ BATCH = 1 << 13  # points at a time, so that intermediate arrays stay in the pro
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
+Points = NDArray[np.float64]  # P×2: latitude and longitude in degrees
 
 
 def haversine_km(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 
 from whichland.geo.borders import borders, coasts
-from whichland.geo.distance import EARTH_RADIUS_KM, unit
+from whichland.geo.distance import EARTH_RADIUS_KM, Points, unit
 from whichland.geo.polygons import NOTHING, across, edges, feature_of, polygons
 from whichland.geo.territories import answers
 
@@ -26,7 +26,6 @@ POINTS = 100  # of a country, at most
 ENOUGH = 20  # with fewer, each of its islands gives one
 TRIED = 1 << 16  # places at most until a country has its points
 
-Points = NDArray[np.float64]  # P×2: latitude and longitude in degrees
 _PLASTIC = 1.32471795724474602596  # the R2 sequence (Roberts 2018), spread evenly over a square
 
 # Polygons reach out to sea; these meet there alone, bridges and tunnels notwithstanding.

@@ -146,7 +146,7 @@ class Settings:
         """The same, on the countries' land where the bundle keeps no places. Raises UserError for other labels."""
         if self.pins is not None:
             return self.pins
-        from whichland.model.label_sources import located
+        from whichland.model.label_points import located
 
         points = located(self.space).points
         if points is None:

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whichland.errors import UserError
-from whichland.geo.land import Points
+from whichland.geo.distance import Points
 
 FILE = "labels.json"
 OLD_FILE = "places.json"  # the points alone, in bundles before labels.json

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whichland.geo.distance import EARTH_RADIUS_KM, WORLD_KM, geoguessr_score
-from whichland.geo.land import Points
+from whichland.geo.distance import EARTH_RADIUS_KM, WORLD_KM, Points, geoguessr_score
 
 Floats = NDArray[np.float64]
 BLOCK = 512  # candidates, or photos, at a time

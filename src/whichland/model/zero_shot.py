@@ -18,7 +18,8 @@ from whichland.model import bundle as bundles
 from whichland.model.bundle import Info
 from whichland.model.clip import image_tower, read_clip
 from whichland.model.hub_bundles import fetched
-from whichland.model.label_sources import countries, located
+from whichland.model.label_points import located
+from whichland.model.label_sources import countries
 from whichland.progress import Progress
 
 PROMPTS = (

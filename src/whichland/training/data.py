@@ -16,7 +16,8 @@ from whichland.images.augment import Augment, Draw
 from whichland.images.decode import load
 from whichland.images.preprocess import Pixels
 from whichland.manifest import Manifest, left_out
-from whichland.model.label_sources import column_labels, located
+from whichland.model.label_points import located
+from whichland.model.label_sources import column_labels
 from whichland.model.labels import COUNTRY, LabelSpace
 from whichland.model.views import made_ahead
 from whichland.training.config import Balance, TrainConfig, Weighting
