@@ -41,6 +41,8 @@ from whichland.cli.commands import root
 from whichland.serving.app import create_app
 from whichland.serving.service import open_service
 bundle, photo, folder = sys.argv[1:]
+assert not root()(["predict", bundle, photo], standalone_mode=False)
+assert "shapely" not in sys.modules  # one answer waits for it in vain
 assert not root()(["predict", bundle, photo, "--json", "--check-exif", "--pin"], standalone_mode=False)
 service = open_service(bundle)
 create_app(service)
