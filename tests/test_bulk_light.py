@@ -38,11 +38,11 @@ import asyncio, sys
 from pathlib import Path
 sys.modules.update(dict.fromkeys({(*HEAVY, "polars")!r}))
 from whichland.cli.commands import root
-from whichland.serving.app import create_app
-from whichland.serving.service import open_service
 bundle, photo, folder = sys.argv[1:]
 assert not root()(["predict", bundle, photo], standalone_mode=False)
-assert "shapely" not in sys.modules  # one answer waits for it in vain
+assert "shapely" not in sys.modules  # one answer would wait for it in vain
+from whichland.serving.app import create_app
+from whichland.serving.service import open_service
 assert not root()(["predict", bundle, photo, "--json", "--check-exif", "--pin"], standalone_mode=False)
 service = open_service(bundle)
 create_app(service)
@@ -82,7 +82,7 @@ def test_polars_is_wanted_for_tables_alone(bundle: Path, tmp_path: Path) -> None
     (photo,) = make_photos(tmp_path / "photos", 1)
     done = subprocess.run([sys.executable, "-c", LIGHT, bundle, photo, tmp_path], capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
-    printed, served = done.stdout.splitlines()
+    _, printed, served = done.stdout.splitlines()
     assert json.loads(printed)["country"] == served == load(bundle).predict(photo).label
     last = done.stderr.splitlines()[-1]
     assert last.startswith("whichland: this needs the package polars: ")
