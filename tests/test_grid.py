@@ -140,5 +140,5 @@ def test_settings_of_every_cell_may_be_in_tables_or_for_now_without(
 
 def test_the_grid_for_two_cores_is_one() -> None:
     grid = read_grid(RECIPES / "seed000-cpu.toml", manifest())
-    assert len(grid.cells) == 33
+    assert len(grid.cells) == 48
     assert {cell.config.photos for cell in grid.cells} == {25, 50, 100}
