@@ -173,7 +173,7 @@ def embed_to(inputs: Sequence[str], out: Path, config: EmbedConfig, *, ray: str 
     if missing := [shard.file for shard in waiting if not shard.file.is_file()]:
         raise UserError(f"{len(missing)} of {len(shards)} shards are missing: their workers died; run it again")
     said = {"model": eye.name, **{name: getattr(config, name) for name in SAID}}
-    table = pl.scan_parquet([shard.file for shard in shards])
+    table = pl.scan_parquet([shard.file for shard in shards], glob=False)
     table = _with_what_is_known(table, inputs).select(pl.exclude("embedding"), "embedding")
     with whole_file(out) as partial:
         table.sink_parquet(partial, metadata={KEY: json.dumps(said)})
@@ -184,7 +184,8 @@ def embed_to(inputs: Sequence[str], out: Path, config: EmbedConfig, *, ray: str 
 
 def _with_what_is_known(table: pl.LazyFrame, inputs: Sequence[str]) -> pl.LazyFrame:
     """With the columns of manifests among them: country, place, licence and who took the photo."""
-    tables = [pl.scan_parquet(name) for name in inputs if name.lower().endswith(".parquet")]
+    named = (name for name in inputs if name.lower().endswith(".parquet"))
+    tables = [pl.scan_parquet(name, glob=not Path(name).is_file()) for name in named]
     held = [one for one in tables if one.collect_schema().get("uri") == pl.String]
     if not held:
         return table

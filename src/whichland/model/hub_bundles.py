@@ -69,7 +69,7 @@ def publish(folder: Path, repository: str, *, private: bool = False) -> str:
     if WEIGHTS not in files:
         raise UserError(f"{folder / WEIGHTS}: missing; a bundle is published with its weights")
     if GALLERY in files:
-        photos = pl.read_parquet(folder / GALLERY, columns=["license", "credit"])
+        photos = pl.read_parquet(folder / GALLERY, columns=["license", "credit"], glob=False)
         if held := int((~free_to_show(photos, "credit")).sum()):
             raise UserError(
                 f"{folder / GALLERY}: no licence lets anybody show {held:,} of its {counted(len(photos), 'photo')}; "
