@@ -1,7 +1,9 @@
-"""The photos of a file of embeddings that lie nearest to another photo: exactly, or fast by a graph over millions."""
+"""The photos of a file of embeddings that lie nearest to another photo: exactly, or fast by a graph."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from usearch.index import Index
 
 BLOCK = 65_536  # rows that a search holds in memory
+HASH_DIGITS = 12  # in a graph's name
 LOOKED_AT = 256  # rows that a search by a graph keeps in hand; of more it finds more of the nearest, and takes longer
 
 
@@ -48,15 +51,11 @@ def search(index: Path, photo: PhotoLike, count: int = 5, *, approximate: bool =
 
 def nearest(index: Path, query_F: NDArray[np.float32], count: int) -> list[Neighbour]:
     """The rows of an index whose embeddings have the largest cosine with a vector of length 1."""
-    table = pl.scan_parquet(index)
     best: list[tuple[float, int]] = []
-    rows = int(table.select(pl.len()).collect().item())
-    for start in range(0, rows, BLOCK):
-        block = table.slice(start, BLOCK).select("embedding").with_row_index().drop_nulls().collect()
-        cosine_N = block["embedding"].to_numpy() @ query_F
+    for numbers_N, vectors_NF in _blocks(index):
+        cosine_N = vectors_NF @ query_F
         top = np.argsort(-cosine_N, kind="stable")[:count]
-        numbers = block["index"].to_numpy()[top].astype(int) + start
-        best = sorted([*best, *zip((-cosine_N[top]).tolist(), numbers.tolist(), strict=True)])[:count]
+        best = sorted([*best, *zip((-cosine_N[top]).tolist(), numbers_N[top].tolist(), strict=True)])[:count]
     return _rows(index, [(1 + minus, number) for minus, number in best])
 
 
@@ -78,27 +77,34 @@ def graph(index: Path) -> "Index":
         raise UserError(f"an approximate search needs the extra 'search': {install('search')}") from None
     path = index.with_name(f"{index.stem}.{_footer_hash(index)}.usearch")
     if not path.is_file():
-        table = pl.scan_parquet(index)
+        table = pl.scan_parquet(index, glob=False)
         width = table.collect_schema()["embedding"].shape[0]  # type: ignore[attr-defined]
         made = Index(ndim=width, metric="cos", dtype="f16")
-        rows = int(table.select(pl.len()).collect().item())
-        with Progress(f"making {path.name}", rows) as bar, whole_file(path) as partial:
-            for start in range(0, rows, BLOCK):
-                block = table.slice(start, BLOCK).select("embedding").with_row_index().drop_nulls().collect()
-                made.add(block["index"].to_numpy().astype(np.uint64) + start, block["embedding"].to_numpy())
-                bar.advance(min(BLOCK, rows - start))
+        vectors = int(table.select(pl.col("embedding").count()).collect().item())
+        with Progress(f"making {path.name}", vectors) as bar, whole_file(path) as partial:
+            for numbers_N, vectors_NF in _blocks(index):
+                made.add(numbers_N, vectors_NF)
+                bar.advance(len(numbers_N))
             made.save(partial)
-        for older in set(index.parent.glob(f"{index.stem}.*.usearch")) - {path}:
+        own = f"{escape(index.stem)}.{'[0-9a-f]' * HASH_DIGITS}.usearch"  # and no other index's
+        for older in set(index.parent.glob(own)) - {path}:
             older.unlink(missing_ok=True)
     try:
         found = Index.restore(path, view=True, expansion_search=LOOKED_AT)
+        if found is None:
+            raise ValueError("it holds no graph")
     except Exception as error:
-        found, reason = None, first_line(error)
-    else:
-        reason = "it holds no graph"
-    if found is None:
-        raise UserError(f"{path}: cannot be read ({reason}); remove it, and the next search makes it anew")
+        again = "remove it, and the next search makes it anew"
+        raise UserError(f"{path}: cannot be read ({first_line(error)}); {again}") from None
     return found
+
+
+def _blocks(index: Path) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.float32]]]:
+    """Row numbers N and embeddings N×F of the photos that could be read, some rows at a time."""
+    table = pl.scan_parquet(index, glob=False)
+    for start in range(0, int(table.select(pl.len()).collect().item()), BLOCK):
+        block = table.slice(start, BLOCK).select("embedding").with_row_index().drop_nulls().collect()
+        yield block["index"].to_numpy().astype(np.uint64) + np.uint64(start), block["embedding"].to_numpy()
 
 
 def _footer_hash(index: Path) -> str:
@@ -108,12 +114,12 @@ def _footer_hash(index: Path) -> str:
         file.seek(max(0, size - 8))
         length = int.from_bytes(file.read(4), "little")
         file.seek(max(0, size - 8 - length))
-        return hashlib.sha256(f"{size} ".encode() + file.read()).hexdigest()[:12]
+        return hashlib.sha256(f"{size} ".encode() + file.read()).hexdigest()[:HASH_DIGITS]
 
 
 def _rows(index: Path, nearest_k: list[tuple[float, int]]) -> list[Neighbour]:
     """Neighbours from distances and row numbers."""
-    table = pl.scan_parquet(index).select(pl.exclude("embedding")).with_row_index()
+    table = pl.scan_parquet(index, glob=False).select(pl.exclude("embedding")).with_row_index()
     known = table.filter(pl.col("index").is_in([number for _, number in nearest_k])).collect()
     found = {row.pop("index"): row for row in known.iter_rows(named=True)}
     return [Neighbour(distance=max(0.0, distance), row=found[number]) for distance, number in nearest_k]

@@ -26,6 +26,7 @@ BLOCK = 16  # rows whose hashes are compared at once with all that their tones a
 WINDOWS_AT_ONCE = 256  # that a thread compares
 STRIPES = 4  # stripes of the first tone within the widest difference: finer wastes fewer comparisons
 FEATURES_AT_ONCE = 512  # rows compared with all others at once
+BANDS_AT_ONCE = 4  # threads: each holds some copies of all hashes
 MANY_COMPARISONS = 10**10  # about ten seconds; from there on progress is shown
 
 EARTH_RADIUS_M = 1000 * EARTH_RADIUS_KM
@@ -126,7 +127,7 @@ def _in_bands(hashes: Hashes, bits: int) -> Iterator[Pairs]:
                 found.append(order[np.column_stack([near, near + step])])
         return found
 
-    with ThreadPoolExecutor(cores()) as pool:  # NumPy lets go of the interpreter while it sorts and compares
+    with ThreadPoolExecutor(min(cores(), BANDS_AT_ONCE)) as pool:  # NumPy lets go of the interpreter while it sorts
         for found in pool.map(agreeing, combinations(bands, common)):
             yield from found
 

@@ -125,12 +125,12 @@ class Lines:
         pair_N[point_P[is_best]] = is_best
         return chord_P[pair_N], foot_P3[pair_N]
 
-    def _foot(self, point: Floats, chord_P: Ints) -> tuple[Floats, Floats]:
-        """Where on each chord is nearest to a point, or to one each, and the squared distance."""
+    def _foot(self, point_P3: Floats, chord_P: Ints) -> tuple[Floats, Floats]:
+        """Where on each chord is nearest to a point each, and the squared distance."""
         begin_P3, way_P3 = self._begin[chord_P], self._way[chord_P]
-        share_P = np.clip(((point - begin_P3) * way_P3).sum(1) / self._square[chord_P], 0, 1)
+        share_P = np.clip(((point_P3 - begin_P3) * way_P3).sum(1) / self._square[chord_P], 0, 1)
         foot_P3 = begin_P3 + share_P[:, None] * way_P3
-        return foot_P3, ((foot_P3 - point) ** 2).sum(1)
+        return foot_P3, ((foot_P3 - point_P3) ** 2).sum(1)
 
     def _list(self, cell_M: Ints, limit: float) -> None:
         """List the candidates of those cells to which a line may be as near as the limit."""
