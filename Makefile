@@ -23,7 +23,7 @@ demo: .venv/train ## the whole way on the synthetic world: photos, model, report
 # together.
 WORKERS = $$($(BIN)/python -c "import os; print(min(8, (os.cpu_count() or 1) + 1))")
 test: .venv/ready ## run the tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 lint: .venv/ready ## ruff, the import contracts, and that what is imported is declared
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/python scripts/dependencies.py

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +206,24 @@ def test_openvino_computes_in_bf16_only_where_that_agrees(exported: Path, tmp_pa
         open_model(exported, engine="onnx").probabilities(seen),
         atol=1e-3,
     )
+
+
+SIGNALLED = """
+import signal, sys
+from pathlib import Path
+from whichland.model.engines import open_openvino
+first, second = (open_openvino(Path(sys.argv[1]), "bf16") for _ in range(2))
+del first
+del second
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_signal_is_handled_after_networks_of_openvino_have_gone(exported: Path) -> None:
+    pytest.importorskip("openvino")
+    done = subprocess.run([sys.executable, "-c", SIGNALLED, exported / "model.onnx"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 def test_auto_takes_the_fastest_that_is_there(exported: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -244,12 +245,7 @@ def open_openvino(path: Path, precision: str, threads: int | None = None, *, fro
     that follows. Crops run one by one, several at a time: each on its own core, in whose cache the activations of one
     fit. Raises UserError.
     """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it then reports no use to its maker
-    try:
-        import openvino  # type: ignore[import-untyped]
-    except ImportError:
-        raise UserError(f"engine openvino is not installed: {install('fast')}") from None
-    core = openvino.Core()
+    core = _openvino_core()
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         precision = "f32"
     options: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
@@ -278,6 +274,19 @@ def open_openvino(path: Path, precision: str, threads: int | None = None, *, fro
     one(np.zeros((height, width, channels), np.uint8))  # two threads that make the very first call deadlock
     streams = ThreadPoolExecutor(network.get_property("NUM_STREAMS"), thread_name_prefix="openvino")
     return lambda crops_BHWC: Outputs(*map(np.stack, zip(*streams.map(one, crops_BHWC), strict=True)))
+
+
+@cache
+def _openvino_core() -> Any:
+    """The one Core of the process, which stays: where a processor has AMX, each brings a stack for signals, and the
+    end of one of several would leave the process with the stack of one that has gone, so that its next signal kills it.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it then reports no use to its maker
+    try:
+        import openvino  # type: ignore[import-untyped]
+    except ImportError:
+        raise UserError(f"engine openvino is not installed: {install('fast')}") from None
+    return openvino.Core()
 
 
 def _with_float_front(core: Any, graph: Any, layers: int) -> Any:
