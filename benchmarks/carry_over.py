@@ -81,7 +81,7 @@ def judge(folder: Path, place: Path, split: str, bundle: bundles.Bundle | None =
 def train(args: argparse.Namespace, flags: list[str]) -> None:
     folder = args.place / "runs" / (args.name + (f"-{args.seed}" if args.seed else ""))
     words = ["train", args.place / "home.parquet", "--weights", args.weights, "--countries", COUNTRIES]
-    words += ["--out", folder, "--seed", args.seed, "--resume", *flags]
+    words += ["--out", folder, "--seed", args.seed, *(["--resume"] if folder.exists() else []), *flags]
     started = time.perf_counter()
     if not (folder / "bundle").exists():
         whichland(*words)

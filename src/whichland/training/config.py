@@ -177,13 +177,14 @@ class TrainConfig(DataSettings, ModelSettings, OptimisationSettings, Augmentatio
             raise UserError("schedule exponential falls from lr to lr_end: give lr_end")
 
 
-def settled(config: TrainConfig, photos: int) -> TrainConfig:
-    """The settings once it is known how many photos there are to learn from: `freeze` is no longer "auto"."""
+def settled(config: TrainConfig, photos: int, *, own_head: bool = False) -> TrainConfig:
+    """The settings once it is known how many photos there are to learn from: `freeze` is no longer "auto".
+
+    With `own_head` the weights bring a head of these labels, which is not fitted to the photos first.
+    """
     if config.freeze != "auto":
         return config
-    fitted = (
-        config.head_first and config.head_after == "features" and config.weights != "none" and not config.keep_start
-    )
+    fitted = config.head_first and config.head_after == "features" and config.weights != "none" and not own_head
     return replace(config, freeze="backbone" if fitted and photos < FEW else "none")
 
 

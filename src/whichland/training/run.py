@@ -224,7 +224,7 @@ def prepare(
     )
     if file := weights_file(config.weights):
         made = replace(made, cosine=keep_head(made.model, file, labels.codes))
-    asked, config = config, settled(config, FEW if made.cosine else len(photos))  # such a head is not fitted to photos
+    asked, config = config, settled(config, len(photos), own_head=made.cosine is not None)
     if config.keep_start and not made.cosine:
         raise UserError("keep_start averages with a model that answers already: give --weights a zero-shot bundle")
     cfg = _test_time(made, config)

@@ -49,7 +49,7 @@ def photos_of(manifest: Manifest, config: TrainConfig) -> dict[str, int]:
 
 def passes(train: int, val: int, config: TrainConfig) -> dict[str, Passes]:
     """The parts of a run by how their progress is called; costs are in photos that are judged."""
-    frozen = config.views and not settled(config, train).freeze.endswith("none")
+    frozen = config.views and not settled(config, train, own_head=bool(config.keep_start)).freeze.endswith("none")
     runs = bool(frozen and not config.features)
     return {
         "fitting the head": Passes(1 if config.head_first and not config.features else 0, train),
