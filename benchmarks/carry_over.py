@@ -2,17 +2,18 @@
 
     python benchmarks/carry_over.py data DATA -o PLACE
     python benchmarks/carry_over.py train PLACE --weights W NAME [--seed N] [FLAGS OF whichland train]
-    python benchmarks/carry_over.py also PLACE NAME [--weights W --keep SHARE] [--size PIXELS] [--split test]
+    python benchmarks/carry_over.py also PLACE NAME [--weights W --keep SHARE] [--size PIXELS] [--uneven] [--split test]
     python benchmarks/carry_over.py table PLACE
     python benchmarks/carry_over.py report PLACE NAME …
 
 `data` makes two manifests from DATA/compressed_dataset (home) and DATA/pano_parquet: home.parquet with its own
-split, and panoramas.parquet with the four pictures of each panorama as views. The panoramas are halved by a hash
-of their names: `val` to choose on, `test` to report on; none is trained on. `train` trains a variant on the 22
+split, and panoramas.parquet with the four pictures of each panorama as views. The panoramas are halved by a hash of
+their names: `val` to choose on, `test` to report on; none is trained on. `train` trains a variant on the 22
 countries and keeps its probabilities of the home validation photos and of the choosing half. `also` judges a
 trained variant in another way: at another size, or with its weights averaged with those it started from, of which
-SHARE is kept. `table` shows all of them side by side, with the shares of the countries as trained and evened out,
-each against the first one by a paired bootstrap over groups. `report` asks the home test photos and the reported
+SHARE is kept, or with the shares of the countries as trained though it evens them out. `table` shows all of them
+side by side, with the shares of the countries as trained and evened out, each against the first one by a paired
+bootstrap over groups; "A + B: size 448 " is the mean of two. `report` asks the home test photos and the reported
 half.
 """
 
@@ -27,10 +28,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import torch
 
 from whichland.evaluation.metrics import Outcomes, scores
 from whichland.manifest import Manifest, read, write
 from whichland.model import bundle as bundles
+from whichland.model.head import even_out
 from whichland.model.model import predict
 from whichland.statistics import group_numbers, interval, replicate
 from whichland.training.config import TrainConfig
@@ -102,6 +105,9 @@ def also(args: argparse.Namespace) -> None:
         moved = {n: start[n] * args.keep + t * (1 - args.keep) for n, t in state.items() if t.is_floating_point()}
         bundle.model.load_state_dict(state | moved)
         how += f"keep {args.keep:g} "
+    if args.uneven:
+        even_out(bundle.model, -torch.from_numpy(np.log(trained_shares(args.place, len(bundle.labels)))).float())
+        how += "uneven "
     judge(folder, args.place, args.split, bundle, how)
 
 
@@ -142,9 +148,11 @@ def drawn(found: dict[str, np.ndarray], other: dict[str, np.ndarray] | None = No
 
 def variants(place: Path, name: str, split: str, even: bool) -> dict[str, dict[str, np.ndarray]]:
     """Of a run, judged in one way: home, single views, panoramas."""
-    run, _, how = name.partition(": ")
-    folder = place / "runs" / run
-    home, away = (dict(np.load(folder / f"{how}{source}-{split}.npz")) for source in ("home", "away"))
+    home, away = ({}, {})
+    parts = [part.partition(": ") for part in name.split(" + ")]
+    for source, found in (("home", home), ("away", away)):
+        of_parts = [dict(np.load(place / "runs" / run / f"{how}{source}-{split}.npz")) for run, _, how in parts]
+        found |= of_parts[0] | {"probabilities": np.mean([one["probabilities"] for one in of_parts], axis=0)}
     shares = trained_shares(place, home["probabilities"].shape[1]) if even else np.ones(1)
     away["probabilities"], home["probabilities"] = (away["probabilities"] / shares, home["probabilities"] / shares)
     return {"home": home, "views": away, "panoramas": together(away)}
@@ -171,8 +179,9 @@ def table(args: argparse.Namespace) -> None:
 
 
 def report(args: argparse.Namespace) -> None:
-    for name in args.names:
-        judge(args.place / "runs" / name, args.place, "test")
+    for run in {part for name in args.names for part in name.split(" + ") if ": " not in part}:
+        if (args.place / "runs" / run / "bundle").exists():  # what frozen.py has kept is judged there
+            judge(args.place / "runs" / run, args.place, "test")
     args.split = "test"
     table(args)
 
@@ -193,6 +202,7 @@ def main() -> None:
             command.add_argument("--seed", type=int, default=0)
             command.add_argument("--size", type=int) if name == "also" else None
             command.add_argument("--keep", type=float) if name == "also" else None
+            command.add_argument("--uneven", action="store_true") if name == "also" else None
         else:
             command.add_argument("names", nargs="*")
         if name in ("also", "table"):

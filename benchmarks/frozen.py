@@ -1,8 +1,8 @@
 """What frozen backbones know of countries, asked for more than the mean of their last map.
 
     python benchmarks/frozen.py features PLACE ARCH SIZE --weights W.safetensors
-    python benchmarks/frozen.py table PLACE [--bundles RUN/bundle …]
-    python benchmarks/frozen.py report PLACE [--bundles RUN/bundle …]
+    python benchmarks/frozen.py table PLACE
+    python benchmarks/frozen.py report PLACE
 
 PLACE is the folder of `carry_over.py data`. `features` puts all photos of the 22 countries, and the panoramas' views,
 through a frozen backbone once (by OpenVINO on one thread) and keeps PLACE/features/ARCH-SIZE.npz: of each stage the
@@ -11,8 +11,8 @@ regressions on them and shows the validation photos at home and one half of the 
 photos and the other half, and is to be run once. Differences are paired: from the first row, and of the nearest
 photos from the logistic regression on the same features. "own mean" brings each
 channel's mean and deviation over the panoramas that are judged, whose countries are not looked at, to those of the
-training photos. Of bundles the probabilities are averaged, with one another and with those of the last row shown, each
-with the same weight.
+training photos. The probabilities of each row are kept beside those of the runs, so that `carry_over.py table`
+averages them with others.
 """
 
 import argparse
@@ -25,13 +25,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
 
-from carry_over import COUNTRIES, drawn, probabilities_of, together
+from carry_over import COUNTRIES, drawn, together
 from whichland.evaluation.neighbours import NeighbourHead
 from whichland.images.decode import load
 from whichland.images.preprocess import Preprocess
 from whichland.manifest import read
 from whichland.model import backbone
-from whichland.model import bundle as bundles
 from whichland.statistics import group_numbers
 
 LABELS = sorted(COUNTRIES.split(","))
@@ -210,20 +209,10 @@ def show(args: argparse.Namespace) -> None:
         if parts == ("last",):
             found["home, by the nearest photos"] = of(rows, by_nearest(x_NF, rows), home & judged)
         line(name, seconds, found | {"panoramas, even, own mean": panoramas(own)})
-    answered: list[np.ndarray] = []
-    for folder in args.bundles:
-        bundle = bundles.load(folder)
-        found = {
-            "home": probabilities_of(bundle, args.place / "home.parquet", split),
-            "panoramas, even shares": together(probabilities_of(bundle, args.place / "panoramas.parquet", split)),
-        }
-        line(f"the bundle {folder}", 0, found)
-        answered.append(found["home"]["probabilities"])
-        mean = found["home"] | {"probabilities": sum(answered) / len(answered)}
-        if len(answered) > 1:
-            line(f"the first {len(answered)} bundles together", 0, {"home": mean})
-        both = mean | {"probabilities": mean["probabilities"] + plain[home & judged] / len(answered)}
-        line(f"the first {len(answered)} and {name}", 0, {"home": both})
+        kept = args.place / "runs" / name.replace(", ", " ")
+        kept.mkdir(parents=True, exist_ok=True)
+        np.savez(kept / f"home-{split}.npz", **found["home"])
+        np.savez(kept / f"away-{split}.npz", **of(rows, plain, ~home & judged))
 
 
 def main() -> None:
@@ -237,7 +226,6 @@ def main() -> None:
             command.add_argument("size", type=int)
             command.add_argument("--weights", type=Path, required=True)
         else:
-            command.add_argument("--bundles", type=Path, nargs="*", default=[])
             command.add_argument("--only", nargs="*", help="rows to show")
     args = parser.parse_args()
     features(args) if args.command == "features" else show(args)
