@@ -145,9 +145,11 @@ class Answer:
         Raises UserError for a level that the labels do not add up to; `space.levels` lists those they do.
         """
         upper, probs_NP = self.space.roll_up(self._known(), level)
-        within = {self.space.named(code, level) for code in self.within or self.labels}
         order = (-probs_NP[0]).argsort(kind="stable")
         found = [Guess(upper.codes[at], upper.name(upper.codes[at]), float(probs_NP[0, at])) for at in order]
+        if self.within is None:
+            return found
+        within = {self.space.named(code, level) for code in self.within}
         return [one for one in found if one.code in within]
 
     def certain(self, certainty: float) -> Certain | None:

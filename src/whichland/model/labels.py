@@ -22,7 +22,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import dropwhile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -115,15 +114,25 @@ class LabelSpace:
         """
         if level not in self.levels:
             raise UserError(f"these labels do not add up to {level!r}; they do to {', '.join(self.levels)}")
-        if level == self.kind:
-            return self
-        above = dict(dropwhile(lambda item: item[0] != level, self.tree.items()))
-        return LabelSpace(kind=level, tree=above).only(sorted(set(map(str, self._ancestors[level]))))
+        return self._above[level][0]
 
     def numbers_at(self, level: str) -> NDArray[np.int64]:
         """The number of what each label lies in among the labels `at` a level: K."""
-        upper = self.at(level)
-        return np.array([upper.index[str(code)] for code in self._ancestors[level]], np.int64)
+        self.at(level)
+        return self._above[level][1]
+
+    @cached_property
+    def _above(self) -> Mapping[str, tuple["LabelSpace", NDArray[np.int64]]]:
+        """Of each of `levels` its labels, and the number of what each label lies in."""
+        found: dict[str, tuple[LabelSpace, NDArray[np.int64]]] = {}
+        for level in self.levels:
+            upper, codes = self, list(map(str, self._ancestors[level]))
+            if level != self.kind:
+                names = list(self.tree)
+                above = {name: self.tree[name] for name in names[names.index(level) :]}
+                upper = LabelSpace(kind=level, tree=above).only(sorted(set(codes)))
+            found[level] = upper, np.array([upper.index[code] for code in codes], np.int64)
+        return found
 
     def roll_up(self, probs_NK: NDArray[Any], level: str) -> tuple["LabelSpace", NDArray[Any]]:
         """Sum probabilities over the labels that lie in the same label of a level: (its labels, N×P)."""

@@ -9,6 +9,7 @@ holds it.
 import base64
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -251,8 +252,14 @@ def guesses(answer: Answer, top: int) -> list[dict[str, Any]]:
 
 def _pin_json(pin: Pin) -> dict[str, Any]:
     """A pin, as `BestPin` describes it."""
-    inside = str(country_of(pin.lat, pin.lon)) or None
+    inside = _country_at(pin.lat, pin.lon)
     return {**rounded(pin.lat, pin.lon), "country": inside, "expected_score": round(pin.expected_score, 1)}
+
+
+@lru_cache(maxsize=1 << 14)
+def _country_at(lat: float, lon: float) -> str | None:
+    """The country at a pin; pins stand on the places that a bundle keeps, of which the same come again and again."""
+    return str(country_of(lat, lon)) or None
 
 
 def rounded(lat: float, lon: float) -> dict[str, float]:
