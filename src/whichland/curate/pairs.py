@@ -22,8 +22,7 @@ Pairs = NDArray[np.int64]  # (P, 2), row numbers
 Steps = Sequence[tuple[int, float]]  # of bits and tone
 NO_PAIRS: Pairs = np.empty((0, 2), dtype=np.int64)
 
-BLOCK = 16  # rows whose hashes are compared at once with those that their tones allow
-WINDOW = 8192  # of which so many at a time, whose differences fit into a core's cache
+BLOCK = 16  # rows whose hashes are compared at once with all that their tones allow
 WINDOWS_AT_ONCE = 256  # that a thread compares
 STRIPES = 4  # stripes of the first tone within the widest difference: finer wastes fewer comparisons
 FEATURES_AT_ONCE = 512  # rows compared with all others at once
@@ -152,7 +151,6 @@ def _alike(hashes: Hashes, tones: Floats, max_distance: int, max_tone: float) ->
     stripe = np.floor(tones[:, 0] / width).astype(np.int64)
     order = np.lexsort((tones[:, -1], stripe))
     hashes, tones = hashes[order], tones[order]
-    halves = hashes.astype(np.uint32)  # few differ in so few bits of 32 that do not in 64, and it is half the work
     # one number that sorts like (stripe, last tone): a stripe is further from the next than any tone reaches
     reach = 4 * (1 + max_tone + float(np.abs(tones).max(initial=0)))
     key = stripe[order] * reach + tones[:, -1]
@@ -171,22 +169,15 @@ def _alike(hashes: Hashes, tones: Floats, max_distance: int, max_tone: float) ->
         found, done = [], 0
         for start, end, low, high in some:
             done += (end - start) * (high - low)
-            close = np.bitwise_count(halves[start:end, None] ^ halves[None, low:high]) <= max_distance
+            close = np.bitwise_count(hashes[start:end, None] ^ hashes[None, low:high]) <= max_distance
             if close.any():
                 left, right = np.nonzero(close)
                 left, right = left + start, right + low
-                alike = (np.bitwise_count(hashes[left] ^ hashes[right]) <= max_distance) & (left < right)
-                left, right = left[alike], right[alike]
-                alike = np.all(np.abs(tones[left] - tones[right]) <= max_tone, axis=1)
+                alike = np.all(np.abs(tones[left] - tones[right]) <= max_tone, axis=1) & (left < right)
                 found.append(order[np.column_stack([left[alike], right[alike]])])
         return done, found
 
-    every = np.concatenate(windows)
-    owner, number = _spread(np.zeros(len(every), np.int64), -((every[:, 2] - every[:, 3]) // WINDOW))
-    every = every[owner]
-    every[:, 2] += number * WINDOW
-    every[:, 3] = np.minimum(every[:, 2] + WINDOW, every[:, 3])
-    everything = every.tolist()
+    everything = np.concatenate(windows).tolist()
     tasks = [everything[at : at + WINDOWS_AT_ONCE] for at in range(0, len(everything), WINDOWS_AT_ONCE)]
     with (
         Progress("seeking near-duplicates", total=work, show=work > MANY_COMPARISONS, unit="comparisons") as shown,
