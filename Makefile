@@ -20,7 +20,7 @@ demo: .venv/train ## the whole way on the synthetic world: photos, model, report
 	@$(BIN)/whichland demo
 
 # A worker more than there are cores, as tests of processes wait for them; each has one thread. A file's tests stay
-# together.
+# together. A worker that dies ends the run: one in its place may be waited for without end.
 WORKERS = $$($(BIN)/python -c "import os; print(min(8, (os.cpu_count() or 1) + 1))")
 test: .venv/ready ## run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0

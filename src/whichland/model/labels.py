@@ -112,23 +112,26 @@ class LabelSpace:
 
         Raises UserError for a level that is not one of `levels`.
         """
-        if level not in self.levels:
-            raise UserError(f"these labels do not add up to {level!r}; they do to {', '.join(self.levels)}")
-        return self._above[level][0]
+        return self._at(level)[0]
 
     def numbers_at(self, level: str) -> NDArray[np.int64]:
         """The number of what each label lies in among the labels `at` a level: K."""
-        self.at(level)
-        return self._above[level][1]
+        return self._at(level)[1]
+
+    def _at(self, level: str) -> tuple["LabelSpace", NDArray[np.int64]]:
+        """Both. Raises UserError for a level that is not one of `levels`."""
+        if level not in self.levels:
+            raise UserError(f"these labels do not add up to {level!r}; they do to {', '.join(self.levels)}")
+        return self._above[level]
 
     @cached_property
     def _above(self) -> Mapping[str, tuple["LabelSpace", NDArray[np.int64]]]:
         """Of each of `levels` its labels, and the number of what each label lies in."""
         found: dict[str, tuple[LabelSpace, NDArray[np.int64]]] = {}
+        names = list(self.tree)
         for level in self.levels:
             upper, codes = self, list(map(str, self._ancestors[level]))
             if level != self.kind:
-                names = list(self.tree)
                 above = {name: self.tree[name] for name in names[names.index(level) :]}
                 upper = LabelSpace(kind=level, tree=above).only(sorted(set(codes)))
             found[level] = upper, np.array([upper.index[code] for code in codes], np.int64)
@@ -136,8 +139,8 @@ class LabelSpace:
 
     def roll_up(self, probs_NK: NDArray[Any], level: str) -> tuple["LabelSpace", NDArray[Any]]:
         """Sum probabilities over the labels that lie in the same label of a level: (its labels, N×P)."""
-        upper = self.at(level)
-        lies_in_KP = np.eye(len(upper))[self.numbers_at(level)]
+        upper, numbers_K = self._at(level)
+        lies_in_KP = np.eye(len(upper))[numbers_K]
         return upper, (probs_NK @ lies_in_KP).astype(probs_NK.dtype)
 
     def in_order(self, codes: Iterable[str] | None = None) -> list[str]:
