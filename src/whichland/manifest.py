@@ -8,10 +8,10 @@ import csv
 import hashlib
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -20,6 +20,7 @@ from whichland.printed import counted
 from whichland.whole_file import whole_file
 
 HISTORY_KEY = "whichland.history"
+Table = TypeVar("Table", pl.DataFrame, pl.LazyFrame)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ with Path(__file__).with_suffix(".csv").open(encoding="utf-8", newline="") as _f
         for row in csv.DictReader(_file)
     )
 COLUMNS = {column.name: column for column in SCHEMA}
+ORDER = {name: place for place, name in enumerate(COLUMNS)}
 MEASURED = tuple(column.name for column in SCHEMA if column.writer in ("measure", "score"))  # what the bytes decide
 CREDIT = ("attribution", "creator", "license")  # what a photo's credit line is made of
 
@@ -68,6 +70,7 @@ class Manifest:
 
     frame: pl.DataFrame
     history: tuple[Step, ...] = ()
+    rest: pl.LazyFrame | None = None  # columns that `read` left in the file, row by row; `write` takes them along
 
     def __len__(self) -> int:
         return self.frame.height
@@ -82,9 +85,10 @@ class Manifest:
         """How many rows, kept ones and countries there are, and how they are split."""
         frame, words = self.frame, [counted(len(self), "row")]
         if "drop_reason" in frame.columns:
-            words.append(f"{self.kept.height:,} kept")
+            words.append(f"{self.kept_count:,} kept")
         if "country" in frame.columns:
-            words.append(counted(self.kept["country"].drop_nulls().n_unique(), "country", "countries"))
+            codes = self.kept_with("country").to_series().drop_nulls()
+            words.append(counted(codes.n_unique(), "country", "countries"))
         if "split" in frame.columns:
             counts = dict(frame["split"].drop_nulls().value_counts().iter_rows())
             words += [f"{part} {counts.get(part, 0):,}" for part in COLUMNS["split"].values or ()]
@@ -95,11 +99,37 @@ class Manifest:
         return f"<p>{html.escape(repr(self))}</p>{self.frame.head()._repr_html_()}"
 
     @property
+    def whole(self) -> pl.LazyFrame:
+        """All columns in the order of the schema, those that were left in the file among them."""
+        if self.rest is None:
+            return self.frame.lazy()
+        table = pl.concat([self.frame.lazy(), self.rest], how="horizontal")
+        in_order = sorted(table.collect_schema().names(), key=lambda name: ORDER.get(name, len(ORDER)))
+        return table.select(in_order)
+
+    @property
     def kept(self) -> pl.DataFrame:
         """Rows without a drop reason (all rows before `clean` has run)."""
+        return Manifest(self.frame).kept_with(pl.all())
+
+    def kept_with(self, *columns: str | pl.Expr) -> pl.DataFrame:
+        """Kept rows with these columns alone, from the file where they were left there: no others are copied."""
+        table = self.whole
+        if "drop_reason" in self.columns:
+            table = table.filter(pl.col("drop_reason").is_null())
+        return table.select(columns).collect()
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns, those that were left in the file among them."""
+        return self.whole.collect_schema().names()
+
+    @property
+    def kept_count(self) -> int:
+        """How many rows have no drop reason."""
         if "drop_reason" not in self.frame.columns:
-            return self.frame
-        return self.frame.filter(pl.col("drop_reason").is_null())
+            return len(self)
+        return self.frame["drop_reason"].null_count()
 
     def with_step(self, step: str, frame: pl.DataFrame, **params: Any) -> "Manifest":
         """Return the manifest that `step` made: `frame` in schema order, one more line of history."""
@@ -112,7 +142,7 @@ class Manifest:
             counts = frame["drop_reason"].drop_nulls().value_counts(sort=True)
             dropped = dict(counts.iter_rows())
         line = Step(step=step, params=params, version=__version__, rows=frame.height, dropped=dropped)
-        return Manifest(frame.select(known + extra), (*self.history, line))
+        return Manifest(frame.select(known + extra), (*self.history, line), self.rest)
 
     def last(self, step: str) -> dict[str, Any] | None:
         """The parameters of the last run of a step; None when it has not run on this table."""
@@ -125,11 +155,11 @@ class Manifest:
         """
         self.require(label, "split", hint="run `whichland data split` first")
         columns = ["image_id", label, "split", *(name for name in more if name in self.frame.columns)]
-        return hashlib.sha256(self.kept.sort("image_id").select(columns).write_csv().encode()).hexdigest()
+        return hashlib.sha256(self.kept_with(*columns).sort("image_id").write_csv().encode()).hexdigest()
 
     def require(self, *names: str, hint: str) -> None:
         """Raise UserError when a column that a step needs has not been written yet."""
-        missing = [name for name in names if name not in self.frame.columns]
+        missing = [name for name in names if name not in self.columns]
         if missing:
             raise UserError(f"the manifest has no column {', '.join(missing)}: {hint}")
 
@@ -139,12 +169,12 @@ def left_out(manifest: Manifest) -> str:
     frame = with_empty(manifest.frame, "drop_reason")
     dropped = frame["drop_reason"].drop_nulls().value_counts(sort=True)
     reasons = f" ({', '.join(f'{count:,} {reason}' for reason, count in dropped.iter_rows())})" if len(dropped) else ""
-    return f"left out: {len(manifest) - manifest.kept.height:,} of {counted(len(manifest), 'row')}{reasons}"
+    return f"left out: {len(manifest) - manifest.kept_count:,} of {counted(len(manifest), 'row')}{reasons}"
 
 
-def with_empty(frame: pl.DataFrame, *names: str) -> pl.DataFrame:
+def with_empty(frame: Table, *names: str) -> Table:
     """Add those columns of the manifest that no step has written yet, empty."""
-    missing = [name for name in names if name not in frame.columns]
+    missing = set(names) - set(frame.collect_schema().names())
     return frame.with_columns(pl.lit(None, dtype=COLUMNS[name].dtype).alias(name) for name in missing)
 
 
@@ -172,30 +202,38 @@ def credit(row: Mapping[str, Any]) -> str:
     return attribution or ", ".join(filter(None, (creator, license)))
 
 
-def problems(frame: pl.DataFrame) -> list[str]:
+def problems(table: pl.DataFrame | pl.LazyFrame) -> list[str]:
     """List what breaks the schema: missing or mistyped columns, nulls and values that may not be."""
-    found = []
+    found, table = [], table.lazy()
+    schema = table.collect_schema()
     for column in SCHEMA:
-        if column.name not in frame.columns:
+        if column.name not in schema:
             if column.writer == "sources" and not column.nullable:
                 found.append(f"column {column.name} is missing")
             continue
-        series = frame[column.name]
-        if series.dtype != column.dtype:
-            found.append(f"column {column.name} is {series.dtype}, not {column.dtype}")
-        elif not column.nullable and series.null_count():
+        if schema[column.name] != column.dtype:
+            found.append(f"column {column.name} is {schema[column.name]}, not {column.dtype}")
+            continue
+        if column.nullable and not column.values:
+            continue
+        series = table.select(column.name).collect().to_series()  # one at a time: a table may be larger than memory
+        if not column.nullable and series.null_count():
             found.append(f"column {column.name} has {series.null_count()} empty cells")
         elif column.values and not set(series.drop_nulls().unique()) <= set(column.values):
             wrong = sorted(set(series.drop_nulls().unique()) - set(column.values))
             found.append(f"column {column.name} has values outside {', '.join(column.values)}: {wrong[:3]}")
-    if "image_id" in frame.columns and frame["image_id"].n_unique() < frame.height:
-        repeated = frame["image_id"].filter(frame["image_id"].is_duplicated()).unique().sort()
-        found.append(f"{repeated.len()} image_id occur more than once, {repeated[0]!r} first")
+        if column.name == "image_id" and series.n_unique() < len(series):
+            repeated = series.filter(series.is_duplicated()).unique().sort()
+            found.append(f"{repeated.len()} image_id occur more than once, {repeated[0]!r} first")
     return found
 
 
-def read(path: str | Path) -> Manifest:
-    """Read a manifest from Parquet. Raises UserError when it is missing, not a manifest, or breaks the schema."""
+def read(path: str | Path, only: Iterable[str] | None = None) -> Manifest:
+    """Read a manifest from Parquet. Raises UserError when it is missing, not a manifest, or breaks the schema.
+
+    With `only` these columns alone are in memory, as far as the table has them; the others stay in the file, which
+    must not change until the manifest is written.
+    """
     path = Path(path)
     if path.is_dir():
         made = f"make one with `whichland data prepare {path} -o {path.resolve().name}.parquet`"
@@ -204,17 +242,20 @@ def read(path: str | Path) -> Manifest:
         raise UserError(f"{path}: no such manifest; make one with `whichland data prepare PHOTOS -o {path}`")
     try:
         metadata = pl.read_parquet_metadata(path)
-        frame = pl.read_parquet(path, glob=False)
+        table = pl.scan_parquet(path, glob=False)
+        found = problems(table)
+        names = table.collect_schema().names()
+        wanted = names if only is None else [name for name in names if name in set(only)]
+        frame = table.select(wanted).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
-    found = problems(frame)
     if found:
         raise UserError(f"{path}: not a valid manifest: {found[0]}")
     try:
         history = tuple(Step(**line) for line in json.loads(metadata.get(HISTORY_KEY, "[]")))
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: its history cannot be read ({error}); make the manifest anew") from None
-    return Manifest(frame, history)
+    return Manifest(frame, history, table.drop(wanted) if len(wanted) < len(names) else None)
 
 
 def write(manifest: Manifest, path: str | Path) -> Path:
@@ -222,5 +263,5 @@ def write(manifest: Manifest, path: str | Path) -> Path:
     path = Path(path)
     history = json.dumps([asdict(line) for line in manifest.history])
     with whole_file(path) as partial:
-        manifest.frame.write_parquet(partial, metadata={HISTORY_KEY: history})
+        manifest.whole.sink_parquet(partial, metadata={HISTORY_KEY: history})
     return path

@@ -88,9 +88,10 @@ def measure(manifest: In, out: Out, workers: Workers = None, ray: Ray = None, js
 @flags(GeocodeConfig)
 def geocode(config: GeocodeConfig, manifest: In, out: Out, json: Json = False) -> None:
     """Look up each photo's country by its coordinates; find labels that disagree, and swapped coordinates."""
+    from whichland.curate.geocode import READ
     from whichland.curate.geocode import geocode as run
 
-    table = run(read(manifest), config)
+    table = run(read(manifest, READ), config)
     found = table.history[-1].params["found"]
     say(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in found.items()))
     finish(table, out, json)
@@ -102,9 +103,10 @@ def clean(config: CleanConfig, manifest: In, out: Out, json: Json = False) -> No
 
     `whichland data stats --examples` then shows what each threshold took, and what it just kept.
     """
+    from whichland.curate.clean import READ
     from whichland.curate.clean import clean as run
 
-    finish(run(read(manifest), config), out, json)
+    finish(run(read(manifest, READ), config), out, json)
 
 
 @flags(BalanceConfig)
@@ -118,9 +120,10 @@ def balance(
     json: Json = False,
 ) -> None:
     """Rank, thin out and weigh the training images of each country or other label; val and test stay as they are."""
+    from whichland.curate.balance import READ
     from whichland.curate.balance import balance as run
 
-    balanced = run(read(manifest), config)
+    balanced = run(read(manifest, {*READ, config.label}), config)
     finish(balanced, out, json)
     if chart:
         from whichland.curate import charts
@@ -160,10 +163,11 @@ def split(
 ) -> None:
     """Tie related images into groups, put each whole group into train, val or test, and certify it."""
     from whichland.curate.links import read_features
+    from whichland.curate.split import READ
     from whichland.curate.split import split as run
 
-    table, vectors = read(manifest), None
     asked = config.near_duplicate_cosine is not None
+    table, vectors = read(manifest, None if asked or report_leak else READ), None
     if features and not asked:
         raise UserError("--features are for --near-duplicate-cosine: say how alike they must be, such as 0.95")
     if report_leak or (asked and not features):
@@ -201,7 +205,7 @@ def check(
     from whichland.curate.check import CHECKS
     from whichland.curate.check import check as run
 
-    table = read(manifest)
+    table = read(manifest, ["image_id"])
     problems = run(table, all_files=files)
     values = {"rows": len(table), "checks": CHECKS, "problems": problems}
     give(values, lambda: problems or f"ok: {counted(len(table), 'row')}, {CHECKS} checks", json=json, indent=None)

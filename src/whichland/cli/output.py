@@ -52,29 +52,33 @@ def finish(manifest: "Manifest", out: Path, json: bool) -> None:
     """Write the manifest and say what it holds."""
     from whichland.manifest import write
 
+    step, words = manifest.history[-1], _in_words(manifest)
     write(manifest, out)
-    step = manifest.history[-1]
-    say(_in_words(manifest))
+    say(words)
     if json:
         summary: dict[str, Any] = {"step": step.step, "out": str(out), "rows": len(manifest)}
-        print_json(summary | {"kept": manifest.kept.height, "dropped": step.dropped})
+        print_json(summary | {"kept": manifest.kept_count, "dropped": step.dropped})
 
 
 def _in_words(manifest: "Manifest") -> str:
-    frame, step = manifest.frame, manifest.history[-1]
-    words = [counted(len(manifest), "row")]
-    unreadable = frame["unreadable"].count() if "unreadable" in frame.columns else 0
+    from whichland.manifest import with_empty
+
+    step, words = manifest.history[-1], [counted(len(manifest), "row")]
+    failed = with_empty(manifest.whole, "unreadable").select("unreadable", "uri").drop_nulls("unreadable").collect()
+    unreadable = failed.height
     if step.step == "measure":
         words.append(f"{unreadable:,} unreadable")
-    if "drop_reason" in frame.columns:
-        words.append(f"{manifest.kept.height:,} kept")
+    if "drop_reason" in manifest.columns:
+        words.append(f"{manifest.kept_count:,} kept")
         words += [f"{count:,} {reason}" for reason, count in step.dropped.items()]
     text = f"{step.step}: {', '.join(words)}"
     if unreadable:
         from whichland.curate.stats import unreadable as by_reason
 
-        for reason, count, first in by_reason(frame).head(3).iter_rows():
+        for reason, count, first in by_reason(failed).head(3).iter_rows():
             text += f"\n{count:,} cannot be read: {reason} ({first}{' first' if count > 1 else ''})"
+    named = {"split", "group", "weight"} & set(manifest.columns)
+    frame = manifest.whole.select(sorted(named)).collect()
     if "split" in frame.columns:
         counts = dict(frame["split"].drop_nulls().value_counts().iter_rows())
         parts = ", ".join(f"{part} {counts.get(part, 0):,}" for part in ("train", "val", "test"))

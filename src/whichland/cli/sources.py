@@ -178,7 +178,7 @@ def stats(
 
     if before and not chart:
         raise UserError("--before says what --chart FILE is to draw; give both")
-    table = read(manifest)
+    table = read(manifest, None if chart or examples else ["image_id"])
     found = counting.stats(table)
     if chart and before:
         counts = charts.in_use(read(before)), charts.in_use(table)

@@ -19,6 +19,7 @@ from whichland.manifest import Manifest, with_empty
 Counts = NDArray[np.int64]  # a number for each country
 
 QUALITY = ("brightness", "sharpness", "entropy")
+READ = ("image_id", "sha256", "split", "group", "drop_reason", "lat", "rank", "weight", *QUALITY)
 THIRDS = 3  # of a country, from south to north
 HALVINGS = 200  # of the scale that is sought, far more than a float has bits
 
@@ -69,7 +70,8 @@ def balance(manifest: Manifest, config: BalanceConfig | None = None) -> Manifest
     if manifest.frame[label].dtype != pl.String:
         raise UserError(f"label {label}: the column holds {manifest.frame[label].dtype}, not text; cast it first")
     frame = manifest.frame.drop("rank", "weight", strict=False).with_row_index("_row")
-    train = frame.filter((pl.col("split") == "train") & pl.col("drop_reason").is_null())
+    names = (name for name in frame.columns if name in {*READ, "_row", label})
+    train = frame.select(names).filter(pl.col("split") == "train", pl.col("drop_reason").is_null())
     counts = train.group_by(label).agg(count=pl.col(label).count()).sort(label)  # 0 of those without a label
     used = quotas(counts["count"].to_numpy().astype(np.int64), config)
     if train.height and not used.any():

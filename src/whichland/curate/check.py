@@ -41,11 +41,11 @@ def check(manifest: Manifest, *, all_files: bool = False) -> list[str]:
     Only what the steps have written so far is checked. `all_files` reads every file again and compares its
     sha256; otherwise a fixed sample of them must open and agree.
     """
-    found = [f"schema: {line}" for line in problems(manifest.frame)]
+    found = [f"schema: {line}" for line in problems(manifest.whole)]
     if found:
         return found  # the other checks take the schema for granted
     for step, columns in WRITTEN.items():
-        missing = [name for name in columns if name not in manifest.frame.columns]
+        missing = [name for name in columns if name not in manifest.columns]
         if missing and manifest.last(step) is not None:
             found.append(f"history: {step} has run, yet there is no column {', '.join(missing)}")
     if found:
@@ -68,7 +68,7 @@ def _history(manifest: Manifest, _: Params) -> Iterator[str]:
     written = {"sha256": "measure", "review": "review", "drop_reason": "clean", "split": "split", "rank": "balance"}
     steps = {step.step for step in manifest.history} | set(_carried(manifest.history[0].params))
     for column, step in written.items():
-        if column in manifest.frame.columns and step not in steps:
+        if column in manifest.columns and step not in steps:
             yield f"column {column} is there but no step {step!r}"
 
 
@@ -81,9 +81,9 @@ def _carried(params: dict[str, Any]) -> Iterator[str]:
 
 
 def _countries(manifest: Manifest, _: Params) -> Iterator[str]:
-    if not {"drop_reason", "country"} <= set(manifest.frame.columns):
+    if not {"drop_reason", "country"} <= set(manifest.columns):
         return
-    kept = manifest.kept
+    kept = manifest.kept_with("country")
     if not kept.height:
         yield f"no row is kept: {left_out(manifest)}"
     if nameless := kept["country"].null_count():
@@ -94,23 +94,24 @@ def _countries(manifest: Manifest, _: Params) -> Iterator[str]:
 
 
 def _duplicates(manifest: Manifest, clean: Params) -> Iterator[str]:
-    repeated = manifest.kept.filter(pl.col("sha256").is_duplicated())
+    repeated = manifest.kept_with("image_id", "sha256").filter(pl.col("sha256").is_duplicated())
     if repeated.height and clean.get("drop_duplicates", True):
         example = repeated.sort("sha256", "image_id")["image_id"].head(2).to_list()
         yield f"kept rows with the bytes of another kept row: {repeated.height}, such as {' and '.join(example)}"
 
 
 def _balance(manifest: Manifest, balance: Params) -> Iterator[str]:
-    if not {"rank", "weight", "split"} <= set(manifest.frame.columns):  # cleaning and splitting anew take them away
+    if not {"rank", "weight", "split"} <= set(manifest.columns):  # cleaning and splitting anew take them away
         return
     in_train = (pl.col("split") == "train").fill_null(False) & pl.col("drop_reason").is_null()
-    train, others = manifest.frame.filter(in_train), manifest.frame.filter(~in_train)
+    label = balance.get("label", "country")
+    table = manifest.whole.select(label, "rank", "weight", used=in_train).collect()
+    train, others = table.filter("used"), table.filter(~pl.col("used"))
     for column in ("rank", "weight"):
         if stray := others[column].count():
             yield f"rows outside train with a {column}: {stray}"
         if missing := train[column].null_count():
             yield f"train rows without a {column}: {missing}"
-    label = balance.get("label", "country")
     ranks = train.drop_nulls(label).group_by(label).agg(pl.col("rank").sort())
     gaps = sorted(code for code, rank in ranks.iter_rows() if rank != list(range(len(rank))))
     if gaps:
@@ -124,11 +125,11 @@ def _balance(manifest: Manifest, balance: Params) -> Iterator[str]:
 
 
 def _files(manifest: Manifest, all_files: bool) -> Iterator[str]:
-    frame = with_empty(manifest.frame, "sha256", "unreadable")
+    table = with_empty(manifest.whole, "sha256", "unreadable")
     # what could not be opened then has no sha256, and need not open now
-    frame = frame.filter(pl.col("unreadable").is_null() | pl.col("sha256").is_not_null())
-    step = 1 if all_files else max(1, frame.height // SAMPLE)
-    rows = frame.gather_every(step).select("image_id", "uri", "sha256")
+    table = table.filter(pl.col("unreadable").is_null() | pl.col("sha256").is_not_null())
+    step = 1 if all_files else max(1, table.select(pl.len()).collect().item() // SAMPLE)
+    rows = table.select("image_id", "uri", "sha256").gather_every(step).collect()
     for name, uri, sha256 in track(rows.iter_rows(), rows.height, "reading files again"):
         try:
             digest = hashlib.sha256(read_bytes(uri)).hexdigest()
@@ -143,15 +144,17 @@ def _groups(manifest: Manifest, _: Params) -> Iterator[str]:
     """Every kept row, and only those, has a group and a split; nothing that is one stands in two splits."""
     dropped = pl.col("drop_reason").is_not_null()
     for column, may in (("group", REPEATED), ("split", ())):
-        if missing := manifest.kept[column].null_count():
+        if missing := manifest.kept_with(column).to_series().null_count():
             yield f"kept rows without a {column}: {missing}"
-        stray = manifest.frame.filter(dropped, ~pl.col("drop_reason").is_in(may), pl.col(column).is_not_null()).height
+        stray = manifest.whole.filter(dropped, ~pl.col("drop_reason").is_in(may)).select(pl.col(column).count())
+        stray = stray.collect().item()
         if stray:
             yield f"dropped rows with a {column}: {stray}"
-    kept = with_empty(manifest.kept, "sequence", "panorama", "sha256").with_columns(sequence=sequence_key())
+    kept = with_empty(manifest.whole.filter(~dropped), "sequence", "panorama", "sha256")
     for column in ("group", "sequence", "panorama", "sha256"):
-        parts = kept.drop_nulls([column, "split"]).group_by(column).agg(pl.col("split").unique().sort())
-        torn = parts.filter(pl.col("split").list.len() > 1).sort(column)
+        rows = kept.select(sequence_key() if column == "sequence" else column, "split").drop_nulls()
+        parts = rows.group_by(column).agg(pl.col("split").unique().sort())
+        torn = parts.filter(pl.col("split").list.len() > 1).sort(column).collect()
         if torn.height:
             name, where = torn.row(0)
             yield f"{torn.height} {column}s stand in several splits, such as {name} in {' and '.join(where)}"
@@ -163,7 +166,7 @@ def _near_duplicates(manifest: Manifest, split: Params) -> Iterator[str]:
     if distance < 0:
         return
     closer = split.get("near_duplicate_closer", [])  # bits and tone; tables of an older version have none
-    kept = manifest.kept.drop_nulls("split")
+    kept = manifest.kept_with("image_id", "split", "phash", "brightness", "contrast").drop_nulls("split")
     phash, tones = kept["phash"].to_numpy(), kept.select("brightness", "contrast").to_numpy()
     if kept.height > PLAIN_SEARCH:
         pairs = near_duplicate_pairs(phash, distance, tones, tone, closer)
@@ -189,7 +192,7 @@ def _positions(manifest: Manifest, split: Params) -> Iterator[str]:
     """Every group is where the hash of (seed, name) puts it, or where the certificate says it was moved to."""
     moved = split.get("certificate", {}).get("moved", {})
     wrong = []
-    rows = manifest.kept.drop_nulls(["group", "split"]).select("group", "split").unique()
+    rows = manifest.kept_with("group", "split").drop_nulls().unique()
     for group, part in rows.iter_rows():
         digest = hashlib.sha256(f"{split['seed']}:{group}".encode()).digest()
         position = int.from_bytes(digest[:8], "big") / 2**64
@@ -211,7 +214,7 @@ def _certificate(manifest: Manifest, split: Params) -> Iterator[str]:
     if stated is None:
         yield f"the split has none; {AGAIN}"
         return
-    kept = manifest.kept
+    kept = manifest.kept_with("image_id", "group", "split", "country", "lat", "lon")
     if kept.select("group", "split").null_count().sum_horizontal()[0]:
         yield "it cannot be derived where kept rows have no group or no split"
         return
@@ -223,7 +226,7 @@ def _certificate(manifest: Manifest, split: Params) -> Iterator[str]:
     if stated["seed"] != split["seed"] or stated["shares"] != shares:
         yield "it names another seed or other shares than the step it belongs to"
     digest = hashlib.sha256()
-    for row in sorted(kept.select("image_id", "split", "group").iter_rows()):
+    for row in kept.select("image_id", "split", "group").sort("image_id", "split", "group").iter_rows():
         digest.update(("\x1f".join(row) + "\x1e").encode())
     if digest.hexdigest() != stated["assignment_sha256"]:
         yield "the hash of the assignment differs: a row's split, group or name was changed after the split"
@@ -232,14 +235,14 @@ def _certificate(manifest: Manifest, split: Params) -> Iterator[str]:
 
 
 def _counts(kept: pl.DataFrame, stated: dict[str, Any]) -> Iterator[str]:
-    sizes = Counter(kept["group"].to_list())
+    sizes = Counter(kept["group"])
     largest, claims = max(sizes.values(), default=0), stated["largest_group"].get("photos", 0)
     if len(sizes) != stated["groups"] or largest != claims:
         yield (
             f"it states {stated['groups']:,} groups, the largest of {claims:,} photos;"
             f" the rows give {len(sizes):,} and {largest:,}"
         )
-    found = Counter(zip(kept["split"].to_list(), kept["country"].to_list(), strict=True))
+    found = Counter(kept.select("split", "country").iter_rows())
     claimed = {(part, code): n for part, codes in stated["countries"].items() for code, n in codes.items()}
     if found != claimed:
         part, code = min((key for key in found.keys() | claimed.keys() if found.get(key) != claimed.get(key)), key=str)

@@ -98,6 +98,10 @@ NEEDED = (
     "review",
     *sorted({name for rule in THRESHOLDS.values() for name in rule.needs}),
 )  # by the rules
+READ = (
+    *("image_id", "source", "sequence", "sha256", "phash", "country", "lat", "lon", "review_country", *NEEDED),
+    *("drop_reason", "group", "split", "weight", "rank"),
+)
 
 
 def clean(manifest: Manifest, config: CleanConfig | None = None) -> Manifest:
@@ -148,8 +152,9 @@ def own_fault(frame: pl.DataFrame, config: CleanConfig) -> pl.Series:
         **{reason: rule.beyond(config) for reason, rule in THRESHOLDS.items()},
         REASON: pl.col("review") == DROPPED,
     }
-    first = pl.coalesce(pl.when(faults[reason]).then(pl.lit(reason)) for reason in OWN_FAULTS)
-    return frame.select(first.alias("drop_reason"))["drop_reason"]
+    numbered = enumerate(OWN_FAULTS)  # a byte a row and fault: all are there at once
+    first = pl.coalesce(pl.when(faults[reason]).then(pl.lit(number, pl.UInt8)) for number, reason in numbered)
+    return pl.Series("drop_reason", OWN_FAULTS).gather(frame.select(first).to_series())
 
 
 def is_placeholder(frame: pl.DataFrame, config: CleanConfig) -> NDArray[np.bool_]:
@@ -184,8 +189,8 @@ def _with_duplicates(frame: pl.DataFrame) -> pl.DataFrame:
     )
     conflict = pl.col("country").n_unique().over("sha256") > 1
     reason = pl.when(conflict).then(pl.lit("conflicting_label")).when(copies > 0).then(pl.lit("duplicate"))
-    good = frame["drop_reason"].is_null().arg_true()
-    repeated = frame[good].select(reason)
+    good = (frame["drop_reason"].is_null() & frame["sha256"].is_duplicated()).arg_true()
+    repeated = frame.select("sha256", "sequence", "lat", "image_id", "country")[good].select(reason)
     return frame.with_columns(frame["drop_reason"].scatter(good, repeated.to_series()))
 
 

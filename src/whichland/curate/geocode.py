@@ -15,6 +15,10 @@ from whichland.geo.territories import ISO, folded, sovereigns
 from whichland.manifest import Manifest
 from whichland.progress import Progress
 
+READ = (
+    *("lat", "lon", "label_country", "country", "border_km", "country_conflict", "swapped_country"),
+    *("review", "review_country", "drop_reason"),
+)
 BATCH = 1 << 20  # rows at a time: each batch costs a second for the borders near its new places
 
 

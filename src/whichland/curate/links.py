@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from whichland.config import Config
 from whichland.curate.pairs import (
     NO_PAIRS,
+    Groups,
     Pairs,
     near_duplicate_batches,
     pairs_within,
@@ -90,8 +91,9 @@ def links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:
 def _same(key: pl.Expr, frame: pl.DataFrame) -> Pairs:
     """Link each row to the first row that has the same value; rows without one are linked to none."""
     rows = frame.select(key.alias("key"), row=pl.int_range(pl.len())).drop_nulls()
-    rows = rows.with_columns(first=pl.col("row").min().over("key"))
-    return rows.filter(pl.col("row") != pl.col("first")).select("first", "row").to_numpy().astype(np.int64)
+    rows = rows.filter(pl.col("key").is_duplicated())
+    codes = rows["key"].cast(pl.Categorical).to_physical().to_numpy().astype(np.uint64)
+    return rows["row"].to_numpy()[Groups(codes).chain()]
 
 
 def sequence_links(frame: pl.DataFrame, config: SplitConfig) -> Pairs:

@@ -164,10 +164,10 @@ def _alike(hashes: Hashes, tones: Floats, max_distance: int, max_tone: float) ->
         windows.append(np.column_stack([starts, ends, low, high])[high > low])
     work = sum(int((each[:, 1] - each[:, 0]) @ (each[:, 3] - each[:, 2])) for each in windows)
 
-    def compare(some: list[list[int]]) -> tuple[int, list[Pairs]]:
+    def compare(some: NDArray[np.int64]) -> tuple[int, list[Pairs]]:
         """How many comparisons some windows took, and the pairs in them."""
         found, done = [], 0
-        for start, end, low, high in some:
+        for start, end, low, high in some.tolist():
             done += (end - start) * (high - low)
             close = np.bitwise_count(hashes[start:end, None] ^ hashes[None, low:high]) <= max_distance
             if close.any():
@@ -177,7 +177,7 @@ def _alike(hashes: Hashes, tones: Floats, max_distance: int, max_tone: float) ->
                 found.append(order[np.column_stack([left[alike], right[alike]])])
         return done, found
 
-    everything = np.concatenate(windows).tolist()
+    everything = np.concatenate(windows)
     tasks = [everything[at : at + WINDOWS_AT_ONCE] for at in range(0, len(everything), WINDOWS_AT_ONCE)]
     with (
         Progress("seeking near-duplicates", total=work, show=work > MANY_COMPARISONS, unit="comparisons") as shown,

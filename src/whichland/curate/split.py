@@ -27,10 +27,12 @@ from whichland.printed import counted
 SPLITS = ("train", "val", "test")
 FORMAT = 1  # of the certificate; raise it when a field changes its meaning
 CHUNK = 200_000  # rows hashed at once
-READ = (
+TYING = ("sha256", "phash", "brightness", "contrast")  # what serves to tie rows together alone
+SEEN = (
     *("image_id", "source", "sequence", "panorama", "lat", "lon", "country", "drop_reason", "group", "split"),
-    *("sha256", "phash", "brightness", "contrast"),
+    *TYING,
 )
+READ = ("image_id", "group", "split", "drop_reason", "weight", "rank")  # what is written, removed or counted
 REPEATED = ("duplicate", "near_duplicate")
 LARGE_SHARE, LARGE_COUNTRY = 0.1, 100  # a group this large a part of a country of so many photos is reported
 SLACK = 0.1  # a country's share of groups may differ from the one asked for by this part of it
@@ -71,11 +73,11 @@ def assignment_hash(kept: pl.DataFrame) -> str:
 
     The three are parted by the unit separator (1F), each row ends with the record separator (1E), all in UTF-8.
     """
-    named = kept.select("image_id", "split", "group").sort("image_id")
-    lines = named.select(pl.concat_str("image_id", "split", "group", separator="\x1f", ignore_nulls=True) + "\x1e")
-    digest = hashlib.sha256()
-    for part in lines.to_series().rename("line").to_frame().iter_slices(CHUNK):
-        digest.update("".join(part["line"].to_list()).encode())
+    line = pl.concat_str("image_id", "split", "group", separator="\x1f", ignore_nulls=True) + "\x1e"
+    order, digest = kept["image_id"].arg_sort(), hashlib.sha256()
+    for start in range(0, kept.height, CHUNK):
+        rows = kept.select(pl.col("image_id", "split", "group").gather(order[start : start + CHUNK]))
+        digest.update("".join(rows.select(line).to_series()).encode())
     return digest.hexdigest()
 
 
@@ -138,16 +140,20 @@ def split(
     frame = manifest.frame.drop("weight", "rank", strict=False)
     # A repeated photo is left out itself, but its sequence still ties images together.
     linked = (
-        with_empty(frame, "panorama", "group", "split")
-        .select(READ, **({} if features is None else {"features": features}))  # the rest would be copied for nothing
+        with_empty(manifest.whole, "panorama", "group", "split")
+        .select(SEEN)  # the rest would be copied for nothing
         .with_row_index("_row")
         .filter(pl.col("drop_reason").is_null() | pl.col("drop_reason").is_in(REPEATED))
+        .collect()
     )
+    if features is not None:
+        linked = linked.with_columns(features=features[linked["_row"].to_numpy()])
     if strange := linked["phash"].null_count():
         raise UserError(f"kept rows without a phash: {strange}; run `whichland data measure` and `clean` first")
     earlier = earlier_splits(linked, manifest, seed=config.seed, val=config.val, test=config.test)
-    linked = linked.with_columns(
-        _component=pl.Series(connected_components(linked.height, links(linked, config))), _earlier=earlier.cast(PART)
+    component = pl.Series(connected_components(linked.height, links(linked, config)))
+    linked = linked.drop(TYING, "features", strict=False).with_columns(
+        _component=component, _earlier=earlier.cast(PART)
     )
     kept = linked.filter(pl.col("drop_reason").is_null())
     kept = kept.with_columns(_names(kept, linked))

@@ -74,8 +74,9 @@ class Stats:
 
 def stats(manifest: Manifest) -> Stats:
     """Count the rows of a manifest, as far as the steps have come; what is not written yet counts as null."""
-    frame = with_empty(manifest.frame, "country", "drop_reason", "split", "group", "unreadable")
-    kept = frame.filter(KEPT)
+    names = ("country", "drop_reason", "split", "group", "unreadable")
+    frame = with_empty(manifest.whole, *names).select("source", "uri", *names).collect()
+    kept = frame.filter(KEPT).select("split", "group", "country")
     return Stats(
         rows=frame.height,
         kept=kept.height,
@@ -134,7 +135,7 @@ def drop_rates(manifest: Manifest, kind: str) -> pl.DataFrame:
     Columns: the kind, `photos`, `dropped`, `rate`, and for each reason that occurs its share of the place's
     photos. Rows that have no country, or no latitude, are not counted. Empty before cleaning.
     """
-    counts = _counts(manifest.frame, kind)
+    counts = _counts(manifest, kind)
     if not counts.width:
         return counts
     order = ["_order"] if kind == "latitude" else ["rate", "photos"]
@@ -153,7 +154,7 @@ def excesses(manifest: Manifest, kind: str) -> list[Excess]:
     """
     from scipy.stats import hypergeom
 
-    counts = _counts(manifest.frame, kind)
+    counts = _counts(manifest, kind)
     found: list[Excess] = []
     everywhere = int(counts["photos"].sum()) if counts.width else 0
     for reason in counts.columns[2:-1]:
@@ -178,12 +179,12 @@ def excesses(manifest: Manifest, kind: str) -> list[Excess]:
     return sorted(telling, key=lambda line: (line.p, line.place, line.reason))
 
 
-def _counts(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
+def _counts(manifest: Manifest, kind: str) -> pl.DataFrame:
     """A row a place: `kind`, photos, those dropped by any reason, by each; `_order` sorts latitudes, south to north.
 
     Without columns where the table lacks what it takes.
     """
-    if "drop_reason" not in frame.columns or (kind == "latitude" and "lat" not in frame.columns):
+    if not {"drop_reason", "lat" if kind == "latitude" else "country"} <= set(manifest.columns):
         return pl.DataFrame()
     place, order = pl.col("country"), pl.lit(0)
     if kind == "region":
@@ -195,9 +196,10 @@ def _counts(frame: pl.DataFrame, kind: str) -> pl.DataFrame:
         north = {at: f"{at * BAND}–{(at + 1) * BAND}° N" for at in range(90 // BAND)}
         bands = north | {-1 - at: name.replace("N", "S") for at, name in north.items()}
         place = order.replace_strict(bands, default=None, return_dtype=pl.String)
-    reasons = frame["drop_reason"].drop_nulls().value_counts(sort=True)["drop_reason"].to_list()
+    table = manifest.whole.select("drop_reason", "lat" if kind == "latitude" else "country").collect()
+    reasons = table["drop_reason"].drop_nulls().value_counts(sort=True)["drop_reason"].to_list()
     return (
-        frame.select(place.alias(kind), order.alias("_order"), "drop_reason")
+        table.select(place.alias(kind), order.alias("_order"), "drop_reason")
         .drop_nulls(kind)
         .group_by(kind)
         .agg(

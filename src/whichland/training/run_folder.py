@@ -15,7 +15,7 @@ from whichland.progress import Passes
 from whichland.training.config import TrainConfig, settled
 
 STEP = 2.0  # what a photo costs in a training step, where one that is judged, at one and a half times the size, costs 1
-HEAD_STEP = 0.05  # the same where the backbone's activations are there already
+LEFT = {"backbone": 0.03, "front": 0.2, "front2": 0.5, "front3": 0.75}  # of that, where the rest is there already
 
 
 def first_process() -> bool:
@@ -49,12 +49,13 @@ def photos_of(manifest: Manifest, config: TrainConfig) -> dict[str, int]:
 
 def passes(train: int, val: int, config: TrainConfig) -> dict[str, Passes]:
     """The parts of a run by how their progress is called; costs are in photos that are judged."""
-    frozen = config.views and not settled(config, train, own_head=bool(config.keep_start)).freeze.endswith("none")
-    runs = bool(frozen and not config.features)
+    freeze = settled(config, train, own_head=bool(config.keep_start)).freeze.split(",")[-1].split(":")[0]
+    left = LEFT.get(freeze, 1.0) if config.views else 1.0
+    runs = left < 1 and not config.features
     return {
         "fitting the head": Passes(1 if config.head_first and not config.features else 0, train),
         "frozen part, training": Passes(1 if runs else 0, train * config.views),
         "frozen part, validation": Passes(1 if runs else 0, val),
-        "epoch": Passes(config.epochs, train * (HEAD_STEP if frozen else STEP)),
-        "validating": Passes(ceil(config.epochs / config.validate_every) + 1, val * (HEAD_STEP if frozen else 1)),
+        "epoch": Passes(config.epochs, train * STEP * left),
+        "validating": Passes(ceil(config.epochs / config.validate_every) + 1, val * left),
     }
