@@ -100,6 +100,7 @@ def features(args: argparse.Namespace) -> None:
     network = openvino.convert_model(Pooled(made.model).eval(), example_input=torch.rand(shape), input=shape)
     precision = "f32" if args.arch.startswith("mobilenet") else "bf16"  # 16 bits spoil MobileNetV2's deviations
     hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+    hints["ENABLE_CPU_PINNING"] = False
     run = openvino.Core().compile_model(network, "CPU", hints)
     uris, stats, cells, began = photos(args.place)["uri"].to_list(), [], [], time.process_time()
     for start in range(0, len(uris), BATCH):

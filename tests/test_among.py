@@ -51,7 +51,7 @@ def test_names_cover_labels(names: str | list[str], codes: str) -> None:
         ("Jappan", "near: Japan"),
         ("Oceania", "knows no country of 'Oceania'; it knows DE, FR"),
         ("Serbia", "does not know RS; it knows DE, FR"),
-        ("FR,", "no country ''"),
+        ("FR,", "no country ''; this bundle knows DE, FR"),
     ],
 )
 def test_a_name_that_covers_none_is_one_line(name: str, complaint: str) -> None:

@@ -24,6 +24,7 @@ from whichland.model.bundle import bundle_hash, load
 from whichland.model.export import ExportConfig, agreement, export
 from whichland.model.model import load as open_model
 from whichland.model.model import model_of
+from whichland.workers import cores
 
 SMALL_VIT: dict[str, Any] = {"depth": 2, "embed_dim": 32, "num_heads": 2}
 FAMILIES = {
@@ -224,6 +225,31 @@ def test_a_signal_is_handled_after_networks_of_openvino_have_gone(exported: Path
     pytest.importorskip("openvino")
     done = subprocess.run([sys.executable, "-c", SIGNALLED, exported / "model.onnx"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
+BOUND = """
+import contextlib, os, sys, threading
+from pathlib import Path
+import numpy as np
+from whichland.model.engines import open_openvino
+network, before = open_openvino(Path(sys.argv[1]), "f32", threads=1), os.sched_getaffinity(0)
+work = threading.Thread(target=network, args=[np.zeros((2000, *map(int, sys.argv[2:]), 3), np.uint8)])
+work.start()
+found = set()
+while work.is_alive():
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):
+            found.add(frozenset(os.sched_getaffinity(int(thread))))
+print(found == {frozenset(before)})
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir() or cores() < 2, reason="needs Linux and two cores")
+def test_processes_are_not_bound_to_one_core(exported: Path) -> None:
+    pytest.importorskip("openvino")
+    command = [sys.executable, "-c", BOUND, exported / "model.onnx", *map(str, crops(1).shape[1:3])]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 def test_auto_takes_the_fastest_that_is_there(exported: Path, tmp_path: Path) -> None:

@@ -249,6 +249,7 @@ def open_openvino(path: Path, precision: str, threads: int | None = None, *, fro
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         precision = "f32"
     options: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": precision}
+    options["ENABLE_CPU_PINNING"] = False  # else the processes of one machine all bind themselves to its first cores
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
     try:

@@ -178,7 +178,8 @@ class LabelSpace:
             near = list(dict.fromkeys(self.name(by_name[key]) for key in alike))
         if found is None:
             near = list(dict.fromkeys((*also, *near)))
-            raise UserError(f"no {self.kind} {wanted!r}" + (f"; near: {', '.join(near)}" if near else ""))
+            known = f"near: {', '.join(near)}" if near else f"this bundle knows {', '.join(self.codes)}"
+            raise UserError(f"no {self.kind} {wanted!r}; {known}")
         if found not in self:
             raise UserError(f"this bundle does not know {found}; it knows {', '.join(self.codes)}")
         return found
