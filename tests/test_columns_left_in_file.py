@@ -12,6 +12,7 @@ from curated import measured
 from whichland.curate import balance, clean, geocode, split
 from whichland.curate.check import check
 from whichland.curate.stats import stats
+from whichland.errors import UserError
 from whichland.manifest import Manifest, read, write
 
 STEPS: list[tuple[str, Callable[[Manifest], Manifest], Iterable[str]]] = [
@@ -80,3 +81,15 @@ def test_columns_of_other_rows_are_not_put_beside_the_rest(tmp_path: Path) -> No
     with pytest.raises(pl.exceptions.PolarsError):
         write(Manifest(table.frame.head(3), table.history, table.rest), tmp_path / "out.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["table.parquet"]
+
+
+def test_a_file_that_another_command_has_written_meanwhile_is_not_mixed_with(tmp_path: Path) -> None:
+    path = full_table(tmp_path / "table.parquet")
+    table = geocode.geocode(read(path, geocode.READ))
+    write(read(path), path)
+    with pytest.raises(UserError, match="changed while it was worked on, by another command; run this one again"):
+        write(table, path)
+    path.unlink()
+    with pytest.raises(UserError, match="changed while"):
+        write(table, tmp_path / "out.parquet")
+    assert list(tmp_path.iterdir()) == []

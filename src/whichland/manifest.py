@@ -65,12 +65,31 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Rest:
+    """Columns that `read` left in a file, in the order of its rows."""
+
+    path: Path
+    columns: tuple[str, ...]
+    seen: tuple[int, ...]  # `_stamp` of the file when it was read
+
+    def scan(self) -> pl.LazyFrame:
+        """The columns. Raises UserError when the file is not the one that was read."""
+        try:
+            same = _stamp(self.path) == self.seen
+        except OSError:
+            same = False
+        if not same:
+            raise UserError(f"{self.path}: changed while it was worked on, by another command; run this one again")
+        return pl.scan_parquet(self.path, glob=False).select(self.columns)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The table and how it came to be. Immutable; steps return a new one."""
 
     frame: pl.DataFrame
     history: tuple[Step, ...] = ()
-    rest: pl.LazyFrame | None = None  # columns that `read` left in the file, row by row; `write` takes them along
+    rest: Rest | None = None  # columns that were left in the file; `write` takes them along
 
     def __len__(self) -> int:
         return self.frame.height
@@ -103,7 +122,7 @@ class Manifest:
         """All columns in the order of the schema, those that were left in the file among them."""
         if self.rest is None:
             return self.frame.lazy()
-        table = pl.concat([self.frame.lazy(), self.rest], how="horizontal")
+        table = pl.concat([self.frame.lazy(), self.rest.scan()], how="horizontal")
         in_order = sorted(table.collect_schema().names(), key=lambda name: ORDER.get(name, len(ORDER)))
         return table.select(in_order)
 
@@ -241,6 +260,7 @@ def read(path: str | Path, only: Iterable[str] | None = None) -> Manifest:
     if not path.is_file():
         raise UserError(f"{path}: no such manifest; make one with `whichland data prepare PHOTOS -o {path}`")
     try:
+        seen = _stamp(path)
         metadata = pl.read_parquet_metadata(path)
         table = pl.scan_parquet(path, glob=False)
         found = problems(table)
@@ -255,7 +275,14 @@ def read(path: str | Path, only: Iterable[str] | None = None) -> Manifest:
         history = tuple(Step(**line) for line in json.loads(metadata.get(HISTORY_KEY, "[]")))
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: its history cannot be read ({error}); make the manifest anew") from None
-    return Manifest(frame, history, table.drop(wanted) if len(wanted) < len(names) else None)
+    left = tuple(name for name in names if name not in wanted)
+    return Manifest(frame, history, Rest(path, left, seen) if left else None)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What another file of that name, or the same written anew, does not share."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def write(manifest: Manifest, path: str | Path) -> Path:
