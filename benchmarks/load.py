@@ -48,6 +48,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--count", type=int, default=200, help="different photos")
     parser.add_argument("--engine", default="auto")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the service")
     asked = parser.parse_args()
     paths = photos_of(asked.photos, asked.count)
     runner = open_model(asked.bundle, engine=asked.engine)
@@ -55,6 +56,7 @@ def main() -> int:
     wires = [request_of(path.name, path.read_bytes()) for path in paths]
     truths = [expected[str(path)] for path in paths]
     flags = ("--engine", asked.engine, "--explain", "occlusion", "--set", f"queue={asked.clients}")
+    flags += ("--workers", str(asked.workers))
     with tempfile.TemporaryDirectory() as folder, served(asked.bundle, Path(folder) / "log", *flags) as service:
         asyncio.run(drive(service, wires, truths, asked.clients, 5))  # warm
         memory, stop = watch(service)
