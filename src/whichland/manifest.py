@@ -251,7 +251,7 @@ def read(path: str | Path, only: Iterable[str] | None = None) -> Manifest:
     """Read a manifest from Parquet. Raises UserError when it is missing, not a manifest, or breaks the schema.
 
     With `only` these columns alone are in memory, as far as the table has them; the others stay in the file, which
-    must not change until the manifest is written.
+    must not change until the manifest is written; if it has, `write` says so.
     """
     path = Path(path)
     if path.is_dir():
