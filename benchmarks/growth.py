@@ -11,15 +11,14 @@ Prints a Markdown table.
 import argparse
 import json
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
 import polars as pl
 
+from scale import cost
 from whichland.manifest import Manifest, read, write
 
 IN_ONE_FOLDER = 1000
@@ -27,16 +26,10 @@ IN_ONE_FOLDER = 1000
 
 def run(words: Sequence[object]) -> str:
     """Run a command of whichland; give its seconds, its processor's seconds and its peak memory as cells."""
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "whichland", *map(str, words)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        said = process.stderr.read() if process.stderr else b""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(command)}\n{said.decode()}")
-    seconds = time.perf_counter() - start
-    return f"{seconds:,.1f} | {usage.ru_utime + usage.ru_stime:,.1f} | {usage.ru_maxrss / 2**20:.2f}"
+    code, seconds, processor, peak = cost(words)
+    if code:
+        sys.exit(f"whichland {' '.join(map(str, words))} ended with {code}")
+    return f"{seconds:,.1f} | {processor:,.1f} | {peak:.2f}"
 
 
 def linked(uris: Sequence[str], count: int, folder: Path) -> Path:

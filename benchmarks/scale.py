@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,21 +94,22 @@ def made_up(rows: int, seed: int = 0) -> pl.DataFrame:
     return frame.with_columns(pl.col(name).cast(COLUMNS[name].dtype) for name in frame.columns)
 
 
-def run(step: str, command: list[str], rows: int) -> dict[str, float | str]:
-    """Run one command; return rows a second, seconds and its peak memory in GB."""
-    start = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-m", "whichland", "data", *command], stdout=subprocess.DEVNULL) as process:
+def cost(words: Sequence[object]) -> tuple[int, float, float, float]:
+    """Run a command of whichland in a process of its own; its exit code, seconds, processor's seconds, peak GB."""
+    start, command = time.perf_counter(), [sys.executable, "-m", "whichland", *map(str, words)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - start
-    if process.returncode and step != "check":  # made-up photos are not there to be read again
-        raise SystemExit(f"{step} ended with {process.returncode}")
-    return {
-        "step": step,
-        "rows_per_s": round(rows / seconds),
-        "seconds": round(seconds, 1),
-        "peak_gb": round(usage.ru_maxrss / 2**20, 2),
-    }
+    return process.returncode, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
+
+
+def run(step: str, command: list[str], rows: int) -> dict[str, float | str]:
+    """Run one command; return rows a second, seconds and its peak memory in GB."""
+    code, seconds, _, peak = cost(["data", *command])
+    if code and step != "check":  # made-up photos are not there to be read again
+        raise SystemExit(f"{step} ended with {code}")
+    return {"step": step, "rows_per_s": round(rows / seconds), "seconds": round(seconds, 1), "peak_gb": round(peak, 2)}
 
 
 def make(rows: int, folder: Path) -> None:

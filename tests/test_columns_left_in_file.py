@@ -76,6 +76,14 @@ def test_a_step_needs_no_column_but_those_that_it_reads(tmp_path: Path) -> None:
     assert reasons <= set(made.frame["drop_reason"])
 
 
+def test_a_table_of_which_no_row_is_kept_says_why_from_its_file(tmp_path: Path) -> None:
+    table = clean.clean(read(full_table(tmp_path / "table.parquet")), clean.CleanConfig(min_side=10_000))
+    part = read(write(table, tmp_path / "table.parquet"), ["image_id"])
+    assert (part.kept_count, part.kept.height) == (0, 0)
+    assert check(part) == check(table)
+    assert any("no row is kept: left out: 240 of 240 rows" in line for line in check(part))
+
+
 def test_columns_of_other_rows_are_not_put_beside_the_rest(tmp_path: Path) -> None:
     table = read(full_table(tmp_path / "table.parquet"), ["image_id"])
     with pytest.raises(pl.exceptions.PolarsError):

@@ -123,32 +123,35 @@ class Manifest:
         if self.rest is None:
             return self.frame.lazy()
         table = pl.concat([self.frame.lazy(), self.rest.scan()], how="horizontal")
-        in_order = sorted(table.collect_schema().names(), key=lambda name: ORDER.get(name, len(ORDER)))
+        in_order = sorted(self.columns, key=lambda name: ORDER.get(name, len(ORDER)))
         return table.select(in_order)
 
     @property
     def kept(self) -> pl.DataFrame:
         """Rows without a drop reason (all rows before `clean` has run)."""
-        return Manifest(self.frame).kept_with(pl.all())
+        return self.kept_with(*self.frame.columns)
 
-    def kept_with(self, *columns: str | pl.Expr) -> pl.DataFrame:
+    def kept_with(self, *columns: str) -> pl.DataFrame:
         """Kept rows with these columns alone, from the file where they were left there: no others are copied."""
-        table = self.whole
+        table = self._with((*columns, "drop_reason"))
         if "drop_reason" in self.columns:
             table = table.filter(pl.col("drop_reason").is_null())
         return table.select(columns).collect()
 
+    def _with(self, names: Iterable[str]) -> pl.LazyFrame:
+        """A table with these columns, as far as they are anywhere: that in memory if none of them lies in the file."""
+        return self.whole if self.rest and not set(names).isdisjoint(self.rest.columns) else self.frame.lazy()
+
     @property
     def columns(self) -> list[str]:
         """Names of all columns, those that were left in the file among them."""
-        return self.whole.collect_schema().names()
+        return [*self.frame.columns, *(self.rest.columns if self.rest else ())]
 
     @property
     def kept_count(self) -> int:
         """How many rows have no drop reason."""
-        if "drop_reason" not in self.frame.columns:
-            return len(self)
-        return self.frame["drop_reason"].null_count()
+        table = with_empty(self._with(["drop_reason"]), "drop_reason")
+        return int(table.select(pl.col("drop_reason").null_count()).collect().item())
 
     def with_step(self, step: str, frame: pl.DataFrame, **params: Any) -> "Manifest":
         """Return the manifest that `step` made: `frame` in schema order, one more line of history."""
@@ -185,15 +188,16 @@ class Manifest:
 
 def left_out(manifest: Manifest) -> str:
     """How many rows were left out and why, in words, such as "left out: 60 of 61 rows (59 no_country, 1 dark)"."""
-    frame = with_empty(manifest.frame, "drop_reason")
-    dropped = frame["drop_reason"].drop_nulls().value_counts(sort=True)
-    reasons = f" ({', '.join(f'{count:,} {reason}' for reason, count in dropped.iter_rows())})" if len(dropped) else ""
-    return f"left out: {len(manifest) - manifest.kept_count:,} of {counted(len(manifest), 'row')}{reasons}"
+    reasons = with_empty(manifest.whole, "drop_reason").select("drop_reason").collect()["drop_reason"]
+    dropped = reasons.drop_nulls().value_counts(sort=True)
+    why = f" ({', '.join(f'{count:,} {reason}' for reason, count in dropped.iter_rows())})" if len(dropped) else ""
+    return f"left out: {len(manifest) - manifest.kept_count:,} of {counted(len(manifest), 'row')}{why}"
 
 
 def with_empty(frame: Table, *names: str) -> Table:
     """Add those columns of the manifest that no step has written yet, empty."""
-    missing = set(names) - set(frame.collect_schema().names())
+    there = frame.collect_schema().names()
+    missing = [name for name in names if name not in there]
     return frame.with_columns(pl.lit(None, dtype=COLUMNS[name].dtype).alias(name) for name in missing)
 
 
@@ -263,10 +267,11 @@ def read(path: str | Path, only: Iterable[str] | None = None) -> Manifest:
         seen = _stamp(path)
         metadata = pl.read_parquet_metadata(path)
         table = pl.scan_parquet(path, glob=False)
-        found = problems(table)
         names = table.collect_schema().names()
         wanted = names if only is None else [name for name in names if name in set(only)]
-        frame = table.select(wanted).collect()
+        left = tuple(name for name in names if name not in wanted)
+        manifest = Manifest(table.select(wanted).collect(), rest=Rest(path, left, seen) if left else None)
+        found = problems(manifest.whole)  # what is in memory is not read again
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     if found:
@@ -275,8 +280,7 @@ def read(path: str | Path, only: Iterable[str] | None = None) -> Manifest:
         history = tuple(Step(**line) for line in json.loads(metadata.get(HISTORY_KEY, "[]")))
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: its history cannot be read ({error}); make the manifest anew") from None
-    left = tuple(name for name in names if name not in wanted)
-    return Manifest(frame, history, Rest(path, left, seen) if left else None)
+    return Manifest(manifest.frame, history, manifest.rest)
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
