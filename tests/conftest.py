@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest.register_assert_rewrite("browsing")  # whose fixtures assert: a failure says what was found
+
 LONGEST = (  # files of many tests that are not slow one by one
     *(
         "test_export.py",

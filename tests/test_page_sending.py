@@ -150,6 +150,23 @@ def test_what_did_not_reach_the_server_is_said_and_sent_again(visit: Any, photos
     expect(page.locator("#status")).to_have_text("3 of 3 photos answered")
 
 
+def test_a_map_that_did_not_come_is_asked_for_again_with_the_next_answer(
+    visit: Any, server: str, photos: list[Path]
+) -> None:
+    known = len(answer_of(server, photos[0])["probabilities"])
+    page = visit()
+    page.route("**/world.json", lambda route: route.abort())
+    upload(page, photos[:1])
+    expect(page.locator("#map-pin")).not_to_be_empty()
+    expect(page.locator("#map .pin.best")).to_be_visible()
+    expect(page.locator("#map path.leaflet-interactive")).to_have_count(0)
+    expect(page.locator("#right-names option")).to_have_count(known)  # those of the model
+    page.unroute("**/world.json")
+    page.set_input_files("#files", photos[1:2])
+    expect(page.locator("#map path.leaflet-interactive").nth(200)).to_be_attached()
+    expect(page.locator("#right-names option").nth(200)).to_be_attached()
+
+
 def test_photos_and_answers_outlive_a_reload_until_they_are_removed(
     visit: Any, sent: list[bytes], photos: list[Path], tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 // The map of the world, without tiles: countries shaded by probability, and pins.
 
-import { countryName, language, make, percent, reduced, t } from "./app.js";
+import { countryName, language, make, percent, reduced, Refused, t } from "./app.js";
 
 const L = window.L;
 const WHOLE = [
@@ -27,11 +27,20 @@ export function together(lons) {
 // From which probability on a country has which of the five shades; print-safe, as lightness alone distinguishes them.
 export const SHADES = [0, 0.01, 0.05, 0.2, 0.5];
 
-let world = null; // the promise of GeoJSON, fetched once
+let world = null; // the promise of GeoJSON, fetched once; again where that failed
 
 export function fetchWorld() {
-  world ??= fetch(new URL("world.json", import.meta.url)).then((response) => response.json());
+  world ??= read(new URL("world.json", import.meta.url)).catch((error) => {
+    world = null;
+    throw error;
+  });
   return world;
+}
+
+async function read(url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Refused(response.status, response.statusText);
+  return response.json();
 }
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -110,8 +119,10 @@ export class WorldMap {
     this.element.addEventListener("wheel", choose, { capture: true, passive: false });
   }
 
+  // Draw the countries, unless they are there. What is shaded, pinned or shown meanwhile stays.
   async draw() {
     const found = await fetchWorld();
+    if (this.places) return this;
     const countries = L.featureGroup();
     const add = (code, layer) => {
       layer.code = code;

@@ -25,10 +25,8 @@ export async function drawProbabilities(answer, { labels, disputed }) {
   drawn = answer;
   drawTable(answer);
   drawDisputed(answer, disputed);
-  if (!map) {
-    map = new WorldMap($("map"), "map.label");
-    await map.draw();
-  }
+  map ??= new WorldMap($("map"), "map.label");
+  await map.draw().catch(() => {}); // the pin does without the countries; the next answer asks for them again
   if (drawn !== answer) return;
   map.relabel("map.label");
   const none = Object.fromEntries(labels.map(({ code }) => [code, 0])); // where the answer is within others

@@ -91,8 +91,12 @@ export async function drawRight(of, about) {
 }
 
 async function canBeNamed() {
-  const world = COUNTRIES && (await fetchWorld().catch(() => null));
-  return world ? world.features.map(({ properties }) => properties.code) : info.labels.map(({ code }) => code);
+  try {
+    if (COUNTRIES) return (await fetchWorld()).features.map(({ properties }) => properties.code);
+  } catch {
+    offered = null; // the next answer asks again
+  }
+  return info.labels.map(({ code }) => code);
 }
 
 function draw() {
