@@ -198,6 +198,29 @@ def test_a_streak_is_of_countries_and_ends_with_the_first_wrong_one(visit: Any, 
 
 
 @needs_browser
+def test_a_streak_whose_next_photos_do_not_come_says_so_and_goes_on_when_they_do(visit: Any, server: str):
+    def of_one_photo(route: Any) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"photos": 1})
+
+    page = visit("/play")
+    page.route("**/api/play/12", of_one_photo)
+    page.goto("/play?mode=streak&seed=12")
+    truth = httpx.post(f"{server}/api/play/12/1/guess", json={"country": "FR"}, timeout=60).json()
+    page.route("**/api/play/13", lambda route: route.abort())
+    page.select_option("#country", truth["truth"]["country"])
+    page.click("#guess")
+    page.click("#next")
+    expect(page.locator("#error-text")).to_contain_text("The server cannot be reached")
+    page.unroute("**/api/play/13")
+    page.click("#error-again")
+    expect(page.locator("#round")).to_have_text("Photo 2")
+    expect(page.locator("#error")).to_be_hidden()
+    second = httpx.post(f"{server}/api/play/13/1/guess", json={"country": "FR"}, timeout=60).json()
+    assert play_photo(page, second["truth"]["country"])[0] == 5000
+
+
+@needs_browser
 def test_a_hint_costs_points_and_the_clock_ends_a_photo(visit: Any):
     page = visit("/play?seed=12")
     page.click("#hint")

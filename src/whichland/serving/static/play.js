@@ -90,8 +90,8 @@ async function openPhoto() {
   $("game").classList.remove("revealed");
   if (isOver()) return showOver();
   if (mode === "streak" && at(ends.length) >= round.photos) {
-    before = ends.length;
     round = await dealt((round.seed + 1) % SEEDS);
+    before = ends.length;
     keepPlayed();
   }
   $("game").hidden = false;
@@ -279,17 +279,18 @@ function redraw() {
   drawHeat();
 }
 
+const toNext = () => openPhoto().then(() => $("round").focus(), (error) => showError(kindly(error), toNext));
 const toRound = (seed) => openRound(seed).catch((error) => showError(t("play.none", { error: kindly(error) }), () => toRound(seed)));
 
 function listen() {
   $("photo").addEventListener("load", fitStage);
   $("pin-form").addEventListener("submit", guess);
   $("hint").addEventListener("click", hint);
-  $("next").addEventListener("click", () => openPhoto().then(() => $("round").focus()));
+  $("next").addEventListener("click", toNext);
   $("skip").addEventListener("click", () => {
     ends.push(null);
     keepPlayed();
-    openPhoto();
+    toNext();
   });
   $("again").addEventListener("click", again);
   $("share").addEventListener("click", () => share(played()));
