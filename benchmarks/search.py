@@ -4,7 +4,8 @@
 
 INDEX is a file of `whichland embed` of real photos. An index of more rows than it has is made up of it: each row a
 mixture of two of its photos, with noise of a tenth of their distance. Queries are mixtures of their own. Both ways
-read the index from disk for each query, exactly as `whichland search` does, in turns. Prints a Markdown table.
+read the index from disk for each query, exactly as `whichland search` does, in turns, from a file as `whichland embed`
+writes it. Prints a Markdown table.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from whichland.bulk.embeddings import TOGETHER
 from whichland.bulk.search import Neighbour, graph, nearest, nearest_by_graph
 
 COUNT = 10
@@ -43,7 +45,7 @@ def write(path: Path, own_NF: np.ndarray, rows: int, random: np.random.Generator
         parts.append(path.with_suffix(f".{start}.part"))
         embedding = pl.Series("embedding", vectors, dtype=pl.Array(pl.Float32, own_NF.shape[1]))
         pl.DataFrame([names, embedding]).write_parquet(parts[-1])
-    pl.scan_parquet(parts).sink_parquet(path)
+    pl.scan_parquet(parts).sink_parquet(path, compression="lz4", row_group_size=TOGETHER)
     for part in parts:
         part.unlink()
 

@@ -45,6 +45,7 @@ Embeddings = NDArray[np.float32]  # N×F, rows of length 1; NaN for photos that 
 CARRIED = ("image_id", "country", "lat", "lon", "split", "group", "license", "attribution", "creator")
 SAID = ("bundle", "arch", "weights", "size", "views")  # there, besides the model's name
 SHARD = 1024  # photos that are done and kept together
+TOGETHER = 16_384  # rows that the file keeps together; a search reads some of these at a time, and none twice
 
 
 class Eye(NamedTuple):
@@ -176,7 +177,8 @@ def embed_to(inputs: Sequence[str], out: Path, config: EmbedConfig, *, ray: str 
     table = pl.scan_parquet([shard.file for shard in shards], glob=False)
     table = _with_what_is_known(table, inputs).select(pl.exclude("embedding"), "embedding")
     with whole_file(out) as partial:
-        table.sink_parquet(partial, metadata={KEY: json.dumps(said)})
+        # embeddings hardly get smaller by compression: the fastest to read
+        table.sink_parquet(partial, compression="lz4", row_group_size=TOGETHER, metadata={KEY: json.dumps(said)})
     unreadable = int(table.select(pl.col("error").count()).collect().item())
     shutil.rmtree(folder)
     return len(photos), unreadable

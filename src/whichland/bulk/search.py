@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from whichland.bulk.embeddings import embed, made_by, open_eye
+from whichland.bulk.embeddings import TOGETHER, embed, made_by, open_eye
 from whichland.errors import UserError, first_line
 from whichland.images.containers import ImageError
 from whichland.images.photo import PhotoLike
@@ -22,7 +22,7 @@ from whichland.whole_file import whole_file
 if TYPE_CHECKING:
     from usearch.index import Index
 
-BLOCK = 65_536  # rows that a search holds in memory
+BLOCK = 4 * TOGETHER  # rows that a search holds in memory
 HASH_DIGITS = 12  # in a graph's name
 LOOKED_AT = 256  # rows that a search by a graph keeps in hand; of more it finds more of the nearest, and takes longer
 
