@@ -78,7 +78,7 @@ def test_it_stands_beside_the_bundle_in_every_face(
     assert other["ahead"]["top1"]["value"] == pytest.approx(own - 1)
     assert other["ahead"]["top1"]["low"] < own - 1 < other["ahead"]["top1"]["high"] < 0
     assert "top-1 100.0% [" in out
-    assert f"this model is ahead by {(own - 1) * 100:+.1f} points" in out
+    assert f"this model differs from it by {(own - 1) * 100:+.1f} points" in out
     assert f"{other['k']} nearest photos" in (tmp_path / "report" / "report.html").read_text()
 
 

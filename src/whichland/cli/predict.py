@@ -166,7 +166,7 @@ def _further(row: "Row", rows: "Rows") -> list[str]:
         said.append(f"{row['outside']:.1%} fell outside {rows.config.among}")
     if rows.config.certainty is not None:
         name = row["certain"] and rows.space.at(row["certain_level"]).described(row["certain"])
-        found = f"{name} {row['certain_probability']:.1%}" if name else f"no {' or '.join(rows.space.levels)}"
+        found = f"{name} {row['certain_probability']:.1%}" if name else "nothing"
         said.append(f"certain to {rows.config.certainty:g} %: {found}")
     if rows.set_column:
         named = row[rows.set_column]
