@@ -1,6 +1,6 @@
 """Whether a small model learns more from what an ensemble of frozen backbones says than from the labels alone.
 
-    python benchmarks/distil.py PLACE NAME --weights W [--share 0.5] [--seed N]
+    python benchmarks/distil.py PLACE NAME --weights W [--share 0.5] [--seed N] [--freeze front2] [--cache FOLDER]
 
 PLACE is the folder of `carry_over.py data`, with the features of `frozen.py` for each of TEACHERS. What the ensemble
 says of a training photo comes from regressions fitted on the photos of other groups, in five parts, so that it knows
@@ -22,6 +22,7 @@ import torch
 
 from carry_over import COUNTRIES, judge
 from frozen import LABELS, VARIANTS, answers, matrix, photos
+from whichland import allocator
 from whichland.training import run
 from whichland.training.config import TrainConfig
 
@@ -58,9 +59,19 @@ def main() -> None:
     parser.add_argument("--weights", required=True)
     parser.add_argument("--share", type=float, default=0.5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--freeze", default="none")
+    parser.add_argument("--cache")
     args = parser.parse_args()
+    allocator.keep_freed_memory()
     taught = said(args.place)
-    config = TrainConfig(weights=args.weights, countries=tuple(COUNTRIES.split(",")), seed=args.seed, novelty_photos=0)
+    config = TrainConfig(
+        weights=args.weights,
+        countries=tuple(COUNTRIES.split(",")),
+        seed=args.seed,
+        freeze=args.freeze,
+        cache=args.cache,
+        novelty_photos=0,
+    )
     plain = run.prepare
 
     def taught_by_them(*given: Any, **named: Any) -> run.Prepared:
@@ -69,7 +80,8 @@ def main() -> None:
         assert list(ready.labels.codes) == LABELS
         own = np.eye(labels)[seen.targets] * (1 - config.smoothing) + config.smoothing / labels
         both = (1 - args.share) * own + args.share * np.stack([taught[uri] for uri in seen.uris])
-        ready.fit.loader.photos = replace(seen, targets=np.arange(len(seen)))  # each photo has a target of its own
+        each = replace(seen, targets=np.arange(len(seen)))  # a photo has a target of its own
+        ready.fit.loader = replace(ready.fit.loader, photos=each)
         ready.fit.objective.soft_targets = torch.from_numpy(both).float()
         return ready
 
