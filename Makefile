@@ -19,8 +19,8 @@ LOCKS := requirements.lock requirements-cuda.lock requirements-train.txt pyproje
 demo: .venv/train ## the whole way on the synthetic world: photos, model, report, predictions
 	@$(BIN)/whichland demo
 
-# A worker more than there are cores, which keeps them busy throughout (measured; two more take as long); each has one thread. A file's tests stay
-# together. A worker that dies ends the run: one in its place may be waited for without end.
+# A worker more than there are cores, which keeps them busy throughout (two more take as long); each has one thread.
+# A file's tests stay together. A worker that dies ends the run: one in its place may be waited for without end.
 WORKERS = $$($(BIN)/python -c "import os; print(min(8, (os.cpu_count() or 1) + 1))")
 test: .venv/ready ## run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0

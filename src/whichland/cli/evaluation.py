@@ -70,8 +70,8 @@ def _report(report: "Report") -> list[str]:
         lines.append(f"{other.k} nearest of {other.photos:,} training photos by {other.features}:")
         for name, ahead in other.ahead.items():
             points = f"{ahead.value * 100:+.1f} points ({ahead.within('+.1f', 100)})"
-            better = "" if ahead.above(0) or ahead.below(0) else ", which may be chance"
-            lines.append(f"  {spelled(name)} {other.scores[name]}; this model differs from it by {points}{better}")
+            doubt = "" if ahead.above(0) or ahead.below(0) else ", which may be chance"
+            lines.append(f"  {spelled(name)} {other.scores[name]}; this model differs from it by {points}{doubt}")
     left = {
         f"of {space.nouns} the model does not know": sum(found.unknown.values()),
         f"without a {space.kind}": found.unplaced,

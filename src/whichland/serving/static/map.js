@@ -1,6 +1,6 @@
 // The map of the world, without tiles: countries shaded by probability, and pins.
 
-import { countryName, language, make, percent, reduced, Refused, t } from "./app.js";
+import { ask, countryName, language, make, percent, reduced, t } from "./app.js";
 
 const L = window.L;
 const WHOLE = [
@@ -30,17 +30,13 @@ export const SHADES = [0, 0.01, 0.05, 0.2, 0.5];
 let world = null; // the promise of GeoJSON, fetched once; again where that failed
 
 export function fetchWorld() {
-  world ??= read(new URL("world.json", import.meta.url)).catch((error) => {
-    world = null;
-    throw error;
-  });
+  world ??= ask(new URL("world.json", import.meta.url))
+    .then((response) => response.json())
+    .catch((error) => {
+      world = null;
+      throw error;
+    });
   return world;
-}
-
-async function read(url) {
-  const response = await fetch(url);
-  if (!response.ok) throw new Refused(response.status, response.statusText);
-  return response.json();
 }
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
